@@ -1,0 +1,2 @@
+//! Twinline's benchmarks.
+fn main() {}

@@ -1,0 +1,5 @@
+//! The state machine, sans I/O: no clock, no socket, no thread, no log.
+
+mod event;
+
+pub use event::*;

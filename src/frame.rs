@@ -1,0 +1,337 @@
+//! The words that framing and arbiter share, and the only ones: [`Line`], [`Session`], [`ChannelKey`], [`Frame`], how a
+//! frame packs its messages ([`Packing`]), and what an arbiter must know of a framing's numbers ([`SequenceRules`]).
+//!
+//! Nothing here reads a datagram (that is `framing`) or decides anything (that is `arbiter`).
+
+use std::fmt::{self, Write as _};
+
+use crate::seq::{SeqNo, Width};
+use crate::time::Nanos;
+
+/// How many lines a feed may have.
+pub const LINES_MAX: usize = 8;
+
+/// One path that carries the feed, by its place in the feed file; or recovery, which is one more line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line(pub u8);
+
+impl Line {
+    /// What came by retransmission or snapshot.
+    pub const RECOVERY: Line = Line(LINES_MAX as u8);
+
+    /// Its place in the feed file; [`LINES_MAX`] for recovery.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One run of a channel's numbers, as the framing names it: text or a number, empty in a framing without sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Session {
+    bytes: [u8; 14],
+    len: u8,
+    numeric: bool,
+}
+
+impl Session {
+    /// A framing that has no sessions.
+    pub const NONE: Session = Session { bytes: [0; 14], len: 0, numeric: false };
+
+    /// A session named by up to 14 bytes of text; more are cut off.
+    #[inline]
+    pub fn text(name: &[u8]) -> Session {
+        let len = name.len().min(14);
+        let mut bytes = [0; 14];
+        bytes[..len].copy_from_slice(&name[..len]);
+        Session { bytes, len: len as u8, numeric: false }
+    }
+
+    /// A session named by a number.
+    #[inline]
+    pub fn number(n: u64) -> Session {
+        let mut bytes = [0; 14];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        Session { bytes, len: 8, numeric: true }
+    }
+
+    /// The session as 16 opaque bytes, for a ring's record.
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut out = [0; 16];
+        out[..14].copy_from_slice(&self.bytes);
+        out[14] = self.len;
+        out[15] = u8::from(self.numeric);
+        out
+    }
+
+    /// The session that [`Session::to_bytes`] gave; anything else gives some session, never a panic.
+    pub fn from_bytes(raw: [u8; 16]) -> Session {
+        let mut bytes = [0; 14];
+        bytes.copy_from_slice(&raw[..14]);
+        let numeric = raw[15] != 0;
+        let len = if numeric { 8 } else { raw[14].min(14) };
+        bytes[usize::from(len)..].fill(0);
+        Session { bytes, len, numeric }
+    }
+
+    /// The bytes that name a text session (for a number: its big-endian bytes).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Display for Session {
+    /// Printable ASCII untrimmed, other bytes as `\xHH`, a numeric session in decimal (ARBITRATION 11).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.numeric {
+            let mut n = [0; 8];
+            n.copy_from_slice(&self.bytes[..8]);
+            return write!(f, "{}", u64::from_be_bytes(n));
+        }
+        for &b in self.as_bytes() {
+            if (0x20..0x7f).contains(&b) {
+                f.write_char(char::from(b))?;
+            } else {
+                write!(f, "\\x{b:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session(\"{self}\")")
+    }
+}
+
+/// A channel's name: the place of its group in every line's list, and the framing's key where it has one (ARBITRATION 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelKey {
+    /// `groups[i]` of every line.
+    pub group: u16,
+    /// Cboe unit, IEX channel, ...
+    pub key: Option<u32>,
+}
+
+impl fmt::Display for ChannelKey {
+    /// `0`, or `0.3` with a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.group)?;
+        match self.key {
+            Some(key) => write!(f, ".{key}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Messages `sequence .. sequence + count`.
+    Data,
+    /// No messages; `sequence` is the next expected, whatever the framing writes on the wire.
+    Heartbeat,
+    /// No messages; the session ends before `sequence`.
+    EndOfSession,
+    /// Messages (or none) outside of the sequence (ARBITRATION 4.4); `sequence` means nothing.
+    Unsequenced,
+}
+
+/// How a frame marks a reset of its channel's numbers (ARBITRATION 6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// By a message or a flag: the new epoch starts at this number, and the frame belongs to it.
+    Marked(u64),
+    /// By a heartbeat at the initial number: believed only when the line's next frame bears it out.
+    Heartbeat(u64),
+}
+
+/// One header with its messages: a checked view into a datagram.
+///
+/// A framing that hands one out has checked that `count` messages lie in `body` as `packing` says, and that
+/// `sequence + count` does not overflow.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The channel within its group, where the framing has such a key.
+    pub key: Option<u32>,
+    /// The session that it carries, [`Session::NONE`] where the framing has none.
+    pub session: Session,
+    /// What it is.
+    pub kind: Kind,
+    /// The first message's number, as wide as on the wire. In a packet-sequenced framing the packet's.
+    pub sequence: u64,
+    /// How many messages; 1 in a packet-sequenced framing.
+    pub count: u32,
+    /// A heartbeat: without messages, or one that consumes a number (`Kind::Data`, count 1).
+    pub heartbeat: bool,
+    /// Whether it resets its channel's numbers.
+    pub reset: Option<Reset>,
+    /// How the messages lie in `body`.
+    pub packing: Packing,
+    /// The messages, as the framing packs them.
+    pub body: &'a [u8],
+    /// The whole frame with its header: two frames are byte-identical when these are equal.
+    pub bytes: &'a [u8],
+}
+
+/// How messages lie one behind the other.
+///
+/// Each message is a block: `block = read(length field) + length_adds` bytes, or all that is left where there is no
+/// length field. What is delivered is the block without its first `skip` bytes (ARBITRATION 2.4: a length that belongs to
+/// the transport is not part of the message).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Packing {
+    /// Bytes of the length field: 0 (the body is one message), 1 or 2.
+    pub width: u8,
+    /// Where the length field lies in its block.
+    pub offset: u8,
+    /// Whether the length field is big-endian.
+    pub big_endian: bool,
+    /// What to add to the length field to get the block's size.
+    pub length_adds: u8,
+    /// Bytes at the front of the block that are not part of the message.
+    pub skip: u8,
+}
+
+impl Packing {
+    /// The body is one message: packet-sequenced framings.
+    pub const WHOLE: Packing = Packing { width: 0, offset: 0, big_endian: false, length_adds: 0, skip: 0 };
+
+    /// A big-endian 16-bit length that does not count itself, then the message: MoldUDP64, MEMX.
+    pub const LENGTH_BE16: Packing = Packing { width: 2, offset: 0, big_endian: true, length_adds: 2, skip: 2 };
+
+    /// The size of the block that `rest` begins with; `None` where the block is not whole.
+    #[inline]
+    pub fn block_len(self, rest: &[u8]) -> Option<usize> {
+        let at = usize::from(self.offset);
+        let length = match self.width {
+            0 => return Some(rest.len()),
+            1 => usize::from(*rest.get(at)?),
+            _ => {
+                let field = [*rest.get(at)?, *rest.get(at + 1)?];
+                usize::from(if self.big_endian { u16::from_be_bytes(field) } else { u16::from_le_bytes(field) })
+            }
+        };
+        let block = length + usize::from(self.length_adds);
+        let least = usize::from(self.skip).max(at + usize::from(self.width));
+        (block >= least && block <= rest.len()).then_some(block)
+    }
+
+    /// How many bytes the first `count` blocks of `body` take; `None` where they are not all there.
+    #[inline]
+    pub fn blocks_len(self, body: &[u8], count: u32) -> Option<usize> {
+        if self.width == 0 {
+            return match count {
+                0 => Some(0),
+                1 => Some(body.len()),
+                _ => None,
+            };
+        }
+        let mut at = 0;
+        for _ in 0..count {
+            at += self.block_len(&body[at..])?;
+        }
+        Some(at)
+    }
+
+    /// The messages of a checked body, one after the other; ends early where a block is not whole.
+    #[inline]
+    pub fn messages(self, body: &[u8]) -> Messages<'_> {
+        Messages { packing: self, rest: body, whole: self.width == 0 }
+    }
+
+    /// The packing as 8 opaque bytes, for a ring's facts.
+    pub fn to_bytes(self) -> [u8; 8] {
+        [self.width, self.offset, u8::from(self.big_endian), self.length_adds, self.skip, 0, 0, 0]
+    }
+
+    /// The packing that [`Packing::to_bytes`] gave.
+    pub fn from_bytes(raw: [u8; 8]) -> Packing {
+        Packing { width: raw[0], offset: raw[1], big_endian: raw[2] != 0, length_adds: raw[3], skip: raw[4] }
+    }
+}
+
+/// Walks the messages of a body without a copy. See [`Packing::messages`].
+#[derive(Clone, Debug)]
+pub struct Messages<'a> {
+    packing: Packing,
+    rest: &'a [u8],
+    whole: bool,
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.whole {
+            self.whole = false;
+            return Some(std::mem::take(&mut self.rest));
+        }
+        if self.rest.is_empty() || self.packing.width == 0 {
+            return None;
+        }
+        let block = self.packing.block_len(self.rest)?;
+        let (message, rest) = self.rest.split_at(block);
+        self.rest = rest;
+        message.get(usize::from(self.packing.skip)..)
+    }
+}
+
+/// What the arbiter must know of a framing's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct SequenceRules {
+    /// How wide they are on the wire.
+    pub width: Width,
+    /// The first number of a session.
+    pub initial: SeqNo,
+    /// Whether a channel may fall back to the initial number without a mark (ARBITRATION 6.6).
+    pub unmarked_restart: bool,
+    /// Whether frames name a channel within their group.
+    pub keyed: bool,
+    /// How often an idle line is heard; decides `silent_after` (ARBITRATION 9).
+    pub heartbeat_interval: Nanos,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_print_as_the_rules_say() {
+        assert_eq!(Session::text(b"000008367I").to_string(), "000008367I");
+        assert_eq!(Session::text(b"  a\\b\x00\xff  ").to_string(), "  a\\b\\x00\\xff  ");
+        assert_eq!(Session::number(7).to_string(), "7");
+        assert_eq!(Session::NONE.to_string(), "");
+        assert_ne!(Session::text(b"1"), Session::text(b"1 "));
+        for s in [Session::text(b"000008367I"), Session::number(1 << 40), Session::NONE] {
+            assert_eq!(Session::from_bytes(s.to_bytes()), s);
+        }
+    }
+
+    #[test]
+    fn channels_print_with_and_without_a_key() {
+        assert_eq!(ChannelKey { group: 0, key: None }.to_string(), "0");
+        assert_eq!(ChannelKey { group: 0, key: Some(3) }.to_string(), "0.3");
+    }
+
+    #[test]
+    fn blocks_are_walked_and_never_past_the_end() {
+        let body = [0, 1, b'x', 0, 0, 0, 2, b'y', b'z'];
+        let all: Vec<&[u8]> = Packing::LENGTH_BE16.messages(&body).collect();
+        assert_eq!(all, [b"x".as_slice(), b"", b"yz"]);
+        assert_eq!(Packing::LENGTH_BE16.blocks_len(&body, 2), Some(5));
+        assert_eq!(Packing::LENGTH_BE16.blocks_len(&body, 4), None);
+        assert_eq!(Packing::LENGTH_BE16.blocks_len(&body[..8], 3), None);
+        assert_eq!(Packing::WHOLE.messages(&[]).count(), 1);
+        assert_eq!(Packing::WHOLE.blocks_len(b"abc", 1), Some(3));
+    }
+
+    #[test]
+    fn a_length_that_counts_itself_cannot_stall_the_walk() {
+        // Cboe: one byte, the block's own length
+        let own = Packing { width: 1, offset: 0, big_endian: false, length_adds: 0, skip: 0 };
+        assert_eq!(own.block_len(&[0, 1, 2]), None);
+        assert_eq!(own.messages(&[2, 9, 3, 8, 7]).collect::<Vec<_>>(), [[2, 9].as_slice(), &[3, 8, 7]]);
+    }
+}

@@ -1,0 +1,133 @@
+//! Bytes to frames and back: one file a framing, and nothing of arbitration.
+//!
+//! A [`Framing`] is a checked view: [`Framing::frame`] reads one frame and has then checked every length and count in it,
+//! so that nobody after it can run off the datagram's end. It refuses only what cannot be delivered safely; bytes behind
+//! the last message that the header counts are left alone.
+//!
+//! To add one: a file here, a line in [`framings!`], a feed file, tests. Nothing else changes.
+
+use std::fmt;
+
+use crate::frame::{Frame, SequenceRules, Session};
+
+mod cme_mdp3;
+mod moldudp64;
+
+pub use cme_mdp3::CmeMdp3;
+pub use moldudp64::MoldUdp64;
+
+/// Why a datagram, or what is left of it, is not a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Malformed {
+    /// Shorter than the framing's header; an empty datagram is.
+    Header,
+    /// The messages that the header counts are not all there.
+    Overrun,
+    /// A sequence number of zero where the framing has none, or one that runs over the end of its range.
+    Sequence,
+}
+
+impl Malformed {
+    /// Every reason, in the order of [`Malformed::index`].
+    pub const ALL: [Malformed; 3] = [Malformed::Header, Malformed::Overrun, Malformed::Sequence];
+
+    /// Its place in [`Malformed::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The reason's name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Malformed::Header => "header",
+            Malformed::Overrun => "overrun",
+            Malformed::Sequence => "sequence",
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A framing, both ways.
+pub trait Framing: Copy + Send + 'static {
+    /// Its name in feed files.
+    const NAME: &'static str;
+    /// What the arbiter must know of its numbers.
+    const RULES: SequenceRules;
+    /// Whether a packet is one number whatever it holds; a publisher cannot pack such a framing in two ways.
+    const PACKET_SEQUENCED: bool;
+
+    /// The frame that begins at `*at`, moving `*at` behind it; `None` at the end of the datagram. An empty datagram is
+    /// malformed, not at its end.
+    ///
+    /// # Errors
+    /// The reason why the rest of the datagram is no frame; the caller gives up the rest.
+    fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>>;
+
+    /// Appends to `out` (which it clears) one datagram with `messages`, the first of which is number `sequence`.
+    /// Returns how many messages went in: as many as `out` may hold (`max_len` bytes, at least one message).
+    fn encode(self, session: Session, sequence: u64, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> usize;
+
+    /// Makes `out` a heartbeat of a stream whose next number is `next`. Returns how many numbers it consumes.
+    fn encode_heartbeat(self, session: Session, next: u64, out: &mut Vec<u8>) -> u32;
+
+    /// Makes `out` an end of session; returns false where the framing has none.
+    fn encode_end(self, session: Session, next: u64, out: &mut Vec<u8>) -> bool;
+}
+
+/// Declares the list of framings: [`AnyFraming`], its names, and the one place where a name becomes a type.
+macro_rules! framings {
+    ($($variant:ident),+ $(,)?) => {
+        /// A framing that was named at run time. Match it once, at start: [`AnyFraming::with`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum AnyFraming {
+            $(#[doc = concat!("[`", stringify!($variant), "`]")] $variant),+
+        }
+
+        impl AnyFraming {
+            /// Every framing's name.
+            pub const NAMES: &'static [&'static str] = &[$(<$variant as Framing>::NAME),+];
+
+            /// The framing of this name.
+            pub fn from_name(name: &str) -> Option<AnyFraming> {
+                $(if name == <$variant as Framing>::NAME { return Some(AnyFraming::$variant); })+
+                None
+            }
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(AnyFraming::$variant => <$variant as Framing>::NAME),+ }
+            }
+
+            /// What the arbiter must know of its numbers.
+            pub fn rules(self) -> SequenceRules {
+                match self { $(AnyFraming::$variant => <$variant as Framing>::RULES),+ }
+            }
+
+            /// Whether it numbers packets, not messages.
+            pub fn packet_sequenced(self) -> bool {
+                match self { $(AnyFraming::$variant => <$variant as Framing>::PACKET_SEQUENCED),+ }
+            }
+
+            /// Goes on with the framing as a type.
+            pub fn with<W: WithFraming>(self, then: W) -> W::Output {
+                match self { $(AnyFraming::$variant => then.with($variant)),+ }
+            }
+        }
+    };
+}
+
+framings!(MoldUdp64, CmeMdp3);
+
+/// What to do once the framing is a type: the one match, after which everything is monomorphised.
+pub trait WithFraming {
+    /// What comes of it.
+    type Output;
+
+    /// Goes on with `framing`.
+    fn with<F: Framing>(self, framing: F) -> Self::Output;
+}

@@ -1,0 +1,7 @@
+//! The `twinline` program: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    twinline::cli::main()
+}

@@ -1,0 +1,8 @@
+//! Every system call: the clock, pinning, sockets, batch receive, signals. No other module of the library calls the system
+//! but by the standard library's files.
+
+pub mod clock;
+pub mod cpu;
+pub mod receive;
+pub mod send;
+pub mod signal;

@@ -1,0 +1,1 @@
+//! Receiving: multicast sockets and batch receive.

@@ -1,0 +1,1 @@
+//! Sending: multicast sockets for a publisher.

@@ -1,0 +1,46 @@
+//! The wish to stop: Ctrl-C, SIGTERM, or another thread's.
+
+#![expect(clippy::disallowed_types, reason = "a signal handler sets a plain flag; nothing is published through it")]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// A flag that is set once and stays set. Cheap to clone and to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// A flag that no signal sets.
+    pub fn new() -> Stop {
+        Stop::default()
+    }
+
+    /// A flag that Ctrl-C and SIGTERM set. The second such signal ends the process at once.
+    ///
+    /// # Errors
+    /// The system's, where a handler cannot be installed.
+    pub fn on_signals() -> io::Result<Stop> {
+        let stop = Stop::new();
+        for signal in [SIGINT, SIGTERM] {
+            // in this order: the first signal finds the flag unset and goes on to set it
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.0))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop.0))?;
+        }
+        Ok(stop)
+    }
+
+    /// Asks for an end.
+    pub fn request(&self) {
+        // Relaxed: a flag on its own, nothing is read on the strength of it
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an end was asked for.
+    #[inline]
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,41 @@
+//! Where datagrams come from: one [`Source`], with live sockets and captures behind it.
+
+use std::io;
+
+use crate::frame::Line;
+use crate::time::Nanos;
+
+/// A datagram, as a source hands it over.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// The line that it came by: from configuration, never from its content.
+    pub line: Line,
+    /// Its group's place in the line's list.
+    pub group: u16,
+    /// The stamp that it carries (a capture's); `None`: the stamp of the pass that took it.
+    pub stamp: Option<Nanos>,
+    /// The kernel's receive stamp, where asked for.
+    pub kernel_stamp: Option<Nanos>,
+    /// The UDP payload.
+    pub payload: &'a [u8],
+}
+
+/// What one pass over a source found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// How many datagrams it took.
+    pub datagrams: usize,
+    /// Whether some socket gave a full batch, so that more may be waiting.
+    pub full: bool,
+    /// Nothing will come any more.
+    pub ended: bool,
+}
+
+/// Where datagrams come from.
+pub trait Source {
+    /// Hands over what is there, at most one batch a socket, without waiting.
+    ///
+    /// # Errors
+    /// What cannot be gone on with; a passing trouble is counted, not returned.
+    fn poll(&mut self, take: &mut impl FnMut(Datagram<'_>)) -> io::Result<Pass>;
+}

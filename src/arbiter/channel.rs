@@ -1,0 +1,845 @@
+//! One channel: what an accepted frame does to the current epoch, and what follows from it.
+//!
+//! A frame that the epoch can take at once goes through [`Channel::on_frame`]'s first lines. Everything that must be thought
+//! about goes the long way: `suspicion` (jumps, strangers, resets, restarts) decides whether the frame is taken, [`Channel::accept`]
+//! takes it, [`Channel::follow_up`] does what it brought about.
+
+use super::event::{ChannelRef, EpochEndReason, EventKind, LagReason, LineState, LostReason, Run, RunFlags, Sink};
+use super::lead::{Leads, RecentLead};
+use super::lost::LostRanges;
+use super::report::{ChannelReport, Epochs, LineCounts};
+use super::settings::{GapTimeout, Settings};
+use super::shelf::{Arrival, Fingerprint, Shelf, Stored};
+use super::status::Status;
+use super::stream::{Out, Part, Standing, Stream};
+use super::window::Window;
+use crate::frame::{Frame, Kind, LINES_MAX, Line, Session};
+use crate::seq::{SeqNo, SeqRange};
+use crate::time::Nanos;
+
+/// What a line shows of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    Nothing,
+    Current,
+    /// A session that is not the current one, borne out by two frames in a row.
+    Other {
+        session: Session,
+        /// It is one that is over: nothing follows from it.
+        stale: bool,
+        since: Nanos,
+        /// One past the highest number that the line has shown of it, as on the wire.
+        mark: u64,
+        /// When a frame after those two raised the mark.
+        advanced: Option<Nanos>,
+    },
+}
+
+/// A session that a line's last frame carried, not borne out yet.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) session: Session,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) mark: u64,
+}
+
+/// Since when a line is behind, and what it has brought since.
+#[derive(Clone, Copy)]
+struct Behind {
+    since: Nanos,
+    data: bool,
+    heartbeats: bool,
+}
+
+/// A line as one channel sees it.
+pub(super) struct LineView {
+    pub(super) counts: LineCounts,
+    pub(super) window: Window,
+    /// The epoch that the window belongs to.
+    pub(super) epoch: u32,
+    /// Whether it brought data in that epoch, a reset itself aside.
+    pub(super) data_in_epoch: bool,
+    pub(super) was_silent: bool,
+    pub(super) heard: bool,
+    pub(super) live: bool,
+    pub(super) last_shown: Nanos,
+    pub(super) shows: Shows,
+    pub(super) candidate: Option<Candidate>,
+    pub(super) heartbeat_reset: Option<(u64, Fingerprint)>,
+    /// Frames held because they may be an unmarked restart.
+    pub(super) restarting: u8,
+    behind: Option<Behind>,
+    lags: Option<LagReason>,
+    pub(super) state: LineState,
+    /// Nothing is special about it: its frames may take the short way.
+    plain: bool,
+}
+
+/// An end of session that was said.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    number: SeqNo,
+    deadline: Nanos,
+    overdue: bool,
+    said: bool,
+}
+
+/// A session that is over, or was put aside.
+pub(super) struct Remembered {
+    pub(super) session: Session,
+    pub(super) next: SeqNo,
+    /// By its own end of session: it does not come back.
+    pub(super) complete: bool,
+    pub(super) first: SeqNo,
+    pub(super) place: Option<usize>,
+    pub(super) lost_ranges: LostRanges,
+}
+
+/// A reset that was acted on: the epoch that is about to begin.
+pub(super) struct Pending {
+    pub(super) first: SeqNo,
+    pub(super) deadline: Nanos,
+}
+
+pub(super) struct Channel {
+    pub(super) at: ChannelRef,
+    pub(super) session: Session,
+    pub(super) stream: Stream,
+    pub(super) lines: Vec<LineView>,
+    /// Names the epochs of this channel, in order.
+    pub(super) epoch: u32,
+    /// The epoch's first number.
+    pub(super) base: SeqNo,
+    /// Where a line's account starts: at its own first number (`None`), or at the epoch's initial one.
+    pub(super) account_from: Option<SeqNo>,
+    /// Where the epoch stands in the list.
+    pub(super) place: Option<usize>,
+    pub(super) epochs: Epochs,
+    pub(super) end: Option<End>,
+    /// When a frame of the current session was last seen.
+    pub(super) current_shown: Nanos,
+    /// When the mark last rose.
+    pub(super) advanced: Nanos,
+    pub(super) remembered: Vec<Remembered>,
+    pub(super) shelf: Shelf,
+    /// Frames beyond the next jump (4.1).
+    pub(super) parked: Vec<Stored>,
+    /// Frames of other sessions (6.2), and what they weigh.
+    pub(super) strangers: Vec<Stored>,
+    pub(super) strangers_weight: (u64, u64),
+    pub(super) pending: Option<Pending>,
+    /// Frames of the epoch that is about to begin (6.4), and what they weigh.
+    pub(super) pending_frames: Vec<Stored>,
+    pub(super) pending_weight: (u64, u64),
+    /// The last resets that were acted on.
+    pub(super) acted: Vec<Fingerprint>,
+    /// Frames that may be an unmarked restart (6.6).
+    pub(super) restarts: Vec<Stored>,
+    /// Above this mark some line may have fallen behind.
+    lag_mark: SeqNo,
+    /// First-copy output: one past the highest number released.
+    first_cursor: SeqNo,
+    status: Status,
+    leads: Leads,
+    recent: RecentLead,
+    /// Nothing is missing, parked, held or about to change: frames may take the short way.
+    calm: bool,
+    /// Nothing is due before.
+    pub(super) due: Nanos,
+}
+
+impl Channel {
+    /// A channel that begins at `first`; `now` is when the frame came that created it.
+    pub(super) fn new<S: Sink>(
+        cx: &Settings,
+        at: ChannelRef,
+        session: Session,
+        first: SeqNo,
+        counts: [LineCounts; LINES_MAX + 1],
+        now: Nanos,
+        sink: &mut S,
+    ) -> Channel {
+        let line = |counts: LineCounts| LineView {
+            counts,
+            window: Window::new(cx.settle),
+            epoch: 0,
+            data_in_epoch: false,
+            was_silent: false,
+            heard: false,
+            live: true,
+            last_shown: now,
+            shows: Shows::Nothing,
+            candidate: None,
+            heartbeat_reset: None,
+            restarting: 0,
+            behind: None,
+            lags: None,
+            state: LineState::Waiting,
+            plain: false,
+        };
+        let mut channel = Channel {
+            at,
+            session,
+            stream: Stream::new(cx),
+            lines: counts.into_iter().map(line).collect(),
+            epoch: 0,
+            base: first,
+            account_from: None,
+            place: None,
+            epochs: Epochs::new(),
+            end: None,
+            current_shown: now,
+            advanced: now,
+            remembered: Vec::new(),
+            shelf: Shelf::new(),
+            parked: Vec::new(),
+            strangers: Vec::new(),
+            strangers_weight: (0, 0),
+            pending: None,
+            pending_frames: Vec::new(),
+            pending_weight: (0, 0),
+            acted: Vec::new(),
+            restarts: Vec::new(),
+            lag_mark: SeqNo(0),
+            first_cursor: first,
+            status: Status::new(),
+            leads: Leads::new(cx.lines()),
+            recent: RecentLead::new(),
+            calm: false,
+            due: Nanos::ZERO,
+        };
+        channel.place = channel.epochs.begin(session, first);
+        channel.stream.start(first, None);
+        channel.out(now, sink).event(EventKind::Epoch { session, first });
+        channel
+    }
+
+    pub(super) fn out<'s, S>(&self, now: Nanos, sink: &'s mut S) -> Out<'s, S> {
+        Out { sink, now, channel: self.at, session: self.session }
+    }
+
+    pub(super) fn leads(&self) -> &Leads {
+        &self.leads
+    }
+
+    /// One of the frames that a channel begins with: one that agreed, or another that was parked beside it.
+    pub(super) fn first_frame<S: Sink>(
+        &mut self,
+        cx: &Settings,
+        now: Nanos,
+        stored: &Stored,
+        agreed: bool,
+        sink: &mut S,
+    ) {
+        let view = &mut self.lines[stored.line.index()];
+        view.heard = true;
+        if agreed {
+            view.shows = Shows::Current;
+            self.accept(cx, now, &stored.arrival(), stored.first, sink);
+        } else {
+            self.route(cx, now, &stored.arrival(), sink);
+        }
+    }
+
+    /// How long a gap is waited for, without recovery.
+    #[inline]
+    pub(super) fn gap_timeout(&self, cx: &Settings) -> Nanos {
+        match cx.gap_timeout {
+            GapTimeout::After(span) => span,
+            GapTimeout::Auto => self.recent.timeout(),
+        }
+    }
+
+    /// A frame arrives by `line`.
+    #[inline]
+    pub(super) fn on_frame<S: Sink>(&mut self, cx: &Settings, now: Nanos, line: Line, frame: &Frame<'_>, sink: &mut S) {
+        let view = &mut self.lines[line.index()];
+        let counts = &mut view.counts;
+        counts.frame(frame);
+        view.last_shown = now;
+        if self.calm && view.plain && frame.kind == Kind::Data && frame.reset.is_none() && frame.session == self.session
+        {
+            let first = cx.rules.width.extend(frame.sequence, view.window.mark(), self.stream.mark, cx.max_jump);
+            let count = u64::from(frame.count);
+            let end = first + count;
+            if first == self.stream.next && first == self.first_cursor {
+                view.counts.messages += count;
+                self.current_shown = now;
+                self.release_next(cx, now, line, frame, first, sink);
+                return;
+            }
+            if end <= self.stream.next
+                && first >= self.base
+                && self.status.knows(SeqRange::new(first, end), self.stream.mark)
+            {
+                view.counts.messages += count;
+                view.counts.duplicate += count;
+                self.current_shown = now;
+                let judged = view.window.show(SeqRange::new(first, end), first);
+                view.counts.missing += judged.missing;
+                view.counts.reordered += judged.reordered;
+                let mut n = first;
+                while n < end {
+                    self.copy(cx, n, line, now);
+                    n += 1;
+                }
+                return;
+            }
+        }
+        self.on_frame_slowly(cx, now, line, frame, sink);
+    }
+
+    /// The short way of the next frame: nothing before it is missing.
+    #[inline]
+    fn release_next<S: Sink>(
+        &mut self,
+        cx: &Settings,
+        now: Nanos,
+        line: Line,
+        frame: &Frame<'_>,
+        first: SeqNo,
+        sink: &mut S,
+    ) {
+        let count = u64::from(frame.count);
+        let end = first + count;
+        let view = &mut self.lines[line.index()];
+        let judged = view.window.show(SeqRange::new(first, end), first);
+        view.counts.missing += judged.missing;
+        view.counts.reordered += judged.reordered;
+        view.counts.first_arrivals += count;
+        self.status.arrive(first, count, line, now);
+        self.stream.mark = end;
+        self.first_cursor = end;
+        self.advanced = now;
+        let part = Part {
+            first,
+            count: frame.count,
+            line,
+            stamp: now,
+            heartbeat: frame.heartbeat,
+            packing: frame.packing,
+            body: frame.body,
+        };
+        let mut out = Out { sink, now, channel: self.at, session: self.session };
+        out.sink.first(&part.run(self.at, self.session));
+        self.stream.release(&part, false, &mut out);
+        if end > self.lag_mark {
+            self.follow_up(cx, now, out.sink);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn on_frame_slowly<S: Sink>(&mut self, cx: &Settings, now: Nanos, line: Line, frame: &Frame<'_>, sink: &mut S) {
+        let view = &mut self.lines[line.index()];
+        view.heard = true;
+        view.live = true;
+        if let Some(behind) = &mut view.behind {
+            behind.data |= frame.kind == Kind::Data && !frame.heartbeat;
+            behind.heartbeats |= frame.heartbeat;
+        }
+        let arrival = Arrival { frame: *frame, line, stamp: now };
+        if frame.kind == Kind::Unsequenced {
+            view.counts.unsequenced += u64::from(frame.count);
+            if frame.count > 0 {
+                let part = whole(&arrival, SeqNo(0));
+                let mut run = part.run(self.at, self.session);
+                run.flags.unsequenced = true;
+                sink.unsequenced(&run);
+            }
+        } else {
+            view.counts.messages += u64::from(frame.count);
+            self.route(cx, now, &arrival, sink);
+        }
+        let view = &mut self.lines[line.index()];
+        if view.epoch == self.epoch {
+            view.was_silent = false;
+        }
+        self.follow_up(cx, now, sink);
+    }
+
+    /// Takes a frame into the current epoch. `first` is its first number; it is believed.
+    pub(super) fn accept<S: Sink>(
+        &mut self,
+        cx: &Settings,
+        now: Nanos,
+        arrival: &Arrival<'_>,
+        first: SeqNo,
+        sink: &mut S,
+    ) {
+        let Arrival { frame, line, .. } = arrival;
+        let index = line.index();
+        let mut rest = whole(arrival, first);
+        if first < self.base {
+            let before = rest.split_to(self.base);
+            self.lines[index].counts.before_join += u64::from(before.count);
+            if rest.count == 0 {
+                return;
+            }
+        }
+        let shown = SeqRange::new(rest.first, rest.end());
+        let view = &mut self.lines[index];
+        view.data_in_epoch |= frame.kind == Kind::Data && frame.reset.is_none();
+        if *line != Line::RECOVERY {
+            let judged = view.window.show(shown, self.account_from.unwrap_or(shown.first));
+            view.counts.missing += judged.missing;
+            view.counts.reordered += judged.reordered;
+        }
+        let mark = self.stream.mark;
+        let first_cursor = self.first_cursor;
+        self.output_first(&rest, now, sink);
+        let mut out = self.out(now, sink);
+        if shown.first > mark {
+            let timeout = cx.recovery_timeout.unwrap_or_else(|| self.gap_timeout(cx));
+            self.stream.open(shown.first, *line, now + timeout, &mut out);
+        }
+        while rest.count > 0 {
+            self.take(cx, &mut rest, first_cursor, &mut out);
+        }
+        if frame.kind == Kind::Data && self.end.is_some_and(|end| end.number < shown.end) {
+            self.end = None;
+        }
+        if self.stream.mark > mark {
+            self.advanced = now;
+            self.cancel_restarts_but(*line);
+        }
+        if frame.kind == Kind::EndOfSession && shown.end == self.stream.mark {
+            let news = self.end.is_none_or(|end| end.number < shown.end);
+            if news {
+                let deadline = now + self.gap_timeout(cx);
+                self.end = Some(End { number: shown.end, deadline, overdue: false, said: false });
+            }
+        }
+        while self.stream.held().0 > cx.hold_messages || self.stream.held().1 > cx.hold_bytes {
+            self.stream.lose_lowest(LostReason::Hold, &mut out);
+        }
+        while self.stream.open_gaps() > cx.gaps_max {
+            self.stream.lose_lowest(LostReason::Gaps, &mut out);
+        }
+        self.settle(cx, now, sink);
+        self.say_ended(now, sink);
+    }
+
+    /// Takes the messages at the front of `rest` that stand alike.
+    fn take<S: Sink>(&mut self, cx: &Settings, rest: &mut Part<'_>, first_cursor: SeqNo, out: &mut Out<'_, S>) {
+        let line = rest.line;
+        let n = rest.first;
+        if n >= self.stream.mark {
+            let part = rest.split_to(rest.end());
+            self.arrive(&part);
+            self.stream.append(&part, out);
+            return;
+        }
+        if self.copy(cx, n, line, rest.stamp) {
+            rest.split_to(n + 1);
+            self.lines[line.index()].counts.duplicate += 1;
+            return;
+        }
+        match self.stream.standing(n) {
+            Standing::There => {
+                rest.split_to(n + 1);
+                self.lines[line.index()].counts.duplicate += 1;
+            }
+            Standing::Missing(gap) => {
+                let part = rest.split_to(self.stream.gap(gap).end);
+                self.arrive(&part);
+                self.output_first_late(part, first_cursor, out);
+                self.stream.fill(gap, &part, out);
+            }
+            Standing::Lost(lost) => {
+                let part = rest.split_to(lost.end);
+                let count = u64::from(part.count);
+                self.lines[line.index()].counts.late += count;
+                self.status.arrive(part.first, count, line, part.stamp);
+                self.stream.found(part.range());
+                self.output_first_late(part, first_cursor, out);
+                let mut run = part.run(self.at, self.session);
+                run.flags.late = true;
+                out.sink.late(&run);
+            }
+        }
+    }
+
+    /// The first copy of `part` has come.
+    fn arrive(&mut self, part: &Part<'_>) {
+        let count = u64::from(part.count);
+        self.lines[part.line.index()].counts.first_arrivals += count;
+        self.status.arrive(part.first, count, part.line, part.stamp);
+    }
+
+    /// Notes another copy of `n`, where the status ring knows the first; false where it does not.
+    #[inline]
+    fn copy(&mut self, cx: &Settings, n: SeqNo, line: Line, stamp: Nanos) -> bool {
+        let Some(first) = self.status.copy(n, self.stream.mark, line) else { return false };
+        if !first.again && first.line != line {
+            let lead = stamp.abs_diff(first.stamp);
+            self.leads.add(first.line, line, lead);
+            if cx.gap_timeout == GapTimeout::Auto
+                && cx.waits(line.index())
+                && cx.waits(first.line.index())
+                && self.lines[first.line.index()].live
+            {
+                self.recent.add(lead);
+            }
+        }
+        true
+    }
+
+    /// First-copy output (3.3): what is above all released before goes out at once.
+    fn output_first<S: Sink>(&mut self, part: &Part<'_>, now: Nanos, sink: &mut S) {
+        if part.count == 0 || part.end() <= self.first_cursor {
+            return;
+        }
+        let mut rest = *part;
+        rest.split_to(self.first_cursor);
+        if rest.first > self.first_cursor {
+            sink.first_gap(now, self.at, self.session, SeqRange::new(self.first_cursor, rest.first));
+        }
+        self.first_cursor = rest.end();
+        sink.first(&rest.run(self.at, self.session));
+    }
+
+    /// First-copy output: what was jumped, and has come after all.
+    fn output_first_late<S: Sink>(&mut self, mut part: Part<'_>, first_cursor: SeqNo, out: &mut Out<'_, S>) {
+        let late = part.split_to(first_cursor);
+        if late.count > 0 {
+            let mut run: Run<'_> = late.run(self.at, self.session);
+            run.flags = RunFlags { late: true, ..run.flags };
+            out.sink.first(&run);
+        }
+    }
+
+    /// Gives up what every line that could still bring it has gone past (5.2).
+    fn settle<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
+        if cx.recovery_timeout.is_some() || self.stream.is_level() {
+            return;
+        }
+        let mut lowest: Option<SeqNo> = None;
+        for (i, view) in self.lines.iter().enumerate().take(cx.lines()) {
+            if view.live && cx.waits(i) {
+                let Some(mark) = self.mark_of(view) else { return };
+                lowest = Some(lowest.map_or(mark, |low| low.min(mark)));
+            }
+        }
+        let Some(lowest) = lowest else { return };
+        let mut out = self.out(now, sink);
+        while self.stream.lowest_gap().is_some_and(|gap| SeqNo(gap.end.0 - 1) + cx.settle <= lowest) {
+            self.stream.lose_lowest(LostReason::Settled, &mut out);
+        }
+    }
+
+    /// A line's mark in the current epoch. A line that has moved on to the pending one keeps it until that begins.
+    fn mark_of(&self, view: &LineView) -> Option<SeqNo> {
+        if view.epoch >= self.epoch { view.window.mark() } else { None }
+    }
+
+    /// Whether the end of the session was said and all up to it is released or lost.
+    pub(super) fn is_complete(&self) -> bool {
+        self.end.is_some_and(|end| self.stream.next >= end.number)
+    }
+
+    /// Whether `ended` was said.
+    pub(super) fn is_ended(&self) -> bool {
+        self.end.is_some_and(|end| end.said)
+    }
+
+    /// Says the end of the session when it is due (6.5).
+    pub(super) fn say_ended<S: Sink>(&mut self, now: Nanos, sink: &mut S) {
+        let Some(end) = self.end else { return };
+        if end.said || !self.is_complete() {
+            return;
+        }
+        let reached = |view: &LineView| self.mark_of(view) >= Some(end.number);
+        let lines = &self.lines[..LINES_MAX];
+        if end.overdue || lines.iter().filter(|view| view.live).all(reached) {
+            self.say_ended_now(now, sink);
+        }
+    }
+
+    pub(super) fn say_ended_now<S: Sink>(&mut self, now: Nanos, sink: &mut S) {
+        if let Some(end) = &mut self.end
+            && !end.said
+        {
+            end.said = true;
+            let (session, next) = (self.session, end.number);
+            self.out(now, sink).event(EventKind::Ended { session, next });
+        }
+    }
+
+    /// What a frame or a deadline brought about, until nothing more follows.
+    pub(super) fn follow_up<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
+        loop {
+            if self.use_parked(cx, now, sink) || self.use_called_off(cx, now, sink) {
+                continue;
+            }
+            self.settle(cx, now, sink);
+            self.say_ended(now, sink);
+            if !(self.begin_pending_if_due(cx, now, sink) || self.take_over_if_due(cx, now, sink)) {
+                break;
+            }
+        }
+        self.judge_lag(cx, now);
+        self.say_states(cx, now, sink);
+        self.calm = self.stream.is_level()
+            && self.parked.is_empty()
+            && self.strangers.is_empty()
+            && self.pending.is_none()
+            && self.restarts.is_empty()
+            && self.end.is_none();
+        for view in &mut self.lines {
+            view.plain = view.state == LineState::Up
+                && view.live
+                && view.epoch == self.epoch
+                && view.shows == Shows::Current
+                && view.window.mark().is_some()
+                && view.candidate.is_none()
+                && view.heartbeat_reset.is_none()
+                && view.restarting == 0
+                && view.data_in_epoch
+                && view.behind.is_none();
+        }
+        self.due = self.next_due(cx).map_or(Nanos::MAX, |(at, ..)| at);
+    }
+
+    /// Which lines are more than `settle` behind the channel (7.2), and from which mark on one more may be.
+    fn judge_lag(&mut self, cx: &Settings, now: Nanos) {
+        let mark = self.stream.mark;
+        let mut low = SeqNo(u64::MAX);
+        for view in &mut self.lines[..cx.lines()] {
+            let here = view.epoch >= self.epoch && view.shows == Shows::Current;
+            let own = view.window.mark().filter(|_| here);
+            let behind = own.is_some_and(|own| view.live && own + cx.settle < mark);
+            if !behind {
+                (view.behind, view.lags) = (None, None);
+                if let Some(own) = own.filter(|_| view.live) {
+                    low = low.min(own + cx.settle);
+                }
+            } else if view.behind.is_none() {
+                view.behind = Some(Behind { since: now, data: false, heartbeats: false });
+            }
+        }
+        self.lag_mark = low;
+    }
+
+    /// Says each line's state where it changed.
+    fn say_states<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
+        let mut out = self.out(now, sink);
+        for (i, view) in self.lines.iter_mut().enumerate().take(cx.lines()) {
+            let to = match view.shows {
+                _ if !view.live => LineState::Silent,
+                _ if !view.heard => LineState::Waiting,
+                Shows::Other { .. } => LineState::OtherSession,
+                _ if view.lags.is_some() => LineState::Lagging,
+                _ => LineState::Up,
+            };
+            if to != view.state {
+                let (from, why) = (view.state, if to == LineState::Lagging { view.lags } else { None });
+                view.state = to;
+                out.event(EventKind::Line { line: Line(i as u8), from, to, why });
+            }
+        }
+    }
+
+    /// What is due next: when, of which kind (1.3), and of which line where it is a line's.
+    pub(super) fn next_due(&self, cx: &Settings) -> Option<(Nanos, Due, usize)> {
+        let mut next: Option<(Nanos, Due, usize)> = None;
+        let mut consider = |at: Nanos, due: Due, line: usize| {
+            if next.is_none_or(|next| (at, due, line) < next) {
+                next = Some((at, due, line));
+            }
+        };
+        if let Some(at) = self.stream.deadline() {
+            consider(at, Due::Gap, 0);
+        }
+        if let Some(end) = self.end
+            && !end.said
+            && !end.overdue
+        {
+            consider(end.deadline, Due::Ended, 0);
+        }
+        if let Some(pending) = &self.pending {
+            consider(pending.deadline, Due::Grace, 0);
+        }
+        if let Some(at) = self.grace_due(cx) {
+            consider(at, Due::Grace, 0);
+        }
+        for (i, view) in self.lines.iter().enumerate().take(cx.lines()) {
+            if view.live {
+                consider(view.last_shown + cx.silent_after, Due::Silent, i);
+                if let Some(behind) = view.behind.filter(|_| view.lags.is_none()) {
+                    consider(behind.since + Nanos(cx.silent_after.0 / 4), Due::Lag, i);
+                }
+            }
+        }
+        next
+    }
+
+    /// Does what [`Channel::next_due`] gave, at its own time.
+    pub(super) fn fire<S: Sink>(&mut self, cx: &Settings, at: Nanos, due: Due, line: usize, sink: &mut S) {
+        match due {
+            Due::Gap => {
+                let mut out = self.out(at, sink);
+                self.stream.lose_due(&mut out);
+            }
+            Due::Ended => {
+                if let Some(end) = &mut self.end {
+                    end.overdue = true;
+                }
+            }
+            Due::Grace => {
+                if self.pending.as_ref().is_some_and(|pending| pending.deadline <= at) {
+                    self.begin_pending(cx, at, EpochEndReason::Reset, sink);
+                }
+            }
+            Due::Lag => {
+                let view = &mut self.lines[line];
+                view.lags = view.behind.map(|behind| match behind {
+                    Behind { data: true, .. } => LagReason::Slow,
+                    Behind { heartbeats: true, .. } => LagReason::Heartbeats,
+                    _ => LagReason::Frozen,
+                });
+            }
+            Due::Silent => {
+                self.lines[line].live = false;
+                self.lines[line].was_silent = true;
+            }
+        }
+        self.follow_up(cx, at, sink);
+    }
+
+    /// The input has ended (1.4).
+    pub(super) fn finish<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
+        // restarts that nothing bore out are old copies
+        while !self.restarts.is_empty() {
+            let stored = self.restarts.remove(0);
+            let arrival = stored.arrival();
+            self.accept(cx, now, &arrival, stored.first, sink);
+            self.shelf.give_back(stored);
+        }
+        self.drop_parked();
+        for stored in std::mem::take(&mut self.strangers) {
+            self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
+        }
+        self.strangers_weight = (0, 0);
+        let mut out = self.out(now, sink);
+        self.stream.lose_all(LostReason::Finish, &mut out);
+        if self.pending.is_some() {
+            self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+            self.drop_parked();
+            let mut out = self.out(now, sink);
+            self.stream.lose_all(LostReason::Finish, &mut out);
+        }
+        if self.is_complete() {
+            self.say_ended_now(now, sink);
+        }
+        self.flush_windows();
+    }
+
+    /// Frames parked in this epoch that nothing bore out.
+    pub(super) fn drop_parked(&mut self) {
+        for stored in std::mem::take(&mut self.parked) {
+            self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
+            self.shelf.give_back(stored);
+        }
+    }
+
+    /// The lines' accounts of the epoch are closed.
+    pub(super) fn flush_windows(&mut self) {
+        for view in &mut self.lines[..LINES_MAX] {
+            if view.epoch >= self.epoch {
+                view.counts.missing += view.window.flush();
+            }
+        }
+    }
+
+    /// The channel's counters as they are now.
+    pub(super) fn report(&self, cx: &Settings) -> ChannelReport {
+        let mut epochs = self.epochs.listed().to_vec();
+        let ended = self.is_ended();
+        if let Some(epoch) = self.place.and_then(|place| epochs.get_mut(place)) {
+            epoch.next = self.stream.next;
+            epoch.delivered += self.stream.delivered;
+            epoch.lost += self.stream.lost;
+            epoch.ended = ended;
+        }
+        ChannelReport {
+            channel: self.at,
+            epochs,
+            epochs_omitted: self.epochs.omitted,
+            delivered: self.epochs.delivered + self.stream.delivered,
+            lost: self.epochs.lost + self.stream.lost,
+            late: self.lines.iter().map(|view| view.counts.late).sum(),
+            ended,
+            lines: self.lines.iter().map(|view| view.counts).collect(),
+            states: self.lines.iter().take(cx.lines()).map(|view| view.state).collect(),
+            gap_timeout: self.gap_timeout(cx),
+        }
+    }
+
+    /// The current epoch is over (its open gaps are lost already or are lost now).
+    pub(super) fn end_epoch<S: Sink>(&mut self, now: Nanos, why: EpochEndReason, sink: &mut S) {
+        let mut out = self.out(now, sink);
+        self.stream.lose_all(LostReason::Epoch, &mut out);
+        if self.is_complete() {
+            self.say_ended_now(now, sink);
+        }
+        self.flush_windows();
+        self.drop_parked();
+        let (session, next) = (self.session, self.stream.next);
+        self.epochs.end(self.place, next, self.stream.delivered, self.stream.lost, self.is_ended());
+        self.out(now, sink).event(EventKind::EpochEnd { session, next, why });
+    }
+
+    /// An epoch begins at `first`, or is taken up again.
+    pub(super) fn begin_epoch<S: Sink>(
+        &mut self,
+        now: Nanos,
+        session: Session,
+        first: SeqNo,
+        again: Option<Remembered>,
+        sink: &mut S,
+    ) {
+        self.epoch += 1;
+        self.session = session;
+        self.end = None;
+        self.advanced = now;
+        self.first_cursor = first;
+        self.status.clear();
+        match again {
+            Some(remembered) => {
+                (self.base, self.account_from, self.place) = (remembered.first, None, remembered.place);
+                self.stream.start(first, Some(remembered.lost_ranges));
+            }
+            None => {
+                (self.base, self.account_from) = (first, Some(first));
+                self.place = self.epochs.begin(session, first);
+                self.stream.start(first, None);
+            }
+        }
+        self.out(now, sink).event(EventKind::Epoch { session, first });
+    }
+}
+
+/// What may be due, in the order of 1.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    Gap,
+    Ended,
+    Grace,
+    Lag,
+    Silent,
+}
+
+/// All of a frame's messages.
+pub(super) fn whole<'a>(arrival: &Arrival<'a>, first: SeqNo) -> Part<'a> {
+    let Arrival { frame, line, stamp } = *arrival;
+    Part {
+        first,
+        count: frame.count,
+        line,
+        stamp,
+        heartbeat: frame.heartbeat,
+        packing: frame.packing,
+        body: frame.body,
+    }
+}

@@ -1,0 +1,250 @@
+//! Two orders of the open gaps: by number (which gap holds `n`?) and by deadline (which is given up first?).
+//!
+//! A treap and a binary heap over the same nodes, which are allocated once and named by the caller's ids. Both cost the
+//! logarithm of the number of open gaps, at most some 16 steps, and only where a gap is opened, split or closed.
+
+use crate::seq::SeqNo;
+use crate::time::Nanos;
+
+const NIL: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Node {
+    first: SeqNo,
+    deadline: Nanos,
+    left: u32,
+    right: u32,
+    priority: u32,
+    /// Its place in the heap.
+    at: u32,
+}
+
+pub(super) struct Index {
+    nodes: Vec<Node>,
+    root: u32,
+    heap: Vec<u32>,
+    random: u32,
+}
+
+impl Index {
+    /// An index for ids below `ids`, `open` of which may be in it at once.
+    pub(super) fn new(ids: usize, open: usize) -> Index {
+        Index { nodes: Vec::with_capacity(ids), root: NIL, heap: Vec::with_capacity(open), random: 0x9E37_79B9 }
+    }
+
+    /// How many gaps are open.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// The gap with the highest first number that is not above `n`.
+    pub(super) fn at_or_below(&self, n: SeqNo) -> Option<u32> {
+        let (mut id, mut found) = (self.root, None);
+        while id != NIL {
+            let node = &self.nodes[id as usize];
+            if node.first <= n {
+                found = Some(id);
+                id = node.right;
+            } else {
+                id = node.left;
+            }
+        }
+        found
+    }
+
+    /// The gap that is due first, and when; of several the lowest.
+    #[inline]
+    pub(super) fn earliest(&self) -> Option<(Nanos, u32)> {
+        self.heap.first().map(|&id| (self.nodes[id as usize].deadline, id))
+    }
+
+    /// When gap `id` is due.
+    pub(super) fn deadline(&self, id: u32) -> Nanos {
+        self.nodes[id as usize].deadline
+    }
+
+    pub(super) fn insert(&mut self, id: u32, first: SeqNo, deadline: Nanos) {
+        // xorshift: a shape that nobody outside can choose
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        let at = self.heap.len() as u32;
+        let node = Node { first, deadline, left: NIL, right: NIL, priority: self.random, at };
+        while self.nodes.len() <= id as usize {
+            self.nodes.push(node);
+        }
+        self.nodes[id as usize] = node;
+        self.root = self.insert_below(self.root, id);
+        self.heap.push(id);
+        self.rise(at as usize);
+    }
+
+    /// A gap's front was brought: it starts later. Disjoint gaps stay in the same order.
+    pub(super) fn set_first(&mut self, id: u32, first: SeqNo) {
+        self.nodes[id as usize].first = first;
+    }
+
+    pub(super) fn remove(&mut self, id: u32) {
+        self.root = self.remove_below(self.root, id);
+        let at = self.nodes[id as usize].at as usize;
+        self.heap.swap_remove(at);
+        if let Some(&moved) = self.heap.get(at) {
+            self.nodes[moved as usize].at = at as u32;
+            self.sink(at);
+            self.rise(at);
+        }
+    }
+
+    fn insert_below(&mut self, root: u32, id: u32) -> u32 {
+        if root == NIL {
+            return id;
+        }
+        let (first, priority) = (self.nodes[id as usize].first, self.nodes[id as usize].priority);
+        let Node { first: here, priority: above, left, right, .. } = self.nodes[root as usize];
+        if priority > above {
+            let (left, right) = self.split(root, first);
+            self.nodes[id as usize].left = left;
+            self.nodes[id as usize].right = right;
+            return id;
+        }
+        if first < here {
+            self.nodes[root as usize].left = self.insert_below(left, id);
+        } else {
+            self.nodes[root as usize].right = self.insert_below(right, id);
+        }
+        root
+    }
+
+    /// The nodes below `first`, and the others.
+    fn split(&mut self, root: u32, first: SeqNo) -> (u32, u32) {
+        if root == NIL {
+            return (NIL, NIL);
+        }
+        let Node { first: here, left, right, .. } = self.nodes[root as usize];
+        if here < first {
+            let (low, high) = self.split(right, first);
+            self.nodes[root as usize].right = low;
+            (root, high)
+        } else {
+            let (low, high) = self.split(left, first);
+            self.nodes[root as usize].left = high;
+            (low, root)
+        }
+    }
+
+    fn merge(&mut self, low: u32, high: u32) -> u32 {
+        if low == NIL || high == NIL {
+            return if low == NIL { high } else { low };
+        }
+        if self.nodes[low as usize].priority > self.nodes[high as usize].priority {
+            let right = self.nodes[low as usize].right;
+            self.nodes[low as usize].right = self.merge(right, high);
+            low
+        } else {
+            let left = self.nodes[high as usize].left;
+            self.nodes[high as usize].left = self.merge(low, left);
+            high
+        }
+    }
+
+    fn remove_below(&mut self, root: u32, id: u32) -> u32 {
+        if root == NIL {
+            return NIL;
+        }
+        let Node { first: here, left, right, .. } = self.nodes[root as usize];
+        if root == id {
+            return self.merge(left, right);
+        }
+        if self.nodes[id as usize].first < here {
+            self.nodes[root as usize].left = self.remove_below(left, id);
+        } else {
+            self.nodes[root as usize].right = self.remove_below(right, id);
+        }
+        root
+    }
+
+    fn before(&self, a: u32, b: u32) -> bool {
+        let key = |id: u32| (self.nodes[id as usize].deadline, self.nodes[id as usize].first);
+        key(a) < key(b)
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        for at in [a, b] {
+            self.nodes[self.heap[at] as usize].at = at as u32;
+        }
+    }
+
+    fn rise(&mut self, mut at: usize) {
+        while at > 0 && self.before(self.heap[at], self.heap[(at - 1) / 2]) {
+            self.swap(at, (at - 1) / 2);
+            at = (at - 1) / 2;
+        }
+    }
+
+    fn sink(&mut self, mut at: usize) {
+        loop {
+            let mut least = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.heap.len() && self.before(self.heap[child], self.heap[least]) {
+                    least = child;
+                }
+            }
+            if least == at {
+                return;
+            }
+            self.swap(at, least);
+            at = least;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn it_agrees_with_two_maps() {
+        for seed in 0..50 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut index = Index::new(256, 256);
+            let mut by_number: BTreeMap<u64, u32> = BTreeMap::new();
+            let mut known: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+            for _ in 0..2_000 {
+                let id = rng.u32(..256);
+                match known.get(&id).copied() {
+                    Some((first, _)) if rng.bool() => {
+                        index.remove(id);
+                        by_number.remove(&first);
+                        known.remove(&id);
+                    }
+                    Some((first, deadline)) if !by_number.contains_key(&(first + 1)) => {
+                        index.set_first(id, SeqNo(first + 1));
+                        by_number.remove(&first);
+                        by_number.insert(first + 1, id);
+                        known.insert(id, (first + 1, deadline));
+                    }
+                    None => {
+                        let (first, deadline) = (rng.u64(..5_000), rng.u64(..20));
+                        if !by_number.contains_key(&first) {
+                            index.insert(id, SeqNo(first), Nanos(deadline));
+                            by_number.insert(first, id);
+                            known.insert(id, (first, deadline));
+                        }
+                    }
+                    Some(_) => {}
+                }
+                let n = rng.u64(..5_100);
+                let expected = by_number.range(..=n).next_back().map(|(_, &id)| id);
+                assert_eq!(index.at_or_below(SeqNo(n)), expected, "seed {seed}");
+                let earliest = known.iter().map(|(&id, &(first, deadline))| (deadline, first, id)).min();
+                let earliest = earliest.map(|(deadline, _, id)| (Nanos(deadline), id));
+                assert_eq!(index.earliest(), earliest, "seed {seed}");
+                assert_eq!(index.len(), known.len());
+            }
+        }
+    }
+}

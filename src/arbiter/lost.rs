@@ -1,0 +1,124 @@
+//! The ranges that were given up, so that a copy that comes after all is known as late (ARBITRATION 5.6).
+//!
+//! At most 1,024 ranges; a split one keeps its age. Sorted by number, so that a look-up is a binary search, and an insert
+//! moves at most 1,024 entries.
+
+use crate::seq::{SeqNo, SeqRange};
+
+/// How many lost ranges are remembered.
+pub(super) const RANGES_MAX: usize = 1_024;
+
+#[derive(Clone, Copy)]
+struct Lost {
+    range: SeqRange,
+    age: u64,
+}
+
+pub(super) struct LostRanges {
+    /// Ascending, disjoint.
+    ranges: Vec<Lost>,
+    ages: u64,
+}
+
+impl LostRanges {
+    pub(super) fn new() -> LostRanges {
+        LostRanges { ranges: Vec::with_capacity(RANGES_MAX + 1), ages: 0 }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.ranges.clear();
+    }
+
+    /// Remembers a range that was given up; forgets the oldest where there are too many.
+    pub(super) fn add(&mut self, range: SeqRange) {
+        let at = self.ranges.partition_point(|lost| lost.range.first < range.first);
+        self.ages += 1;
+        self.ranges.insert(at, Lost { range, age: self.ages });
+        self.trim();
+    }
+
+    /// The part of the lost range around `n` that starts at `n`; empty where `n` was not lost.
+    pub(super) fn from(&self, n: SeqNo) -> SeqRange {
+        match self.find(n) {
+            Some(at) => SeqRange::new(n, self.ranges[at].range.end),
+            None => SeqRange::new(n, n),
+        }
+    }
+
+    /// Forgets `part`, which lies within one lost range: it came after all.
+    pub(super) fn remove(&mut self, part: SeqRange) {
+        let Some(at) = self.find(part.first) else { return };
+        let Lost { range, age } = self.ranges[at];
+        let left = SeqRange::new(range.first, part.first);
+        let right = SeqRange::new(part.end, range.end);
+        match (left.is_empty(), right.is_empty()) {
+            (true, true) => {
+                self.ranges.remove(at);
+            }
+            (false, true) => self.ranges[at].range = left,
+            (true, false) => self.ranges[at].range = right,
+            (false, false) => {
+                self.ranges[at].range = left;
+                self.ranges.insert(at + 1, Lost { range: right, age });
+                self.trim();
+            }
+        }
+    }
+
+    fn find(&self, n: SeqNo) -> Option<usize> {
+        // most look-ups are for old copies above every range or with no range at all
+        if self.ranges.last().is_none_or(|lost| lost.range.end <= n) {
+            return None;
+        }
+        let at = self.ranges.partition_point(|lost| lost.range.end <= n);
+        self.ranges.get(at).filter(|lost| lost.range.contains(n)).map(|_| at)
+    }
+
+    fn trim(&mut self) {
+        if self.ranges.len() > RANGES_MAX {
+            let oldest = self.ranges.iter().enumerate().min_by_key(|(_, lost)| lost.age).map(|(at, _)| at);
+            if let Some(at) = oldest {
+                self.ranges.remove(at);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u64, end: u64) -> SeqRange {
+        SeqRange::new(SeqNo(first), SeqNo(end))
+    }
+
+    #[test]
+    fn a_copy_splits_its_range_and_the_rest_stays_lost() {
+        let mut lost = LostRanges::new();
+        lost.add(range(10, 20));
+        lost.add(range(5, 7));
+        assert_eq!(lost.from(SeqNo(12)), range(12, 20));
+        lost.remove(range(12, 14));
+        assert!(lost.from(SeqNo(13)).is_empty());
+        assert_eq!(lost.from(SeqNo(10)), range(10, 12));
+        assert_eq!(lost.from(SeqNo(14)), range(14, 20));
+        assert_eq!(lost.from(SeqNo(6)), range(6, 7));
+        assert!(lost.from(SeqNo(7)).is_empty() && lost.from(SeqNo(20)).is_empty());
+    }
+
+    #[test]
+    fn rule_5_6_the_oldest_of_more_than_1024_is_forgotten_and_a_split_one_keeps_its_age() {
+        let mut lost = LostRanges::new();
+        for i in 0..RANGES_MAX as u64 {
+            lost.add(range(i * 10, i * 10 + 5));
+        }
+        assert!(!lost.from(SeqNo(0)).is_empty());
+        // splitting the oldest makes one range too many: the first half of the oldest goes
+        lost.remove(range(2, 3));
+        assert!(lost.from(SeqNo(0)).is_empty());
+        assert_eq!(lost.from(SeqNo(3)), range(3, 5));
+        lost.add(range(1_000_000, 1_000_001));
+        assert!(lost.from(SeqNo(3)).is_empty(), "the other half is as old");
+        assert!(!lost.from(SeqNo(10)).is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! Counters: what an arbiter knows of its lines and epochs, for a report at any time.
+
+use super::event::{ChannelRef, LineState};
+use crate::frame::Session;
+use crate::seq::SeqNo;
+use crate::time::Nanos;
+
+/// What a line brought to a channel. Every message stands under exactly one of the six fates:
+/// `messages = first_arrivals + duplicate + late + stale + before_join + implausible` (once nothing is parked or held).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCounts {
+    /// Frames, whatever is in them.
+    pub frames: u64,
+    /// Messages in them, but for unsequenced ones.
+    pub messages: u64,
+    /// Their bytes: the datagram's, where it holds one frame.
+    pub bytes: u64,
+    /// Frames that are heartbeats, those included that consume a number.
+    pub heartbeats: u64,
+    /// Messages that no line had brought before.
+    pub first_arrivals: u64,
+    /// Messages that were there already.
+    pub duplicate: u64,
+    /// Numbers that the line itself has gone past without showing them.
+    pub missing: u64,
+    /// Copies that came too far below the line's own mark to be judged.
+    pub reordered: u64,
+    /// First copies of what had been given up as lost.
+    pub late: u64,
+    /// Messages of an ended session or epoch.
+    pub stale: u64,
+    /// Messages below the channel's start.
+    pub before_join: u64,
+    /// Messages of frames that nothing bore out.
+    pub implausible: u64,
+    /// Messages outside of the sequence.
+    pub unsequenced: u64,
+}
+
+impl LineCounts {
+    /// A frame came.
+    #[inline]
+    pub(super) fn frame(&mut self, frame: &crate::frame::Frame<'_>) {
+        self.frames += 1;
+        self.bytes += frame.bytes.len() as u64;
+        self.heartbeats += u64::from(frame.heartbeat);
+    }
+}
+
+/// One run of a channel's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochCounts {
+    /// Its session.
+    pub session: Session,
+    /// Its first number.
+    pub first: SeqNo,
+    /// The next expected number.
+    pub next: SeqNo,
+    /// Messages released.
+    pub delivered: u64,
+    /// Numbers lost.
+    pub lost: u64,
+    /// Whether its end was said, and it is complete.
+    pub ended: bool,
+}
+
+/// How many epochs a channel lists (ARBITRATION 9).
+pub(super) const EPOCHS_LISTED: usize = 1_024;
+
+/// The epochs of a channel, in the order in which they began.
+pub(super) struct Epochs {
+    listed: Vec<EpochCounts>,
+    /// Totals of the epochs that are over.
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    pub(super) omitted: u64,
+}
+
+impl Epochs {
+    pub(super) fn new() -> Epochs {
+        Epochs { listed: Vec::new(), delivered: 0, lost: 0, omitted: 0 }
+    }
+
+    /// A new one begins: its place in the list, or `None` where that is full.
+    pub(super) fn begin(&mut self, session: Session, first: SeqNo) -> Option<usize> {
+        if self.listed.len() == EPOCHS_LISTED {
+            self.omitted += 1;
+            return None;
+        }
+        self.listed.push(EpochCounts { session, first, next: first, delivered: 0, lost: 0, ended: false });
+        Some(self.listed.len() - 1)
+    }
+
+    /// One is over, or stops for a while: adds what came since it began or was taken up.
+    pub(super) fn end(&mut self, place: Option<usize>, next: SeqNo, delivered: u64, lost: u64, ended: bool) {
+        self.delivered += delivered;
+        self.lost += lost;
+        if let Some(epoch) = place.and_then(|place| self.listed.get_mut(place)) {
+            epoch.next = next;
+            epoch.delivered += delivered;
+            epoch.lost += lost;
+            epoch.ended = ended;
+        }
+    }
+
+    pub(super) fn listed(&self) -> &[EpochCounts] {
+        &self.listed
+    }
+}
+
+/// A channel's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelReport {
+    /// Which.
+    pub channel: ChannelRef,
+    /// Its epochs in the order in which they began; the first 1,024.
+    pub epochs: Vec<EpochCounts>,
+    /// Epochs that are not listed.
+    pub epochs_omitted: u64,
+    /// Messages released, in all epochs.
+    pub delivered: u64,
+    /// Numbers lost, in all epochs.
+    pub lost: u64,
+    /// First copies of lost numbers that came after all.
+    pub late: u64,
+    /// Whether the current epoch's end was said and it is complete.
+    pub ended: bool,
+    /// By line, in the order of the feed file; the last is recovery.
+    pub lines: Vec<LineCounts>,
+    /// By line, its state.
+    pub states: Vec<LineState>,
+    /// How long a gap is waited for now.
+    pub gap_timeout: Nanos,
+}

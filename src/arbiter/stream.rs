@@ -1,0 +1,470 @@
+//! One epoch's ordered output: what is released, what waits for which gap, what is lost.
+//!
+//! ```text
+//!   released      next                                   mark
+//!  ------------- | gap | held | held | gap | lost | held |
+//! ```
+//!
+//! Invariant: the spans tile `[next, mark)` in order; the lowest is a gap, or there is none. A span is one gap piece, one held
+//! run, or a range given up that the output has not reached yet; two lost spans never touch. So there are at most twice as
+//! many spans as open gaps and held runs together, and they are allocated once.
+
+use super::event::{ChannelRef, Event, EventKind, Loss, LostReason, Run, RunFlags, Sink};
+use super::hold::{Hold, Place};
+use super::index::Index;
+use super::lost::LostRanges;
+use super::settings::Settings;
+use crate::frame::{Line, Packing, Session};
+use crate::seq::{SeqNo, SeqRange};
+use crate::time::Nanos;
+
+const NIL: u32 = u32::MAX;
+
+/// Where what the arbiter says goes, and when it is said.
+pub(super) struct Out<'s, S> {
+    pub(super) sink: &'s mut S,
+    pub(super) now: Nanos,
+    pub(super) channel: ChannelRef,
+    pub(super) session: Session,
+}
+
+impl<S: Sink> Out<'_, S> {
+    pub(super) fn event(&mut self, kind: EventKind) {
+        self.sink.event(&Event { at: self.now, channel: self.channel, kind });
+    }
+}
+
+/// Consecutive messages of one frame.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) first: SeqNo,
+    pub(super) count: u32,
+    pub(super) line: Line,
+    pub(super) stamp: Nanos,
+    pub(super) heartbeat: bool,
+    pub(super) packing: Packing,
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn end(&self) -> SeqNo {
+        self.first + u64::from(self.count)
+    }
+
+    pub(super) fn range(&self) -> SeqRange {
+        SeqRange::new(self.first, self.end())
+    }
+
+    /// Message bytes, without the transport's lengths.
+    fn bytes(&self) -> u64 {
+        self.body.len() as u64 - u64::from(self.packing.skip) * u64::from(self.count)
+    }
+
+    /// Splits off the messages below `n`; what is left starts there.
+    pub(super) fn split_to(&mut self, n: SeqNo) -> Part<'a> {
+        let count = (n - self.first).min(u64::from(self.count)) as u32;
+        if count == self.count {
+            let whole = *self;
+            *self = Part { first: self.end(), count: 0, body: &[], ..*self };
+            return whole;
+        }
+        let at = self.packing.blocks_len(self.body, count).unwrap_or(self.body.len());
+        let (front, rest) = self.body.split_at(at);
+        let part = Part { count, body: front, ..*self };
+        *self = Part { first: part.end(), count: self.count - count, body: rest, ..*self };
+        part
+    }
+
+    #[inline]
+    pub(super) fn run(&self, channel: ChannelRef, session: Session) -> Run<'a> {
+        Run {
+            channel,
+            session,
+            first: self.first,
+            count: self.count,
+            line: self.line,
+            stamp: self.stamp,
+            flags: RunFlags { heartbeat: self.heartbeat, ..RunFlags::default() },
+            packing: self.packing,
+            body: self.body,
+        }
+    }
+}
+
+enum What {
+    Gap { opened_by: Line, opened_at: Nanos },
+    Held { place: Place, count: u32, bytes: u64, line: Line, stamp: Nanos, heartbeat: bool, packing: Packing },
+    Lost(LostReason),
+}
+
+struct Span {
+    range: SeqRange,
+    before: u32,
+    after: u32,
+    what: What,
+}
+
+/// Where a number stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Released, or held.
+    There,
+    /// In this open gap.
+    Missing(u32),
+    /// Given up; the range from the number on.
+    Lost(SeqRange),
+}
+
+/// A gap that is still open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenGap {
+    /// What is missing.
+    pub range: SeqRange,
+    /// The line that showed more.
+    pub opened_by: Line,
+    /// Since when it is wanted.
+    pub opened_at: Nanos,
+}
+
+pub(super) struct Stream {
+    pub(super) next: SeqNo,
+    pub(super) mark: SeqNo,
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    spans: Vec<Span>,
+    free: Vec<u32>,
+    lowest: u32,
+    highest: u32,
+    gaps: Index,
+    hold: Hold,
+    lost_ranges: LostRanges,
+    held_messages: u64,
+    held_bytes: u64,
+    /// The gap that the last look-up found.
+    hint: u32,
+}
+
+impl Stream {
+    pub(super) fn new(cx: &Settings) -> Stream {
+        // a frame is taken whole before the limits are enforced: room for one more, in single messages
+        let runs = cx.hold_messages as usize + 65_536;
+        let gaps = cx.gaps_max + 65_536;
+        let spans = 2 * (runs + gaps);
+        Stream {
+            next: SeqNo(0),
+            mark: SeqNo(0),
+            delivered: 0,
+            lost: 0,
+            spans: Vec::with_capacity(spans),
+            free: Vec::with_capacity(spans),
+            lowest: NIL,
+            highest: NIL,
+            gaps: Index::new(spans, gaps),
+            // lengths that the framing packs are no message bytes: up to four a message
+            hold: Hold::new(cx.hold_bytes.saturating_add(4 * cx.hold_messages), runs as u64),
+            lost_ranges: LostRanges::new(),
+            held_messages: 0,
+            held_bytes: 0,
+            hint: NIL,
+        }
+    }
+
+    /// An epoch begins, or is taken up again, at `first`; nothing of the last one is open.
+    pub(super) fn start(&mut self, first: SeqNo, lost_ranges: Option<LostRanges>) {
+        (self.next, self.mark) = (first, first);
+        (self.delivered, self.lost) = (0, 0);
+        match lost_ranges {
+            Some(ranges) => self.lost_ranges = ranges,
+            None => self.lost_ranges.clear(),
+        }
+    }
+
+    /// What was lost in the epoch that ends here, for when it is taken up again.
+    pub(super) fn take_lost_ranges(&mut self) -> LostRanges {
+        std::mem::replace(&mut self.lost_ranges, LostRanges::new())
+    }
+
+    /// Whether nothing is missing and nothing waits.
+    #[inline]
+    pub(super) fn is_level(&self) -> bool {
+        self.lowest == NIL
+    }
+
+    pub(super) fn open_gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
+    pub(super) fn held(&self) -> (u64, u64) {
+        (self.held_messages, self.held_bytes)
+    }
+
+    /// When the first open gap is due.
+    pub(super) fn deadline(&self) -> Option<Nanos> {
+        self.gaps.earliest().map(|(deadline, _)| deadline)
+    }
+
+    /// The open gaps, lowest first.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = OpenGap> + '_ {
+        let mut id = self.lowest;
+        std::iter::from_fn(move || {
+            while id != NIL {
+                let span = &self.spans[id as usize];
+                id = span.after;
+                if let What::Gap { opened_by, opened_at } = span.what {
+                    return Some(OpenGap { range: span.range, opened_by, opened_at });
+                }
+            }
+            None
+        })
+    }
+
+    /// Where `n` below the mark stands, for a number that the status ring does not know.
+    pub(super) fn standing(&mut self, n: SeqNo) -> Standing {
+        if n >= self.next
+            && let Some(id) = self.gap_at(n)
+        {
+            return Standing::Missing(id);
+        }
+        let lost = self.lost_ranges.from(n);
+        if lost.is_empty() { Standing::There } else { Standing::Lost(lost) }
+    }
+
+    /// A copy of what was lost came after all.
+    pub(super) fn found(&mut self, range: SeqRange) {
+        self.lost_ranges.remove(range);
+    }
+
+    /// The range of an open gap.
+    pub(super) fn gap(&self, id: u32) -> SeqRange {
+        self.spans[id as usize].range
+    }
+
+    fn gap_at(&mut self, n: SeqNo) -> Option<u32> {
+        for id in [self.lowest, self.hint] {
+            if let Some(span) = self.spans.get(id as usize)
+                && matches!(span.what, What::Gap { .. })
+                && span.range.contains(n)
+            {
+                return Some(id);
+            }
+        }
+        let id = self.gaps.at_or_below(n).filter(|&id| self.spans[id as usize].range.contains(n))?;
+        self.hint = id;
+        Some(id)
+    }
+
+    /// Numbers up to `first` are missing.
+    pub(super) fn open<S: Sink>(&mut self, first: SeqNo, line: Line, deadline: Nanos, out: &mut Out<'_, S>) {
+        let range = SeqRange::new(self.mark, first);
+        let id = self.push(self.highest, range, What::Gap { opened_by: line, opened_at: out.now });
+        self.gaps.insert(id, range.first, deadline);
+        self.mark = first;
+        out.event(EventKind::Gap { range, line });
+    }
+
+    /// Messages at the mark: released where nothing is missing before them, else held.
+    pub(super) fn append<S: Sink>(&mut self, part: &Part<'_>, out: &mut Out<'_, S>) {
+        self.mark = part.end();
+        if self.is_level() {
+            self.release(part, false, out);
+        } else {
+            self.hold(self.highest, part);
+        }
+    }
+
+    /// Messages within the open gap `id`.
+    pub(super) fn fill<S: Sink>(&mut self, id: u32, part: &Part<'_>, out: &mut Out<'_, S>) {
+        let span = &self.spans[id as usize];
+        let (gap, before) = (span.range, span.before);
+        let What::Gap { opened_by, opened_at } = span.what else { return };
+        let range = part.range();
+        out.event(EventKind::Filled { range, line: part.line, opened_by, opened_at });
+        let at_front = range.first == gap.first;
+        let to_end = range.end == gap.end;
+        if at_front && id == self.lowest {
+            if to_end {
+                self.close(id);
+            } else {
+                self.shorten_front(id, range.end);
+            }
+            self.release(part, false, out);
+            self.drain(out);
+            return;
+        }
+        // what is left of the gap before the messages, the messages, what is left behind
+        let behind = if at_front { before } else { id };
+        let deadline = self.gaps.deadline(id);
+        match (at_front, to_end) {
+            (true, true) => self.close(id),
+            (true, false) => self.shorten_front(id, range.end),
+            (false, _) => self.spans[id as usize].range.end = range.first,
+        }
+        let held = self.hold(behind, part);
+        if !at_front && !to_end {
+            let rest = SeqRange::new(range.end, gap.end);
+            let rest_id = self.push(held, rest, What::Gap { opened_by, opened_at });
+            self.gaps.insert(rest_id, rest.first, deadline);
+        }
+    }
+
+    /// Gives up the gap that is due first.
+    pub(super) fn lose_due<S: Sink>(&mut self, out: &mut Out<'_, S>) {
+        if let Some((_, id)) = self.gaps.earliest() {
+            self.lose(id, LostReason::Deadline, out);
+        }
+    }
+
+    /// Gives up the lowest gap.
+    pub(super) fn lose_lowest<S: Sink>(&mut self, reason: LostReason, out: &mut Out<'_, S>) {
+        if self.lowest != NIL {
+            self.lose(self.lowest, reason, out);
+        }
+    }
+
+    /// Gives up every gap.
+    pub(super) fn lose_all<S: Sink>(&mut self, reason: LostReason, out: &mut Out<'_, S>) {
+        while self.lowest != NIL {
+            self.lose(self.lowest, reason, out);
+        }
+    }
+
+    /// The lowest gap, where there is one.
+    #[inline]
+    pub(super) fn lowest_gap(&self) -> Option<SeqRange> {
+        self.spans.get(self.lowest as usize).map(|span| span.range)
+    }
+
+    fn lose<S: Sink>(&mut self, id: u32, reason: LostReason, out: &mut Out<'_, S>) {
+        let span = &mut self.spans[id as usize];
+        let What::Gap { opened_by, opened_at } = span.what else { return };
+        let range = span.range;
+        span.what = What::Lost(reason);
+        self.gaps.remove(id);
+        self.lost += range.len();
+        self.lost_ranges.add(range);
+        out.event(EventKind::Lost { range, reason, opened_by, opened_at });
+        self.join_lost(id);
+        self.drain(out);
+    }
+
+    /// Makes one of a lost span and its lost neighbours.
+    fn join_lost(&mut self, id: u32) {
+        for (low, high) in [(id, self.spans[id as usize].after), (self.spans[id as usize].before, id)] {
+            if low == NIL || high == NIL {
+                continue;
+            }
+            let lost = |id: u32| matches!(self.spans[id as usize].what, What::Lost(_));
+            if lost(low) && lost(high) {
+                self.spans[low as usize].range.end = self.spans[high as usize].range.end;
+                self.unlink(high);
+            }
+        }
+    }
+
+    /// Releases and says what is due from the lowest span on, up to the next gap.
+    fn drain<S: Sink>(&mut self, out: &mut Out<'_, S>) {
+        while self.lowest != NIL {
+            let id = self.lowest;
+            let span = &self.spans[id as usize];
+            let range = span.range;
+            match span.what {
+                What::Gap { .. } => return,
+                What::Lost(reason) => {
+                    let Out { sink, now, channel, session } = out;
+                    sink.loss(&Loss { channel: *channel, session: *session, range, reason, at: *now });
+                    self.next = range.end;
+                }
+                What::Held { place, count, bytes, line, stamp, heartbeat, packing } => {
+                    self.held_messages -= u64::from(count);
+                    self.held_bytes -= bytes;
+                    self.next = range.end;
+                    self.delivered += u64::from(count);
+                    let body = self.hold.bytes(place);
+                    let part = Part { first: range.first, count, line, stamp, heartbeat, packing, body };
+                    let mut run = part.run(out.channel, out.session);
+                    run.flags.held = true;
+                    out.sink.release(&run);
+                    self.hold.remove(place);
+                }
+            }
+            self.unlink(id);
+        }
+    }
+
+    #[inline]
+    pub(super) fn release<S: Sink>(&mut self, part: &Part<'_>, held: bool, out: &mut Out<'_, S>) {
+        self.next = part.end();
+        self.delivered += u64::from(part.count);
+        let mut run = part.run(out.channel, out.session);
+        run.flags.held = held;
+        out.sink.release(&run);
+    }
+
+    /// Copies messages into the hold, behind span `before`.
+    fn hold(&mut self, before: u32, part: &Part<'_>) -> u32 {
+        let &Part { count, line, stamp, heartbeat, packing, .. } = part;
+        let bytes = part.bytes();
+        self.held_messages += u64::from(count);
+        self.held_bytes += bytes;
+        let what = What::Held { place: 0, count, bytes, line, stamp, heartbeat, packing };
+        let id = self.push(before, part.range(), what);
+        let spans = &mut self.spans;
+        let mut settle = |owner: u32, to: Place| {
+            if let What::Held { place, .. } = &mut spans[owner as usize].what {
+                *place = to;
+            }
+        };
+        let place = self.hold.insert(id, part.body, &mut settle);
+        settle(id, place);
+        id
+    }
+
+    /// A new span behind `before` (at the front for `NIL`).
+    fn push(&mut self, before: u32, range: SeqRange, what: What) -> u32 {
+        let after = if before == NIL { self.lowest } else { self.spans[before as usize].after };
+        let span = Span { range, before, after, what };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.spans[id as usize] = span;
+                id
+            }
+            None => {
+                self.spans.push(span);
+                (self.spans.len() - 1) as u32
+            }
+        };
+        self.link(before, id);
+        self.link(id, after);
+        id
+    }
+
+    /// Makes `high` the span behind `low`; `NIL` is the end on either side.
+    fn link(&mut self, low: u32, high: u32) {
+        match low {
+            NIL => self.lowest = high,
+            _ => self.spans[low as usize].after = high,
+        }
+        match high {
+            NIL => self.highest = low,
+            _ => self.spans[high as usize].before = low,
+        }
+    }
+
+    fn unlink(&mut self, id: u32) {
+        let Span { before, after, .. } = self.spans[id as usize];
+        self.link(before, after);
+        self.free.push(id);
+    }
+
+    fn close(&mut self, id: u32) {
+        self.gaps.remove(id);
+        self.unlink(id);
+        // a freed span is no gap: the look-up's hint must not take it for one
+        self.spans[id as usize].what = What::Lost(LostReason::Epoch);
+    }
+
+    fn shorten_front(&mut self, id: u32, first: SeqNo) {
+        self.spans[id as usize].range.first = first;
+        self.gaps.set_first(id, first);
+    }
+}

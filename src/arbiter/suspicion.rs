@@ -1,0 +1,565 @@
+//! What may not be believed at once: jumps (ARBITRATION 4.1), strangers and the change of sessions (6.2, 6.3), marked resets
+//! (6.4), unmarked restarts (6.6), lines that are left in an older epoch (6.7).
+//!
+//! Everything here ends in one of three ways: the frame is accepted into the current epoch, it is put on the shelf, or it is
+//! counted under what it is.
+
+use super::channel::{Candidate, Channel, Pending, Remembered, Shows};
+use super::event::{EpochEndReason, Sink};
+use super::settings::Settings;
+use super::shelf::{Arrival, Fingerprint, Stored};
+use crate::frame::{LINES_MAX, Line, Reset, Session};
+use crate::seq::SeqNo;
+use crate::time::Nanos;
+
+/// Frames that a line may have parked.
+pub(super) const PARKED_MAX: usize = 8;
+/// Sessions that are remembered.
+const SESSIONS_REMEMBERED: usize = 8;
+/// Resets acted on that are remembered.
+const RESETS_REMEMBERED: usize = 8;
+/// Frames that an unmarked restart goes on for before it is believed.
+const RESTART_FRAMES: u8 = 8;
+
+/// Parks a frame; the line's oldest goes, as implausible, where it has parked too many.
+pub(super) fn park(parked: &mut Vec<Stored>, stored: Stored) -> Option<Stored> {
+    let line = stored.line;
+    let mut dropped = None;
+    if parked.iter().filter(|other| other.line == line).count() >= PARKED_MAX
+        && let Some(oldest) = parked.iter().position(|other| other.line == line)
+    {
+        dropped = Some(parked.remove(oldest));
+    }
+    parked.push(stored);
+    dropped
+}
+
+/// Whether a parked frame bears out another that is `first` on `line`: near it, and not its copy by the network.
+pub(super) fn agrees(stored: &Stored, first: SeqNo, line: Line, fingerprint: Fingerprint, max_jump: u64) -> bool {
+    stored.first.abs_diff(first) <= max_jump
+        && stored.line != Line::RECOVERY
+        && line != Line::RECOVERY
+        && !(stored.line == line && stored.fingerprint == fingerprint)
+}
+
+impl Channel {
+    /// A sequenced frame: of the current session, or of another.
+    pub(super) fn route<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+        if arrival.frame.session != self.session {
+            self.stranger(cx, now, arrival, sink);
+            return;
+        }
+        let view = &mut self.lines[arrival.line.index()];
+        view.shows = Shows::Current;
+        view.candidate = None;
+        self.current_shown = now;
+        self.in_session(cx, now, arrival, sink);
+    }
+
+    /// The frame's first number, as the line's mark and the channel's extend it.
+    fn extend(&self, cx: &Settings, arrival: &Arrival<'_>) -> SeqNo {
+        let mark = self.lines[arrival.line.index()].window.mark();
+        cx.rules.width.extend(arrival.frame.sequence, mark, self.stream.mark, cx.max_jump)
+    }
+
+    /// A frame of the current session: of which of its epochs?
+    pub(super) fn in_session<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+        let index = arrival.line.index();
+        self.bear_out_heartbeat_reset(cx, now, arrival, sink);
+        match arrival.frame.reset {
+            Some(Reset::Marked(first)) => {
+                self.reset(cx, now, arrival.line, first, Fingerprint::of(&arrival.frame), sink);
+            }
+            Some(Reset::Heartbeat(first)) => {
+                let view = &mut self.lines[index];
+                if view.heartbeat_reset.is_none() {
+                    view.heartbeat_reset = Some((first, Fingerprint::of(&arrival.frame)));
+                }
+                return;
+            }
+            None => {}
+        }
+        let newest = self.newest();
+        if self.pending.is_some() && self.lines[index].epoch == newest {
+            self.hold_pending(cx, now, arrival, sink);
+            return;
+        }
+        let first = self.extend(cx, arrival);
+        let own = self.lines[index].window.mark();
+        let fell = own.is_some_and(|own| first + cx.settle < own);
+        if self.pending.is_some() && self.lines[index].epoch == self.epoch && fell {
+            self.move_to_newest(arrival.line);
+            self.hold_pending(cx, now, arrival, sink);
+            return;
+        }
+        if self.lines[index].epoch < self.epoch {
+            if !self.enters_newest(cx, arrival, first) {
+                self.lines[index].counts.stale += u64::from(arrival.frame.count);
+                return;
+            }
+            if self.pending.is_some() {
+                self.hold_pending(cx, now, arrival, sink);
+                return;
+            }
+        }
+        if cx.rules.unmarked_restart && self.pending.is_none() && self.may_be_restart(cx, now, arrival, first, sink) {
+            return;
+        }
+        self.sequence(cx, now, arrival, sink);
+    }
+
+    /// A frame of the current epoch: accepted, or parked where it jumps too far (4.1).
+    pub(super) fn sequence<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+        let first = self.extend(cx, arrival);
+        if first - self.stream.mark <= cx.max_jump {
+            self.accept(cx, now, arrival, first, sink);
+            return;
+        }
+        let fingerprint = Fingerprint::of(&arrival.frame);
+        let borne_out = self.parked.iter().any(|other| agrees(other, first, arrival.line, fingerprint, cx.max_jump));
+        if !borne_out {
+            let stored = self.shelf.store(arrival, first, fingerprint);
+            if let Some(dropped) = park(&mut self.parked, stored) {
+                self.lines[dropped.line.index()].counts.implausible += u64::from(dropped.count);
+                self.shelf.give_back(dropped);
+            }
+            return;
+        }
+        while let Some(at) = self.parked.iter().position(|other| other.first.abs_diff(first) <= cx.max_jump) {
+            let stored = self.parked.remove(at);
+            self.accept(cx, now, &stored.arrival(), stored.first, sink);
+            self.shelf.give_back(stored);
+        }
+        self.accept(cx, now, arrival, first, sink);
+    }
+
+    /// Uses the oldest parked frame that is no longer beyond; false where there is none.
+    pub(super) fn use_parked<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
+        let mark = self.stream.mark;
+        let Some(at) = self.parked.iter().position(|stored| stored.first - mark <= cx.max_jump) else { return false };
+        let stored = self.parked.remove(at);
+        self.accept(cx, now, &stored.arrival(), stored.first, sink);
+        self.shelf.give_back(stored);
+        true
+    }
+
+    // --- sessions (6.2, 6.3) ---
+
+    /// A frame of a session that is not the current one.
+    fn stranger<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+        let frame = &arrival.frame;
+        let index = arrival.line.index();
+        let end = frame.sequence.saturating_add(u64::from(frame.count));
+        let stale = self
+            .remembered
+            .iter()
+            .find(|past| past.session == frame.session)
+            .is_some_and(|past| past.complete || SeqNo(end) <= past.next);
+        let fingerprint = Fingerprint::of(frame);
+        self.show_other(now, arrival.line, frame.session, stale, fingerprint, end);
+        if stale {
+            self.lines[index].counts.stale += u64::from(frame.count);
+            return;
+        }
+        let stored = self.shelf.store(arrival, SeqNo(frame.sequence), fingerprint);
+        let (messages, bytes) = stored.weight();
+        let (held_messages, held_bytes) = self.strangers_weight;
+        let full = held_messages + messages > cx.hold_messages || held_bytes + bytes > cx.hold_bytes;
+        if full {
+            let incumbent = self.lines.iter().any(|view| view.live && view.shows == Shows::Current);
+            if !incumbent && let Some((session, _)) = self.challenger() {
+                self.change_session(cx, now, session, EpochEndReason::Bound, sink);
+                self.take_or_drop_after_bound(cx, now, stored, sink);
+                return;
+            }
+            self.lines[index].counts.implausible += u64::from(stored.count);
+            self.shelf.give_back(stored);
+            return;
+        }
+        self.strangers_weight = (held_messages + messages, held_bytes + bytes);
+        self.strangers.push(stored);
+    }
+
+    /// The frame for which there was no room any more, now that the session may have changed.
+    fn take_or_drop_after_bound<S: Sink>(&mut self, cx: &Settings, now: Nanos, stored: Stored, sink: &mut S) {
+        if stored.session == self.session {
+            self.route(cx, now, &stored.arrival(), sink);
+            self.shelf.give_back(stored);
+            return;
+        }
+        let (messages, bytes) = stored.weight();
+        let (held_messages, held_bytes) = self.strangers_weight;
+        if held_messages + messages > cx.hold_messages || held_bytes + bytes > cx.hold_bytes {
+            self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
+            self.shelf.give_back(stored);
+        } else {
+            self.strangers_weight = (held_messages + messages, held_bytes + bytes);
+            self.strangers.push(stored);
+        }
+    }
+
+    /// A line shows another session once two of its frames in a row carry it, one not the network's copy of the other.
+    fn show_other(
+        &mut self,
+        now: Nanos,
+        line: Line,
+        session: Session,
+        stale: bool,
+        fingerprint: Fingerprint,
+        end: u64,
+    ) {
+        let view = &mut self.lines[line.index()];
+        if let Shows::Other { session: shown, stale: was_stale, mark, advanced, .. } = &mut view.shows
+            && *shown == session
+        {
+            *was_stale = stale;
+            if end > *mark {
+                *mark = end;
+                *advanced = Some(now);
+            }
+            view.candidate = None;
+            return;
+        }
+        match view.candidate {
+            Some(candidate) if candidate.session == session => {
+                if candidate.fingerprint != fingerprint {
+                    let mark = candidate.mark.max(end);
+                    view.shows = Shows::Other { session, stale, since: now, mark, advanced: None };
+                    view.candidate = None;
+                }
+            }
+            _ => view.candidate = Some(Candidate { session, fingerprint, mark: end }),
+        }
+    }
+
+    /// The other session that a live line has shown for longest, and since when.
+    fn challenger(&self) -> Option<(Session, Nanos)> {
+        let live = self.lines[..LINES_MAX].iter().filter(|view| view.live);
+        live.filter_map(|view| match view.shows {
+            Shows::Other { session, stale: false, since, .. } => Some((session, since)),
+            _ => None,
+        })
+        .min_by_key(|&(_, since)| since)
+    }
+
+    /// When the incumbent's grace is over, or it has stood idle for it while another session advanced.
+    pub(super) fn grace_due(&self, cx: &Settings) -> Option<Nanos> {
+        self.challenger()?;
+        let grace = self.current_shown + cx.session_grace;
+        self.idle(cx).map(|(_, at)| at).min().map_or(Some(grace), |idle| Some(idle.min(grace)))
+    }
+
+    /// The sessions that advanced while the incumbent did not, and when that has gone on for the grace.
+    fn idle(&self, cx: &Settings) -> impl Iterator<Item = (Session, Nanos)> + '_ {
+        let grace = cx.session_grace;
+        self.lines[..LINES_MAX].iter().filter(|view| view.live).filter_map(move |view| match view.shows {
+            Shows::Other { session, stale: false, since, advanced: Some(advanced), .. } => {
+                // the grace may be over before the advance comes that was wanting
+                let over = since.max(self.advanced) + grace;
+                (advanced + grace >= over).then_some((session, over.max(advanced)))
+            }
+            _ => None,
+        })
+    }
+
+    /// Ends the current session where another has won (6.2); false where none has.
+    pub(super) fn take_over_if_due<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
+        let Some((oldest, _)) = self.challenger() else { return false };
+        let (session, why) = if self.is_complete() {
+            (oldest, EpochEndReason::End)
+        } else if let Some(session) = self.shown_by_every_line(cx) {
+            (session, EpochEndReason::Lines)
+        } else if self.current_shown + cx.session_grace <= now {
+            (oldest, EpochEndReason::Grace)
+        } else if let Some((session, _)) = self.idle(cx).find(|&(_, at)| at <= now) {
+            (session, EpochEndReason::Idle)
+        } else {
+            return false;
+        };
+        self.change_session(cx, now, session, why, sink);
+        true
+    }
+
+    /// The other session that every live line with `wait`, at least one, shows.
+    fn shown_by_every_line(&self, cx: &Settings) -> Option<Session> {
+        let mut all = None;
+        for (i, view) in self.lines.iter().enumerate().take(cx.lines()) {
+            if !view.live || !cx.waits(i) {
+                continue;
+            }
+            match view.shows {
+                Shows::Other { session, stale: false, .. } if all.is_none_or(|all| all == session) => {
+                    all = Some(session);
+                }
+                _ => return None,
+            }
+        }
+        all
+    }
+
+    /// The current session is over; `session` begins, or is taken up again, and its held frames are used.
+    fn change_session<S: Sink>(
+        &mut self,
+        cx: &Settings,
+        now: Nanos,
+        session: Session,
+        why: EpochEndReason,
+        sink: &mut S,
+    ) {
+        if self.pending.is_some() {
+            self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+        }
+        for stored in std::mem::take(&mut self.restarts) {
+            self.lines[stored.line.index()].counts.stale += u64::from(stored.count);
+            self.shelf.give_back(stored);
+        }
+        let old = self.session;
+        let complete = self.is_complete();
+        self.end_epoch(now, why, sink);
+        if self.remembered.len() == SESSIONS_REMEMBERED {
+            self.remembered.remove(0);
+        }
+        self.remembered.push(Remembered {
+            session: old,
+            next: self.stream.next,
+            complete,
+            first: self.base,
+            place: self.place,
+            lost_ranges: self.stream.take_lost_ranges(),
+        });
+        let again = self.remembered.iter().position(|past| past.session == session);
+        let again = again.map(|at| self.remembered.remove(at));
+        let first = again.as_ref().map_or(cx.rules.initial, |past| past.next);
+        self.begin_epoch(now, session, first, again, sink);
+        self.current_shown = now;
+        for view in &mut self.lines {
+            view.window.restart();
+            view.epoch = self.epoch;
+            view.data_in_epoch = false;
+            view.restarting = 0;
+            view.heartbeat_reset = None;
+            view.shows = match view.shows {
+                Shows::Other { session: shown, .. } if shown == session => Shows::Current,
+                Shows::Current => Shows::Other { session: old, stale: true, since: now, mark: 0, advanced: None },
+                shows => shows,
+            };
+            if view.candidate.is_some_and(|candidate| candidate.session == session) {
+                view.candidate = None;
+                view.shows = Shows::Current;
+            }
+        }
+        let (own, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.strangers).into_iter().partition(|stored| stored.session == session);
+        self.strangers = others;
+        self.strangers_weight = self.strangers.iter().fold((0, 0), |(messages, bytes), stored| {
+            let (more, more_bytes) = stored.weight();
+            (messages + more, bytes + more_bytes)
+        });
+        for stored in own {
+            self.in_session(cx, now, &stored.arrival(), sink);
+            self.shelf.give_back(stored);
+        }
+    }
+
+    // --- marked resets (6.4) ---
+
+    /// The newest epoch's name: the pending one's, where there is one.
+    fn newest(&self) -> u32 {
+        self.epoch + u32::from(self.pending.is_some())
+    }
+
+    /// A reset heartbeat is believed when the line's next frame, that is not its copy, is below the line's mark as well.
+    fn bear_out_heartbeat_reset<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+        let Some((first, fingerprint)) = self.lines[arrival.line.index()].heartbeat_reset else { return };
+        if Fingerprint::of(&arrival.frame) == fingerprint {
+            return;
+        }
+        self.lines[arrival.line.index()].heartbeat_reset = None;
+        let below = self.lines[arrival.line.index()].window.mark().is_some_and(|mark| self.extend(cx, arrival) < mark);
+        if below {
+            self.reset(cx, now, arrival.line, first, fingerprint, sink);
+        }
+    }
+
+    /// A reset on `line`: opens an epoch, moves the line into the newest, or is one that was acted on already.
+    fn reset<S: Sink>(
+        &mut self,
+        cx: &Settings,
+        now: Nanos,
+        line: Line,
+        first: u64,
+        fingerprint: Fingerprint,
+        sink: &mut S,
+    ) {
+        let view = &self.lines[line.index()];
+        if view.epoch != self.newest() {
+            self.move_to_newest(line);
+            return;
+        }
+        if self.acted.contains(&fingerprint) || !view.data_in_epoch {
+            return;
+        }
+        if self.pending.is_some() {
+            self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+        }
+        if self.acted.len() == RESETS_REMEMBERED {
+            self.acted.remove(0);
+        }
+        self.acted.push(fingerprint);
+        self.pending = Some(Pending { first: SeqNo(first), deadline: now + self.gap_timeout(cx) });
+        self.move_to_newest(line);
+    }
+
+    fn move_to_newest(&mut self, line: Line) {
+        let newest = self.newest();
+        let pending = self.pending.is_some();
+        let view = &mut self.lines[line.index()];
+        view.epoch = newest;
+        view.data_in_epoch = false;
+        view.was_silent = false;
+        if !pending {
+            view.window.restart();
+        }
+    }
+
+    /// Holds a frame of the epoch that is about to begin; at the limit it begins at once.
+    fn hold_pending<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+        let first = SeqNo(arrival.frame.sequence);
+        let stored = self.shelf.store(arrival, first, Fingerprint::of(&arrival.frame));
+        let (messages, bytes) = stored.weight();
+        self.pending_weight.0 += messages;
+        self.pending_weight.1 += bytes;
+        let data = arrival.frame.count > 0 && arrival.frame.reset.is_none();
+        self.lines[arrival.line.index()].data_in_epoch |= data;
+        self.pending_frames.push(stored);
+        if self.pending_weight.0 > cx.hold_messages || self.pending_weight.1 > cx.hold_bytes {
+            self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+        }
+    }
+
+    /// Begins the pending epoch where nothing speaks against it any more; false where there is none, or something does.
+    pub(super) fn begin_pending_if_due<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
+        let newest = self.newest();
+        let moved = |(i, _): &(usize, _)| cx.waits(*i);
+        let all_moved = || {
+            let lines = self.lines.iter().enumerate().take(cx.lines()).filter(moved);
+            lines.filter(|(_, view)| view.live).all(|(_, view)| view.epoch == newest)
+        };
+        if self.pending.is_none() || !self.stream.is_level() || !all_moved() {
+            return false;
+        }
+        self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+        true
+    }
+
+    /// The pending epoch begins, and its frames are used.
+    pub(super) fn begin_pending<S: Sink>(&mut self, cx: &Settings, now: Nanos, why: EpochEndReason, sink: &mut S) {
+        let Some(pending) = self.pending.take() else { return };
+        self.end_epoch(now, why, sink);
+        self.begin_epoch(now, self.session, pending.first, None, sink);
+        self.enter_epoch(self.epoch);
+        self.pending_weight = (0, 0);
+        for stored in std::mem::take(&mut self.pending_frames) {
+            self.sequence(cx, now, &stored.arrival(), sink);
+            self.shelf.give_back(stored);
+        }
+    }
+
+    /// Lines that belong to the epoch which has just begun start their account; a line that was never heard has no other.
+    fn enter_epoch(&mut self, epoch: u32) {
+        for view in &mut self.lines {
+            if view.epoch == epoch || view.window.mark().is_none() {
+                view.epoch = epoch;
+                view.window.restart();
+            }
+        }
+    }
+
+    /// Whether a line in an older epoch of the session enters the newest with this frame (6.7).
+    fn enters_newest(&mut self, cx: &Settings, arrival: &Arrival<'_>, first: SeqNo) -> bool {
+        let view = &self.lines[arrival.line.index()];
+        let Some(own) = view.window.mark() else {
+            self.move_to_newest(arrival.line);
+            return true;
+        };
+        let near = cx.rules.width.extend(arrival.frame.sequence, None, self.stream.mark, cx.max_jump);
+        let enters = first + cx.settle < own
+            || view.was_silent
+            || (near.abs_diff(self.stream.mark) <= cx.max_jump && near.abs_diff(own) > cx.settle);
+        if enters {
+            self.move_to_newest(arrival.line);
+        }
+        enters
+    }
+
+    // --- unmarked restarts (6.6) ---
+
+    /// Holds a frame that may be an unmarked restart of its line; the eighth ends the epoch. False where it is none.
+    fn may_be_restart<S: Sink>(
+        &mut self,
+        cx: &Settings,
+        now: Nanos,
+        arrival: &Arrival<'_>,
+        first: SeqNo,
+        sink: &mut S,
+    ) -> bool {
+        let index = arrival.line.index();
+        let initial = cx.rules.initial;
+        let view = &self.lines[index];
+        let fell = view.window.mark().is_some_and(|own| first + cx.settle < own);
+        if view.restarting == 0 && !(fell && first.abs_diff(initial) <= cx.max_jump) {
+            return false;
+        }
+        if !fell {
+            self.cancel_restart(cx, now, arrival.line, sink);
+            return false;
+        }
+        let stored = self.shelf.store(arrival, first, Fingerprint::of(&arrival.frame));
+        self.restarts.push(stored);
+        self.lines[index].restarting += 1;
+        if self.lines[index].restarting < RESTART_FRAMES {
+            return true;
+        }
+        self.end_epoch(now, EpochEndReason::Restart, sink);
+        self.begin_epoch(now, self.session, initial, None, sink);
+        self.lines[index].epoch = self.epoch;
+        self.enter_epoch(self.epoch);
+        for view in &mut self.lines {
+            view.restarting = 0;
+        }
+        for stored in std::mem::take(&mut self.restarts) {
+            self.in_session(cx, now, &stored.arrival(), sink);
+            self.shelf.give_back(stored);
+        }
+        true
+    }
+
+    /// A line went on where it was: what was held were old copies.
+    fn cancel_restart<S: Sink>(&mut self, cx: &Settings, now: Nanos, line: Line, sink: &mut S) {
+        self.lines[line.index()].restarting = 0;
+        while let Some(at) = self.restarts.iter().position(|stored| stored.line == line) {
+            let stored = self.restarts.remove(at);
+            self.accept(cx, now, &stored.arrival(), stored.first, sink);
+            self.shelf.give_back(stored);
+        }
+    }
+
+    /// `advancing` raised the mark: the other lines did not restart.
+    pub(super) fn cancel_restarts_but(&mut self, advancing: Line) {
+        for (i, view) in self.lines.iter_mut().enumerate() {
+            if i != advancing.index() {
+                view.restarting = 0;
+            }
+        }
+    }
+
+    /// Uses a frame whose restart was called off by another line's advance; false where there is none.
+    pub(super) fn use_called_off<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
+        let called_off = |stored: &Stored| self.lines[stored.line.index()].restarting == 0;
+        let Some(at) = self.restarts.iter().position(called_off) else { return false };
+        let stored = self.restarts.remove(at);
+        self.accept(cx, now, &stored.arrival(), stored.first, sink);
+        self.shelf.give_back(stored);
+        true
+    }
+}

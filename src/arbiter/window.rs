@@ -1,0 +1,219 @@
+//! A line's account of its own numbers (ARBITRATION 7.1): which of the last W below its mark it has shown.
+//!
+//! A number that leaves the window unset is missing: the line has itself gone past it. Everything is by words of 64 numbers,
+//! so a frame costs its own numbers over 64, and never more than the window.
+
+use crate::seq::{SeqNo, SeqRange};
+
+pub(super) struct Window {
+    bits: Box<[u64]>,
+    width: u64,
+    mark: Option<SeqNo>,
+    /// Numbers below are not charged.
+    counted_from: SeqNo,
+}
+
+/// What a showing did to the account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) missing: u64,
+    pub(super) reordered: u64,
+}
+
+impl Window {
+    pub(super) fn new(settle: u64) -> Window {
+        let width = settle.max(4_096);
+        let words = width.next_power_of_two() / 64;
+        Window { bits: vec![0; words as usize].into_boxed_slice(), width, mark: None, counted_from: SeqNo(0) }
+    }
+
+    /// One past the highest number shown; `None` where none was.
+    #[inline]
+    pub(super) fn mark(&self) -> Option<SeqNo> {
+        self.mark
+    }
+
+    /// Starts afresh. The account starts at `counted_from`, or at the line's first number where that is `None`.
+    pub(super) fn restart(&mut self) {
+        self.mark = None;
+        self.bits.fill(0);
+    }
+
+    /// The line shows `[first, end)`; an empty range (a heartbeat) shows that all below was sent. `start` is where the
+    /// account starts if this is the first showing.
+    #[inline]
+    pub(super) fn show(&mut self, shown: SeqRange, start: SeqNo) -> Judged {
+        let mut judged = Judged::default();
+        let Some(mark) = self.mark else {
+            self.counted_from = start;
+            self.mark = Some(start);
+            return self.show(shown, start);
+        };
+        let SeqRange { first, end } = shown;
+        if first < mark {
+            // below the mark: in the window, or too old to judge
+            let low = mark.saturating_sub(self.width);
+            judged.reordered = SeqRange::new(first, end.min(low)).len();
+            self.set(SeqRange::new(first.max(low), end.min(mark)));
+        }
+        if end > mark {
+            let low = end.saturating_sub(self.width);
+            let leaves = SeqRange::new(mark.saturating_sub(self.width).max(self.counted_from), mark.min(low));
+            judged.missing += leaves.len() - self.count(leaves);
+            let jumped = SeqRange::new(mark, first.min(low));
+            judged.missing += jumped.len();
+            self.clear(SeqRange::new(mark.max(low), end));
+            self.set(SeqRange::new(first.max(mark).max(low), end));
+            self.mark = Some(end);
+        }
+        judged
+    }
+
+    /// What the window still owes: numbers below the mark that were never shown. The account is empty after.
+    pub(super) fn flush(&mut self) -> u64 {
+        let Some(mark) = self.mark else { return 0 };
+        let rest = SeqRange::new(mark.saturating_sub(self.width).max(self.counted_from), mark);
+        let missing = rest.len() - self.count(rest);
+        self.counted_from = mark;
+        missing
+    }
+
+    /// The words of a range no longer than the window: index and the bits within.
+    #[inline]
+    fn words(&self, range: SeqRange) -> impl Iterator<Item = (usize, u64)> + use<> {
+        let words = self.bits.len() as u64;
+        let (first, end) = (range.first.0, range.end.0.max(range.first.0));
+        let mut n = first;
+        std::iter::from_fn(move || {
+            if n >= end {
+                return None;
+            }
+            let low = n % 64;
+            let len = (64 - low).min(end - n);
+            let mask = if len == 64 { u64::MAX } else { ((1 << len) - 1) << low };
+            let word = (n / 64 % words) as usize;
+            n += len;
+            Some((word, mask))
+        })
+    }
+
+    #[inline]
+    fn set(&mut self, range: SeqRange) {
+        for (word, mask) in self.words(range) {
+            self.bits[word] |= mask;
+        }
+    }
+
+    #[inline]
+    fn clear(&mut self, range: SeqRange) {
+        for (word, mask) in self.words(range) {
+            self.bits[word] &= !mask;
+        }
+    }
+
+    #[inline]
+    fn count(&self, range: SeqRange) -> u64 {
+        self.words(range).map(|(word, mask)| u64::from((self.bits[word] & mask).count_ones())).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn range(first: u64, end: u64) -> SeqRange {
+        SeqRange::new(SeqNo(first), SeqNo(end))
+    }
+
+    #[test]
+    fn rule_7_1_a_number_is_missing_once_it_leaves_the_window_unset() {
+        let mut w = Window::new(0);
+        assert_eq!(w.show(range(10, 20), SeqNo(10)), Judged::default());
+        assert_eq!(w.show(range(21, 22), SeqNo(0)), Judged::default());
+        // it may still come, in any order
+        assert_eq!(w.show(range(4_100, 4_110), SeqNo(0)), Judged { missing: 0, reordered: 0 });
+        assert_eq!(w.show(range(20, 21), SeqNo(0)), Judged::default());
+        // [22, 4100) leaves the window with a jump: some by count, some by arithmetic
+        assert_eq!(w.show(range(20_000, 20_001), SeqNo(0)).missing, 4_078 + (20_001 - 4_096 - 4_110));
+        // below the window it judges nothing
+        assert_eq!(w.show(range(30, 33), SeqNo(0)), Judged { missing: 0, reordered: 3 });
+        assert_eq!(w.flush(), 4_095);
+        assert_eq!(w.flush(), 0);
+    }
+
+    #[test]
+    fn rule_7_1_a_heartbeat_shows_that_all_below_was_sent() {
+        let mut w = Window::new(0);
+        w.show(range(1, 5), SeqNo(1));
+        w.show(range(8, 8), SeqNo(1));
+        assert_eq!(w.mark(), Some(SeqNo(8)));
+        assert_eq!(w.flush(), 3);
+    }
+
+    /// The same by a set of numbers.
+    #[derive(Default)]
+    struct Naive {
+        shown: BTreeSet<u64>,
+        mark: Option<u64>,
+        from: u64,
+        judged: u64,
+        missing: u64,
+        reordered: u64,
+    }
+
+    impl Naive {
+        fn show(&mut self, first: u64, end: u64, start: u64, width: u64) {
+            let mark = *self.mark.get_or_insert_with(|| {
+                self.from = start;
+                self.judged = start;
+                start
+            });
+            for n in first..end {
+                if n < mark.saturating_sub(width) {
+                    self.reordered += 1;
+                } else {
+                    self.shown.insert(n);
+                }
+            }
+            let mark = mark.max(end);
+            self.mark = Some(mark);
+            self.judge(mark.saturating_sub(width));
+        }
+
+        fn judge(&mut self, up_to: u64) {
+            while self.judged < up_to {
+                self.missing += u64::from(!self.shown.contains(&self.judged));
+                self.judged += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn it_agrees_with_a_set_of_numbers() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let settle = [0, 4_096, 5_000][rng.usize(..3)];
+            let mut w = Window::new(settle);
+            let mut naive = Naive::default();
+            let (mut total, mut at) = (Judged::default(), 5_000u64);
+            for _ in 0..200 {
+                let jump = if rng.u8(..) < 5 { rng.u64(..20_000) } else { rng.u64(..40) };
+                at += jump;
+                let first = if rng.u8(..) < 100 { at - rng.u64(..5_000) } else { at };
+                let longest = if rng.u8(..) < 3 { 9_000 } else { 30 };
+                let end = first + rng.u64(..longest);
+                at = at.max(end);
+                let judged = w.show(range(first, end), SeqNo(first));
+                total.missing += judged.missing;
+                total.reordered += judged.reordered;
+                naive.show(first, end, first, settle.max(4_096));
+                assert_eq!((total.missing, total.reordered), (naive.missing, naive.reordered), "seed {seed}");
+            }
+            total.missing += w.flush();
+            naive.judge(naive.mark.unwrap());
+            assert_eq!(total.missing, naive.missing, "seed {seed}, at the end");
+        }
+    }
+}

@@ -1,1 +1,136 @@
-//! Capture files.
+//! Capture files: reading, merging, writing.
+//!
+//! ```text
+//! file -> Reader -> Record -> LineMap -> (line, group)
+//!                      \________ Captures: several files, by time ________-> Item -> arbiter
+//!                                                                    Writer <- what a line received
+//! ```
+//!
+//! A [`Reader`] gives the UDP datagrams of one pcap or pcapng file, plain or gzip, as they were captured. A [`LineMap`]
+//! says which of a feed's lines a record came by. [`Captures`] merges files into one list of (stamp, line, group,
+//! payload). A [`Writer`] stores such a list so that it reads back the same.
+//!
+//! A file is not trusted: whatever it holds is delivered, or counted under a reason, or ends the reading with a
+//! [`CaptureError`] that says where. Memory does not grow with the file. This module reads no clock and starts no thread.
+//!
+//! Not read here: zstd and other compressions (recognised, and told), IPv6, and IPv4 fragments (counted, not put
+//! together).
+
+mod format;
+mod input;
+mod lines;
+mod link;
+mod merge;
+mod pcap;
+mod pcapng;
+mod reader;
+mod writer;
+
+use std::io;
+use std::net::SocketAddrV4;
+
+use thiserror::Error;
+
+pub use lines::{Ambiguity, Found, LineMap};
+pub use merge::{CaptureInput, Captures, Ignored, Item};
+pub use reader::{Counts, Reader, Record, Warning};
+pub use writer::{PAYLOAD_MAX, Writer};
+
+/// Why a capture cannot be read or written (on).
+///
+/// `file` is the path as given, or `standard input`.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// It cannot be opened.
+    #[error("cannot open the capture {file}: {source}{hint}")]
+    Open {
+        /// Which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+        /// What else the argument may have meant; empty, or begins with a separator.
+        hint: String,
+    },
+    /// The system, or the decompression, gave up in its midst.
+    #[error("cannot read on in the capture {file} behind byte {at}, {records} records in: {source}")]
+    Read {
+        /// Which file.
+        file: String,
+        /// How many decompressed bytes were read before.
+        at: u64,
+        /// How many records were read before.
+        records: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It does not begin like one.
+    #[error("{file} is not a capture: expected pcap or pcapng, plain or gzip, found {found}")]
+    NotACapture {
+        /// Which file.
+        file: String,
+        /// What it begins with, and what to do.
+        found: String,
+    },
+    /// Where its next record begins, or what that means, is not to be told any more.
+    #[error("the capture {file} is damaged at byte {at}, {records} records in: {what}; what stands before is whole")]
+    Damaged {
+        /// Which file.
+        file: String,
+        /// Where, in decompressed bytes.
+        at: u64,
+        /// How many records were read before.
+        records: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// One file stands twice among the inputs: every datagram would come twice.
+    #[error("the capture {file} is given twice: give it once, without LINE= where it holds several lines")]
+    Twice {
+        /// Which file.
+        file: String,
+    },
+    /// No file at all.
+    #[error("no capture is given: expected FILE or LINE=FILE, `-` for standard input")]
+    None,
+    /// `LINE=FILE` with a line that the feed does not have.
+    #[error("the feed {feed} has no line {line}: expected one of {lines}")]
+    NoLine {
+        /// What was given.
+        line: String,
+        /// The feed's name.
+        feed: String,
+        /// The lines that it has.
+        lines: String,
+    },
+    /// A record may have come by either of two lines.
+    #[error(
+        "the capture {file} does not say by which line {group} came: {first} and {second} share it; \
+         give a file a line, as {first}={file}, or a `source` for each line in the feed file"
+    )]
+    Ambiguous {
+        /// Which file.
+        file: String,
+        /// The destination that they share.
+        group: SocketAddrV4,
+        /// One of the lines.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// It cannot be written (on): the disk is full, or what the system says.
+    #[error("cannot write the capture {file}: {source}")]
+    Write {
+        /// Which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A record that no capture can hold; the caller's mistake.
+    #[error("cannot write a record to the capture {file}: {what}")]
+    Record {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}

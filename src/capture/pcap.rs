@@ -1,0 +1,66 @@
+//! The classic format: one header, then packets.
+
+use pcap_parser::{PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header};
+
+use super::format::{Block, Fault, Order, Packet};
+use super::input::{Input, RECORD_MAX};
+use super::link::LinkType;
+use crate::time::Nanos;
+
+/// A classic capture, behind its header.
+pub(super) struct Pcap {
+    link: LinkType,
+    order: Order,
+    modified: bool,
+    nanoseconds: bool,
+}
+
+impl Pcap {
+    /// Bytes of the file's header.
+    pub(super) const HEADER: usize = 24;
+
+    /// By the file's first [`Pcap::HEADER`] bytes; `None` where they are not those of this format.
+    pub(super) fn from_header(header: &[u8]) -> Option<Pcap> {
+        let (_, header): (_, PcapHeader) = parse_pcap_header(header).ok()?;
+        Some(Pcap {
+            // the upper half holds flags, such as the length of a frame check sequence
+            link: LinkType::from_number(header.network.0 as u16),
+            order: if header.is_bigendian() { Order::Big } else { Order::Little },
+            modified: header.is_modified_format(),
+            nanoseconds: header.is_nanosecond_precision(),
+        })
+    }
+
+    /// The next record.
+    #[inline]
+    pub(super) fn next(&mut self, input: &mut Input) -> Result<Block, Fault> {
+        let header = if self.modified { 24 } else { 16 };
+        if !input.need(header)? {
+            return Ok(Block::End);
+        }
+        let length = self.order.u32(input.data(), 8) as usize;
+        if length > RECORD_MAX {
+            return Err(Fault::Damaged(format!("a record says that it is {length} bytes long")));
+        }
+        let size = header + length;
+        if !input.need(size)? {
+            return Ok(Block::End);
+        }
+        // the record is whole, so that a parser that asks for more has been lied to
+        let parse = match self.order {
+            _ if self.modified => parse_pcap_frame_modified,
+            Order::Little => parse_pcap_frame,
+            Order::Big => parse_pcap_frame_be,
+        };
+        let Ok((_, record)) = parse(&input.data()[..size]) else { return Ok(Block::Malformed(size)) };
+        let fraction = u64::from(record.ts_usec);
+        let fraction = if self.nanoseconds { Nanos(fraction) } else { Nanos::from_micros(fraction) };
+        Ok(Block::Packet(Packet {
+            link: self.link,
+            interface: 0,
+            stamp: Some(Nanos::from_secs(u64::from(record.ts_sec)) + fraction),
+            bytes: header..size,
+            size,
+        }))
+    }
+}

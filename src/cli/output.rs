@@ -1,0 +1,262 @@
+//! What `--messages` and `--events` write, and the gaps that `--json` lists.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::arbiter::{Event, EventKind, LostReason, Run, Sink};
+use crate::config::Feed;
+use crate::frame::{ChannelKey, Line, SequenceRules, Session};
+use crate::seq::SeqRange;
+use crate::time::Nanos;
+
+/// How many gaps of a channel `--json` lists (ARBITRATION 9).
+const GAPS_LISTED: usize = 65_536;
+
+/// A gap piece that was closed.
+pub(super) struct ClosedGap {
+    pub(super) session: Session,
+    pub(super) range: SeqRange,
+    pub(super) opened_by: Line,
+    pub(super) opened_at: Nanos,
+    pub(super) closed_at: Nanos,
+    pub(super) fate: Fate,
+}
+
+/// What became of a gap piece.
+pub(super) enum Fate {
+    Filled(Line),
+    Lost(LostReason),
+}
+
+/// What the events of one channel said that the counters do not.
+pub(super) struct ChannelLog {
+    pub(super) key: ChannelKey,
+    session: Session,
+    /// In the order of closing.
+    pub(super) gaps: Vec<ClosedGap>,
+    pub(super) gaps_omitted: u64,
+}
+
+/// The gaps of every channel.
+#[derive(Default)]
+pub(super) struct GapLog {
+    channels: Vec<ChannelLog>,
+}
+
+impl GapLog {
+    pub(super) fn channel(&self, key: ChannelKey) -> Option<&ChannelLog> {
+        self.channels.iter().find(|log| log.key == key)
+    }
+
+    pub(super) fn omitted(&self) -> u64 {
+        self.channels.iter().map(|log| log.gaps_omitted).sum()
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        let at = usize::from(event.channel.index);
+        while self.channels.len() <= at {
+            // channels begin in the order of their index, each with an epoch
+            let key = event.channel.key;
+            self.channels.push(ChannelLog { key, session: Session::NONE, gaps: Vec::new(), gaps_omitted: 0 });
+        }
+        let log = &mut self.channels[at];
+        let (range, opened_by, opened_at, fate) = match event.kind {
+            EventKind::Epoch { session, .. } => {
+                log.session = session;
+                return;
+            }
+            EventKind::Filled { range, line, opened_by, opened_at } => (range, opened_by, opened_at, Fate::Filled(line)),
+            EventKind::Lost { range, reason, opened_by, opened_at } => (range, opened_by, opened_at, Fate::Lost(reason)),
+            _ => return,
+        };
+        if log.gaps.len() == GAPS_LISTED {
+            log.gaps_omitted += 1;
+            return;
+        }
+        let (session, closed_at) = (log.session, event.at);
+        log.gaps.push(ClosedGap { session, range, opened_by, opened_at, closed_at, fate });
+    }
+}
+
+/// Where the ordered output goes: one file, or one a channel.
+enum Messages {
+    None,
+    One(Box<dyn Write>),
+    ByChannel { path: PathBuf, files: Vec<(ChannelKey, BufWriter<File>)> },
+}
+
+/// Writes what an arbiter says to the files of `--messages` and `--events`, and keeps the gaps for `--json`.
+///
+/// It is a [`Sink`], which cannot fail: the first error is kept, nothing is written after it, and [`Output::finish`] gives it.
+pub(super) struct Output {
+    messages: Messages,
+    events: Option<Box<dyn Write>>,
+    names: Vec<String>,
+    pub(super) gaps: GapLog,
+    error: Option<anyhow::Error>,
+}
+
+/// Whether a feed may have several channels: then `--messages` writes a file a channel, whatever happens to come.
+fn several_channels(feed: &Feed, rules: &SequenceRules) -> bool {
+    rules.keyed || feed.lines.first().is_some_and(|line| line.groups.len() > 1)
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn create(path: &Path) -> anyhow::Result<Box<dyn Write>> {
+    if is_stdout(path) {
+        return Ok(Box::new(BufWriter::with_capacity(1 << 16, io::stdout())));
+    }
+    let file = File::create(path).with_context(|| format!("{}: cannot be written", path.display()))?;
+    Ok(Box::new(BufWriter::with_capacity(1 << 18, file)))
+}
+
+/// `FILE` with `.CHANNEL` before its extension.
+fn channel_path(path: &Path, key: ChannelKey) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match path.extension() {
+        Some(extension) => format!("{stem}.{key}.{}", extension.to_string_lossy()),
+        None => format!("{stem}.{key}"),
+    };
+    path.with_file_name(name)
+}
+
+impl Output {
+    /// Opens the files. `json` says that stdout is taken by `--json`.
+    ///
+    /// # Errors
+    /// A file that cannot be written; two outputs on stdout; several channels on stdout.
+    pub(super) fn open(
+        feed: &Feed,
+        rules: &SequenceRules,
+        messages: Option<&Path>,
+        events: Option<&Path>,
+        json: bool,
+    ) -> anyhow::Result<Output> {
+        let on_stdout = [messages, events].into_iter().flatten().filter(|path| is_stdout(path)).count();
+        if on_stdout + usize::from(json) > 1 {
+            bail!("--json, --messages - and --events - all write to standard output: give all but one of them a file");
+        }
+        let messages = match messages {
+            None => Messages::None,
+            Some(path) if !several_channels(feed, rules) => Messages::One(create(path)?),
+            Some(path) if is_stdout(path) => {
+                bail!(
+                    "--messages -: this feed can have several channels, and each has a file of its own; \
+                     give a file name, and each channel's is put before its extension"
+                )
+            }
+            Some(path) => Messages::ByChannel { path: path.to_owned(), files: Vec::new() },
+        };
+        let events = events.map(create).transpose()?;
+        let names = feed.lines.iter().map(|line| line.name.clone()).collect();
+        Ok(Output { messages, events, names, gaps: GapLog::default(), error: None })
+    }
+
+    fn try_event(&mut self, event: &Event) -> anyhow::Result<()> {
+        if let Some(events) = &mut self.events {
+            writeln!(events, "{}", event.json(&self.names)).context("--events")?;
+        }
+        if let (EventKind::Epoch { .. }, Messages::ByChannel { path, files }) = (event.kind, &mut self.messages) {
+            let key = event.channel.key;
+            if !files.iter().any(|(known, _)| *known == key) {
+                let path = channel_path(path, key);
+                let file = File::create(&path).with_context(|| format!("{}: cannot be written", path.display()))?;
+                files.push((key, BufWriter::new(file)));
+            }
+        }
+        Ok(())
+    }
+
+    fn try_release(&mut self, run: &Run<'_>) -> io::Result<()> {
+        let out: &mut dyn Write = match &mut self.messages {
+            Messages::None => return Ok(()),
+            Messages::One(out) => out,
+            Messages::ByChannel { files, .. } => match files.iter_mut().find(|(key, _)| *key == run.channel.key) {
+                Some((_, out)) => out,
+                None => return Ok(()),
+            },
+        };
+        for message in run.messages() {
+            // a message is part of a datagram, which is no longer than that
+            let len = u16::try_from(message.len()).map_err(io::Error::other)?;
+            out.write_all(&len.to_be_bytes())?;
+            out.write_all(message)?;
+        }
+        Ok(())
+    }
+
+    /// Whether something could not be written.
+    pub(super) fn failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Writes out what is buffered, so that a reader of the files sees it.
+    pub(super) fn flush(&mut self) {
+        if self.error.is_none()
+            && let Err(error) = self.try_flush()
+        {
+            self.error = Some(error);
+        }
+    }
+
+    fn try_flush(&mut self) -> anyhow::Result<()> {
+        match &mut self.messages {
+            Messages::None => {}
+            Messages::One(out) => out.flush().context("--messages")?,
+            Messages::ByChannel { files, .. } => {
+                files.iter_mut().try_for_each(|(_, out)| out.flush()).context("--messages")?;
+            }
+        }
+        if let Some(events) = &mut self.events {
+            events.flush().context("--events")?;
+        }
+        Ok(())
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// The first error of all the writing.
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        self.flush();
+        self.error.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Sink for Output {
+    fn event(&mut self, event: &Event) {
+        self.gaps.event(event);
+        if self.error.is_none()
+            && let Err(error) = self.try_event(event)
+        {
+            self.error = Some(error);
+        }
+    }
+
+    fn release(&mut self, run: &Run<'_>) {
+        if self.error.is_none()
+            && let Err(error) = self.try_release(run)
+        {
+            self.error = Some(anyhow::Error::new(error).context("--messages"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_stands_before_the_extension() {
+        let key = ChannelKey { group: 0, key: Some(3) };
+        assert_eq!(channel_path(Path::new("/a/out.bin"), key), Path::new("/a/out.0.3.bin"));
+        assert_eq!(channel_path(Path::new("out"), key), Path::new("out.0.3"));
+        assert_eq!(channel_path(Path::new("x.tar.gz"), ChannelKey { group: 1, key: None }), Path::new("x.tar.1.gz"));
+    }
+}

@@ -1,13 +1,339 @@
-//! `twinline check`.
+//! `twinline check`: what a feed file means on this machine, or what is wrong with it.
 
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::Outcome;
+use super::{Failure, Outcome, complain, feed};
+use crate::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, duration_text, size_text};
+use crate::frame::ChannelKey;
+use crate::framing::AnyFraming;
 
 /// Say what a feed file means, or what is wrong with it
+///
+/// Prints the framing with its rules, every line and channel, and every parameter with the value that it will have, then
+/// warns of what this machine lacks. Opens no socket.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[command(
+    after_help = "Example:\n  twinline check feeds/*.toml\n\nExit code: 0 when all files are fine (warnings or not), \
+                        2 when one is wrong."
+)]
+pub(super) struct Args {
+    /// The feed files; all are checked, and against each other
+    #[arg(value_name = "FEED", required = true)]
+    feeds: Vec<PathBuf>,
+}
 
-pub(super) fn run(_: Args) -> Outcome {
-    Ok(ExitCode::SUCCESS)
+pub(super) fn run(args: Args) -> Outcome {
+    let machine = Machine::this();
+    let mut fine: Vec<(PathBuf, Feed)> = Vec::new();
+    let mut code = ExitCode::SUCCESS;
+    for path in args.feeds {
+        match feed::load(&path) {
+            Ok((feed, framing)) => {
+                let mut warnings = machine.warnings(&feed);
+                warnings.extend(fine.iter().flat_map(|(other, before)| collisions(other, before, &feed)));
+                print(&format!("{}: fine\n{}", path.display(), report(&feed, framing, &warnings)))
+                    .map_err(Failure::run)?;
+                fine.push((path, feed));
+            }
+            Err(failure) => {
+                complain(format_args!("{:#}", failure.error));
+                code = ExitCode::from(2);
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Writes to stdout; a reader that went away is no failure.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// What the feed means, a fact a row.
+fn report(feed: &Feed, framing: AnyFraming, warnings: &[String]) -> String {
+    let rules = framing.rules();
+    let mut out = String::new();
+    let mut row = |name: &str, what: String| {
+        let _ = writeln!(out, "  {name:<14} {what}");
+    };
+    row("name", feed.name.clone());
+    let unit = if framing.packet_sequenced() { "packets (one packet is one message)" } else { "messages" };
+    let interval = duration_text(rules.heartbeat_interval);
+    row("framing", format!("{}: numbers {unit} from {}; a heartbeat every {interval}", feed.framing, rules.initial));
+    for line in &feed.lines {
+        let source = line.source.map_or("any sender".to_owned(), |source| source.to_string());
+        let wait = if line.wait { "" } else { "; no loss waits for it" };
+        row(&format!("line {}", line.name), format!("on {}, from {source}{wait}", line.interface));
+    }
+    for group in 0..feed.lines.first().map_or(0, |line| line.groups.len()) {
+        let of = |line: &LineConfig| format!("{} {}", line.name, line.groups[group]);
+        let groups: Vec<String> = feed.lines.iter().map(of).collect();
+        let group = ChannelKey { group: u16::try_from(group).unwrap_or(u16::MAX), key: None };
+        let key = if rules.keyed { ".KEY" } else { "" };
+        row(&format!("channel {group}{key}"), groups.join(", "));
+    }
+    parameters(feed, framing, &mut row);
+    for warning in warnings {
+        let _ = writeln!(out, "  warning: {warning}");
+    }
+    out
+}
+
+/// Every parameter with the value that it will have.
+fn parameters(feed: &Feed, framing: AnyFraming, row: &mut impl FnMut(&str, String)) {
+    let (arbiter, default) = (&feed.arbiter, ArbiterConfig::default());
+    let heartbeat = framing.rules().heartbeat_interval;
+    let mut parameter = |name: &str, value: String, is_default: bool| {
+        row(name, if is_default { format!("{value} (default)") } else { value });
+    };
+    let gap_timeout = match arbiter.gap_timeout {
+        GapTimeout::Auto => {
+            "auto: twice the largest recent lead, 200us to 50ms; 10ms until 64 leads are known".to_owned()
+        }
+        GapTimeout::After(span) => duration_text(span),
+    };
+    parameter("gap_timeout", gap_timeout, arbiter.gap_timeout == default.gap_timeout);
+    parameter("settle", format!("{} numbers", arbiter.settle), arbiter.settle == default.settle);
+    let same = arbiter.hold_messages == default.hold_messages;
+    parameter("hold_messages", format!("{} messages", arbiter.hold_messages), same);
+    parameter("hold_bytes", size_text(arbiter.hold_bytes), arbiter.hold_bytes == default.hold_bytes);
+    parameter("max_jump", format!("{} numbers", arbiter.max_jump), arbiter.max_jump == default.max_jump);
+    let silent_after = duration_text(arbiter.silent_after(heartbeat));
+    parameter("silent_after", silent_after, arbiter.silent_after.is_none());
+    let session_grace = duration_text(arbiter.session_grace(heartbeat));
+    parameter("session_grace", session_grace, arbiter.session_grace.is_none());
+    parameter("join", "live: from the first number that comes".to_owned(), true);
+    let receive = &feed.receive;
+    let core = receive.core.map_or("on any core".to_owned(), |core| format!("on core {core}"));
+    let stamps = if receive.kernel_stamps { "with kernel stamps" } else { "without kernel stamps" };
+    row("receive", format!("{core}, {} of buffer a socket, {stamps}", size_text(receive.buffer)));
+}
+
+/// What this machine has; `None` where it does not tell.
+#[derive(Debug, Default)]
+struct Machine {
+    nics: Option<Vec<String>>,
+    addresses: Option<Vec<Ipv4Addr>>,
+    rmem_max: Option<u64>,
+    cores: Option<Vec<usize>>,
+}
+
+impl Machine {
+    fn this() -> Machine {
+        let names = |dir: &str| {
+            let entries = std::fs::read_dir(dir).ok()?.flatten();
+            Some(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>())
+        };
+        let read = |file: &str| std::fs::read_to_string(file).ok();
+        let core = |name: &String| name.strip_prefix("cpu")?.parse().ok();
+        Machine {
+            nics: names("/sys/class/net"),
+            addresses: read("/proc/net/fib_trie").map(|table| local_addresses(&table)),
+            rmem_max: read("/proc/sys/net/core/rmem_max").and_then(|max| max.trim().parse().ok()),
+            cores: names("/sys/devices/system/cpu").map(|names| names.iter().filter_map(core).collect()),
+        }
+    }
+
+    /// What a user should know before running the feed here.
+    fn warnings(&self, feed: &Feed) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for line in &feed.lines {
+            if !self.has(&line.interface) {
+                warnings.push(format!(
+                    "line {}: this machine has no interface {}; put one of its NICs there before a live run (a capture has \
+                     no use for it)",
+                    line.name, line.interface
+                ));
+            }
+            for group in line.groups.iter().filter(|group| !group.ip().is_multicast()) {
+                warnings.push(format!("line {}: {group} is unicast: no group is joined for it", line.name));
+            }
+        }
+        if let [line] = feed.lines.as_slice() {
+            warnings.push(format!("line {} is the only one: what it loses is lost", line.name));
+        }
+        for (at, line) in feed.lines.iter().enumerate() {
+            warnings.extend(feed.lines[..at].iter().filter_map(|before| alike(before, line)));
+        }
+        if let Some(max) = self.rmem_max.filter(|max| feed.receive.buffer > *max) {
+            warnings.push(format!(
+                "receive.buffer is {}, this system grants {} unless run as root; to have it: sysctl -w net.core.rmem_max={}",
+                size_text(feed.receive.buffer),
+                size_text(max),
+                feed.receive.buffer
+            ));
+        }
+        if let (Some(core), Some(cores)) = (feed.receive.core, &self.cores)
+            && !cores.contains(&core)
+        {
+            warnings.push(format!("receive.core is {core}, this machine has {} cores, from 0", cores.len()));
+        }
+        warnings
+    }
+
+    /// Whether there is a NIC of this name or address; yes where the machine does not tell.
+    fn has(&self, interface: &str) -> bool {
+        match interface.parse::<Ipv4Addr>() {
+            Ok(address) => address.is_loopback() || self.addresses.as_ref().is_none_or(|all| all.contains(&address)),
+            Err(_) => self.nics.as_ref().is_none_or(|all| all.iter().any(|nic| nic == interface)),
+        }
+    }
+}
+
+/// The addresses of this machine in the kernel's table of routes: each stands a row above its `/32 host LOCAL`.
+fn local_addresses(table: &str) -> Vec<Ipv4Addr> {
+    let rows: Vec<&str> = table.lines().map(str::trim).collect();
+    let local = rows.windows(2).filter(|pair| pair[1] == "/32 host LOCAL");
+    local.filter_map(|pair| pair[0].trim_start_matches(['|', '-', '+', ' ']).parse().ok()).collect()
+}
+
+/// What to say of two lines of a feed that a datagram's group and sender do not tell apart.
+fn alike(before: &LineConfig, line: &LineConfig) -> Option<String> {
+    let group = line.groups.iter().find(|group| before.groups.contains(group))?;
+    let both = format!("lines {} and {} share {group}", before.name, line.name);
+    match (before.source, line.source) {
+        (Some(a), Some(b)) if a != b => None,
+        (a, b) if a != b && before.interface == line.interface => Some(format!(
+            "{both}, and the one without a source takes what the other's sender sends: give both a source"
+        )),
+        _ => Some(format!("{both}: a capture can be read only with its interfaces named so, or as A=a.pcap B=b.pcap")),
+    }
+}
+
+/// What to say of two feeds that take the same datagrams.
+fn collisions(other: &Path, before: &Feed, feed: &Feed) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for line in &feed.lines {
+        for theirs in before.lines.iter().filter(|theirs| theirs.interface == line.interface) {
+            let apart = line.source.is_some() && theirs.source.is_some() && line.source != theirs.source;
+            for group in line.groups.iter().filter(|group| !apart && theirs.groups.contains(group)) {
+                let (other, nic) = (other.display(), &line.interface);
+                let (ours, theirs) = (&line.name, &theirs.name);
+                warnings.push(format!("line {ours}: {group} on {nic} is line {theirs} of {other} too"));
+            }
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: &str = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.81.1.2\n        /32 host LOCAL\n     |-- 10.81.1.255\n        \
+                          /32 link BROADCAST\n        +-- 127.0.0.0/8 2 0 2\n           |-- 127.0.0.1\n              /32 host LOCAL\n";
+
+    fn parse(text: &str) -> Feed {
+        Feed::parse(text, AnyFraming::NAMES).unwrap()
+    }
+
+    fn two(a: &str, b: &str, rest: &str) -> Feed {
+        let line = |name, keys: &str| format!("[[line]]\nname = \"{name}\"\n{keys}\n");
+        parse(&format!("name = \"x\"\nframing = \"moldudp64\"\n{}{}{rest}", line("A", a), line("B", b)))
+    }
+
+    #[test]
+    fn a_report_has_every_line_channel_and_parameter() {
+        let feed = two(
+            "groups = [\"239.1.1.1:1\", \"239.1.1.1:2\"]\ninterface = \"eth0\"\nsource = \"10.0.0.1\"",
+            "groups = [\"239.1.2.1:1\", \"239.1.2.1:2\"]\ninterface = \"eth1\"\nwait = false",
+            "[arbiter]\ngap_timeout = \"1.5ms\"\nsilent_after = \"2s\"\n[receive]\ncore = 1",
+        );
+        assert_eq!(
+            report(&feed, AnyFraming::MoldUdp64, &["take care".to_owned()]).lines().collect::<Vec<_>>(),
+            [
+                "  name           x",
+                "  framing        moldudp64: numbers messages from 1; a heartbeat every 1s",
+                "  line A         on eth0, from 10.0.0.1",
+                "  line B         on eth1, from any sender; no loss waits for it",
+                "  channel 0      A 239.1.1.1:1, B 239.1.2.1:1",
+                "  channel 1      A 239.1.1.1:2, B 239.1.2.1:2",
+                "  gap_timeout    1500us",
+                "  settle         1024 numbers (default)",
+                "  hold_messages  65536 messages (default)",
+                "  hold_bytes     64MiB (default)",
+                "  max_jump       1000 numbers (default)",
+                "  silent_after   2s",
+                "  session_grace  2s (default)",
+                "  join           live: from the first number that comes (default)",
+                "  receive        on core 1, 8MiB of buffer a socket, without kernel stamps",
+                "  warning: take care",
+            ]
+        );
+    }
+
+    #[test]
+    fn warnings_are_of_this_machine() {
+        assert_eq!(local_addresses(ROUTES), [Ipv4Addr::new(10, 81, 1, 2), Ipv4Addr::LOCALHOST]);
+        let machine = Machine {
+            nics: Some(vec!["lo".to_owned(), "eth0".to_owned()]),
+            addresses: Some(local_addresses(ROUTES)),
+            rmem_max: Some(212_992),
+            cores: Some(vec![0, 1]),
+        };
+        let feed = two(
+            "groups = [\"239.1.1.1:1\"]\ninterface = \"eth9\"",
+            "groups = [\"10.81.1.2:1\"]\ninterface = \"10.81.1.3\"",
+            "[receive]\ncore = 2",
+        );
+        assert_eq!(
+            machine.warnings(&feed),
+            [
+                "line A: this machine has no interface eth9; put one of its NICs there before a live run (a capture has no use for it)",
+                "line B: this machine has no interface 10.81.1.3; put one of its NICs there before a live run (a capture has no use for it)",
+                "line B: 10.81.1.2:1 is unicast: no group is joined for it",
+                "receive.buffer is 8MiB, this system grants 208KiB unless run as root; to have it: sysctl -w net.core.rmem_max=8388608",
+                "receive.core is 2, this machine has 2 cores, from 0",
+            ]
+        );
+        assert_eq!(Machine::default().warnings(&feed).len(), 1, "a machine that tells nothing lacks nothing");
+        let fine = two(
+            "groups = [\"239.1.1.1:1\"]\ninterface = \"eth0\"",
+            "groups = [\"239.1.2.1:1\"]\ninterface = \"10.81.1.2\"",
+            "[receive]\nbuffer = \"64KiB\"\ncore = 1",
+        );
+        assert_eq!(machine.warnings(&fine), [""; 0]);
+    }
+
+    #[test]
+    fn lines_that_a_datagram_does_not_tell_apart_are_told() {
+        let alike = |a: &str, b: &str| {
+            let keys = |keys: &str| format!("groups = [\"239.1.1.1:1\"]\n{keys}");
+            Machine::default().warnings(&two(&keys(a), &keys(b), ""))
+        };
+        let sources =
+            |a: &str, b: &str| alike(&format!("interface = \"lo\"\n{a}"), &format!("interface = \"lo\"\n{b}"));
+        assert_eq!(sources("source = \"10.0.0.1\"", "source = \"10.0.0.2\""), [""; 0]);
+        assert_eq!(
+            sources("source = \"10.0.0.1\"", ""),
+            [
+                "lines A and B share 239.1.1.1:1, and the one without a source takes what the other's sender sends: give both a source"
+            ]
+        );
+        assert_eq!(
+            alike("interface = \"eth0\"", "interface = \"eth1\""),
+            [
+                "lines A and B share 239.1.1.1:1: a capture can be read only with its interfaces named so, or as A=a.pcap B=b.pcap"
+            ]
+        );
+    }
+
+    #[test]
+    fn feeds_that_take_the_same_datagrams_are_told() {
+        let one = |keys: &str| parse(&format!("name = \"x\"\nframing = \"moldudp64\"\n[[line]]\nname = \"A\"\n{keys}"));
+        let feed = one("groups = [\"239.1.1.1:1\"]\ninterface = \"lo\"");
+        let other = one("groups = [\"239.1.1.1:1\"]\ninterface = \"eth0\"");
+        assert_eq!(
+            collisions(Path::new("y.toml"), &feed, &feed),
+            ["line A: 239.1.1.1:1 on lo is line A of y.toml too"]
+        );
+        assert_eq!(collisions(Path::new("y.toml"), &feed, &other), [""; 0]);
+    }
 }

@@ -9,6 +9,7 @@ mod arbitrate;
 mod capture;
 mod check;
 mod demo;
+mod feed;
 mod publish;
 mod replay;
 mod run;

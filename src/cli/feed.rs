@@ -1,0 +1,86 @@
+//! The feed file that every verb begins with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+
+use super::Failure;
+use crate::config::{ConfigError, Feed, nearest};
+use crate::framing::AnyFraming;
+
+/// The feed that the file at `path` describes, and its framing.
+///
+/// # Errors
+/// What is wrong with the file, as a usage failure; where there is no such file, which ones there are.
+pub(crate) fn load(path: &Path) -> Result<(Feed, AnyFraming), Failure> {
+    let feed = Feed::load(path, AnyFraming::NAMES).map_err(|error| match error {
+        ConfigError::Unreadable { file, error } if error.kind() == std::io::ErrorKind::NotFound => {
+            Failure::usage(missing(&file))
+        }
+        error => Failure::usage(error),
+    })?;
+    match AnyFraming::from_name(&feed.framing) {
+        Some(framing) => Ok((feed, framing)),
+        None => Err(Failure::usage(anyhow!("{}: no framing is named {:?}", path.display(), feed.framing))),
+    }
+}
+
+/// What to say of a file that is not there: the nearest of those that stand where it should be, or under `feeds/`.
+fn missing(path: &Path) -> anyhow::Error {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let mut there = feed_files(dir.unwrap_or(Path::new(".")));
+    if dir.is_none() || there.is_empty() {
+        there.extend(feed_files(Path::new("feeds")));
+    }
+    let stems: Vec<&str> = there.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
+    let typed = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let near =
+        nearest(typed, &stems).and_then(|near| there.iter().find(|path| path.file_stem() == Some(near.as_ref())));
+    let path = path.display();
+    if let Some(near) = near {
+        return anyhow!("{path}: there is no such feed file; did you mean {}?", near.display());
+    }
+    if there.is_empty() {
+        return anyhow!("{path}: there is no such feed file; feeds/README.md says what to write into one");
+    }
+    let names: Vec<String> = there.iter().map(|path| path.display().to_string()).collect();
+    anyhow!("{path}: there is no such feed file; there are: {}", names.join(", "))
+}
+
+/// The feed files in a directory, in the order of their names. Other TOML files are not in it: a current directory may
+/// well hold some.
+fn feed_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let toml = entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).take(200);
+    let mut files: Vec<PathBuf> = toml.filter(|path| Feed::load(path, AnyFraming::NAMES).is_ok()).collect();
+    files.sort();
+    files.iter().map(|path| path.strip_prefix("./").unwrap_or(path).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(path: &str) -> String {
+        load(Path::new(path)).expect_err(path).error.to_string()
+    }
+
+    #[test]
+    fn a_missing_file_is_answered_with_those_that_are_there() {
+        assert_eq!(
+            said("feeds/lopback.toml"),
+            "feeds/lopback.toml: there is no such feed file; did you mean feeds/loopback.toml?"
+        );
+        assert_eq!(said("loopback"), "loopback: there is no such feed file; did you mean feeds/loopback.toml?");
+        let unlike = said("feeds/xyz");
+        assert!(unlike.starts_with("feeds/xyz: there is no such feed file; there are: feeds/"), "{unlike}");
+        assert!(!said("xyz").contains("Cargo"), "not every TOML file is a feed file");
+    }
+
+    #[test]
+    fn a_feed_comes_with_its_framing() {
+        let (feed, framing) = load(Path::new("feeds/loopback.toml")).unwrap();
+        assert_eq!((feed.name.as_str(), framing), ("loopback", AnyFraming::MoldUdp64));
+    }
+}

@@ -1,0 +1,440 @@
+//! What a feed file may say, and what is said of one that says something else.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FRAMINGS: &[&str] = &["moldudp64", "cme-mdp3"];
+
+const TWO_LINES: &str = r#"name = "loopback"
+framing = "moldudp64"
+
+[[line]]
+name = "A"
+groups = ["239.81.1.1:26400"]
+interface = "127.0.0.1"
+source = "127.0.0.1"
+
+[[line]]
+name = "B"
+groups = ["239.81.2.1:26400"]
+interface = "lo"
+wait = false
+"#;
+
+fn parse(text: &str) -> Result<Feed, ConfigError> {
+    Feed::parse(text, FRAMINGS)
+}
+
+/// What is said of `text`.
+fn refusal(text: &str) -> String {
+    parse(text).expect_err(text).to_string()
+}
+
+/// A feed of one line, whose keys are `line`, with `rest` behind it. The line's keys begin at line 4.
+fn one_line(line: &str, rest: &str) -> String {
+    format!("name = \"x\"\nframing = \"moldudp64\"\n[[line]]\n{line}\n{rest}")
+}
+
+/// A feed that is fine but for `rest`, which begins at line 7.
+fn with(rest: &str) -> String {
+    one_line("name = \"A\"\ngroups = [\"239.81.1.1:1\"]\ninterface = \"lo\"", rest)
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let feed = parse(TWO_LINES).unwrap();
+    assert_eq!((feed.name.as_str(), feed.framing.as_str()), ("loopback", "moldudp64"));
+    assert_eq!(
+        feed.lines,
+        [
+            LineConfig {
+                name: "A".to_owned(),
+                groups: vec!["239.81.1.1:26400".parse().unwrap()],
+                interface: "127.0.0.1".to_owned(),
+                source: Some(Ipv4Addr::LOCALHOST),
+                wait: true,
+            },
+            LineConfig {
+                name: "B".to_owned(),
+                groups: vec!["239.81.2.1:26400".parse().unwrap()],
+                interface: "lo".to_owned(),
+                source: None,
+                wait: false,
+            },
+        ]
+    );
+    assert_eq!(feed.arbiter, ArbiterConfig::default());
+    assert_eq!(feed.receive, ReceiveConfig { buffer: 8 << 20, core: None, kernel_stamps: false });
+}
+
+#[test]
+fn every_key_is_read() {
+    let feed = parse(&with(
+        r#"
+        [arbiter]
+        gap_timeout = "1.5ms"
+        settle = 0
+        hold_messages = 0x10
+        hold_bytes = "2MiB"
+        max_jump = 5
+        silent_after = "90s"
+        session_grace = "1s"
+        join = "live"
+        [receive]
+        buffer = 65_536
+        core = 3
+        kernel_stamps = true
+        "#,
+    ))
+    .unwrap();
+    assert_eq!(
+        feed.arbiter,
+        ArbiterConfig {
+            gap_timeout: GapTimeout::After(Nanos::from_micros(1_500)),
+            settle: 0,
+            hold_messages: 16,
+            hold_bytes: 2 << 20,
+            max_jump: 5,
+            silent_after: Some(Nanos::from_secs(90)),
+            session_grace: Some(Nanos::from_secs(1)),
+        }
+    );
+    assert_eq!(feed.receive, ReceiveConfig { buffer: 65_536, core: Some(3), kernel_stamps: true });
+}
+
+#[test]
+fn silence_goes_by_the_heartbeat_unless_the_file_says_otherwise() {
+    let mut arbiter = ArbiterConfig::default();
+    assert_eq!(arbiter.silent_after(Nanos::from_secs(30)), Nanos::from_secs(90));
+    assert_eq!(arbiter.silent_after(Nanos::ZERO), Nanos::from_secs(3));
+    assert_eq!(arbiter.session_grace(Nanos::from_secs(1)), Nanos::from_secs(3));
+    arbiter.silent_after = Some(Nanos::from_millis(7));
+    assert_eq!(arbiter.session_grace(Nanos::from_secs(1)), Nanos::from_millis(7));
+    arbiter.session_grace = Some(Nanos::from_millis(9));
+    assert_eq!(arbiter.session_grace(Nanos::from_secs(1)), Nanos::from_millis(9));
+    assert_eq!(arbiter.silent_after(Nanos::from_secs(1)), Nanos::from_millis(7));
+}
+
+#[test]
+fn a_group_may_come_twice_where_interface_or_source_differ() {
+    let line = |name, rest| format!("[[line]]\nname = \"{name}\"\ngroups = [\"239.81.1.1:1\"]\n{rest}\n");
+    let head = "name = \"x\"\nframing = \"moldudp64\"\n";
+    let two = |a, b| parse(&format!("{head}{}{}", line("A", a), line("B", b)));
+    two("interface = \"eth0\"", "interface = \"eth1\"").unwrap();
+    two("interface = \"eth0\"\nsource = \"10.0.0.1\"", "interface = \"eth0\"\nsource = \"10.0.0.2\"").unwrap();
+    assert_eq!(
+        two("interface = \"eth0\"", "interface = \"eth0\"").unwrap_err().to_string(),
+        r#"line 9: line.groups: lines "A" and "B" are one line twice: 239.81.1.1:1 on eth0; give each its own group, interface or source"#
+    );
+}
+
+#[test]
+fn at_the_top_each_fault_is_named_with_its_line_and_key() {
+    for (text, said) in [
+        ("", r#"line 1: name: a feed has no name; add one, such as name = "nasdaq-totalview""#),
+        ("name = \"x\"", "line 1: framing: a feed has no framing; add one of: moldudp64, cme-mdp3"),
+        (
+            "name = \"x\"\nframing = \"moldudp64\"",
+            "line 1: line: a feed has no line; add a [[line]] table for every path that carries it",
+        ),
+        ("name = \"\"", "line 1: name: a name may not be empty; give it one"),
+        ("name = \"a\\u0007\"", r#"line 1: name: "a\u{7}" has a control character; take it out"#),
+        ("\n\nname = 5", r#"line 3: name: expected a name, such as "nasdaq-totalview", found the number 5"#),
+        (
+            "name = \"x\"\nframing = \"moldudp\"",
+            r#"line 2: framing: "moldudp" is no framing; did you mean moldudp64? The framings are: moldudp64, cme-mdp3"#,
+        ),
+        (
+            "name = \"x\"\nframing = \"soup\"",
+            r#"line 2: framing: "soup" is no framing; the framings are: moldudp64, cme-mdp3"#,
+        ),
+        (
+            "name = \"x\"\nframming = \"moldudp64\"",
+            "line 2: framming: this is no key of the top of the file; did you mean framing? The keys there are: name, framing, line, arbiter, receive",
+        ),
+        (
+            "name = \"x\"\n[[lines]]\n",
+            "line 2: lines: this is no key of the top of the file; did you mean line? The keys there are: name, framing, line, arbiter, receive",
+        ),
+        ("settle = 5", "line 1: settle: this is no key of the top of the file; it belongs under [arbiter]"),
+        ("[recovery]\n", "line 1: recovery: this needs recovery, which this version does not have; take the key out"),
+        (
+            "name = \"x\"\nframing = \"moldudp64\"\n[line]\nname = \"A\"",
+            "line 3: line: expected tables, each under [[line]], found a table",
+        ),
+        (
+            "name = \"x\"\nframing = \"moldudp64\"\nline = []",
+            "line 3: line: a feed needs at least one line; add a [[line]] table",
+        ),
+        (
+            "name = \"x\"\nframing = \"moldudp64\"\nline = [3]",
+            "line 3: line: expected a table under [[line]], found the number 3",
+        ),
+    ] {
+        assert_eq!(refusal(text), said, "{text}");
+    }
+}
+
+#[test]
+fn in_a_line_each_fault_is_named_with_its_line_and_key() {
+    let a = "name = \"A\"";
+    let groups = "groups = [\"239.81.1.1:1\"]";
+    let nic = "interface = \"lo\"";
+    for (line, said) in [
+        (String::new(), r#"line 3: line.name: this [[line]] has no name; add one, such as name = "A""#),
+        ("name = \" \"".to_owned(), "line 4: line.name: a name may not be empty; give it one"),
+        (
+            "name = \"A=B\"".to_owned(),
+            r#"line 4: line.name: "A=B" has a '=', which stands between a line and its capture (A=a.pcap); take it out"#,
+        ),
+        (
+            "name = \"recovery\"".to_owned(),
+            r#"line 4: line.name: "recovery" is what events call retransmissions; name the line otherwise"#,
+        ),
+        (
+            format!("name = \"{}\"", "x".repeat(65)),
+            "line 4: line.name: a name may have 64 bytes, this one has 65; shorten it",
+        ),
+        (
+            format!("name = \"{}\"", "x".repeat(1_000)),
+            r#"line 4: line.name: expected a name, such as "A", found a text of 1000 bytes"#,
+        ),
+        (
+            a.to_owned(),
+            r#"line 3: line.groups: this [[line]] has no groups; add the groups that it is sent to, such as groups = ["239.81.1.1:26400"]"#,
+        ),
+        (
+            format!("{a}\ngroups = \"239.81.1.1:1\""),
+            r#"line 5: line.groups: expected a list of groups, such as ["239.81.1.1:26400"], found the text "239.81.1.1:1""#,
+        ),
+        (
+            format!("{a}\ngroups = []"),
+            r#"line 5: line.groups: a line needs at least one group, such as "239.81.1.1:26400""#,
+        ),
+        (
+            format!("{a}\ngroups = [\n\"239.81.1.1:1\",\n7]"),
+            r#"line 7: line.groups: expected a group and its port, such as "239.81.1.1:26400", found the number 7"#,
+        ),
+        (
+            format!("{a}\ngroups = [\"239.81.1.1\"]"),
+            r#"line 5: line.groups: "239.81.1.1" is no IPv4 address and port; expected group:port, such as "239.81.1.1:26400""#,
+        ),
+        (
+            format!("{a}\ngroups = [\"[ff02::1]:5\"]"),
+            r#"line 5: line.groups: "[ff02::1]:5" is no IPv4 address and port; expected group:port, such as "239.81.1.1:26400""#,
+        ),
+        (
+            format!("{a}\ngroups = [\"239.81.1.1:0\"]"),
+            "line 5: line.groups: 239.81.1.1:0 has port 0, on which nothing is received; give the port that the line is sent to",
+        ),
+        (
+            format!("{a}\ngroups = [\"0.0.0.0:5\"]"),
+            "line 5: line.groups: 0.0.0.0:5 is no group; expected a multicast address, or a unicast one of this machine",
+        ),
+        (
+            format!("{a}\ngroups = [\n\"239.81.1.1:1\",\n\"239.81.1.1:1\"]"),
+            "line 7: line.groups: 239.81.1.1:1 stands in this line's groups already (line 6); take one out",
+        ),
+        (
+            format!("{a}\n{groups}"),
+            r#"line 3: line.interface: this [[line]] has no interface; add the NIC that it arrives on, by name or address, such as interface = "eth0""#,
+        ),
+        (
+            format!("{a}\n{groups}\ninterface = \"0.0.0.0\""),
+            r#"line 6: line.interface: "0.0.0.0" is the address of no NIC; expected a NIC's name or IPv4 address, such as "eth0" or "10.0.0.1""#,
+        ),
+        (
+            format!("{a}\n{groups}\ninterface = \"127.0.0.300\""),
+            r#"line 6: line.interface: "127.0.0.300" can be no NIC's name; expected a NIC's name or IPv4 address, such as "eth0" or "10.0.0.1""#,
+        ),
+        (
+            format!("{a}\n{groups}\n{nic}\nsource = \"239.81.1.1\""),
+            r#"line 7: line.source: "239.81.1.1" is no sender's address; expected the unicast IPv4 address that the line is sent from"#,
+        ),
+        (
+            format!("{a}\n{groups}\n{nic}\nwait = \"no\""),
+            r#"line 7: line.wait: expected true or false, found the text "no""#,
+        ),
+        (
+            format!("{a}\n{groups}\n{nic}\nwait = false"),
+            "line 3: line: every line has wait = false, so a loss would wait for none; leave wait out of the lines that a loss waits for",
+        ),
+        (
+            format!("{a}\ngroup = [\"239.81.1.1:1\"]"),
+            "line 5: line.group: this is no key of [[line]]; did you mean groups? The keys there are: name, groups, interface, source, wait",
+        ),
+    ] {
+        assert_eq!(refusal(&one_line(&line, "")), said, "{line}");
+    }
+}
+
+#[test]
+fn between_lines_each_fault_is_named_with_its_line_and_key() {
+    let more = |rest: &str| with(&format!("[[line]]\n{rest}\ninterface = \"lo\""));
+    for (line, said) in [
+        (
+            "name = \"A\"\ngroups = [\"239.81.2.1:1\"]",
+            r#"line 8: line.name: "A" names a line already; every line needs a name of its own"#,
+        ),
+        (
+            "name = \"B\"\ngroups = [\"239.81.2.1:1\", \"239.81.2.1:2\"]",
+            r#"line 9: line.groups: line "A" has 1 group, line "B" has 2 groups; every line lists the same channels in the same order"#,
+        ),
+    ] {
+        assert_eq!(refusal(&more(line)), said, "{line}");
+    }
+    let line = |n| format!("[[line]]\nname = \"{n}\"\ngroups = [\"239.81.1.{n}:1\"]\ninterface = \"lo\"\n");
+    let lines = |n| format!("name = \"x\"\nframing = \"moldudp64\"\n{}", (0..n).map(line).collect::<String>());
+    assert_eq!(parse(&lines(8)).unwrap().lines.len(), LINES_MAX);
+    assert_eq!(refusal(&lines(9)), "line 3: line: a feed has at most 8 lines, this one has 9");
+    let groups = |n| {
+        let groups: String = (1..=n).map(|port| format!("\"239.81.1.1:{port}\",")).collect();
+        one_line(&format!("name = \"A\"\ninterface = \"lo\"\ngroups = [{groups}]"), "")
+    };
+    assert_eq!(parse(&groups(256)).unwrap().lines[0].groups.len(), GROUPS_MAX);
+    assert_eq!(refusal(&groups(257)), "line 6: line.groups: a line has at most 256 groups, this one has 257");
+}
+
+#[test]
+fn in_a_parameter_each_fault_is_named_with_its_line_and_key() {
+    let duration = r#"expected a number and a unit (ns, us, ms, s), such as "200us" or "1.5ms""#;
+    for (typed, said) in [
+        ("[arbiter]\ngap_timeout = 5", r#"arbiter.gap_timeout: expected "auto" or a duration, such as "1ms", found the number 5"#.to_owned()),
+        ("[arbiter]\ngap_timeout = \"5\"", format!(r#"arbiter.gap_timeout: "5" is no duration (it has no unit); {duration}"#)),
+        ("[arbiter]\ngap_timeout = \"5 min\"", format!(r#"arbiter.gap_timeout: "5 min" is no duration (its unit is not known); {duration}"#)),
+        ("[arbiter]\ngap_timeout = \"-1ms\"", format!(r#"arbiter.gap_timeout: "-1ms" is no duration (it does not begin with a number); {duration}"#)),
+        ("[arbiter]\ngap_timeout = \"0.5ns\"", format!(r#"arbiter.gap_timeout: "0.5ns" is no duration (it is finer than the smallest unit); {duration}"#)),
+        ("[arbiter]\nsilent_after = \"0s\"", r#"arbiter.silent_after: "0s" is out of range; expected more than 0ns and no more than 3600s"#.to_owned()),
+        ("[arbiter]\nsession_grace = \"3601s\"", r#"arbiter.session_grace: "3601s" is out of range; expected more than 0ns and no more than 3600s"#.to_owned()),
+        ("[arbiter]\nsession_grace = true", r#"arbiter.session_grace: expected a duration, such as "3s", found true"#.to_owned()),
+        ("[arbiter]\nsettle = 1048577", "arbiter.settle: expected a whole number from 0 to 1048576, found 1048577".to_owned()),
+        ("[arbiter]\nsettle = -1", "arbiter.settle: expected a whole number from 0 to 1048576, found -1".to_owned()),
+        ("[arbiter]\nsettle = 1.5", "arbiter.settle: expected a whole number from 0 to 1048576, found the number 1.5".to_owned()),
+        ("[arbiter]\nhold_messages = 0", "arbiter.hold_messages: expected a whole number from 1 to 16777216, found 0".to_owned()),
+        ("[arbiter]\nmax_jump = 0", "arbiter.max_jump: expected a whole number from 1 to 1073741824, found 0".to_owned()),
+        ("[arbiter]\nhold_bytes = \"0B\"", r#"arbiter.hold_bytes: "0B" is out of range; expected 1B to 64GiB"#.to_owned()),
+        ("[arbiter]\nhold_bytes = []", r#"arbiter.hold_bytes: expected a number of bytes, such as 65536 or "64MiB", found a list"#.to_owned()),
+        ("[arbiter]\nhold_bytes = \"64MB\"", r#"arbiter.hold_bytes: "64MB" is no size (its unit is not known); expected a number and a unit (B, KiB, MiB, GiB), such as "64MiB""#.to_owned()),
+        ("[arbiter]\njoin = \"start\"", r#"arbiter.join: join = "start" comes with recovery, which this version does not have; expected "live""#.to_owned()),
+        ("[arbiter]\njoin = \"now\"", r#"arbiter.join: "now" is no way to join; expected "live""#.to_owned()),
+        ("[arbiter]\nrecovery_timeout = \"1s\"", "arbiter.recovery_timeout: this needs recovery, which this version does not have; take the key out".to_owned()),
+        ("[arbiter]\ngap_timout = \"1s\"", "arbiter.gap_timout: this is no key of [arbiter]; did you mean gap_timeout? The keys there are: gap_timeout, settle, hold_messages, hold_bytes, max_jump, silent_after, session_grace, join".to_owned()),
+        ("[arbiter]\nbuffer = 1", "arbiter.buffer: this is no key of [arbiter]; it belongs under [receive]".to_owned()),
+        ("[receive]\nbuffer = 10", "receive.buffer: expected a whole number from 4096 to 536870912, found 10".to_owned()),
+        ("[receive]\ncore = 1024", "receive.core: expected a whole number from 0 to 1023, found 1024".to_owned()),
+        ("[receive]\nkernel_stamps = 1", "receive.kernel_stamps: expected true or false, found the number 1".to_owned()),
+    ] {
+        assert_eq!(refusal(&with(typed)), format!("line 8: {said}"), "{typed}");
+    }
+    assert_eq!(
+        refusal(&with("[arbiter]\nsettle = 99999999999999999999999999")),
+        "line 8: arbiter.settle: expected a whole number from 0 to 1048576, found 99999999999999999999999999"
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_said_with_its_line() {
+    for (text, line) in [("name = \"x\"\nframing = moldudp64\n", 2), ("name = \"x\"\nname = \"y\"\n", 2), ("a\0b", 1)] {
+        let said = refusal(text);
+        assert!(said.starts_with(&format!("line {line}: this is not TOML (")), "{said}");
+        assert!(said.ends_with("); see feeds/README.md for what a feed file has"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_a_feed_is_refused_by_name() {
+    let dir = std::env::temp_dir().join(format!("twinline-config-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("x.toml");
+    let load = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        Feed::load(&file, FRAMINGS).map_err(|error| error.to_string().replace(&*dir.to_string_lossy(), "DIR"))
+    };
+    assert_eq!(load(TWO_LINES.as_bytes()).unwrap(), parse(TWO_LINES).unwrap());
+    assert_eq!(
+        load(b"name = \"x\"\n\xff").unwrap_err(),
+        "DIR/x.toml:2: this is not UTF-8 text; name a feed file, which is TOML in UTF-8"
+    );
+    assert_eq!(
+        load(&vec![b'#'; 2 << 20]).unwrap_err(),
+        "DIR/x.toml:1: this is more than 1 MiB, which no feed file is; name the feed file"
+    );
+    assert_eq!(
+        load(b"name = 1").unwrap_err(),
+        r#"DIR/x.toml:1: name: expected a name, such as "nasdaq-totalview", found the number 1"#
+    );
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(Feed::load(&file, FRAMINGS), Err(ConfigError::Unreadable { .. })));
+    assert!(matches!(Feed::load(&dir, FRAMINGS), Err(ConfigError::Unreadable { .. })));
+    std::fs::remove_dir(&dir).unwrap();
+}
+
+#[test]
+fn durations_and_sizes_are_exact() {
+    for (text, nanos) in
+        [("1ns", 1), ("200us", 200_000), ("1.5ms", 1_500_000), ("0.000000001s", 1), (" 2.50 s ", 2_500_000_000)]
+    {
+        assert_eq!(parse_duration(text), Ok(Nanos(nanos)), "{text}");
+    }
+    for (text, bytes) in [("0B", 0), ("1.5KiB", 1_536), ("64MiB", 64 << 20), ("0.0009765625KiB", 1), ("2GiB", 2 << 30)]
+    {
+        assert_eq!(parse_size(text), Ok(bytes), "{text}");
+    }
+    for text in ["", "ms", ".5ms", "5.ms", "1.2.3ms", "1e3ms", "1.0000000001s", "99999999999s", "1ms2", "٣ms", "1 m s"]
+    {
+        assert!(parse_duration(text).is_err(), "{text}");
+    }
+    let long = format!("0.{}1s", "0".repeat(400));
+    assert!(parse_duration(&long).is_err());
+    assert_eq!(duration_text(Nanos(1_500_000)), "1500us");
+    assert_eq!(duration_text(Nanos::ZERO), "0ns");
+    assert_eq!(size_text(64 << 20), "64MiB");
+}
+
+proptest! {
+    #[test]
+    fn durations_come_back(n: u64) {
+        prop_assert_eq!(parse_duration(&duration_text(Nanos(n))), Ok(Nanos(n)));
+    }
+
+    #[test]
+    fn sizes_come_back(n: u64, shift in 0..64u32) {
+        let n = n >> shift << (shift / 2);
+        prop_assert_eq!(parse_size(&size_text(n)), Ok(n));
+    }
+
+    #[test]
+    fn no_text_is_too_strange(text in "\\PC*|(.|\n)*") {
+        let _ = parse(&text);
+        let _ = parse_duration(&text);
+        let _ = parse_size(&text);
+    }
+
+    /// Feed files with one value replaced: past the parser of TOML, into every check.
+    #[test]
+    fn no_value_is_too_strange(
+        key in 0usize..16,
+        value in prop_oneof![
+            "-?[0-9]{1,40}", "[0-9]+\\.[0-9]+", "\"[ -!#-\\[\\]-~]*\"", "\"[0-9]{1,25}(\\.[0-9]{1,40})?(ns|us|ms|s|B|KiB|GiB)\"",
+            "\\[(\"[0-9.:]{1,20}\",)*\\]", "true", "nan", "-inf", "\\{\\}", "1979-05-27",
+        ],
+    ) {
+        let keys = ["gap_timeout", "settle", "hold_messages", "hold_bytes", "max_jump", "silent_after", "session_grace", "join"];
+        let text = match key {
+            0..8 => with(&format!("[arbiter]\n{} = {value}", keys[key])),
+            8 => with(&format!("[receive]\nbuffer = {value}")),
+            9 => with(&format!("[receive]\ncore = {value}")),
+            10 => one_line(&format!("name = {value}\ngroups = [\"239.1.1.1:1\"]\ninterface = \"lo\""), ""),
+            11 => one_line(&format!("name = \"A\"\ngroups = {value}\ninterface = \"lo\""), ""),
+            12 => one_line(&format!("name = \"A\"\ngroups = [\"239.1.1.1:1\"]\ninterface = {value}"), ""),
+            13 => with(&format!("source = {value}")),
+            14 => with(&format!("wait = {value}")),
+            _ => format!("name = {value}\nframing = {value}\nline = {value}"),
+        };
+        if let Err(error) = parse(&text) {
+            prop_assert!(error.to_string().starts_with("line "), "{}", error);
+        }
+    }
+}

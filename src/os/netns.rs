@@ -76,7 +76,8 @@ impl Interface {
             }
             // SAFETY: a name in the list ends in a zero; an address begins with its family
             let (name, family) = unsafe { (CStr::from_ptr(entry.ifa_name), i32::from((*entry.ifa_addr).sa_family)) };
-            let running = libc::IFF_UP as u32 | libc::IFF_RUNNING as u32;
+            // the carrier itself (IFF_LOWER_UP): IFF_RUNNING follows it by up to a second
+            let running = libc::IFF_UP as u32 | libc::IFF_LOWER_UP as u32;
             let one = Interface {
                 index: 0,
                 name: name.to_string_lossy().into_owned(),
@@ -108,6 +109,11 @@ impl Interface {
         }
         Ok(listed)
     }
+}
+
+/// Whether an error says that the interface is not there (any more).
+pub fn no_such_interface(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// Puts the current thread, and the threads that it starts, into the network namespace that `ip netns add` gave this name.

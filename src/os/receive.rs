@@ -51,6 +51,23 @@ impl SocketError {
     pub(super) fn doing(doing: &'static str) -> impl FnOnce(io::Error) -> SocketError {
         move |error| SocketError { doing, error }
     }
+
+    /// What to do about it, at a socket for `group`.
+    pub fn advice(&self, group: SocketAddrV4) -> &'static str {
+        match self.error.raw_os_error() {
+            Some(libc::EADDRINUSE) if group.ip().is_multicast() => {
+                "a program that does not share the port holds it: stop it, or have it set SO_REUSEADDR"
+            }
+            Some(libc::EADDRINUSE) => "another program holds this address and port: stop it, or take another port",
+            Some(libc::EADDRNOTAVAIL) => "a line's group is a multicast group, or an address of this host",
+            Some(libc::EACCES | libc::EPERM) => "take a port of 1024 or above, or start with the privilege",
+            Some(libc::EMFILE | libc::ENFILE) => {
+                "each line and group takes two file descriptors: raise the limit (`ulimit -n`)"
+            }
+            Some(libc::ENOBUFS) => "too many groups are joined: raise net.ipv4.igmp_max_memberships",
+            _ => "see that the feed file has the group and the interface right",
+        }
+    }
 }
 
 /// What to ask of a receive socket.

@@ -224,6 +224,24 @@ fn an_interface_that_is_deleted_and_created_again_is_joined_again() {
     }
     assert_eq!(watch.facts().iter().map(|facts| facts.gone).collect::<Vec<_>>(), [1, 1]);
 
+    // a NIC that comes back from somewhere else with the index that it had
+    let old = bed.index("a0");
+    bed.run(&["nic", "a", "delete"]);
+    assert_eq!(bed.check(&mut watch), [format!("line A: interface a0 (index {old}) disappeared")]);
+    let (ours, theirs) = (format!("{}-recv", bed.prefix), format!("{}-pub", bed.prefix));
+    for command in [
+        format!("link add a0 index {old} netns {ours} type veth peer name a0 netns {theirs}"),
+        format!("-n {theirs} addr add 10.81.1.1/24 dev a0"),
+        format!("-n {theirs} link set a0 up"),
+        format!("-n {ours} addr add 10.81.1.2/24 dev a0"),
+        format!("-n {ours} link set a0 up"),
+    ] {
+        assert!(Command::new("ip").args(command.split(' ')).status().unwrap().success(), "ip {command}");
+    }
+    assert_eq!(bed.check(&mut watch)[0], format!("line A: joined on interface a0 (index {old})"));
+    assert_eq!(bed.on("pub", || senders[0].check().unwrap()), Checked::Back);
+    heard(&mut senders[0], &mut live, b"from elsewhere");
+
     // within the time of one check: gone and joined are said together; and more often than a socket may be joined at once
     for _ in 0..21 {
         let old = bed.index("b0");

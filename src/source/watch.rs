@@ -199,7 +199,8 @@ impl LiveWatch {
     }
 
     /// Looks after everything once, and says what is new. A few times a second is often enough: an interface that is
-    /// deleted and re-created brings nothing until the next check. To be called from a thread of the network namespace in
+    /// deleted and re-created brings nothing until the next check. (One that is so with the same index, which somebody would
+    /// have to ask for, is not noticed unless a check falls in between.) To be called from a thread of the network namespace in
     /// which the sockets were opened.
     ///
     /// # Errors

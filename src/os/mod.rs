@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod netns;
 pub mod receive;
 pub mod send;
 pub mod signal;

@@ -1,1 +1,339 @@
 //! Sending: multicast sockets for a publisher.
+//!
+//! A [`Sender`] is connected to one group on one interface. Nothing here waits: what the system does not take now is counted
+//! as a [`Trouble`] and is gone, as it would be on the wire. A link that is down is such a trouble, and so is an interface
+//! that was deleted; [`Sender::check`], called now and then, goes on with an interface that is back.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
+use std::{mem, ptr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::netns::Interface;
+use super::receive::{SocketError, set_option};
+
+/// The most datagrams that one system call sends.
+pub const SEND_BATCH: usize = 64;
+
+/// Why nothing can be sent, now or ever.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// At the start the interface has to be there.
+    #[error(
+        "{to}: no interface {interface} that has an IPv4 address: name one of this host's (`ip address` lists them), or its address"
+    )]
+    NoInterface {
+        /// Where to send to.
+        to: SocketAddrV4,
+        /// The interface, as configured.
+        interface: String,
+    },
+    /// The socket cannot be had.
+    #[error("{to} on {interface}: {error}")]
+    Socket {
+        /// Where to send to.
+        to: SocketAddrV4,
+        /// The interface, as configured.
+        interface: String,
+        /// What was being done, and what the system says.
+        error: SocketError,
+    },
+    /// The system will not send this, not now and not later.
+    #[error("{to} on {interface}: cannot send {bytes} bytes: {error}")]
+    Refused {
+        /// Where to send to.
+        to: SocketAddrV4,
+        /// The interface, as configured.
+        interface: String,
+        /// How long the payload is.
+        bytes: usize,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// Why a datagram did not go out, where the next one may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The link is down, or the interface is gone.
+    Unreachable,
+    /// A queue is full.
+    Full,
+    /// Nobody listens at a unicast address (said of a datagram before this one).
+    Nobody,
+}
+
+impl Trouble {
+    fn of(error: &io::Error) -> Option<Trouble> {
+        match error.raw_os_error()? {
+            libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::ENODEV | libc::EADDRNOTAVAIL => {
+                Some(Trouble::Unreachable)
+            }
+            libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => Some(Trouble::Full),
+            libc::ECONNREFUSED => Some(Trouble::Nobody),
+            _ => None,
+        }
+    }
+}
+
+/// What a sender has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendFacts {
+    /// Datagrams that went out.
+    pub datagrams: u64,
+    /// Their payloads' bytes.
+    pub bytes: u64,
+    /// Times that the link was down or the interface gone.
+    pub unreachable: u64,
+    /// Times that a queue was full.
+    pub full: u64,
+    /// Times that nobody listened at a unicast address.
+    pub nobody: u64,
+}
+
+/// How to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendOptions {
+    /// How many hops a multicast datagram may take: 0 stays on this host, 1 on the link.
+    pub ttl: u8,
+    /// Send from this address of this host; `None`: the interface's own.
+    pub source: Option<Ipv4Addr>,
+}
+
+impl Default for SendOptions {
+    fn default() -> SendOptions {
+        SendOptions { ttl: 1, source: None }
+    }
+}
+
+/// What [`Sender::check`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// All is as it was.
+    Same,
+    /// The interface is not there any more.
+    Gone,
+    /// The interface is back, under a new index, and used again.
+    Back,
+}
+
+/// A socket that sends to one group, by one interface.
+#[derive(Debug)]
+pub struct Sender {
+    to: SocketAddrV4,
+    interface: String,
+    options: SendOptions,
+    socket: Socket,
+    /// `None`: gone, or not connected yet.
+    index: Option<u32>,
+    connected: bool,
+    facts: SendFacts,
+    parts: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+}
+
+// SAFETY: the pointers in `parts` and `headers` are set anew for each call, and mean nothing outside of it
+unsafe impl Send for Sender {}
+
+impl Sender {
+    /// Opens a socket to `to`, a group or a unicast address, by the interface of this name or IPv4 address. A link that is
+    /// down is no error: sending is counted as [`Trouble::Unreachable`] until it is up.
+    ///
+    /// # Errors
+    /// [`SendError::NoInterface`], [`SendError::Socket`].
+    pub fn open(to: SocketAddrV4, interface: &str, options: SendOptions) -> Result<Sender, SendError> {
+        let socket_error = |error| SendError::Socket { to, interface: interface.to_owned(), error };
+        let found = Interface::resolve(interface)
+            .map_err(SocketError::doing("list the interfaces"))
+            .map_err(socket_error)?
+            .filter(|found| found.addr.is_some())
+            .ok_or_else(|| SendError::NoInterface { to, interface: interface.to_owned() })?;
+        let (socket, connected) = connected(to, &found, options).map_err(socket_error)?;
+        let part = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        // SAFETY: a header of zeros names no address, no parts and no control data
+        let header: libc::mmsghdr = unsafe { mem::zeroed() };
+        Ok(Sender {
+            to,
+            interface: interface.to_owned(),
+            options,
+            socket,
+            index: Some(found.index),
+            connected,
+            facts: SendFacts::default(),
+            parts: vec![part; SEND_BATCH].into(),
+            headers: vec![header; SEND_BATCH].into(),
+        })
+    }
+
+    /// Sends one datagram: `None` where it went out, else the trouble, which is counted.
+    ///
+    /// # Errors
+    /// [`SendError::Refused`]: longer than 65,507 bytes, or forbidden.
+    #[inline]
+    pub fn send(&mut self, payload: &[u8]) -> Result<Option<Trouble>, SendError> {
+        if !self.connected
+            && let Some(trouble) = self.connect(payload.len())?
+        {
+            return Ok(Some(trouble));
+        }
+        loop {
+            match self.socket.send(payload) {
+                Ok(_) => {
+                    self.facts.datagrams += 1;
+                    self.facts.bytes += payload.len() as u64;
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.trouble(error, payload.len()).map(Some),
+            }
+        }
+    }
+
+    /// Sends datagrams one behind the other, [`SEND_BATCH`] a system call: how many went out, from the front, and the
+    /// trouble that kept the next one back, if one did (counted once).
+    ///
+    /// # Errors
+    /// [`SendError::Refused`], of the first that did not go out.
+    pub fn send_batch(&mut self, payloads: &[&[u8]]) -> Result<(usize, Option<Trouble>), SendError> {
+        let mut sent = 0;
+        while sent < payloads.len() {
+            let bytes = payloads[sent].len();
+            if !self.connected
+                && let Some(trouble) = self.connect(bytes)?
+            {
+                return Ok((sent, Some(trouble)));
+            }
+            match self.send_some(&payloads[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Ok((sent, Some(self.trouble(error, bytes)?))),
+            }
+        }
+        Ok((sent, None))
+    }
+
+    /// Looks whether the interface is still the one that is sent by, and goes on with the one that took its place. For now
+    /// and then: it asks the system for its interfaces.
+    ///
+    /// # Errors
+    /// [`SendError::Socket`], where the interface is back and no socket can be had.
+    pub fn check(&mut self) -> Result<Checked, SendError> {
+        let socket_error = |error| SendError::Socket { to: self.to, interface: self.interface.clone(), error };
+        let all = Interface::all().map_err(SocketError::doing("list the interfaces")).map_err(socket_error)?;
+        // without an address of its own the kernel would send from another interface's
+        let found = Interface::find(&all, &self.interface).filter(|found| found.addr.is_some());
+        let Some(found) = found else {
+            // its address may be away for a moment while the interface stays
+            if self.index.is_none() || all.iter().any(|one| Some(one.index) == self.index) {
+                return Ok(Checked::Same);
+            }
+            (self.index, self.connected) = (None, false);
+            return Ok(Checked::Gone);
+        };
+        if self.index == Some(found.index) {
+            return Ok(Checked::Same);
+        }
+        match connected(self.to, &found, self.options) {
+            // a new socket: a connected one would keep the old interface's address as its own
+            Ok((socket, connected)) => (self.socket, self.connected) = (socket, connected),
+            // the address to send from is not there yet
+            Err(error) if Trouble::of(&error.error).is_some() => return Ok(Checked::Same),
+            Err(error) => return Err(socket_error(error)),
+        }
+        self.index = Some(found.index);
+        Ok(Checked::Back)
+    }
+
+    /// Where it sends to.
+    pub fn to(&self) -> SocketAddrV4 {
+        self.to
+    }
+
+    /// Where it sends from; `None` while it is not connected (the link was down when it was opened).
+    pub fn from(&self) -> Option<SocketAddrV4> {
+        if !self.connected {
+            return None;
+        }
+        self.socket.local_addr().ok()?.as_socket_ipv4()
+    }
+
+    /// What it has done so far.
+    pub fn facts(&self) -> SendFacts {
+        self.facts
+    }
+
+    #[cold]
+    fn connect(&mut self, bytes: usize) -> Result<Option<Trouble>, SendError> {
+        let gone = || Err(io::Error::from_raw_os_error(libc::ENODEV));
+        match self.index.map_or_else(gone, |_| self.socket.connect(&self.to.into())) {
+            Ok(()) => {
+                self.connected = true;
+                Ok(None)
+            }
+            Err(error) => self.trouble(error, bytes).map(Some),
+        }
+    }
+
+    fn send_some(&mut self, payloads: &[&[u8]]) -> io::Result<usize> {
+        let count = payloads.len().min(SEND_BATCH);
+        for ((payload, part), header) in payloads.iter().zip(&mut self.parts).zip(&mut self.headers) {
+            *part = libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
+            header.msg_hdr.msg_iov = ptr::from_mut(part);
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: the first `count` headers name one part each, and each part a payload, which the kernel only reads; all of
+        // them live until the call is over
+        let sent = unsafe {
+            libc::sendmmsg(
+                self.socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+        self.facts.datagrams += sent as u64;
+        self.facts.bytes += payloads.iter().take(sent).map(|payload| payload.len() as u64).sum::<u64>();
+        Ok(sent)
+    }
+
+    #[cold]
+    fn trouble(&mut self, error: io::Error, bytes: usize) -> Result<Trouble, SendError> {
+        let Some(trouble) = Trouble::of(&error) else {
+            return Err(SendError::Refused { to: self.to, interface: self.interface.clone(), bytes, error });
+        };
+        *match trouble {
+            Trouble::Unreachable => &mut self.facts.unreachable,
+            Trouble::Full => &mut self.facts.full,
+            Trouble::Nobody => &mut self.facts.nobody,
+        } += 1;
+        Ok(trouble)
+    }
+}
+
+/// A socket to `to`, and whether it could be connected: with the link down there is no route yet.
+fn connected(to: SocketAddrV4, by: &Interface, options: SendOptions) -> Result<(Socket, bool), SocketError> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
+        .map_err(SocketError::doing("open a UDP socket"))?;
+    if to.ip().is_multicast() {
+        let interface = libc::ip_mreqn {
+            imr_multiaddr: libc::in_addr { s_addr: 0 },
+            imr_address: libc::in_addr { s_addr: by.addr.map_or(0, |addr| u32::from_ne_bytes(addr.octets())) },
+            imr_ifindex: i32::try_from(by.index).unwrap_or(0),
+        };
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &interface)
+            .map_err(SocketError::doing("choose the interface"))?;
+        socket.set_multicast_ttl_v4(options.ttl.into()).map_err(SocketError::doing("set the hop limit"))?;
+        socket.set_multicast_loop_v4(true).map_err(SocketError::doing("let this host hear it too"))?;
+    }
+    if let Some(source) = options.source {
+        socket.bind(&SocketAddrV4::new(source, 0).into()).map_err(SocketError::doing("send from that address"))?;
+    }
+    match socket.connect(&to.into()) {
+        Ok(()) => Ok((socket, true)),
+        Err(error) if Trouble::of(&error) == Some(Trouble::Unreachable) => Ok((socket, false)),
+        Err(error) => Err(SocketError::doing("connect")(error)),
+    }
+}

@@ -1,9 +1,14 @@
 //! Where datagrams come from: one [`Source`], with live sockets and captures behind it.
 
 use std::io;
+use std::net::SocketAddrV4;
 
 use crate::frame::Line;
 use crate::time::Nanos;
+
+pub mod live;
+pub mod simulated;
+pub mod watch;
 
 /// A datagram, as a source hands it over.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +17,8 @@ pub struct Datagram<'a> {
     pub line: Line,
     /// Its group's place in the line's list.
     pub group: u16,
+    /// Who sent it.
+    pub source: SocketAddrV4,
     /// The stamp that it carries (a capture's); `None`: the stamp of the pass that took it.
     pub stamp: Option<Nanos>,
     /// The kernel's receive stamp, where asked for.

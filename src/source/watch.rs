@@ -1,0 +1,315 @@
+//! Looking after live sockets: housekeeping's half of [`Live`](crate::source::live::Live).
+//!
+//! What goes wrong around a line, and what comes of it:
+//!
+//! | what | noticed as | done about it |
+//! |---|---|---|
+//! | the interface is not there at the start | [`What::Missing`] | joined when it appears |
+//! | the link goes down, comes up | [`What::Down`], [`What::Up`] | nothing: the membership stays |
+//! | the interface is deleted | [`What::Gone`] | the group is left there |
+//! | it is created again | [`What::Joined`] | joined on the new one, on the same socket |
+//! | the receive buffer overflows | [`What::Overflow`] | counted: facts of the source, not of the arbiter (ARBITRATION 10.2) |
+//! | the receive buffer is smaller than asked for | [`What::SmallBuffer`] | said once |
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddrV4;
+
+use crate::config::LineConfig;
+use crate::frame::Line;
+use crate::os::netns::Interface;
+use crate::os::receive::Membership;
+
+/// Something to tell the user about a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The line.
+    pub line: Line,
+    /// Its name.
+    pub name: String,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened around a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// At the start its interface is not there.
+    Missing {
+        /// The interface, as configured.
+        interface: String,
+    },
+    /// Its interface disappeared.
+    Gone {
+        /// The interface, as configured.
+        interface: String,
+        /// The index that it had.
+        index: u32,
+    },
+    /// Its interface appeared, or another took its place, and its groups are joined there.
+    Joined {
+        /// The interface, as configured.
+        interface: String,
+        /// The new index.
+        index: u32,
+    },
+    /// A group cannot be joined; it is tried again at each check, and said once.
+    NotJoined {
+        /// The group.
+        group: SocketAddrV4,
+        /// The interface, as configured.
+        interface: String,
+        /// What the system says.
+        error: String,
+    },
+    /// The link went down.
+    Down {
+        /// The interface, as configured.
+        interface: String,
+    },
+    /// The link came up again.
+    Up {
+        /// The interface, as configured.
+        interface: String,
+    },
+    /// The kernel threw datagrams away at a socket.
+    Overflow {
+        /// The group whose socket it is.
+        group: SocketAddrV4,
+        /// How many since the last notice.
+        datagrams: u32,
+    },
+    /// The kernel gave a smaller receive buffer than was asked for.
+    SmallBuffer {
+        /// Bytes asked for.
+        asked: usize,
+        /// Bytes given.
+        given: usize,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.name)?;
+        match &self.what {
+            What::Missing { interface } => {
+                write!(f, "there is no interface {interface}; the line is joined when it appears")
+            }
+            What::Gone { interface, index } => write!(f, "interface {interface} (index {index}) disappeared"),
+            What::Joined { interface, index } => write!(f, "joined on interface {interface} (index {index})"),
+            What::NotJoined { group, interface, error } => {
+                write!(f, "cannot join {group} on interface {interface}: {error}; trying again")
+            }
+            What::Down { interface } => write!(f, "interface {interface} is down"),
+            What::Up { interface } => write!(f, "interface {interface} is up"),
+            What::Overflow { group, datagrams } => {
+                write!(
+                    f,
+                    "{datagrams} datagrams of {group} lost at the socket: its buffer was full, the arbiter too slow"
+                )
+            }
+            What::SmallBuffer { asked, given } => write!(
+                f,
+                "asked for a receive buffer of {asked} bytes, given {given}: run with CAP_NET_ADMIN, or \
+                 `sysctl -w net.core.rmem_max={asked}`"
+            ),
+        }
+    }
+}
+
+/// How a line's interface is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfaceState {
+    /// There, with a carrier.
+    Up,
+    /// There, without.
+    Down,
+    /// Not there.
+    Missing,
+}
+
+impl fmt::Display for InterfaceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InterfaceState::Up => "up",
+            InterfaceState::Down => "down",
+            InterfaceState::Missing => "missing",
+        })
+    }
+}
+
+/// What the kernel knows of a line, as of the last check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchFacts {
+    /// Datagrams that the kernel threw away at the line's sockets.
+    pub overflow: u64,
+    /// The receive buffer that each socket asked for, in bytes.
+    pub buffer_asked: usize,
+    /// The smallest that one was given.
+    pub buffer_given: usize,
+    /// How its interface is.
+    pub interface: InterfaceState,
+    /// How often its interface disappeared.
+    pub gone: u64,
+}
+
+/// Housekeeping's half of a feed's live sockets. The sockets close when both halves are dropped.
+#[derive(Debug)]
+pub struct LiveWatch {
+    lines: Vec<LineWatch>,
+    /// What was found at the start, for the first check to say.
+    notices: Vec<Notice>,
+}
+
+impl LiveWatch {
+    pub(super) fn new() -> LiveWatch {
+        LiveWatch { lines: Vec::new(), notices: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, line: Line, config: &LineConfig, found: Option<&Interface>, sockets: Vec<Membership>) {
+        let buffers = || sockets.iter().map(Membership::buffer_bytes);
+        let facts = WatchFacts {
+            overflow: 0,
+            buffer_asked: buffers().map(|(asked, _)| asked).max().unwrap_or(0),
+            buffer_given: buffers().map(|(_, given)| given).min().unwrap_or(0),
+            interface: state(found),
+            gone: 0,
+        };
+        let watch = LineWatch {
+            line,
+            name: config.name.clone(),
+            interface: config.interface.clone(),
+            index: found.map(|found| found.index),
+            by_addr: found.filter(|found| found.name != config.interface).map(|found| found.name.clone()),
+            complained: false,
+            sockets,
+            facts,
+        };
+        if found.is_none() {
+            self.notices.push(watch.notice(What::Missing { interface: config.interface.clone() }));
+        }
+        if facts.interface == InterfaceState::Down {
+            self.notices.push(watch.notice(What::Down { interface: config.interface.clone() }));
+        }
+        if facts.buffer_given < facts.buffer_asked {
+            let (asked, given) = (facts.buffer_asked, facts.buffer_given);
+            self.notices.push(watch.notice(What::SmallBuffer { asked, given }));
+        }
+        self.lines.push(watch);
+    }
+
+    /// Looks after everything once, and says what is new. A few times a second is often enough: an interface that is
+    /// deleted and re-created brings nothing until the next check. (One that is so with the same index, which somebody would
+    /// have to ask for, is not noticed unless a check falls in between.) To be called from a thread of the network namespace in
+    /// which the sockets were opened.
+    ///
+    /// # Errors
+    /// The system's, where it cannot list the interfaces; what was found by then is said at the next check.
+    pub fn check(&mut self) -> io::Result<Vec<Notice>> {
+        for line in &mut self.lines {
+            line.count_overflow(&mut self.notices)?;
+        }
+        let all = Interface::all()?;
+        for line in &mut self.lines {
+            line.look_after_interface(&all, &mut self.notices);
+        }
+        Ok(std::mem::take(&mut self.notices))
+    }
+
+    /// What the kernel knows of each line, in the feed's order, as of the last check.
+    pub fn facts(&self) -> Vec<WatchFacts> {
+        self.lines.iter().map(|line| line.facts).collect()
+    }
+}
+
+fn state(found: Option<&Interface>) -> InterfaceState {
+    match found {
+        Some(found) if found.running => InterfaceState::Up,
+        Some(_) => InterfaceState::Down,
+        None => InterfaceState::Missing,
+    }
+}
+
+#[derive(Debug)]
+struct LineWatch {
+    line: Line,
+    name: String,
+    /// By name or address, as configured.
+    interface: String,
+    /// Where the groups are joined, or should be.
+    index: Option<u32>,
+    /// Its name, where it was found by address.
+    by_addr: Option<String>,
+    complained: bool,
+    sockets: Vec<Membership>,
+    facts: WatchFacts,
+}
+
+impl LineWatch {
+    fn notice(&self, what: What) -> Notice {
+        Notice { line: self.line, name: self.name.clone(), what }
+    }
+
+    fn count_overflow(&mut self, notices: &mut Vec<Notice>) -> io::Result<()> {
+        for i in 0..self.sockets.len() {
+            let datagrams = self.sockets[i].overflow()?;
+            if datagrams > 0 {
+                self.facts.overflow += u64::from(datagrams);
+                let group = self.sockets[i].group();
+                notices.push(self.notice(What::Overflow { group, datagrams }));
+            }
+        }
+        Ok(())
+    }
+
+    fn look_after_interface(&mut self, all: &[Interface], notices: &mut Vec<Notice>) {
+        let interface = || self.interface.clone();
+        // an address may be away for a moment while its interface stays, and its memberships with it
+        let stays = |one: &&Interface| Some(one.index) == self.index && Some(&one.name) == self.by_addr.as_ref();
+        let found = Interface::find(all, &self.interface).or_else(|| all.iter().find(stays).cloned());
+        if self.index.is_some() && self.index != found.as_ref().map(|found| found.index) {
+            let index = self.index.unwrap_or_default();
+            notices.push(self.notice(What::Gone { interface: interface(), index }));
+            self.sockets.iter_mut().for_each(Membership::leave);
+            self.index = None;
+            self.complained = false;
+            self.facts.gone += 1;
+            self.facts.interface = InterfaceState::Missing;
+        }
+        let Some(found) = found else { return };
+        self.join(&found, notices);
+        let now = state(Some(&found));
+        match (self.facts.interface, now) {
+            (InterfaceState::Up | InterfaceState::Missing, InterfaceState::Down) => {
+                notices.push(self.notice(What::Down { interface: self.interface.clone() }));
+            }
+            (InterfaceState::Down, InterfaceState::Up) => {
+                notices.push(self.notice(What::Up { interface: self.interface.clone() }));
+            }
+            _ => {}
+        }
+        self.facts.interface = now;
+    }
+
+    /// Joins every socket that is not joined on `found` yet.
+    fn join(&mut self, found: &Interface, notices: &mut Vec<Notice>) {
+        let mut failed = None;
+        for socket in self.sockets.iter_mut().filter(|socket| socket.joined() != Some(found.index)) {
+            if let Err(error) = socket.join(found.index) {
+                failed.get_or_insert((socket.group(), error));
+            }
+        }
+        let interface = self.interface.clone();
+        if let Some((group, error)) = failed {
+            if !self.complained {
+                notices.push(self.notice(What::NotJoined { group, interface, error: error.to_string() }));
+            }
+            self.complained = true;
+        } else if self.complained || self.index != Some(found.index) {
+            notices.push(self.notice(What::Joined { interface, index: found.index }));
+            self.complained = false;
+        }
+        self.index = Some(found.index);
+        self.by_addr = (found.name != self.interface).then(|| found.name.clone());
+    }
+}

@@ -1,0 +1,302 @@
+//! Live sockets on two "NICs": veth pairs between a publisher's and a receiver's network namespace (`scripts/netns`).
+//!
+//! Needs root and `ip`; without them each test says so and passes.
+
+use std::net::SocketAddrV4;
+use std::process::{self, Command, Output};
+use std::{fs, io, thread};
+
+use twinline::config::{ArbiterConfig, Feed, LineConfig};
+use twinline::os::clock::Clock;
+use twinline::os::netns;
+use twinline::os::receive::ReceiveOptions;
+use twinline::os::send::{Checked, SendOptions, Sender, Trouble};
+use twinline::source::Source;
+use twinline::source::live::Live;
+use twinline::source::watch::{InterfaceState, LiveWatch};
+use twinline::time::Nanos;
+
+/// A test bed of its own, removed at the end, however that comes.
+struct Bed {
+    prefix: String,
+}
+
+impl Bed {
+    /// `None`, with the reason printed, where there can be none.
+    fn up(name: &str) -> Option<Bed> {
+        let bed = Bed { prefix: format!("tw{}{name}", process::id()) };
+        let skip = |why: &str| eprintln!("skipped: {why}");
+        let root = fs::read_to_string("/proc/self/status")
+            .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0\t0")));
+        if !root {
+            skip("network namespaces need root");
+            return None;
+        }
+        if let Err(error) = Command::new("ip").arg("-V").output() {
+            skip(&format!("no `ip`: {error}"));
+            return None;
+        }
+        // a container's root may not have the privilege; with it, a bed that does not come up is a failure
+        if let Err(error) = netns_allowed() {
+            skip(&format!("network namespaces are not allowed here: {error}"));
+            return None;
+        }
+        bed.run(&["up"]);
+        Some(bed)
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        let done = self.script(arguments).unwrap();
+        assert!(done.status.success(), "netns {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn script(&self, arguments: &[&str]) -> io::Result<Output> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/netns");
+        Command::new(script).args(["-p", &self.prefix]).args(arguments).output()
+    }
+
+    /// Does something on one side: sockets belong to the namespace in which they were opened, and so does a list of
+    /// interfaces.
+    fn on<T: Send>(&self, side: &str, what: impl FnOnce() -> T + Send) -> T {
+        let name = format!("{}-{side}", self.prefix);
+        thread::scope(|scope| {
+            let there = scope.spawn(move || {
+                netns::enter(&name).unwrap();
+                what()
+            });
+            there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn open(&self, feed: &Feed) -> (Live, LiveWatch) {
+        self.on("recv", || Live::open(feed, &ReceiveOptions::default()).unwrap())
+    }
+
+    fn sender(&self, line: &LineConfig) -> Sender {
+        self.on("pub", || Sender::open(line.groups[0], &line.interface, SendOptions::default()).unwrap())
+    }
+
+    /// What a check says, in words.
+    fn check(&self, watch: &mut LiveWatch) -> Vec<String> {
+        self.on("recv", || watch.check().unwrap().iter().map(ToString::to_string).collect())
+    }
+
+    /// Checks until there is something to say.
+    fn next_notices(&self, watch: &mut LiveWatch) -> Vec<String> {
+        let mut notices = Vec::new();
+        wait_for("a notice", || {
+            notices = self.check(watch);
+            !notices.is_empty()
+        });
+        notices
+    }
+
+    /// Index of the receiver's interface.
+    fn index(&self, interface: &str) -> u32 {
+        self.on("recv", || netns::Interface::resolve(interface).unwrap().expect(interface).index)
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = self.script(&["down"]);
+    }
+}
+
+fn netns_allowed() -> io::Result<()> {
+    let done = Command::new("unshare").args(["--net", "true"]).output()?;
+    if done.status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(String::from_utf8_lossy(&done.stderr).into_owned()))
+    }
+}
+
+fn line(name: &str, group: &str) -> LineConfig {
+    LineConfig {
+        name: name.to_owned(),
+        groups: vec![group.parse::<SocketAddrV4>().unwrap()],
+        interface: format!("{}0", name.to_lowercase()),
+        source: None,
+        wait: true,
+    }
+}
+
+fn feed(lines: &[LineConfig]) -> Feed {
+    let (name, framing) = ("bed".to_owned(), "moldudp64".to_owned());
+    Feed { name, framing, lines: lines.to_vec(), arbiter: ArbiterConfig::default() }
+}
+
+fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
+    let clock = Clock::start();
+    let deadline = clock.now() + Nanos::from_secs(20);
+    while !there() {
+        assert!(clock.now() < deadline, "{what}: not within 20 s");
+        thread::yield_now();
+    }
+}
+
+/// Sends until the other side hears it: what was sent before the link settled may be lost.
+fn heard(sender: &mut Sender, live: &mut Live, payload: &[u8]) {
+    let mut heard = false;
+    wait_for(&format!("{payload:?} by {}", sender.to()), || {
+        let _ = sender.send(payload).unwrap();
+        live.poll(&mut |d| heard |= d.payload == payload).unwrap();
+        heard
+    });
+}
+
+fn drain(live: &mut Live) {
+    while live.poll(&mut |_| ()).unwrap().datagrams > 0 {}
+}
+
+#[test]
+fn a_link_that_goes_down_and_comes_up_is_heard_again() {
+    let Some(bed) = Bed::up("link") else { return };
+    let lines = [line("A", "239.81.1.1:26400"), line("B", "239.81.2.1:26400")];
+    let (mut live, mut watch) = bed.open(&feed(&lines));
+    let [mut a, mut b] = [bed.sender(&lines[0]), bed.sender(&lines[1])];
+    heard(&mut a, &mut live, b"a before");
+    heard(&mut b, &mut live, b"b before");
+    bed.check(&mut watch);
+
+    bed.run(&["link", "a", "down"]);
+    assert_eq!(bed.next_notices(&mut watch), ["line A: interface a0 is down"]);
+    assert_eq!(watch.facts()[0].interface, InterfaceState::Down);
+    assert_eq!(a.send(b"into the void").unwrap(), Some(Trouble::Unreachable));
+    assert_eq!(bed.on("pub", || a.check().unwrap()), Checked::Same);
+    heard(&mut b, &mut live, b"b meanwhile");
+
+    bed.run(&["link", "a", "up"]);
+    assert_eq!(bed.next_notices(&mut watch), ["line A: interface a0 is up"]);
+    heard(&mut a, &mut live, b"a after");
+    assert_eq!(a.facts().unreachable, 1);
+    assert_eq!(watch.facts()[0].gone, 0);
+
+    // a publisher that starts while its link is down
+    bed.run(&["link", "b", "down"]);
+    let mut late = bed.sender(&lines[1]);
+    assert_eq!(late.send(b"too early").unwrap(), Some(Trouble::Unreachable));
+    assert_eq!(late.send_batch(&[b"too early"]).unwrap(), (0, Some(Trouble::Unreachable)));
+    bed.run(&["link", "b", "up"]);
+    heard(&mut late, &mut live, b"late");
+}
+
+#[test]
+fn an_interface_that_is_deleted_and_created_again_is_joined_again() {
+    let Some(bed) = Bed::up("nic") else { return };
+    let mut lines = [line("A", "239.81.1.1:26400"), line("B", "239.81.2.1:26400")];
+    // by address and from one source: a join that the kernel will not undo by source once the interface is gone
+    lines[1].interface = "10.81.2.2".to_owned();
+    lines[1].source = Some("10.81.2.1".parse().unwrap());
+    let (mut live, mut watch) = bed.open(&feed(&lines));
+    let mut b_out = line("B", "239.81.2.1:26400");
+    b_out.interface = "b0".to_owned();
+    let mut senders = [bed.sender(&lines[0]), bed.sender(&b_out)];
+    bed.check(&mut watch);
+
+    for (nic, configured, sender) in [("a", "a0", 0), ("b", "10.81.2.2", 1)] {
+        let (name, interface) = (nic.to_uppercase(), format!("{nic}0"));
+        let sender = &mut senders[sender];
+        heard(sender, &mut live, b"before");
+        let old = bed.index(&interface);
+        bed.run(&["nic", nic, "delete"]);
+        assert_eq!(
+            bed.next_notices(&mut watch),
+            [format!("line {name}: interface {configured} (index {old}) disappeared")]
+        );
+        assert_eq!(bed.check(&mut watch), [""; 0]);
+        assert_eq!(sender.send(b"nowhere").unwrap(), Some(Trouble::Unreachable));
+        assert_eq!(bed.on("pub", || sender.check().unwrap()), Checked::Gone);
+        assert_eq!(sender.send(b"nowhere").unwrap(), Some(Trouble::Unreachable));
+        assert_eq!(bed.on("pub", || sender.check().unwrap()), Checked::Same);
+
+        bed.run(&["nic", nic, "create"]);
+        let new = bed.index(&interface);
+        assert_ne!(new, old);
+        assert_eq!(
+            bed.next_notices(&mut watch),
+            [format!("line {name}: joined on interface {configured} (index {new})")]
+        );
+        assert_eq!(bed.on("pub", || sender.check().unwrap()), Checked::Back);
+        drain(&mut live);
+        heard(sender, &mut live, b"after");
+    }
+    assert_eq!(watch.facts().iter().map(|facts| facts.gone).collect::<Vec<_>>(), [1, 1]);
+
+    // a NIC that comes back from somewhere else with the index that it had
+    let old = bed.index("a0");
+    bed.run(&["nic", "a", "delete"]);
+    assert_eq!(bed.check(&mut watch), [format!("line A: interface a0 (index {old}) disappeared")]);
+    let (ours, theirs) = (format!("{}-recv", bed.prefix), format!("{}-pub", bed.prefix));
+    for command in [
+        format!("link add a0 index {old} netns {ours} type veth peer name a0 netns {theirs}"),
+        format!("-n {theirs} addr add 10.81.1.1/24 dev a0"),
+        format!("-n {theirs} link set a0 up"),
+        format!("-n {ours} addr add 10.81.1.2/24 dev a0"),
+        format!("-n {ours} link set a0 up"),
+    ] {
+        assert!(Command::new("ip").args(command.split(' ')).status().unwrap().success(), "ip {command}");
+    }
+    assert_eq!(bed.check(&mut watch)[0], format!("line A: joined on interface a0 (index {old})"));
+    assert_eq!(bed.on("pub", || senders[0].check().unwrap()), Checked::Back);
+    heard(&mut senders[0], &mut live, b"from elsewhere");
+
+    // within the time of one check: gone and joined are said together; and more often than a socket may be joined at once
+    for _ in 0..21 {
+        let old = bed.index("b0");
+        bed.run(&["nic", "b", "delete"]);
+        bed.run(&["nic", "b", "create"]);
+        let new = bed.index("b0");
+        assert_eq!(
+            bed.check(&mut watch)[..2],
+            [
+                format!("line B: interface 10.81.2.2 (index {old}) disappeared"),
+                format!("line B: joined on interface 10.81.2.2 (index {new})")
+            ]
+        );
+    }
+    assert_eq!(bed.on("pub", || senders[1].check().unwrap()), Checked::Back);
+    heard(&mut senders[1], &mut live, b"again");
+}
+
+#[test]
+fn a_line_whose_interface_is_missing_at_the_start_is_joined_when_it_appears() {
+    let Some(bed) = Bed::up("late") else { return };
+    let lines = [line("A", "239.81.1.1:26400"), line("B", "239.81.2.1:26400")];
+    bed.run(&["nic", "a", "delete"]);
+    let (mut live, mut watch) = bed.open(&feed(&lines));
+    assert_eq!(
+        bed.check(&mut watch)[..1],
+        ["line A: there is no interface a0; the line is joined when it appears".to_owned()]
+    );
+    heard(&mut bed.sender(&lines[1]), &mut live, b"b alone");
+    bed.check(&mut watch);
+    bed.run(&["nic", "a", "create"]);
+    let joined = bed.next_notices(&mut watch);
+    assert_eq!(joined[0], format!("line A: joined on interface a0 (index {})", bed.index("a0")));
+    heard(&mut bed.sender(&lines[0]), &mut live, b"a too");
+    assert_eq!(watch.facts()[0].gone, 0);
+}
+
+#[test]
+fn two_lines_with_the_same_group_and_port_hear_each_its_own_interface() {
+    let Some(bed) = Bed::up("same") else { return };
+    let lines = [line("A", "239.81.9.1:26400"), line("B", "239.81.9.1:26400")];
+    let (mut live, _watch) = bed.open(&feed(&lines));
+    let mut senders = [bed.sender(&lines[0]), bed.sender(&lines[1])];
+    heard(&mut senders[0], &mut live, b"up");
+    heard(&mut senders[1], &mut live, b"up");
+    drain(&mut live);
+    let mut seen = Vec::new();
+    for (sender, payload) in senders.iter_mut().zip([b"A", b"B"]) {
+        assert_eq!(sender.send(payload).unwrap(), None);
+    }
+    wait_for("one of each", || {
+        live.poll(&mut |d| seen.push((d.line.index(), d.payload.to_vec()))).unwrap();
+        seen.len() >= 2
+    });
+    live.poll(&mut |d| seen.push((d.line.index(), d.payload.to_vec()))).unwrap();
+    seen.sort();
+    assert_eq!(seen, [(0, b"A".to_vec()), (1, b"B".to_vec())]);
+}

@@ -18,7 +18,7 @@ use crate::os::clock::Clock;
 use crate::os::signal::Stop;
 use crate::time::Nanos;
 
-use super::messages::MessageSource;
+use super::messages::{MessageSource, Warning};
 use super::plan::{LineCounts, Plan, PlanError, Rate, Step};
 use super::truth::Truth;
 
@@ -32,6 +32,9 @@ const SLEEP_MAX: Nanos = Nanos::from_millis(5);
 const TELL_EVERY: Nanos = Nanos::from_millis(100);
 /// Lateness is told up to here.
 const LATENESS_MAX: Nanos = Nanos::from_secs(60);
+
+/// How many of a source's warnings are kept.
+pub const WARNINGS_MAX: usize = 100;
 
 /// Where datagrams leave.
 pub trait Wire {
@@ -126,9 +129,25 @@ pub struct Report {
     pub truth: Truth,
     /// Whether it was told to stop.
     pub stopped: bool,
+    /// What the source had to tell: the first [`WARNINGS_MAX`].
+    pub warnings: Vec<Warning>,
+    /// How much more it had.
+    pub warnings_omitted: u64,
 }
 
 impl Report {
+    /// Takes over what the plan has to tell.
+    fn look<F: Framing, S: MessageSource>(&mut self, plan: &mut Plan<F, S>) {
+        self.messages = plan.messages();
+        while let Some(warning) = plan.warning() {
+            if self.warnings.len() < WARNINGS_MAX {
+                self.warnings.push(warning);
+            } else {
+                self.warnings_omitted += 1;
+            }
+        }
+    }
+
     /// Messages a second over all of the time.
     pub fn rate(&self) -> f64 {
         if self.elapsed == Nanos::ZERO { 0.0 } else { self.messages as f64 * 1e9 / self.elapsed.0 as f64 }
@@ -154,10 +173,12 @@ pub fn send<F: Framing, S: MessageSource>(
         lateness: Histogram::new_with_bounds(1, LATENESS_MAX.0, 3).unwrap_or_else(|_| unreachable!("valid bounds")),
         truth: plan.truth(),
         stopped: false,
+        warnings: Vec::new(),
+        warnings_omitted: 0,
     };
     let start = clock.now() - plan.config().start;
     let result = run(plan, wire, &Pacer { clock, start, stop }, &mut report, &mut tell);
-    report.messages = plan.messages();
+    report.look(plan);
     for (line, tally) in report.lines.iter_mut().enumerate() {
         tally.planned = plan.counts(Line(line as u8));
     }
@@ -183,7 +204,7 @@ fn run<F: Framing, S: MessageSource>(
         }
         if now - told >= TELL_EVERY {
             told = now;
-            report.messages = plan.messages();
+            report.look(plan);
             tell(report);
         }
         let datagram = match plan.step(now)? {

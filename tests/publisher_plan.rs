@@ -274,8 +274,7 @@ fn what_is_under_way_is_bounded() {
     let mut plan =
         Plan::new(MoldUdp64, config(vec![LinePlan::default(), late]), MadeUp::new(Some(100_000), None, 1)).unwrap();
     let (mut most, mut last, mut numbers) = (0, Nanos::ZERO, 0);
-    loop {
-        let Some(planned) = plan.next_planned().unwrap() else { break };
+    while let Some(planned) = plan.next_planned().unwrap() {
         assert!(planned.due >= last);
         last = planned.due;
         numbers += u64::from(planned.count);

@@ -1,18 +1,16 @@
 //! `twinline publish`.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use indicatif::{HumanBytes, HumanCount, ProgressBar};
-use serde::Serialize;
+use indicatif::{HumanCount, ProgressBar};
 
 use super::{Failure, Outcome, complain};
 use crate::config::{ArbiterConfig, Feed, LineConfig};
-use crate::frame::{Line, Session};
+use crate::frame::Session;
 use crate::framing::{AnyFraming, Framing, WithFraming};
 use crate::os::clock::Clock;
 use crate::os::signal::Stop;
@@ -22,9 +20,13 @@ use crate::publisher::lines::LiveLines;
 use crate::publisher::made_up::{MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp};
 use crate::publisher::messages::MessageSource;
 use crate::publisher::plan::{LinePlan, Plan, PlanConfig};
-use crate::publisher::send::{LineTally, Report, SendError, UdpWire, send};
+use crate::publisher::send::{SendError, UdpWire, send};
 use crate::publisher::spec::{PackSpec, PerLine, RateSpec, SpecError, parse_span};
 use crate::time::Nanos;
+
+mod report;
+
+use report::{Summary, summarise, warn};
 
 const EXAMPLES: &str = "\
 A value may be for every line (--loss 1%) or for the lines that it names (--loss A=1%,B=0.5%).
@@ -35,9 +37,6 @@ Examples:
   twinline publish feeds/loopback.toml --seconds 10 --delay B=200us..400us --outage A=2s..4s
   tail -f events.txt | twinline publish feeds/loopback.toml --stdin";
 
-/// How many ranges of lost numbers `--json` lists.
-const JSON_RANGES_MAX: usize = 1_024;
-
 /// Send messages on every line of a feed
 ///
 /// Each line packs the same messages in its own way and does to them what its faults say. The same seed sends the same.
@@ -46,85 +45,103 @@ const JSON_RANGES_MAX: usize = 1_024;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-
-    /// Messages from a BinaryFILE: each behind a 2-byte length; plain or gzip
-    #[arg(long, value_name = "FILE", group = "from", help_heading = "Messages")]
-    itch: Option<PathBuf>,
-    /// Messages from a capture of this feed
-    #[arg(long, value_name = "FILE", group = "from", help_heading = "Messages")]
-    capture: Option<PathBuf>,
-    /// Messages from standard input, a line each
-    #[arg(long, group = "from", help_heading = "Messages")]
-    stdin: bool,
-    /// So many made-up messages, in the sizes of ITCH 5.0, each with a check value [default: without end]
-    #[arg(long, value_name = "N", group = "from", value_parser = count, help_heading = "Messages")]
-    made_up: Option<u64>,
-    /// How long a made-up message is, in bytes [default: mixed]
-    #[arg(long, value_name = "BYTES", value_parser = message_size, conflicts_with_all = ["itch", "capture", "stdin"],
-        help_heading = "Messages")]
-    message_size: Option<usize>,
-    /// The session's name
-    #[arg(long, value_name = "NAME", default_value = "TWIN000001", value_parser = session, help_heading = "Messages")]
-    session: Session,
-    /// The first message's number
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..),
-        help_heading = "Messages")]
-    first: u64,
-    /// The place of the group to send to in every line's list, from 0, or 'all' in turns
-    #[arg(long, value_name = "N", default_value = "0", value_parser = group, help_heading = "Messages")]
-    group: Group,
-
-    /// Messages a second (10k, 1.5M), 'max', or 'recorded' [default: 10k; max for --stdin; recorded for --capture]
-    #[arg(long, help_heading = "Schedule")]
-    rate: Option<RateSpec>,
-    /// How many messages are due at once, at the same average rate
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..),
-        help_heading = "Schedule")]
-    burst: u32,
-    /// Stop after so many seconds
-    #[arg(long, value_name = "N", value_parser = seconds, help_heading = "Schedule")]
-    seconds: Option<Nanos>,
-    /// Messages a datagram: a number, or a range to draw from (A=1..10,B=1..4) [default: 1]
-    #[arg(long, value_name = "[LINE=]N", help_heading = "Schedule")]
-    pack: Option<PerLine<PackSpec>>,
-    /// How long a group is idle before a heartbeat [default: as the framing says]
-    #[arg(long, value_name = "TIME", value_parser = parse_span, help_heading = "Schedule")]
-    heartbeat: Option<Nanos>,
-    /// How long heartbeats go on after the last message
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_span, help_heading = "Schedule")]
-    linger: Nanos,
-    /// Send no end of session
-    #[arg(long, help_heading = "Schedule")]
-    no_end: bool,
-
-    /// What all draws begin with
-    #[arg(long, value_name = "N", default_value = "1", help_heading = "Faults")]
-    seed: u64,
-    /// Datagrams lost, each by itself: 1%
-    #[arg(long, value_name = "[LINE=]SHARE", help_heading = "Faults")]
-    loss: Option<PerLine<Share>>,
-    /// Datagrams lost in bursts: how often one begins, and its mean length: 0.1%x8
-    #[arg(long, value_name = "[LINE=]SHARExN", help_heading = "Faults")]
-    burst_loss: Option<PerLine<BurstLoss>>,
-    /// Datagrams sent twice: 1%
-    #[arg(long, value_name = "[LINE=]SHARE", help_heading = "Faults")]
-    duplicate: Option<PerLine<Share>>,
-    /// Datagrams sent behind the next N: 1%x3
-    #[arg(long, value_name = "[LINE=]SHARExN", help_heading = "Faults")]
-    reorder: Option<PerLine<Reorder>>,
-    /// How much later a line sends: 200us, or drawn from 200us..400us
-    #[arg(long, value_name = "[LINE=]TIME", help_heading = "Faults")]
-    delay: Option<PerLine<Delay>>,
-    /// When a line sends nothing: 2s..4s; may be given several times for a line
-    #[arg(long, value_name = "[LINE=]FROM..TO", help_heading = "Faults")]
-    outage: Option<PerLine<Outage>>,
-    /// Datagrams with one byte changed: 0.01%
-    #[arg(long, value_name = "[LINE=]SHARE", help_heading = "Faults")]
-    corrupt: Option<PerLine<Share>>,
-
     /// Print the final report as one JSON object on stdout
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    messages: Box<MessageArgs>,
+    #[command(flatten)]
+    schedule: Box<ScheduleArgs>,
+    #[command(flatten)]
+    faults: Box<FaultArgs>,
+}
+
+/// What is sent.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Messages")]
+struct MessageArgs {
+    /// Messages from a BinaryFILE: each behind a 2-byte length; plain or gzip
+    #[arg(long, value_name = "FILE", group = "from")]
+    itch: Option<PathBuf>,
+    /// Messages from a capture of this feed
+    #[arg(long, value_name = "FILE", group = "from")]
+    capture: Option<PathBuf>,
+    /// Messages from standard input, a line each
+    #[arg(long, group = "from")]
+    stdin: bool,
+    /// So many made-up messages, in the sizes of ITCH 5.0, each with a check value [default: without end]
+    #[arg(long, value_name = "N", group = "from", value_parser = count)]
+    made_up: Option<u64>,
+    /// How long a made-up message is, in bytes [default: mixed]
+    #[arg(long, value_name = "BYTES", value_parser = message_size, conflicts_with_all = ["itch", "capture", "stdin"])]
+    message_size: Option<usize>,
+    /// The session's name
+    #[arg(long, value_name = "NAME", default_value = "TWIN000001", value_parser = session)]
+    session: Session,
+    /// The first message's number
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    first: u64,
+    /// The place of the group to send to in every line's list, from 0, or 'all' in turns
+    #[arg(long, value_name = "N", default_value = "0", value_parser = group)]
+    group: Group,
+}
+
+/// When, and how many at once.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Schedule")]
+struct ScheduleArgs {
+    /// Messages a second (10k, 1.5M), 'max', or 'recorded' [default: 10k; max for --stdin; recorded for --capture]
+    #[arg(long)]
+    rate: Option<RateSpec>,
+    /// How many messages are due at once, at the same average rate
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    burst: u32,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    seconds: Option<Nanos>,
+    /// Messages a datagram: a number, or a range to draw from (A=1..10,B=1..4) [default: 1]
+    #[arg(long, value_name = "[LINE=]N")]
+    pack: Option<PerLine<PackSpec>>,
+    /// How long a group is idle before a heartbeat [default: as the framing says]
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    heartbeat: Option<Nanos>,
+    /// How long heartbeats go on after the last message
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_span)]
+    linger: Nanos,
+    /// Send no end of session
+    #[arg(long)]
+    no_end: bool,
+}
+
+/// What the lines do to it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Faults")]
+struct FaultArgs {
+    /// What all draws begin with
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// Datagrams lost, each by itself: 1%
+    #[arg(long, value_name = "[LINE=]SHARE")]
+    loss: Option<PerLine<Share>>,
+    /// Datagrams lost in bursts: how often one begins, and its mean length: 0.1%x8
+    #[arg(long, value_name = "[LINE=]SHARExN")]
+    burst_loss: Option<PerLine<BurstLoss>>,
+    /// Datagrams sent twice: 1%
+    #[arg(long, value_name = "[LINE=]SHARE")]
+    duplicate: Option<PerLine<Share>>,
+    /// Datagrams sent behind the next N: 1%x3
+    #[arg(long, value_name = "[LINE=]SHARExN")]
+    reorder: Option<PerLine<Reorder>>,
+    /// How much later a line sends: 200us, or drawn from 200us..400us
+    #[arg(long, value_name = "[LINE=]TIME")]
+    delay: Option<PerLine<Delay>>,
+    /// When a line sends nothing: 2s..4s; may be given several times for a line
+    #[arg(long, value_name = "[LINE=]FROM..TO")]
+    outage: Option<PerLine<Outage>>,
+    /// Datagrams with one byte changed: 0.01%
+    #[arg(long, value_name = "[LINE=]SHARE")]
+    corrupt: Option<PerLine<Share>>,
 }
 
 /// Which groups messages go to.
@@ -202,25 +219,25 @@ fn capture(path: &Path) -> Result<Box<dyn MessageSource>, Failure> {
 }
 
 fn source(args: &Args) -> Result<Box<dyn MessageSource>, Failure> {
-    if let Some(path) = &args.itch {
+    if let Some(path) = &args.messages.itch {
         let file = BinaryFile::open(path).with_context(|| format!("--itch {}: cannot read it", path.display()));
         return Ok(Box::new(file.map_err(Failure::usage)?));
     }
-    if let Some(path) = &args.capture {
+    if let Some(path) = &args.messages.capture {
         return capture(path);
     }
-    if args.stdin {
+    if args.messages.stdin {
         let input = io::BufReader::new(io::stdin());
         return Ok(Box::new(LiveLines::spawn(input).context("cannot read standard input").map_err(Failure::run)?));
     }
-    Ok(Box::new(MadeUp::new(args.made_up, args.message_size, args.seed)))
+    Ok(Box::new(MadeUp::new(args.messages.made_up, args.messages.message_size, args.faults.seed)))
 }
 
 /// The arguments against the feed.
 fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig, Failure> {
     let names: Vec<&str> = feed.lines.iter().map(|line| line.name.as_str()).collect();
     let groups = feed.lines.first().map_or(0, |line| line.groups.len()) as u16;
-    let groups = match args.group {
+    let groups = match args.messages.group {
         Group::All => 0..groups,
         Group::One(group) if group < groups => group..group + 1,
         Group::One(group) => {
@@ -228,31 +245,34 @@ fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig
             return Err(Failure::usage(error));
         }
     };
-    let rate = args.rate.unwrap_or(match (args.stdin, args.capture.is_some()) {
+    let rate = args.schedule.rate.unwrap_or(match (args.messages.stdin, args.messages.capture.is_some()) {
         (true, _) => RateSpec::Max,
         (_, true) => RateSpec::Recorded,
         _ => RateSpec::PerSecond(10_000.0),
     });
-    if rate == RateSpec::Recorded && args.capture.is_none() {
+    if rate == RateSpec::Recorded && args.messages.capture.is_none() {
         return Err(Failure::usage(anyhow!("--rate recorded: only the messages of a --capture carry times")));
     }
-    if args.burst > 1 && !matches!(rate, RateSpec::PerSecond(_)) {
-        return Err(Failure::usage(anyhow!("--burst {}: bursts need a rate; for example --rate 100k", args.burst)));
+    if args.schedule.burst > 1 && !matches!(rate, RateSpec::PerSecond(_)) {
+        return Err(Failure::usage(anyhow!(
+            "--burst {}: bursts need a rate; for example --rate 100k",
+            args.schedule.burst
+        )));
     }
-    if args.pack.is_some() && framing.packet_sequenced() {
+    if args.schedule.pack.is_some() && framing.packet_sequenced() {
         let name = framing.name();
         let error =
             anyhow!("--pack: {name} numbers packets, so a datagram holds one message on every line; leave it out");
         return Err(Failure::usage(error));
     }
-    let packs = one("--pack", args.pack.as_ref(), &names)?;
-    let loss = one("--loss", args.loss.as_ref(), &names)?;
-    let burst_loss = one("--burst-loss", args.burst_loss.as_ref(), &names)?;
-    let duplicate = one("--duplicate", args.duplicate.as_ref(), &names)?;
-    let reorder = one("--reorder", args.reorder.as_ref(), &names)?;
-    let delay = one("--delay", args.delay.as_ref(), &names)?;
-    let corrupt = one("--corrupt", args.corrupt.as_ref(), &names)?;
-    let outages = args.outage.clone().unwrap_or_default().all(&names).map_err(naming("--outage"))?;
+    let packs = one("--pack", args.schedule.pack.as_ref(), &names)?;
+    let loss = one("--loss", args.faults.loss.as_ref(), &names)?;
+    let burst_loss = one("--burst-loss", args.faults.burst_loss.as_ref(), &names)?;
+    let duplicate = one("--duplicate", args.faults.duplicate.as_ref(), &names)?;
+    let reorder = one("--reorder", args.faults.reorder.as_ref(), &names)?;
+    let delay = one("--delay", args.faults.delay.as_ref(), &names)?;
+    let corrupt = one("--corrupt", args.faults.corrupt.as_ref(), &names)?;
+    let outages = args.faults.outage.clone().unwrap_or_default().all(&names).map_err(naming("--outage"))?;
     let line = |(line, outages): (usize, Vec<Outage>)| {
         let PackSpec { min, max } = packs[line].unwrap_or(PackSpec { min: 1, max: 1 });
         let faults = Faults {
@@ -267,16 +287,16 @@ fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig
         LinePlan { pack_min: min, pack_max: max, faults }
     };
     Ok(PlanConfig {
-        session: args.session,
-        first: args.first,
-        rate: rate.with_burst(args.burst),
+        session: args.messages.session,
+        first: args.messages.first,
+        rate: rate.with_burst(args.schedule.burst),
         lines: outages.into_iter().enumerate().map(line).collect(),
         groups,
-        heartbeat: args.heartbeat,
-        limit: args.seconds,
-        linger: args.linger,
-        end_copies: if args.no_end { 0 } else { PlanConfig::default().end_copies },
-        seed: args.seed,
+        heartbeat: args.schedule.heartbeat,
+        limit: args.schedule.seconds,
+        linger: args.schedule.linger,
+        end_copies: if args.schedule.no_end { 0 } else { PlanConfig::default().end_copies },
+        seed: args.faults.seed,
         ..PlanConfig::default()
     })
 }
@@ -321,7 +341,7 @@ impl WithFraming for Publishing {
         if report.warnings_omitted > 0 {
             complain(format_args!("and {} more warnings of this kind", report.warnings_omitted));
         }
-        summarise(&feed, &args, &report);
+        summarise(&feed, args.faults.seed, &report);
         if args.json {
             let object =
                 serde_json::to_string(&Summary::new(&feed, &args, &report)).context("cannot print the report")?;
@@ -337,170 +357,6 @@ impl WithFraming for Publishing {
                 Err(Failure::run(anyhow!("line {name}: cannot send to {to}: {error}")))
             }
             Err(error) => Err(Failure::run(error)),
-        }
-    }
-}
-
-/// Tells the warnings that were not told yet.
-fn warn(progress: &ProgressBar, report: &Report, told: &mut usize) {
-    progress.suspend(|| {
-        for warning in &report.warnings[*told..] {
-            complain(format_args!("warning: {warning}"));
-        }
-    });
-    *told = report.warnings.len();
-}
-
-/// The report for people.
-fn summarise(feed: &Feed, args: &Args, report: &Report) {
-    let seconds = report.elapsed.0 as f64 / 1e9;
-    complain(format_args!(
-        "{} messages in {seconds:.3} s ({} a second), seed {}{}",
-        HumanCount(report.messages),
-        HumanCount(report.rate() as u64),
-        args.seed,
-        if report.stopped { ", stopped" } else { "" }
-    ));
-    for (line, tally) in feed.lines.iter().zip(&report.lines) {
-        let LineTally { datagrams, messages, bytes, errors, planned, .. } = tally;
-        let faults = [
-            (planned.lost, "lost"),
-            (planned.lost_in_bursts, "lost in bursts"),
-            (planned.lost_in_outages, "lost in outages"),
-            (planned.duplicated, "twice"),
-            (planned.reordered, "reordered"),
-            (planned.corrupted, "corrupt"),
-            (planned.hurried, "hurried"),
-            (*errors, "not sent for errors"),
-        ];
-        let faults: String =
-            faults.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", HumanCount(*n))).collect();
-        complain(format_args!(
-            "line {}: {} datagrams, {} messages, {}{faults}",
-            line.name,
-            HumanCount(*datagrams),
-            HumanCount(*messages),
-            HumanBytes(*bytes)
-        ));
-        if let Some(error) = &tally.last_error {
-            complain(format_args!("line {}: the last error was: {error}", line.name));
-        }
-    }
-    complain(format_args!("lost on all lines: {}", HumanCount(report.truth.lost())));
-    if !report.lateness.is_empty() {
-        let at = |q| Nanos(report.lateness.value_at_quantile(q));
-        complain(format_args!("late by: p50 {}, p99 {}, p99.9 {}, max {}", at(0.5), at(0.99), at(0.999), at(1.0)));
-    }
-}
-
-/// The report for programs.
-#[derive(Serialize)]
-struct Summary<'a> {
-    feed: &'a str,
-    framing: &'a str,
-    session: String,
-    first: u64,
-    seed: u64,
-    messages: u64,
-    numbers: u64,
-    lost_on_all: u64,
-    corrupt_on_all: u64,
-    lost_ranges: Vec<Range>,
-    lost_ranges_omitted: u64,
-    stopped: bool,
-    elapsed_ns: u64,
-    messages_per_second: f64,
-    lateness_ns: Lateness,
-    lines: BTreeMap<&'a str, LineSummary>,
-    warnings: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Range {
-    group: u16,
-    first: u64,
-    end: u64,
-}
-
-#[derive(Serialize)]
-struct Lateness {
-    count: u64,
-    p50: u64,
-    p90: u64,
-    p99: u64,
-    p99_9: u64,
-    p99_99: u64,
-    max: u64,
-}
-
-#[derive(Serialize)]
-struct LineSummary {
-    datagrams: u64,
-    messages: u64,
-    bytes: u64,
-    heartbeats: u64,
-    lost_numbers: u64,
-    dropped_loss: u64,
-    dropped_burst: u64,
-    dropped_outage: u64,
-    duplicated: u64,
-    reordered: u64,
-    corrupted: u64,
-    hurried: u64,
-    send_errors: u64,
-}
-
-impl<'a> Summary<'a> {
-    fn new(feed: &'a Feed, args: &Args, report: &Report) -> Summary<'a> {
-        let ranges = report.truth.lost_ranges();
-        let range = |r: &crate::publisher::truth::GroupRange| Range {
-            group: r.group,
-            first: r.numbers.first.0,
-            end: r.numbers.end.0,
-        };
-        let late = |q| report.lateness.value_at_quantile(q);
-        let line = |(line, tally): (usize, &LineTally)| LineSummary {
-            datagrams: tally.datagrams,
-            messages: tally.messages,
-            bytes: tally.bytes,
-            heartbeats: tally.heartbeats,
-            lost_numbers: report.truth.lost_on(Line(line as u8)),
-            dropped_loss: tally.planned.lost,
-            dropped_burst: tally.planned.lost_in_bursts,
-            dropped_outage: tally.planned.lost_in_outages,
-            duplicated: tally.planned.duplicated,
-            reordered: tally.planned.reordered,
-            corrupted: tally.planned.corrupted,
-            hurried: tally.planned.hurried,
-            send_errors: tally.errors,
-        };
-        let names = feed.lines.iter().map(|line| line.name.as_str());
-        Summary {
-            feed: &feed.name,
-            framing: &feed.framing,
-            session: args.session.to_string(),
-            first: args.first,
-            seed: args.seed,
-            messages: report.messages,
-            numbers: report.truth.numbers(),
-            lost_on_all: report.truth.lost(),
-            corrupt_on_all: report.truth.corrupt(),
-            lost_ranges: ranges.iter().take(JSON_RANGES_MAX).map(range).collect(),
-            lost_ranges_omitted: ranges.len().saturating_sub(JSON_RANGES_MAX) as u64 + report.truth.ranges_omitted(),
-            stopped: report.stopped,
-            elapsed_ns: report.elapsed.0,
-            messages_per_second: report.rate(),
-            lateness_ns: Lateness {
-                count: report.lateness.len(),
-                p50: late(0.5),
-                p90: late(0.9),
-                p99: late(0.99),
-                p99_9: late(0.999),
-                p99_99: late(0.9999),
-                max: late(1.0),
-            },
-            lines: names.zip(report.lines.iter().enumerate().map(line)).collect(),
-            warnings: report.warnings.iter().map(ToString::to_string).collect(),
         }
     }
 }

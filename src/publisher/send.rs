@@ -121,7 +121,7 @@ pub struct Report {
     pub lines: Vec<LineTally>,
     /// Messages taken from the source.
     pub messages: u64,
-    /// From the plan's start to the last send.
+    /// From the plan's start to the send of the last message.
     pub elapsed: Nanos,
     /// Nanoseconds between a datagram's due time and its send.
     pub lateness: Histogram<u64>,
@@ -148,7 +148,7 @@ impl Report {
         }
     }
 
-    /// Messages a second over all of the time.
+    /// Messages a second over that time.
     pub fn rate(&self) -> f64 {
         if self.elapsed == Nanos::ZERO { 0.0 } else { self.messages as f64 * 1e9 / self.elapsed.0 as f64 }
     }
@@ -222,7 +222,9 @@ fn run<F: Framing, S: MessageSource>(
         let at = pacer.wait(datagram.due, report.stopped);
         let sent = wire.send(datagram.line, datagram.group, datagram.bytes);
         report.truth.record(&datagram, sent.is_ok());
-        report.elapsed = at - begun;
+        if datagram.kind == Kind::Data {
+            report.elapsed = at - begun;
+        }
         let tally = &mut report.lines[datagram.line.index()];
         match sent {
             Ok(()) => {

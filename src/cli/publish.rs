@@ -1,13 +1,448 @@
 //! `twinline publish`.
 
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::Outcome;
+use anyhow::{Context, anyhow};
+use indicatif::{HumanCount, ProgressBar};
+
+use super::{Failure, Outcome, complain};
+use crate::config::{ArbiterConfig, Feed, LineConfig};
+use crate::frame::Session;
+use crate::framing::{AnyFraming, Framing, WithFraming};
+use crate::os::clock::Clock;
+use crate::os::signal::Stop;
+use crate::publisher::binary_file::BinaryFile;
+use crate::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
+use crate::publisher::lines::LiveLines;
+use crate::publisher::made_up::{MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp};
+use crate::publisher::messages::MessageSource;
+use crate::publisher::plan::{LinePlan, Plan, PlanConfig};
+use crate::publisher::send::{SendError, UdpWire, send};
+use crate::publisher::spec::{PackSpec, PerLine, RateSpec, SpecError, parse_span};
+use crate::time::Nanos;
+
+mod report;
+
+use report::{Summary, summarise, warn};
+
+const EXAMPLES: &str = "\
+A value may be for every line (--loss 1%) or for the lines that it names (--loss A=1%,B=0.5%).
+
+Examples:
+  twinline publish feeds/loopback.toml --made-up 1M --rate 100k --burst 16 --pack A=1..10,B=1..4
+  twinline publish feeds/loopback.toml --itch day.itch.gz --rate max --loss 1% --reorder B=0.5%x3 --json
+  twinline publish feeds/loopback.toml --seconds 10 --delay B=200us..400us --outage A=2s..4s
+  tail -f events.txt | twinline publish feeds/loopback.toml --stdin";
 
 /// Send messages on every line of a feed
+///
+/// Each line packs the same messages in its own way and does to them what its faults say. The same seed sends the same.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The feed file
+    feed: PathBuf,
+    /// Print the final report as one JSON object on stdout
+    #[arg(long)]
+    json: bool,
 
-pub(super) fn run(_: Args) -> Outcome {
-    Ok(ExitCode::SUCCESS)
+    #[command(flatten)]
+    messages: Box<MessageArgs>,
+    #[command(flatten)]
+    schedule: Box<ScheduleArgs>,
+    #[command(flatten)]
+    faults: Box<FaultArgs>,
+}
+
+/// What is sent.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Messages")]
+struct MessageArgs {
+    /// Messages from a BinaryFILE: each behind a 2-byte length; plain or gzip
+    #[arg(long, value_name = "FILE", group = "from")]
+    itch: Option<PathBuf>,
+    /// Messages from a capture of this feed
+    #[arg(long, value_name = "FILE", group = "from")]
+    capture: Option<PathBuf>,
+    /// Messages from standard input, a line each
+    #[arg(long, group = "from")]
+    stdin: bool,
+    /// So many made-up messages, in the sizes of ITCH 5.0, each with a check value [default: without end]
+    #[arg(long, value_name = "N", group = "from", value_parser = count)]
+    made_up: Option<u64>,
+    /// How long a made-up message is, in bytes [default: mixed]
+    #[arg(long, value_name = "BYTES", value_parser = message_size, conflicts_with_all = ["itch", "capture", "stdin"])]
+    message_size: Option<usize>,
+    /// The session's name
+    #[arg(long, value_name = "NAME", default_value = "TWIN000001", value_parser = session)]
+    session: Session,
+    /// The first message's number
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    first: u64,
+    /// The place of the group to send to in every line's list, from 0, or 'all' in turns
+    #[arg(long, value_name = "N", default_value = "0", value_parser = group)]
+    group: Group,
+}
+
+/// When, and how many at once.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Schedule")]
+struct ScheduleArgs {
+    /// Messages a second (10k, 1.5M), 'max', or 'recorded' [default: 10k; max for --stdin; recorded for --capture]
+    #[arg(long)]
+    rate: Option<RateSpec>,
+    /// How many messages are due at once, at the same average rate
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    burst: u32,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    seconds: Option<Nanos>,
+    /// Messages a datagram: a number, or a range to draw from (A=1..10,B=1..4) [default: 1]
+    #[arg(long, value_name = "[LINE=]N")]
+    pack: Option<PerLine<PackSpec>>,
+    /// How long a group is idle before a heartbeat [default: as the framing says]
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    heartbeat: Option<Nanos>,
+    /// How long heartbeats go on after the last message
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_span)]
+    linger: Nanos,
+    /// Send no end of session
+    #[arg(long)]
+    no_end: bool,
+}
+
+/// What the lines do to it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Faults")]
+struct FaultArgs {
+    /// What all draws begin with
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// Datagrams lost, each by itself: 1%
+    #[arg(long, value_name = "[LINE=]SHARE")]
+    loss: Option<PerLine<Share>>,
+    /// Datagrams lost in bursts: how often one begins, and its mean length: 0.1%x8
+    #[arg(long, value_name = "[LINE=]SHARExN")]
+    burst_loss: Option<PerLine<BurstLoss>>,
+    /// Datagrams sent twice: 1%
+    #[arg(long, value_name = "[LINE=]SHARE")]
+    duplicate: Option<PerLine<Share>>,
+    /// Datagrams sent behind the next N: 1%x3
+    #[arg(long, value_name = "[LINE=]SHARExN")]
+    reorder: Option<PerLine<Reorder>>,
+    /// How much later a line sends: 200us, or drawn from 200us..400us
+    #[arg(long, value_name = "[LINE=]TIME")]
+    delay: Option<PerLine<Delay>>,
+    /// When a line sends nothing: 2s..4s; may be given several times for a line
+    #[arg(long, value_name = "[LINE=]FROM..TO")]
+    outage: Option<PerLine<Outage>>,
+    /// Datagrams with one byte changed: 0.01%
+    #[arg(long, value_name = "[LINE=]SHARE")]
+    corrupt: Option<PerLine<Share>>,
+}
+
+/// Which groups messages go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    All,
+    One(u16),
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    let (number, times) = match text.strip_suffix(['k', 'K']) {
+        Some(number) => (number, 1_000),
+        None => text.strip_suffix('M').map_or((text, 1), |number| (number, 1_000_000)),
+    };
+    let count: Option<u64> = number.parse().ok().and_then(|n: u64| n.checked_mul(times));
+    count.ok_or_else(|| "expected a whole number; for example 500000, 500k or 1M".into())
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| (MADE_UP_LEN_MIN..=MADE_UP_LEN_MAX).contains(size));
+    size.ok_or_else(|| format!("expected {MADE_UP_LEN_MIN} to {MADE_UP_LEN_MAX} bytes; for example 36"))
+}
+
+fn session(text: &str) -> Result<Session, String> {
+    if (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(Session::text(text.as_bytes()))
+    } else {
+        Err("expected 1 to 10 printable ASCII characters without blanks; for example TWIN000001".into())
+    }
+}
+
+fn group(text: &str) -> Result<Group, String> {
+    match text {
+        "all" => Ok(Group::All),
+        _ => text.parse().map(Group::One).map_err(|_| "expected a group's place or 'all'; for example 0".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Nanos, String> {
+    let span = parse_span(&format!("{text}s")).ok().filter(|&span| span > Nanos::ZERO);
+    span.ok_or_else(|| "expected seconds above 0; for example 10 or 0.5".into())
+}
+
+pub(super) fn run(args: Args) -> Outcome {
+    let (feed, framing) = load(&args.feed)?;
+    let config = configure(&args, &feed, framing)?;
+    let source = source(&args)?;
+    framing.with(Publishing { args, feed, config, source })
+}
+
+/// The feed of a feed file.
+// until feed files can be read, every one means this
+fn load(path: &Path) -> Result<(Feed, AnyFraming), Failure> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the feed file {}", path.display()))
+        .map_err(Failure::usage)?;
+    let framing = AnyFraming::NAMES.iter().find(|name| text.contains(&format!("framing = \"{name}\"")));
+    let framing = framing.and_then(|name| AnyFraming::from_name(name)).unwrap_or(AnyFraming::MoldUdp64);
+    let line = |name: &str, third: u8| LineConfig {
+        name: name.into(),
+        groups: vec![std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(239, 81, third, 1), 26_400)],
+        interface: "127.0.0.1".into(),
+        source: None,
+        wait: true,
+    };
+    let lines = vec![line("A", 1), line("B", 2)];
+    let feed =
+        Feed { name: "loopback".into(), framing: framing.name().into(), lines, arbiter: ArbiterConfig::default() };
+    Ok((feed, framing))
+}
+
+/// The messages of a capture, each with its recorded offset.
+fn capture(path: &Path) -> Result<Box<dyn MessageSource>, Failure> {
+    Err(Failure::usage(anyhow!("--capture {}: publishing from a capture is not there yet", path.display())))
+}
+
+fn source(args: &Args) -> Result<Box<dyn MessageSource>, Failure> {
+    if let Some(path) = &args.messages.itch {
+        let file = BinaryFile::open(path).with_context(|| format!("--itch {}: cannot read it", path.display()));
+        return Ok(Box::new(file.map_err(Failure::usage)?));
+    }
+    if let Some(path) = &args.messages.capture {
+        return capture(path);
+    }
+    if args.messages.stdin {
+        let input = io::BufReader::new(io::stdin());
+        return Ok(Box::new(LiveLines::spawn(input).context("cannot read standard input").map_err(Failure::run)?));
+    }
+    Ok(Box::new(MadeUp::new(args.messages.made_up, args.messages.message_size, args.faults.seed)))
+}
+
+/// The arguments against the feed.
+fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig, Failure> {
+    let names: Vec<&str> = feed.lines.iter().map(|line| line.name.as_str()).collect();
+    let groups = feed.lines.first().map_or(0, |line| line.groups.len()) as u16;
+    let groups = match args.messages.group {
+        Group::All => 0..groups,
+        Group::One(group) if group < groups => group..group + 1,
+        Group::One(group) => {
+            let error = anyhow!("--group {group}: the lines of {} have {groups}, counted from 0", feed.name);
+            return Err(Failure::usage(error));
+        }
+    };
+    let rate = args.schedule.rate.unwrap_or(match (args.messages.stdin, args.messages.capture.is_some()) {
+        (true, _) => RateSpec::Max,
+        (_, true) => RateSpec::Recorded,
+        _ => RateSpec::PerSecond(10_000.0),
+    });
+    if rate == RateSpec::Recorded && args.messages.capture.is_none() {
+        return Err(Failure::usage(anyhow!("--rate recorded: only the messages of a --capture carry times")));
+    }
+    if args.schedule.burst > 1 && !matches!(rate, RateSpec::PerSecond(_)) {
+        return Err(Failure::usage(anyhow!(
+            "--burst {}: bursts need a rate; for example --rate 100k",
+            args.schedule.burst
+        )));
+    }
+    if args.schedule.pack.is_some() && framing.packet_sequenced() {
+        let name = framing.name();
+        let error =
+            anyhow!("--pack: {name} numbers packets, so a datagram holds one message on every line; leave it out");
+        return Err(Failure::usage(error));
+    }
+    let packs = one("--pack", args.schedule.pack.as_ref(), &names)?;
+    let loss = one("--loss", args.faults.loss.as_ref(), &names)?;
+    let burst_loss = one("--burst-loss", args.faults.burst_loss.as_ref(), &names)?;
+    let duplicate = one("--duplicate", args.faults.duplicate.as_ref(), &names)?;
+    let reorder = one("--reorder", args.faults.reorder.as_ref(), &names)?;
+    let delay = one("--delay", args.faults.delay.as_ref(), &names)?;
+    let corrupt = one("--corrupt", args.faults.corrupt.as_ref(), &names)?;
+    let outages = args.faults.outage.clone().unwrap_or_default().all(&names).map_err(naming("--outage"))?;
+    let line = |(line, outages): (usize, Vec<Outage>)| {
+        let PackSpec { min, max } = packs[line].unwrap_or(PackSpec { min: 1, max: 1 });
+        let faults = Faults {
+            loss: loss[line].unwrap_or_default(),
+            burst_loss: burst_loss[line],
+            duplicate: duplicate[line].unwrap_or_default(),
+            reorder: reorder[line],
+            delay: delay[line].unwrap_or_default(),
+            outages,
+            corrupt: corrupt[line].unwrap_or_default(),
+        };
+        LinePlan { pack_min: min, pack_max: max, faults }
+    };
+    Ok(PlanConfig {
+        session: args.messages.session,
+        first: args.messages.first,
+        rate: rate.with_burst(args.schedule.burst),
+        lines: outages.into_iter().enumerate().map(line).collect(),
+        groups,
+        heartbeat: args.schedule.heartbeat,
+        limit: args.schedule.seconds,
+        linger: args.schedule.linger,
+        end_copies: if args.schedule.no_end { 0 } else { PlanConfig::default().end_copies },
+        seed: args.faults.seed,
+        ..PlanConfig::default()
+    })
+}
+
+fn naming(argument: &'static str) -> impl Fn(SpecError) -> Failure {
+    move |error| Failure::usage(anyhow!("{argument}: {error}"))
+}
+
+fn one<T: Clone>(
+    argument: &'static str,
+    given: Option<&PerLine<T>>,
+    lines: &[&str],
+) -> Result<Vec<Option<T>>, Failure> {
+    given.map_or_else(|| Ok(vec![None; lines.len()]), |given| given.one(lines)).map_err(naming(argument))
+}
+
+/// All that is needed once the framing is a type.
+struct Publishing {
+    args: Args,
+    feed: Feed,
+    config: PlanConfig,
+    source: Box<dyn MessageSource>,
+}
+
+impl WithFraming for Publishing {
+    type Output = Outcome;
+
+    fn with<F: Framing>(self, framing: F) -> Outcome {
+        let Publishing { args, feed, config, source } = self;
+        let mut plan = Plan::new(framing, config, source).map_err(Failure::usage)?;
+        let mut wire = UdpWire::open(&feed).map_err(Failure::run)?;
+        let stop = Stop::on_signals().context("cannot listen to signals")?;
+        let progress = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        progress.enable_steady_tick(Duration::from_millis(200));
+        let mut warned = 0;
+        let (report, result) = send(&mut plan, &mut wire, Clock::start(), &stop, |report| {
+            warn(&progress, report, &mut warned);
+            progress.set_message(format!("{} messages", HumanCount(report.messages)));
+        });
+        progress.finish_and_clear();
+        warn(&progress, &report, &mut warned);
+        if report.warnings_omitted > 0 {
+            complain(format_args!("and {} more warnings of this kind", report.warnings_omitted));
+        }
+        summarise(&feed, args.faults.seed, &report);
+        if args.json {
+            let object =
+                serde_json::to_string(&Summary::new(&feed, &args, &report)).context("cannot print the report")?;
+            writeln!(io::stdout(), "{object}").context("cannot write to stdout")?;
+        }
+        match result {
+            Ok(()) if report.lines.iter().all(|l| l.datagrams == 0) && report.lines.iter().any(|l| l.errors > 0) => {
+                Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up?")))
+            }
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(SendError::Wire { line, group, error }) => {
+                let (name, to) = (&feed.lines[line.index()].name, feed.lines[line.index()].groups[usize::from(group)]);
+                Err(Failure::run(anyhow!("line {name}: cannot send to {to}: {error}")))
+            }
+            Err(error) => Err(Failure::run(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Harness {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &str) -> Result<Args, String> {
+        let words = ["publish", "feed.toml"].into_iter().chain(line.split_whitespace());
+        Harness::try_parse_from(words).map(|harness| harness.args).map_err(|e| e.to_string())
+    }
+
+    fn feed() -> Feed {
+        let line = |name: &str| LineConfig {
+            name: name.into(),
+            groups: vec!["239.81.1.1:26400".parse().unwrap()],
+            interface: "127.0.0.1".into(),
+            source: None,
+            wait: true,
+        };
+        Feed {
+            name: "test".into(),
+            framing: "moldudp64".into(),
+            lines: vec![line("A"), line("B")],
+            arbiter: ArbiterConfig::default(),
+        }
+    }
+
+    fn plan(line: &str) -> Result<PlanConfig, String> {
+        let refused = |failure: Failure| format!("{:#}", failure.error);
+        configure(&parse(line)?, &feed(), AnyFraming::MoldUdp64).map_err(refused)
+    }
+
+    #[test]
+    fn values_go_to_the_lines_that_they_name() {
+        let config = plan("--pack A=1..10,B=1..4 --loss 1% --delay B=200us..400us --outage A=2s..4s,A=6s..7s").unwrap();
+        let [a, b] = &config.lines[..] else { panic!("two lines") };
+        assert_eq!((a.pack_min, a.pack_max, b.pack_max), (1, 10, 4));
+        assert_eq!(a.faults.loss, b.faults.loss);
+        assert_eq!((a.faults.outages.len(), b.faults.outages.len()), (2, 0));
+        assert_eq!((a.faults.delay.max, b.faults.delay.max), (Nanos::ZERO, Nanos::from_micros(400)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_an_example() {
+        for (line, words) in [
+            ("--loss 1", "--loss"),
+            ("--loss 1", "for example 0.5%"),
+            ("--loss C=1%", "--loss: the feed has no line C; its lines are A, B"),
+            ("--outage C=1s..2s", "--outage: the feed has no line C"),
+            ("--rate fast", "for example 100k"),
+            ("--rate recorded", "--rate recorded: only"),
+            ("--rate max --burst 4", "--burst 4: bursts need a rate"),
+            ("--group 3", "--group 3: the lines of test have 1"),
+            ("--made-up many", "for example 500000"),
+            ("--message-size 5", "expected 19 to 1400 bytes"),
+            ("--session averylongname", "expected 1 to 10"),
+            ("--seconds 0", "expected seconds above 0"),
+            ("--pack 0", "--pack"),
+            ("--stdin --made-up 5", "cannot be used with"),
+            ("--first 0", "--first"),
+        ] {
+            let error = plan(line).expect_err(line);
+            assert!(error.contains(words), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_packet_sequenced_framing_cannot_be_packed() {
+        let error = configure(&parse("--pack 2").unwrap(), &feed(), AnyFraming::CmeMdp3).unwrap_err();
+        assert!(error.error.to_string().starts_with("--pack: cme-mdp3 numbers packets"));
+        assert_eq!(error.code, 2);
+    }
+
+    #[test]
+    fn counts_may_have_a_unit() {
+        assert_eq!((count("12"), count("5k"), count("2M")), (Ok(12), Ok(5_000), Ok(2_000_000)));
+        assert!(count("1.5k").is_err() && count("").is_err() && count("99999999999999999999").is_err());
+    }
 }

@@ -1,0 +1,177 @@
+//! What `twinline publish` says at its end, for people and for programs.
+
+use std::collections::BTreeMap;
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
+use serde::Serialize;
+
+use super::super::complain;
+use super::Args;
+use crate::config::Feed;
+use crate::frame::Line;
+use crate::publisher::send::{LineTally, Report};
+use crate::publisher::truth::GroupRange;
+use crate::time::Nanos;
+
+/// How many ranges of lost numbers `--json` lists.
+const JSON_RANGES_MAX: usize = 1_024;
+
+/// Tells the warnings that were not told yet.
+pub(super) fn warn(progress: &ProgressBar, report: &Report, told: &mut usize) {
+    progress.suspend(|| {
+        for warning in &report.warnings[*told..] {
+            complain(format_args!("warning: {warning}"));
+        }
+    });
+    *told = report.warnings.len();
+}
+
+/// The report for people.
+pub(super) fn summarise(feed: &Feed, seed: u64, report: &Report) {
+    let seconds = report.elapsed.0 as f64 / 1e9;
+    complain(format_args!(
+        "{} messages in {seconds:.3} s ({} a second), seed {}{}",
+        HumanCount(report.messages),
+        HumanCount(report.rate() as u64),
+        seed,
+        if report.stopped { ", stopped" } else { "" }
+    ));
+    for (line, tally) in feed.lines.iter().zip(&report.lines) {
+        let LineTally { datagrams, messages, bytes, errors, planned, .. } = tally;
+        let faults = [
+            (planned.lost, "lost"),
+            (planned.lost_in_bursts, "lost in bursts"),
+            (planned.lost_in_outages, "lost in outages"),
+            (planned.duplicated, "twice"),
+            (planned.reordered, "reordered"),
+            (planned.corrupted, "corrupt"),
+            (planned.hurried, "hurried"),
+            (*errors, "not sent for errors"),
+        ];
+        let faults: String =
+            faults.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", HumanCount(*n))).collect();
+        complain(format_args!(
+            "line {}: {} datagrams, {} messages, {}{faults}",
+            line.name,
+            HumanCount(*datagrams),
+            HumanCount(*messages),
+            HumanBytes(*bytes)
+        ));
+        if let Some(error) = &tally.last_error {
+            complain(format_args!("line {}: the last error was: {error}", line.name));
+        }
+    }
+    complain(format_args!("lost on all lines: {}", HumanCount(report.truth.lost())));
+    if !report.lateness.is_empty() {
+        let at = |q| Nanos(report.lateness.value_at_quantile(q));
+        complain(format_args!("late by: p50 {}, p99 {}, p99.9 {}, max {}", at(0.5), at(0.99), at(0.999), at(1.0)));
+    }
+}
+
+/// The report for programs.
+#[derive(Serialize)]
+pub(super) struct Summary<'a> {
+    feed: &'a str,
+    framing: &'a str,
+    session: String,
+    first: u64,
+    seed: u64,
+    messages: u64,
+    numbers: u64,
+    lost_on_all: u64,
+    corrupt_on_all: u64,
+    lost_ranges: Vec<Range>,
+    lost_ranges_omitted: u64,
+    stopped: bool,
+    elapsed_ns: u64,
+    messages_per_second: f64,
+    lateness_ns: Lateness,
+    lines: BTreeMap<&'a str, LineSummary>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Range {
+    group: u16,
+    first: u64,
+    end: u64,
+}
+
+#[derive(Serialize)]
+struct Lateness {
+    count: u64,
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    p99_9: u64,
+    p99_99: u64,
+    max: u64,
+}
+
+#[derive(Serialize)]
+struct LineSummary {
+    datagrams: u64,
+    messages: u64,
+    bytes: u64,
+    heartbeats: u64,
+    lost_numbers: u64,
+    dropped_loss: u64,
+    dropped_burst: u64,
+    dropped_outage: u64,
+    duplicated: u64,
+    reordered: u64,
+    corrupted: u64,
+    hurried: u64,
+    send_errors: u64,
+}
+
+impl<'a> Summary<'a> {
+    pub(super) fn new(feed: &'a Feed, args: &Args, report: &Report) -> Summary<'a> {
+        let ranges = report.truth.lost_ranges();
+        let range = |r: &GroupRange| Range { group: r.group, first: r.numbers.first.0, end: r.numbers.end.0 };
+        let late = |q| report.lateness.value_at_quantile(q);
+        let line = |(line, tally): (usize, &LineTally)| LineSummary {
+            datagrams: tally.datagrams,
+            messages: tally.messages,
+            bytes: tally.bytes,
+            heartbeats: tally.heartbeats,
+            lost_numbers: report.truth.lost_on(Line(line as u8)),
+            dropped_loss: tally.planned.lost,
+            dropped_burst: tally.planned.lost_in_bursts,
+            dropped_outage: tally.planned.lost_in_outages,
+            duplicated: tally.planned.duplicated,
+            reordered: tally.planned.reordered,
+            corrupted: tally.planned.corrupted,
+            hurried: tally.planned.hurried,
+            send_errors: tally.errors,
+        };
+        let names = feed.lines.iter().map(|line| line.name.as_str());
+        Summary {
+            feed: &feed.name,
+            framing: &feed.framing,
+            session: args.messages.session.to_string(),
+            first: args.messages.first,
+            seed: args.faults.seed,
+            messages: report.messages,
+            numbers: report.truth.numbers(),
+            lost_on_all: report.truth.lost(),
+            corrupt_on_all: report.truth.corrupt(),
+            lost_ranges: ranges.iter().take(JSON_RANGES_MAX).map(range).collect(),
+            lost_ranges_omitted: ranges.len().saturating_sub(JSON_RANGES_MAX) as u64 + report.truth.ranges_omitted(),
+            stopped: report.stopped,
+            elapsed_ns: report.elapsed.0,
+            messages_per_second: report.rate(),
+            lateness_ns: Lateness {
+                count: report.lateness.len(),
+                p50: late(0.5),
+                p90: late(0.9),
+                p99: late(0.99),
+                p99_9: late(0.999),
+                p99_99: late(0.9999),
+                max: late(1.0),
+            },
+            lines: names.zip(report.lines.iter().enumerate().map(line)).collect(),
+            warnings: report.warnings.iter().map(ToString::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What a source of messages is. The sources themselves: [`super::binary_file`], [`super::lines`], [`super::made_up`].
+
+use std::fmt;
+use std::io;
+
+use crate::time::Nanos;
+
+/// The longest message that a source hands over, in bytes: with any framing's header it still fits a UDP datagram.
+pub const MESSAGE_LEN_MAX: usize = 65_000;
+
+/// When a message was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// The source knows no times.
+    Untimed,
+    /// So long after the source's first message.
+    Recorded(Nanos),
+}
+
+/// What a source has to say that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// The input ends within a message: what came before it was published.
+    Truncated {
+        /// Whole messages before the cut.
+        messages: u64,
+        /// Bytes of the message that is not whole.
+        bytes: u64,
+    },
+    /// Bytes behind the end-of-session mark (a length of zero) were left alone.
+    BehindEnd {
+        /// Whole messages before the mark.
+        messages: u64,
+    },
+    /// A line of input is too long for a message and was left out.
+    LongLine {
+        /// The line, counted from 1.
+        number: u64,
+        /// Its length in bytes.
+        len: u64,
+        /// The most that a message may have.
+        max: usize,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Warning::Truncated { messages, bytes } => {
+                write!(f, "the input is cut off within message {}, after {bytes} bytes of it; ", messages + 1)?;
+                write!(f, "all {messages} whole messages before it are published")
+            }
+            Warning::BehindEnd { messages } => {
+                write!(f, "an end-of-session mark after {messages} messages; what stands behind it is left out")
+            }
+            Warning::LongLine { number, len, max } => {
+                write!(f, "line {number} has {len} bytes and is left out: a message may have {max}")
+            }
+        }
+    }
+}
+
+/// Where messages come from, one after the other.
+pub trait MessageSource {
+    /// Puts the next message into `message` (clearing it first); `None` at the end.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where a live source has no message yet: ask again later. Any other error ends it.
+    fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>>;
+
+    /// Something to tell that stops nothing; each is told once. To be asked after [`MessageSource::next`].
+    fn warning(&mut self) -> Option<Warning> {
+        None
+    }
+}
+
+impl<S: MessageSource + ?Sized> MessageSource for Box<S> {
+    fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>> {
+        (**self).next(message)
+    }
+
+    fn warning(&mut self) -> Option<Warning> {
+        (**self).warning()
+    }
+}
+
+/// Messages out of memory, with or without times.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    messages: std::vec::IntoIter<(Timing, Vec<u8>)>,
+}
+
+impl Listed {
+    /// These messages, without times.
+    pub fn new<M: Into<Vec<u8>>>(messages: impl IntoIterator<Item = M>) -> Listed {
+        let all: Vec<_> = messages.into_iter().map(|m| (Timing::Untimed, m.into())).collect();
+        Listed { messages: all.into_iter() }
+    }
+
+    /// These messages, each so long after the first.
+    pub fn recorded<M: Into<Vec<u8>>>(messages: impl IntoIterator<Item = (Nanos, M)>) -> Listed {
+        let all: Vec<_> = messages.into_iter().map(|(at, m)| (Timing::Recorded(at), m.into())).collect();
+        Listed { messages: all.into_iter() }
+    }
+}
+
+impl MessageSource for Listed {
+    fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>> {
+        Ok(self.messages.next().map(|(timing, bytes)| {
+            message.clear();
+            message.extend_from_slice(&bytes);
+            timing
+        }))
+    }
+}

@@ -278,6 +278,7 @@ impl Source for Captures {
                 take(Datagram {
                     line: item.line,
                     group: item.group,
+                    source: item.source,
                     stamp: Some(item.stamp),
                     kernel_stamp: None,
                     payload: item.payload,

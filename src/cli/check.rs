@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{Failure, Outcome, complain, feed};
+use super::{Failure, Outcome, feed, say};
 use crate::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, duration_text, size_text};
 use crate::frame::ChannelKey;
 use crate::framing::AnyFraming;
@@ -40,7 +40,7 @@ pub(super) fn run(args: Args) -> Outcome {
                 fine.push((path, feed));
             }
             Err(failure) => {
-                complain(format_args!("{:#}", failure.error));
+                say(format_args!("{:#}", failure.error));
                 code = ExitCode::from(2);
             }
         }

@@ -10,8 +10,10 @@ mod capture;
 mod check;
 mod demo;
 mod feed;
+mod output;
 mod publish;
 mod replay;
+mod report;
 mod run;
 mod tail;
 
@@ -77,13 +79,13 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(Failure { code, error }) => {
-            complain(format_args!("{error:#}"));
+            say(format_args!("{error:#}"));
             ExitCode::from(code)
         }
     }
 }
 
-/// Says on stderr what went wrong.
-fn complain(what: impl Display) {
+/// Says something to the person, on stderr.
+fn say(what: impl Display) {
     eprintln!("twinline: {what}");
 }

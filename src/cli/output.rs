@@ -68,8 +68,12 @@ impl GapLog {
                 log.session = session;
                 return;
             }
-            EventKind::Filled { range, line, opened_by, opened_at } => (range, opened_by, opened_at, Fate::Filled(line)),
-            EventKind::Lost { range, reason, opened_by, opened_at } => (range, opened_by, opened_at, Fate::Lost(reason)),
+            EventKind::Filled { range, line, opened_by, opened_at } => {
+                (range, opened_by, opened_at, Fate::Filled(line))
+            }
+            EventKind::Lost { range, reason, opened_by, opened_at } => {
+                (range, opened_by, opened_at, Fate::Lost(reason))
+            }
             _ => return,
         };
         if log.gaps.len() == GAPS_LISTED {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use indicatif::{HumanCount, ProgressBar};
 
-use super::{Failure, Outcome, complain};
-use crate::config::{ArbiterConfig, Feed, LineConfig};
+use super::{Failure, Outcome, say};
+use crate::config::Feed;
 use crate::frame::Session;
 use crate::framing::{AnyFraming, Framing, WithFraming};
 use crate::os::clock::Clock;
@@ -186,31 +186,10 @@ fn seconds(text: &str) -> Result<Nanos, String> {
 }
 
 pub(super) fn run(args: Args) -> Outcome {
-    let (feed, framing) = load(&args.feed)?;
+    let (feed, framing) = super::feed::load(&args.feed)?;
     let config = configure(&args, &feed, framing)?;
     let source = source(&args)?;
     framing.with(Publishing { args, feed, config, source })
-}
-
-/// The feed of a feed file.
-// until feed files can be read, every one means this
-fn load(path: &Path) -> Result<(Feed, AnyFraming), Failure> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the feed file {}", path.display()))
-        .map_err(Failure::usage)?;
-    let framing = AnyFraming::NAMES.iter().find(|name| text.contains(&format!("framing = \"{name}\"")));
-    let framing = framing.and_then(|name| AnyFraming::from_name(name)).unwrap_or(AnyFraming::MoldUdp64);
-    let line = |name: &str, third: u8| LineConfig {
-        name: name.into(),
-        groups: vec![std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(239, 81, third, 1), 26_400)],
-        interface: "127.0.0.1".into(),
-        source: None,
-        wait: true,
-    };
-    let lines = vec![line("A", 1), line("B", 2)];
-    let feed =
-        Feed { name: "loopback".into(), framing: framing.name().into(), lines, arbiter: ArbiterConfig::default() };
-    Ok((feed, framing))
 }
 
 /// The messages of a capture, each with its recorded offset.
@@ -339,7 +318,7 @@ impl WithFraming for Publishing {
         progress.finish_and_clear();
         warn(&progress, &report, &mut warned);
         if report.warnings_omitted > 0 {
-            complain(format_args!("and {} more warnings of this kind", report.warnings_omitted));
+            say(format_args!("and {} more warnings of this kind", report.warnings_omitted));
         }
         summarise(&feed, args.faults.seed, &report);
         if args.json {

@@ -282,10 +282,8 @@ impl<F: Framing> Report<'_, F> {
             )?;
             for (at, name) in self.names.iter().enumerate() {
                 let counts = &channel.lines[at];
-                let refused = counts.stale
-                    + counts.before_join
-                    + counts.implausible
-                    + self.malformed(&channel, Line(at as u8));
+                let refused =
+                    counts.stale + counts.before_join + counts.implausible + self.malformed(&channel, Line(at as u8));
                 writeln!(
                     out,
                     "  {name:<10} {:>10} {:>12} {:>12} {:>12} {:>9} {:>9} {:>9}  {}",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use serde::Serialize;
 
-use super::super::complain;
+use super::super::say;
 use super::Args;
 use crate::config::Feed;
 use crate::frame::Line;
@@ -20,7 +20,7 @@ const JSON_RANGES_MAX: usize = 1_024;
 pub(super) fn warn(progress: &ProgressBar, report: &Report, told: &mut usize) {
     progress.suspend(|| {
         for warning in &report.warnings[*told..] {
-            complain(format_args!("warning: {warning}"));
+            say(format_args!("warning: {warning}"));
         }
     });
     *told = report.warnings.len();
@@ -29,7 +29,7 @@ pub(super) fn warn(progress: &ProgressBar, report: &Report, told: &mut usize) {
 /// The report for people.
 pub(super) fn summarise(feed: &Feed, seed: u64, report: &Report) {
     let seconds = report.elapsed.0 as f64 / 1e9;
-    complain(format_args!(
+    say(format_args!(
         "{} messages in {seconds:.3} s ({} a second), seed {}{}",
         HumanCount(report.messages),
         HumanCount(report.rate() as u64),
@@ -50,7 +50,7 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &Report) {
         ];
         let faults: String =
             faults.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", HumanCount(*n))).collect();
-        complain(format_args!(
+        say(format_args!(
             "line {}: {} datagrams, {} messages, {}{faults}",
             line.name,
             HumanCount(*datagrams),
@@ -58,13 +58,13 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &Report) {
             HumanBytes(*bytes)
         ));
         if let Some(error) = &tally.last_error {
-            complain(format_args!("line {}: the last error was: {error}", line.name));
+            say(format_args!("line {}: the last error was: {error}", line.name));
         }
     }
-    complain(format_args!("lost on all lines: {}", HumanCount(report.truth.lost())));
+    say(format_args!("lost on all lines: {}", HumanCount(report.truth.lost())));
     if !report.lateness.is_empty() {
         let at = |q| Nanos(report.lateness.value_at_quantile(q));
-        complain(format_args!("late by: p50 {}, p99 {}, p99.9 {}, max {}", at(0.5), at(0.99), at(0.999), at(1.0)));
+        say(format_args!("late by: p50 {}, p99 {}, p99.9 {}, max {}", at(0.5), at(0.99), at(0.999), at(1.0)));
     }
 }
 

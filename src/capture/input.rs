@@ -14,8 +14,9 @@ use flate2::bufread::GzDecoder;
 pub(super) const RECORD_MAX: usize = 16 << 20;
 /// The most that a window grows to: one record of [`RECORD_MAX`] with its header.
 pub(super) const WINDOW_MAX: usize = RECORD_MAX + 64;
-/// What a window starts with, and reads at a time.
+/// What a window reads at a time; it starts smaller, since many a file is.
 const WINDOW: usize = 256 << 10;
+const WINDOW_FIRST: usize = 8 << 10;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -91,10 +92,13 @@ impl Input {
         self.window.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
+        if self.window.len() < WINDOW {
+            self.window.resize((self.window.len() * 2).clamp(WINDOW_FIRST, WINDOW), 0);
+        }
         while self.end < n && !self.exhausted {
             if self.end == self.window.len() {
                 // doubled by what came, never sized by what a header claims
-                let grown = (self.window.len() * 2).clamp(WINDOW, WINDOW_MAX);
+                let grown = (self.window.len() * 2).min(WINDOW_MAX);
                 self.window.resize(grown, 0);
             }
             match self.bytes.read(&mut self.window[self.end..]) {

@@ -110,15 +110,24 @@ fn both_lines_are_heard_and_each_keeps_its_order() {
 }
 
 #[test]
-fn a_datagram_says_who_sent_it() {
+fn a_datagram_says_who_sent_it_where_asked_for() {
     let a = group();
-    let (mut live, _watch) = open(vec![line("A", &[a])]);
-    let mut sender = sender(a);
-    send(&mut sender, b"x");
-    let mut from = None;
-    // over loopback a datagram is in the receiver's socket when the send call returns
-    live.poll(&mut |d| from = Some((d.source, d.stamp, d.kernel_stamp))).unwrap();
-    assert_eq!(from, Some((sender.from().unwrap(), None, None)));
+    let mut two = [sender(a), sender(a)];
+    for senders in [true, false] {
+        let options = ReceiveOptions { senders, ..ReceiveOptions::default() };
+        let (mut live, _watch) = Live::open(&feed(vec![line("A", &[a])]), &options).unwrap();
+        let mut expected = Vec::new();
+        // by each way of receiving, and never from the same sender as before
+        for n in 0..5 {
+            send(&mut two[n % 2], b"x");
+            let from = if senders { two[n % 2].from().unwrap() } else { "0.0.0.0:0".parse().unwrap() };
+            expected.push((from, None, None));
+        }
+        let mut from = Vec::new();
+        // over loopback a datagram is in the receiver's socket when the send call returns
+        live.poll(&mut |d| from.push((d.source, d.stamp, d.kernel_stamp))).unwrap();
+        assert_eq!(from, expected);
+    }
 }
 
 #[test]
@@ -181,7 +190,7 @@ fn which_line_is_polled_first_rotates() {
 #[test]
 fn what_overflows_is_counted_to_the_datagram() {
     let (a, b) = (group(), group());
-    let options = ReceiveOptions { buffer_bytes: 20_000, kernel_stamps: false };
+    let options = ReceiveOptions { buffer_bytes: 20_000, ..ReceiveOptions::default() };
     let (mut live, mut watch) = Live::open(&feed(vec![line("A", &[a]), line("B", &[b])]), &options).unwrap();
     assert_eq!(check(&mut watch), []);
     let mut sender = sender(a);
@@ -201,7 +210,7 @@ fn what_overflows_is_counted_to_the_datagram() {
 
 #[test]
 fn a_buffer_smaller_than_asked_for_is_said_once() {
-    let options = ReceiveOptions { buffer_bytes: 1 << 30, kernel_stamps: false };
+    let options = ReceiveOptions { buffer_bytes: 1 << 30, ..ReceiveOptions::default() };
     let (_live, mut watch) = Live::open(&feed(vec![line("A", &[group()])]), &options).unwrap();
     let given = watch.facts()[0].buffer_given;
     let notices: Vec<String> = watch.check().unwrap().iter().map(ToString::to_string).collect();
@@ -248,7 +257,9 @@ fn a_line_with_a_source_hears_that_sender_alone() {
 fn a_unicast_address_of_this_host_is_bound_without_a_join() {
     let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free_port());
     let source = Some(Ipv4Addr::new(127, 0, 0, 2));
-    let (mut live, mut watch) = open(vec![LineConfig { source, ..line("A", &[at]) }]);
+    let options = ReceiveOptions { senders: false, ..ReceiveOptions::default() };
+    let filtered = LineConfig { source, ..line("A", &[at]) };
+    let (mut live, mut watch) = Live::open(&feed(vec![filtered]), &options).unwrap();
     let from = |source| Sender::open(at, "127.0.0.1", SendOptions { ttl: 0, source }).unwrap();
     send(&mut from(None), b"stranger");
     send(&mut from(source), b"source");

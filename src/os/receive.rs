@@ -73,23 +73,27 @@ impl SocketError {
 /// What to ask of a receive socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveOptions {
-    /// How many bytes may wait in each socket. The kernel counts a whole buffer a datagram, some 800 bytes for a small one.
+    /// How many bytes may wait in each socket. The kernel counts its own bookkeeping, which for small datagrams
+    /// is most of it.
     pub buffer_bytes: usize,
     /// Whether each datagram brings the kernel's receive stamp (`CLOCK_REALTIME`): costs a `recvmmsg` in place of the
     /// cheaper `recvfrom`.
     pub kernel_stamps: bool,
+    /// Whether each datagram says who sent it: what a capture wants, at a sixth of the cost of a receive. Without it, the
+    /// sender is [`Received::NOBODY`].
+    pub senders: bool,
 }
 
 impl Default for ReceiveOptions {
     fn default() -> ReceiveOptions {
-        ReceiveOptions { buffer_bytes: 8 << 20, kernel_stamps: false }
+        ReceiveOptions { buffer_bytes: 8 << 20, kernel_stamps: false, senders: true }
     }
 }
 
 /// A datagram, as the kernel hands it over.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
-    /// Who sent it.
+    /// Who sent it, where asked for.
     pub sender: SocketAddrV4,
     /// When the kernel took it from the NIC, where asked for.
     pub kernel_stamp: Option<Nanos>,
@@ -99,11 +103,17 @@ pub struct Received<'a> {
     pub truncated: bool,
 }
 
+impl Received<'_> {
+    /// The sender where none was asked for: no host sends from port 0 of 0.0.0.0.
+    pub const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+}
+
 /// The half of a receive socket that a hot loop polls.
 #[derive(Debug)]
 pub struct Receiver {
     socket: Socket,
     kernel_stamps: bool,
+    senders: bool,
 }
 
 impl Receiver {
@@ -147,7 +157,8 @@ impl Receiver {
             buffer_given,
             overflow_seen: 0,
         };
-        Ok((Receiver { socket, kernel_stamps: options.kernel_stamps }, membership))
+        let (kernel_stamps, senders) = (options.kernel_stamps, options.senders);
+        Ok((Receiver { socket, kernel_stamps, senders }, membership))
     }
 
     /// Hands over what is there, at most [`BATCH`] datagrams, without waiting. Fewer than [`BATCH`]: the socket was emptied.
@@ -156,16 +167,18 @@ impl Receiver {
     /// The system's, after what was taken before it; see [`passes`] for those that do not end anything.
     #[inline]
     pub fn poll(&self, batch: &mut Batch, take: &mut impl FnMut(Received<'_>)) -> io::Result<usize> {
-        if self.kernel_stamps {
-            return batch.receive_many(self.socket.as_raw_fd(), BATCH, true, take);
-        }
-        for taken in 0..2 {
-            match batch.receive_one(self.socket.as_raw_fd())? {
-                Some(received) => take(received),
-                None => return Ok(taken),
+        let fd = self.socket.as_raw_fd();
+        let mut taken = 0;
+        if !self.kernel_stamps {
+            while taken < 2 {
+                match batch.receive_one(fd, self.senders)? {
+                    Some(received) => take(received),
+                    None => return Ok(taken),
+                }
+                taken += 1;
             }
         }
-        Ok(2 + batch.receive_many(self.socket.as_raw_fd(), BATCH - 2, false, take)?)
+        Ok(taken + batch.receive_many(fd, BATCH - taken, self.senders, self.kernel_stamps, take)?)
     }
 }
 
@@ -309,8 +322,6 @@ fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Result<T> {
 #[derive(Debug)]
 pub struct Batch {
     slots: NonNull<Slots>,
-    /// How many headers the kernel wrote to at the last call.
-    dirty: usize,
 }
 
 // SAFETY: Slots is plain memory that this value alone owns; what its pointers point to is within it
@@ -359,34 +370,30 @@ impl Batch {
                 let header = &raw mut (*at).headers[i].msg_hdr;
                 (*header).msg_iov = &raw mut (*at).parts[i];
                 (*header).msg_iovlen = 1;
-                (*header).msg_name = (&raw mut (*at).senders[i]).cast();
                 (*header).msg_control = (&raw mut (*at).controls[i]).cast();
             }
-            Batch { slots, dirty: BATCH }
+            Batch { slots }
         }
     }
 
     /// One `recvfrom`.
     #[inline]
-    fn receive_one(&mut self, fd: RawFd) -> io::Result<Option<Received<'_>>> {
+    fn receive_one(&mut self, fd: RawFd, senders: bool) -> io::Result<Option<Received<'_>>> {
         let at = self.slots.as_ptr();
         let mut sender_len = SENDER_LEN;
-        // SAFETY: the kernel writes at most BUFFER bytes to a buffer of more, and at most SENDER_LEN to the sender
+        // SAFETY: the kernel writes at most BUFFER bytes to a buffer of more, and at most SENDER_LEN to the sender; where no
+        // sender is asked for, neither it nor its length is looked at
         let len = unsafe {
-            libc::recvfrom(
-                fd,
-                (&raw mut (*at).buffers[0]).cast(),
-                BUFFER,
-                libc::MSG_DONTWAIT | libc::MSG_TRUNC,
-                (&raw mut (*at).senders[0]).cast(),
-                &mut sender_len,
-            )
+            let sender = if senders { (&raw mut (*at).senders[0]).cast() } else { ptr::null_mut() };
+            let sender_len = if senders { &raw mut sender_len } else { ptr::null_mut() };
+            let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+            libc::recvfrom(fd, (&raw mut (*at).buffers[0]).cast(), BUFFER, flags, sender, sender_len)
         };
         if len < 0 {
             return nothing().map(|()| None);
         }
         let len = len as usize; // with MSG_TRUNC what was sent, which is what fits or more
-        Ok(Some(self.received(0, len, len > BUFFER, false)))
+        Ok(Some(self.received(0, len, len > BUFFER, senders, false)))
     }
 
     /// One `recvmmsg` of at most `most` datagrams.
@@ -394,39 +401,40 @@ impl Batch {
         &mut self,
         fd: RawFd,
         most: usize,
+        senders: bool,
         stamped: bool,
         take: &mut impl FnMut(Received<'_>),
     ) -> io::Result<usize> {
         let at = self.slots.as_ptr();
-        for i in 0..self.dirty {
-            // SAFETY: `dirty` is at most BATCH, and nothing else refers to the slots (`&mut self`)
-            let header = unsafe { &mut (*at).headers[i].msg_hdr };
+        let most = most.min(BATCH);
+        for i in 0..most {
+            // SAFETY: `i` is below BATCH, and nothing else refers to the slots (`&mut self`)
+            let (header, sender) = unsafe { (&mut (*at).headers[i].msg_hdr, &raw mut (*at).senders[i]) };
+            header.msg_name = if senders { sender.cast() } else { ptr::null_mut() };
             header.msg_namelen = SENDER_LEN;
-            // to be set again each time: the kernel leaves here what it wrote, which without drops or stamps is nothing
+            // to be set again each time: the kernel leaves here what it wrote, which without a stamp is nothing
             header.msg_controllen = mem::size_of::<ControlSpace>();
             header.msg_flags = 0;
         }
-        self.dirty = 0;
-        let most = most.min(BATCH) as libc::c_uint;
-        // SAFETY: the first BATCH headers point at memory of the lengths that they name, within the slots, which outlive the
+        // SAFETY: the first `most` headers point at memory of the lengths that they name, within the slots, which outlive the
         // call; no timeout is given
-        let count =
-            unsafe { libc::recvmmsg(fd, (&raw mut (*at).headers).cast(), most, libc::MSG_DONTWAIT, ptr::null_mut()) };
+        let count = unsafe {
+            libc::recvmmsg(fd, (&raw mut (*at).headers).cast(), most as u32, libc::MSG_DONTWAIT, ptr::null_mut())
+        };
         if count < 0 {
             return nothing().map(|()| 0);
         }
-        let count = (count as usize).min(BATCH);
-        self.dirty = count;
+        let count = (count as usize).min(most);
         for i in 0..count {
             // SAFETY: `i` is below BATCH; the header was written by the kernel, and is plain data
             let (len, flags) = unsafe { ((*at).headers[i].msg_len, (*at).headers[i].msg_hdr.msg_flags) };
-            take(self.received(i, len as usize, flags & libc::MSG_TRUNC != 0, stamped));
+            take(self.received(i, len as usize, flags & libc::MSG_TRUNC != 0, senders, stamped));
         }
         Ok(count)
     }
 
     #[inline]
-    fn received(&self, i: usize, len: usize, truncated: bool, stamped: bool) -> Received<'_> {
+    fn received(&self, i: usize, len: usize, truncated: bool, senders: bool, stamped: bool) -> Received<'_> {
         let at = self.slots.as_ptr();
         // SAFETY: the slots live as long as `self`, nothing writes to them while `self` is borrowed, and the length is held
         // to the buffer's; all of it was initialised when it was allocated
@@ -434,15 +442,14 @@ impl Batch {
             let payload = slice::from_raw_parts((&raw const (*at).buffers[i]).cast::<u8>(), len.min(BUFFER));
             (&(*at).senders[i], payload)
         };
-        Received {
-            sender: SocketAddrV4::new(
-                Ipv4Addr::from(sender.sin_addr.s_addr.to_ne_bytes()),
-                u16::from_be(sender.sin_port),
-            ),
-            kernel_stamp: if stamped { self.kernel_stamp(i) } else { None },
-            payload,
-            truncated,
-        }
+        let sender = if senders {
+            let addr = Ipv4Addr::from(sender.sin_addr.s_addr.to_ne_bytes());
+            SocketAddrV4::new(addr, u16::from_be(sender.sin_port))
+        } else {
+            Received::NOBODY
+        };
+        let kernel_stamp = if stamped { self.kernel_stamp(i) } else { None };
+        Received { sender, kernel_stamp, payload, truncated }
     }
 
     fn kernel_stamp(&self, i: usize) -> Option<Nanos> {

@@ -123,8 +123,11 @@ impl Live {
                     interface: line.interface.clone(),
                     error,
                 };
+                // at a unicast address the kernel does not keep strangers out: `poll` does, by their address
+                let senders = options.senders || line.source.is_some() && !group.ip().is_multicast();
+                let options = ReceiveOptions { senders, ..*options };
                 let (receiver, mut membership) =
-                    Receiver::open(group, line.source, found.is_none(), options).map_err(failed)?;
+                    Receiver::open(group, line.source, found.is_none(), &options).map_err(failed)?;
                 if let Some(interface) = found {
                     match membership.join(interface.index) {
                         // gone since it was listed: the watch will see

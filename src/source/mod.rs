@@ -17,7 +17,7 @@ pub struct Datagram<'a> {
     pub line: Line,
     /// Its group's place in the line's list.
     pub group: u16,
-    /// Who sent it.
+    /// Who sent it; `0.0.0.0:0` where live sockets were not asked for it.
     pub source: SocketAddrV4,
     /// The stamp that it carries (a capture's); `None`: the stamp of the pass that took it.
     pub stamp: Option<Nanos>,

@@ -221,7 +221,8 @@ fn the_reordered_are_overtaken_by_as_many_as_was_said() {
     let firsts: Vec<u64> = all.iter().filter(|s| s.kind == Kind::Data).map(|s| s.first).collect();
     let late: Vec<usize> =
         (0..firsts.len()).map(|at| firsts[..at].iter().filter(|&&before| before > firsts[at]).count()).collect();
-    assert!(late.iter().all(|&by| by <= 3), "by {:?}", late.iter().max());
+    let odd: Vec<usize> = (0..late.len() - 3).filter(|&at| late[at] != 0 && late[at] != 3).collect();
+    assert!(odd.is_empty() && late.iter().all(|&by| by <= 3), "{odd:?}");
     let reordered = late.iter().filter(|&&by| by > 0).count() as u64;
     assert_eq!(plan.counts(Line(0)).reordered, reordered);
     assert!(reordered.abs_diff(200) < 60, "{reordered} of 10,000");
@@ -233,6 +234,7 @@ fn a_line_that_reorders_everything_still_sends_everything() {
     let faults = Faults { reorder: Some(Reorder { share: Share::ALWAYS, behind: 3 }), ..Faults::default() };
     let (all, truth, _) = mold(config(vec![LinePlan { faults, ..LinePlan::default() }]), 1_000);
     assert_eq!((read_back(MoldUdp64, &all, 0).len(), truth.lost()), (1_000, 0));
+    assert!(all[0].due < Nanos::from_millis(1), "and does not keep it all to the end");
 }
 
 #[test]
@@ -411,7 +413,7 @@ fn a_live_source_keeps_nobody_waiting() {
 #[test]
 fn a_plan_that_is_told_to_finish_ends_its_session() {
     let rate = Rate::per_second(1.0, 1).unwrap();
-    let config = PlanConfig { rate, ..config(vec![LinePlan::packing(3, 3)]) };
+    let config = PlanConfig { rate, linger: Nanos::from_secs(60), ..config(vec![LinePlan::packing(3, 3)]) };
     let mut plan = Plan::new(MoldUdp64, config, MadeUp::new(None, None, 1)).unwrap();
     let (mut now, mut seen) = (Nanos::ZERO, Vec::new());
     loop {

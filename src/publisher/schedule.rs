@@ -333,7 +333,9 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         let group = (self.messages % self.spoke.len() as u64) as usize;
         self.messages += 1;
         self.spoke[group] = self.clock;
-        for lane in self.lanes_of(group) {
+        // the lines take turns in being first, so that what is due at once favours none
+        let (lanes, turn) = (self.lanes_of(group), self.messages as usize % self.lanes.lines());
+        for lane in (lanes.start + turn..lanes.end).chain(lanes.start..lanes.start + turn) {
             if self.lanes.add(lane, &self.message, self.clock)?
                 && let Some(pack) = self.lanes.open(lane)
             {

@@ -24,7 +24,7 @@ const HEADER: usize = 12;
 const MESSAGE_HEADER: usize = 10;
 const TEMPLATE_HEARTBEAT: u16 = 12;
 
-/// The CME MDP 3.0 framing. See the [module](self) for its header and rules.
+/// The CME MDP 3.0 framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CmeMdp3;
 

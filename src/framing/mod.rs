@@ -4,7 +4,7 @@
 //! so that nobody after it can run off the datagram's end. It refuses only what cannot be delivered safely; bytes behind
 //! the last message that the header counts are left alone.
 //!
-//! To add one: a file here, a line in [`framings!`], a feed file, tests. Nothing else changes.
+//! To add one: a file here, a line in `framings!`, a feed file, tests. Nothing else changes.
 
 use std::fmt;
 

@@ -23,7 +23,7 @@ use crate::time::Nanos;
 const HEADER: usize = 20;
 const COUNT_END_OF_SESSION: u16 = 0xFFFF;
 
-/// The MoldUDP64 framing. See the [module](self) for its header and rules.
+/// The MoldUDP64 framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MoldUdp64;
 

@@ -1,0 +1,21 @@
+//! Any text is a feed or is refused in a line that says where; a feed that comes out keeps what the parser promises.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use twinline::config::{Feed, GROUPS_MAX, LINES_MAX};
+use twinline::framing::AnyFraming;
+
+fuzz_target!(|text: &str| match Feed::parse(text, AnyFraming::NAMES) {
+    Err(error) => assert!(error.to_string().starts_with("line "), "{error}"),
+    Ok(feed) => {
+        assert!(AnyFraming::NAMES.contains(&feed.framing.as_str()));
+        assert!((1..=LINES_MAX).contains(&feed.lines.len()));
+        assert!(feed.lines.iter().any(|line| line.wait));
+        for line in &feed.lines {
+            assert_eq!(line.groups.len(), feed.lines[0].groups.len());
+            assert!((1..=GROUPS_MAX).contains(&line.groups.len()));
+            assert!(line.groups.iter().all(|group| group.port() != 0));
+        }
+    }
+});

@@ -108,7 +108,7 @@ impl Layout {
     /// [`RingError::Capacity`], [`RingError::TooSmall`].
     pub fn new(shape: Shape, facts_len: usize) -> Result<Layout, RingError> {
         let Shape { capacity, record_max } = shape;
-        if !capacity.is_power_of_two() || capacity < PAGE || capacity > 1 << 40 || facts_len > 1 << 30 {
+        if !capacity.is_power_of_two() || !(PAGE..=1 << 40).contains(&capacity) || facts_len > 1 << 30 {
             return Err(RingError::Capacity { capacity });
         }
         if record_max > capacity || span(record_max) * 4 > capacity {

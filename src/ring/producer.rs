@@ -182,7 +182,7 @@ impl Producer {
         // Acquire: pairs with the Release in `Consumer::release`; what the consumer read, it has read before we write there
         let cursor = self.memory.cursor.load_acquire(C_CURSOR);
         // a consumer cannot go back, nor past what it was shown: anything else is nonsense, and frees nothing
-        if (self.tail..=self.published).contains(&cursor) && cursor % ALIGN as u64 == 0 {
+        if (self.tail..=self.published).contains(&cursor) && cursor.is_multiple_of(ALIGN as u64) {
             self.tail = cursor;
         }
     }

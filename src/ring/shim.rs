@@ -43,7 +43,7 @@ mod real {
 
     /// What a read may need beside the words; nothing here.
     #[derive(Debug, Default)]
-    pub struct Scratch;
+    pub struct Scratch(());
 
     /// Pages of the heap.
     struct Pages(NonNull<u8>, Layout);

@@ -1,0 +1,89 @@
+//! The machine that a benchmark runs on: what it is, its two cores, and whether they are near each other just now.
+
+#![expect(clippy::disallowed_types, reason = "the bare cache line is what rings are measured against")]
+
+use std::fs;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use core_affinity::CoreId;
+use crossbeam::utils::CachePadded;
+use twinline::os::clock::Clock;
+use twinline::time::Nanos;
+
+/// A cache line's round trip below this is the near state.
+const NEAR: Nanos = Nanos(200);
+/// Round trips that are timed together, and how many such groups.
+const TRIPS: u64 = 100;
+const GROUPS: u64 = 40;
+
+/// One line: processor, cores, kernel.
+pub fn line() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let cores = cores().len();
+    format!("{}, {cores} cores, Linux {}", model.map_or("unknown processor", |(_, name)| name), kernel.trim())
+}
+
+/// The cores that the process may run on; asked once, for a pinned thread is told of its own alone.
+fn cores() -> &'static [CoreId] {
+    static CORES: OnceLock<Vec<CoreId>> = OnceLock::new();
+    CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default())
+}
+
+/// Pins this thread to one of the cores. Returns false where there is no such core.
+pub fn pin(core: usize) -> bool {
+    cores().get(core).is_some_and(|core| core_affinity::set_for_current(*core))
+}
+
+/// How far the two cores are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Distance {
+    /// A cache line's round trip takes less than 200 ns.
+    Near,
+    /// It takes longer, or changed meanwhile.
+    Far,
+}
+
+/// Runs `block` between two measurements of a cache line's round trip: near only if it was near both times.
+pub fn gated<T>(clock: &Clock, block: impl FnOnce() -> T) -> (Distance, T) {
+    let before = round_trip(clock);
+    let result = block();
+    let worst = before.max(round_trip(clock));
+    (if worst < NEAR { Distance::Near } else { Distance::Far }, result)
+}
+
+/// The median round trip of a cache line between this core and the second; this thread is pinned to the first.
+pub fn round_trip(clock: &Clock) -> Nanos {
+    let (ping, pong) = (CachePadded::new(AtomicU64::new(0)), CachePadded::new(AtomicU64::new(0)));
+    let trip = |n| {
+        ping.store(n, Ordering::Release);
+        while pong.load(Ordering::Acquire) != n {
+            std::hint::spin_loop();
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            pin(1);
+            for n in 1..=(GROUPS + 1) * TRIPS {
+                while ping.load(Ordering::Acquire) != n {
+                    std::hint::spin_loop();
+                }
+                pong.store(n, Ordering::Release);
+            }
+        });
+        (1..=TRIPS).for_each(trip);
+        let mut groups: Vec<_> = (1..=GROUPS)
+            .map(|group| {
+                let start = clock.now();
+                (group * TRIPS + 1..=(group + 1) * TRIPS).for_each(trip);
+                clock.now() - start
+            })
+            .collect();
+        groups.sort();
+        Nanos(groups[groups.len() / 2].0 / TRIPS)
+    })
+}

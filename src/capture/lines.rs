@@ -161,6 +161,7 @@ mod tests {
                 })
                 .collect(),
             arbiter: ArbiterConfig::default(),
+            receive: Default::default(),
         }
     }
 

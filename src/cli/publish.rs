@@ -345,6 +345,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::config::{ArbiterConfig, LineConfig};
 
     #[derive(Debug, Parser)]
     struct Harness {
@@ -370,6 +371,7 @@ mod tests {
             framing: "moldudp64".into(),
             lines: vec![line("A"), line("B")],
             arbiter: ArbiterConfig::default(),
+            receive: Default::default(),
         }
     }
 

@@ -24,6 +24,7 @@ pub fn feed(lines: &[(&str, &[&str])]) -> Feed {
             })
             .collect(),
         arbiter: ArbiterConfig::default(),
+        receive: Default::default(),
     }
 }
 

@@ -32,7 +32,13 @@ fn line(name: &str, groups: &[SocketAddrV4]) -> LineConfig {
 }
 
 fn feed(lines: Vec<LineConfig>) -> Feed {
-    Feed { name: "test".to_owned(), framing: "moldudp64".to_owned(), lines, arbiter: ArbiterConfig::default() }
+    Feed {
+        name: "test".to_owned(),
+        framing: "moldudp64".to_owned(),
+        lines,
+        arbiter: ArbiterConfig::default(),
+        receive: Default::default(),
+    }
 }
 
 fn open(lines: Vec<LineConfig>) -> (Live, LiveWatch) {

@@ -229,9 +229,9 @@ mod tests {
                     }
                     None => {
                         let (first, deadline) = (rng.u64(..5_000), rng.u64(..20));
-                        if !by_number.contains_key(&first) {
+                        if let std::collections::btree_map::Entry::Vacant(free) = by_number.entry(first) {
+                            free.insert(id);
                             index.insert(id, SeqNo(first), Nanos(deadline));
-                            by_number.insert(first, id);
                             known.insert(id, (first, deadline));
                         }
                     }

@@ -10,9 +10,9 @@ use super::lost::LostRanges;
 use super::report::{ChannelReport, Epochs, LineCounts};
 use super::settings::{GapTimeout, Settings};
 use super::shelf::{Arrival, Fingerprint, Shelf, Stored};
-use super::status::Status;
+use super::status::{SPAN, Status};
 use super::stream::{Out, Part, Standing, Stream};
-use super::window::Window;
+use super::window::{Judged, Window};
 use crate::frame::{Frame, Kind, LINES_MAX, Line, Session};
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
@@ -270,14 +270,14 @@ impl Channel {
             }
             if end <= self.stream.next
                 && first >= self.base
+                && !(cx.rules.unmarked_restart && fell(cx, view, first))
                 && self.status.knows(SeqRange::new(first, end), self.stream.mark)
             {
                 view.counts.messages += count;
                 view.counts.duplicate += count;
                 self.current_shown = now;
                 let judged = view.window.show(SeqRange::new(first, end), first);
-                view.counts.missing += judged.missing;
-                view.counts.reordered += judged.reordered;
+                view.counts.judge(judged);
                 let mut n = first;
                 while n < end {
                     self.copy(cx, n, line, now);
@@ -304,8 +304,7 @@ impl Channel {
         let end = first + count;
         let view = &mut self.lines[line.index()];
         let judged = view.window.show(SeqRange::new(first, end), first);
-        view.counts.missing += judged.missing;
-        view.counts.reordered += judged.reordered;
+        view.counts.judge(judged);
         view.counts.first_arrivals += count;
         self.status.arrive(first, count, line, now);
         self.stream.mark = end;
@@ -382,14 +381,17 @@ impl Channel {
         view.data_in_epoch |= frame.kind == Kind::Data && frame.reset.is_none();
         if *line != Line::RECOVERY {
             let judged = view.window.show(shown, self.account_from.unwrap_or(shown.first));
-            view.counts.missing += judged.missing;
-            view.counts.reordered += judged.reordered;
+            view.counts.judge(judged);
         }
         let mark = self.stream.mark;
         let first_cursor = self.first_cursor;
         self.output_first(&rest, now, sink);
         let mut out = self.out(now, sink);
         if shown.first > mark {
+            if shown.first - mark >= SPAN {
+                // nothing that it knows is among the last any more, and far beyond its tags repeat
+                self.status.clear();
+            }
             let timeout = cx.recovery_timeout.unwrap_or_else(|| self.gap_timeout(cx));
             self.stream.open(shown.first, *line, now + timeout, &mut out);
         }
@@ -417,7 +419,7 @@ impl Channel {
             self.stream.lose_lowest(LostReason::Gaps, &mut out);
         }
         self.settle(cx, now, sink);
-        self.say_ended(now, sink);
+        self.say_ended(cx, now, sink);
     }
 
     /// Takes the messages at the front of `rest` that stand alike.
@@ -544,14 +546,14 @@ impl Channel {
     }
 
     /// Says the end of the session when it is due (6.5).
-    pub(super) fn say_ended<S: Sink>(&mut self, now: Nanos, sink: &mut S) {
+    pub(super) fn say_ended<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
         let Some(end) = self.end else { return };
         if end.said || !self.is_complete() {
             return;
         }
         let reached = |view: &LineView| self.mark_of(view) >= Some(end.number);
-        let lines = &self.lines[..LINES_MAX];
-        if end.overdue || lines.iter().filter(|view| view.live).all(reached) {
+        let lines = self.lines.iter().take(cx.lines());
+        if end.overdue || lines.filter(|view| view.live).all(reached) {
             self.say_ended_now(now, sink);
         }
     }
@@ -573,7 +575,7 @@ impl Channel {
                 continue;
             }
             self.settle(cx, now, sink);
-            self.say_ended(now, sink);
+            self.say_ended(cx, now, sink);
             if !(self.begin_pending_if_due(cx, now, sink) || self.take_over_if_due(cx, now, sink)) {
                 break;
             }
@@ -747,7 +749,7 @@ impl Channel {
     pub(super) fn flush_windows(&mut self) {
         for view in &mut self.lines[..LINES_MAX] {
             if view.epoch >= self.epoch {
-                view.counts.missing += view.window.flush();
+                view.counts.judge(Judged { missing: view.window.flush(), reordered: 0 });
             }
         }
     }
@@ -767,7 +769,7 @@ impl Channel {
             epochs,
             epochs_omitted: self.epochs.omitted,
             delivered: self.epochs.delivered + self.stream.delivered,
-            lost: self.epochs.lost + self.stream.lost,
+            lost: self.epochs.lost.saturating_add(self.stream.lost),
             late: self.lines.iter().map(|view| view.counts.late).sum(),
             ended,
             lines: self.lines.iter().map(|view| view.counts).collect(),
@@ -828,6 +830,12 @@ pub(super) enum Due {
     Grace,
     Lag,
     Silent,
+}
+
+/// Whether a line falls below its own mark by more than `settle` with a frame that starts at `first`.
+#[inline]
+pub(super) fn fell(cx: &Settings, view: &LineView, first: SeqNo) -> bool {
+    view.window.mark().is_some_and(|own| first + cx.settle < own)
 }
 
 /// All of a frame's messages.

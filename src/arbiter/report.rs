@@ -1,6 +1,7 @@
 //! Counters: what an arbiter knows of its lines and epochs, for a report at any time.
 
 use super::event::{ChannelRef, LineState};
+use super::window::Judged;
 use crate::frame::Session;
 use crate::seq::SeqNo;
 use crate::time::Nanos;
@@ -44,6 +45,13 @@ impl LineCounts {
         self.frames += 1;
         self.bytes += frame.bytes.len() as u64;
         self.heartbeats += u64::from(frame.heartbeat);
+    }
+
+    /// What a showing did to the line's account. Two jumps to the far end of the numbers are more than can be counted.
+    #[inline]
+    pub(super) fn judge(&mut self, judged: Judged) {
+        self.missing = self.missing.saturating_add(judged.missing);
+        self.reordered = self.reordered.saturating_add(judged.reordered);
     }
 }
 
@@ -94,7 +102,7 @@ impl Epochs {
     /// One is over, or stops for a while: adds what came since it began or was taken up.
     pub(super) fn end(&mut self, place: Option<usize>, next: SeqNo, delivered: u64, lost: u64, ended: bool) {
         self.delivered += delivered;
-        self.lost += lost;
+        self.lost = self.lost.saturating_add(lost);
         if let Some(epoch) = place.and_then(|place| self.listed.get_mut(place)) {
             epoch.next = next;
             epoch.delivered += delivered;

@@ -4,7 +4,7 @@
 //! Everything here ends in one of three ways: the frame is accepted into the current epoch, it is put on the shelf, or it is
 //! counted under what it is.
 
-use super::channel::{Candidate, Channel, Pending, Remembered, Shows};
+use super::channel::{Candidate, Channel, Pending, Remembered, Shows, fell};
 use super::event::{EpochEndReason, Sink};
 use super::settings::Settings;
 use super::shelf::{Arrival, Fingerprint, Stored};
@@ -85,8 +85,7 @@ impl Channel {
             return;
         }
         let first = self.extend(cx, arrival);
-        let own = self.lines[index].window.mark();
-        let fell = own.is_some_and(|own| first + cx.settle < own);
+        let fell = fell(cx, &self.lines[index], first);
         if self.pending.is_some() && self.lines[index].epoch == self.epoch && fell {
             self.move_to_newest(arrival.line);
             self.hold_pending(cx, now, arrival, sink);
@@ -166,7 +165,7 @@ impl Channel {
         let (held_messages, held_bytes) = self.strangers_weight;
         let full = held_messages + messages > cx.hold_messages || held_bytes + bytes > cx.hold_bytes;
         if full {
-            let incumbent = self.lines.iter().any(|view| view.live && view.shows == Shows::Current);
+            let incumbent = self.lines[..LINES_MAX].iter().any(|view| view.live && view.shows == Shows::Current);
             if !incumbent && let Some((session, _)) = self.challenger() {
                 self.change_session(cx, now, session, EpochEndReason::Bound, sink);
                 self.take_or_drop_after_bound(cx, now, stored, sink);
@@ -209,11 +208,13 @@ impl Channel {
         end: u64,
     ) {
         let view = &mut self.lines[line.index()];
-        if let Shows::Other { session: shown, stale: was_stale, mark, advanced, .. } = &mut view.shows
+        if let Shows::Other { session: shown, stale: was_stale, since, mark, advanced } = &mut view.shows
             && *shown == session
         {
-            *was_stale = stale;
-            if end > *mark {
+            if *was_stale && !stale {
+                // a stranger again, from now on: what it showed while it was stale speaks for nothing
+                (*was_stale, *since, *mark, *advanced) = (false, now, end, None);
+            } else if end > *mark {
                 *mark = end;
                 *advanced = Some(now);
             }
@@ -316,6 +317,9 @@ impl Channel {
         let old = self.session;
         let complete = self.is_complete();
         self.end_epoch(now, why, sink);
+        // before the oldest is forgotten: it may be the one that comes back
+        let again = self.remembered.iter().position(|past| past.session == session);
+        let again = again.map(|at| self.remembered.remove(at));
         if self.remembered.len() == SESSIONS_REMEMBERED {
             self.remembered.remove(0);
         }
@@ -327,8 +331,6 @@ impl Channel {
             place: self.place,
             lost_ranges: self.stream.take_lost_ranges(),
         });
-        let again = self.remembered.iter().position(|past| past.session == session);
-        let again = again.map(|at| self.remembered.remove(at));
         let first = again.as_ref().map_or(cx.rules.initial, |past| past.next);
         self.begin_epoch(now, session, first, again, sink);
         self.current_shown = now;
@@ -414,10 +416,12 @@ impl Channel {
         let newest = self.newest();
         let pending = self.pending.is_some();
         let view = &mut self.lines[line.index()];
+        // until the pending epoch begins, the line's mark in the current one counts; one of an older epoch never does
+        let older = view.epoch < self.epoch;
         view.epoch = newest;
         view.data_in_epoch = false;
         view.was_silent = false;
-        if !pending {
+        if !pending || older {
             view.window.restart();
         }
     }
@@ -506,8 +510,10 @@ impl Channel {
         let index = arrival.line.index();
         let initial = cx.rules.initial;
         let view = &self.lines[index];
-        let fell = view.window.mark().is_some_and(|own| first + cx.settle < own);
-        if view.restarting == 0 && !(fell && first.abs_diff(initial) <= cx.max_jump) {
+        let fell = fell(cx, view, first);
+        // as it is on the wire: a channel that has wrapped restarts in its first cycle
+        let near_initial = SeqNo(arrival.frame.sequence).abs_diff(initial) <= cx.max_jump;
+        if view.restarting == 0 && !(fell && near_initial) {
             return false;
         }
         if !fell {

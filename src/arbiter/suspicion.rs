@@ -213,11 +213,12 @@ impl Channel {
         {
             if *was_stale && !stale {
                 // a stranger again, from now on: what it showed while it was stale speaks for nothing
-                (*was_stale, *since, *mark, *advanced) = (false, now, end, None);
+                (*since, *mark, *advanced) = (now, end, None);
             } else if end > *mark {
                 *mark = end;
                 *advanced = Some(now);
             }
+            *was_stale = stale;
             view.candidate = None;
             return;
         }

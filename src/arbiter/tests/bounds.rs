@@ -181,3 +181,10 @@ fn a_stamp_at_the_end_of_time_is_one_like_any_other() {
     f.finish(u64::MAX);
     assert_eq!(f.report().delivered + f.report().lost, 3);
 }
+
+#[test]
+fn limits_beyond_what_a_channel_can_hold_are_brought_down() {
+    let f = Feed::mold_with(2, |s| (s.hold_messages, s.hold_bytes, s.gaps_max) = (u64::MAX, u64::MAX, usize::MAX));
+    let settings = f.arbiter.settings();
+    assert_eq!((settings.hold_messages, settings.hold_bytes, settings.gaps_max), (1 << 24, 1 << 30, 1 << 24));
+}

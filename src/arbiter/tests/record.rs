@@ -170,7 +170,10 @@ impl Sink for Record {
             }
             EventKind::Gap { range, .. } => {
                 assert!(!range.is_empty());
-                assert!(follower.open.values().next_back().is_none_or(|&end| end <= range.first), "a gap below another");
+                assert!(
+                    follower.open.values().next_back().is_none_or(|&end| end <= range.first),
+                    "a gap below another"
+                );
                 assert!(range.first >= follower.next);
                 follower.open.insert(range.first, range.end);
             }

@@ -346,18 +346,26 @@ fn rule_6_3_a_zombie_that_turns_a_stranger_is_shown_from_then_on() {
     // one frame above it, forged or not, is not a session shown for the grace
     f.data(60_000, A, 2..3);
     f.of("S2").heartbeat(60_100, B, 4);
+    for at in (60_500..90_000).step_by(500) {
+        f.heartbeat(at, A, 2);
+        f.of("S2").heartbeat(at, B, 4);
+    }
+    // nor are two with its heartbeats between
+    f.data(90_000, A, 3..4);
+    f.of("S2").heartbeat(90_100, B, 4);
     f.says(&[]);
     // and one that goes on is, two seconds later
-    for n in 3..9 {
-        f.data(57_000 + n * 1_000 + 200, A, n..n + 1);
-        f.of("S2").heartbeat(57_000 + n * 1_000 + 300, B, 4);
+    for n in 4..9 {
+        f.data(86_000 + n * 1_000 + 200, A, n..n + 1);
+        f.of("S2").heartbeat(86_000 + n * 1_000 + 300, B, 4);
     }
     f.says(&[
-        "62000 epoch_end S2 4 idle",
-        "62000 epoch S1 2",
-        "62000 line A other session>up",
-        "62000 line B up>other session",
+        "92000 epoch_end S2 4 idle",
+        "92000 epoch S1 2",
+        "92000 line A other session>up",
+        "92000 line B up>other session",
     ]);
+    f.released("1..2 | 1..4 | 2..9");
 }
 
 #[test]

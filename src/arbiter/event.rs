@@ -340,7 +340,7 @@ pub trait Sink {
 }
 
 /// A line's name by its index: `names[i]`, and `recovery`.
-pub fn line_name<'a>(names: &'a [String], line: Line) -> &'a str {
+pub fn line_name(names: &[String], line: Line) -> &str {
     if line == Line::RECOVERY { "recovery" } else { names.get(line.index()).map_or("?", String::as_str) }
 }
 

@@ -203,6 +203,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use super::*;
 
@@ -229,9 +230,9 @@ mod tests {
                     }
                     None => {
                         let (first, deadline) = (rng.u64(..5_000), rng.u64(..20));
-                        if !by_number.contains_key(&first) {
+                        if let Entry::Vacant(place) = by_number.entry(first) {
+                            place.insert(id);
                             index.insert(id, SeqNo(first), Nanos(deadline));
-                            by_number.insert(first, id);
                             known.insert(id, (first, deadline));
                         }
                     }

@@ -52,7 +52,10 @@ impl Channel {
         let view = &mut self.lines[arrival.line.index()];
         view.shows = Shows::Current;
         view.candidate = None;
-        self.current_shown = now;
+        // what a rewinder still has of it does not keep it running
+        if arrival.line != Line::RECOVERY {
+            self.current_shown = now;
+        }
         self.in_session(cx, now, arrival, sink);
     }
 

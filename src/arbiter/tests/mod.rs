@@ -18,6 +18,7 @@ use crate::seq::{SeqNo, SeqRange, Width};
 use record::Record;
 
 mod bounds;
+mod ends;
 mod gaps;
 mod lines;
 mod numbers;

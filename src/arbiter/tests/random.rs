@@ -314,7 +314,7 @@ fn random_bytes_are_refused_or_counted() {
     let mut rng = fastrand::Rng::with_seed(11);
     for wire in [Wire::Mold, Wire::Cme] {
         let mut f = feed(&mut rng, wire, 2, true);
-        let mut base = vec![0; 64];
+        let mut base = [0; 64];
         for at in 0..20_000 {
             f.now = Nanos(at * 1_000);
             // bytes of the last one, some of them changed: close enough to agree now and then

@@ -1,4 +1,4 @@
-//! ARBITRATION 6.1 to 6.3 and 6.5: sessions.
+//! ARBITRATION 6.1 to 6.3: sessions.
 
 use super::*;
 
@@ -109,6 +109,26 @@ fn rule_6_2_by_grace_when_no_line_has_shown_the_old_one() {
     f.wait(2_500);
     f.says(&[
         "2500 epoch_end S1 2 grace",
+        "2500 epoch S2 1",
+        "2500 line A other session>up",
+        "2500 line B up>other session",
+    ]);
+}
+
+#[test]
+fn rule_6_2_recovery_is_no_line_that_shows_the_old_one() {
+    let mut f = Feed::mold_with(2, |s| s.recovery_timeout = Some(Nanos::from_millis(60_000))).joined();
+    f.data(500, B, 4..5);
+    f.of("S2").data(600, A, 1..2);
+    f.of("S2").data(700, A, 2..3);
+    f.data(1_500, R, 2..3);
+    f.wait(2_500);
+    f.says(&[
+        "500 gap 2..4 B",
+        "700 line A up>other session",
+        "1500 filled 2..3 R",
+        "2500 lost 3..4 epoch",
+        "2500 epoch_end S1 5 grace",
         "2500 epoch S2 1",
         "2500 line A other session>up",
         "2500 line B up>other session",
@@ -236,6 +256,16 @@ fn rule_6_2_held_frames_are_used_in_the_order_of_arrival_the_lone_ones_too() {
         "6 line A other session>up",
     ]);
     f.released("1..3 | 1..6");
+}
+
+#[test]
+fn rule_6_2_a_line_whose_lone_frame_was_of_the_session_that_began_shows_it() {
+    let mut f = Feed::mold().joined();
+    f.end(1, A, 2);
+    f.of("S2").data(2, B, 1..2);
+    f.of("S2").data(3, A, 1..2);
+    f.of("S2").data(4, A, 2..3);
+    f.says(&["1 ended S1 2", "4 epoch_end S1 2 end", "4 epoch S2 1"]);
 }
 
 #[test]
@@ -392,80 +422,4 @@ fn rule_6_3_the_last_eight_sessions_are_remembered_and_the_winner_is_one_of_them
     f.of("S2").data(60, A, 3..4);
     f.of("S2").data(61, A, 4..5);
     f.says(&["61 epoch_end S11 3 lines", "61 epoch S2 1", "61 gap 1..3 A"]);
-}
-
-#[test]
-fn rule_6_5_the_end_is_said_when_every_live_line_has_reached_it() {
-    let mut f = Feed::mold().joined();
-    f.data(1, A, 2..5);
-    f.end(2, A, 5);
-    f.says(&[]);
-    f.data(3, B, 2..4);
-    f.says(&[]);
-    f.data(4, B, 4..5);
-    f.says(&["4 ended S1 5"]);
-    f.end(5, B, 5);
-    f.wait(50);
-    f.says(&[]);
-    assert!(f.arbiter.all_ended());
-}
-
-#[test]
-fn rule_6_5_or_a_gap_timeout_after_the_first_frame_that_said_it() {
-    let mut f = Feed::mold().joined();
-    f.end(1, A, 2);
-    f.data(1, B, 1..2);
-    f.says(&["1 ended S1 2"]);
-    let mut f = Feed::mold().joined();
-    f.data(1, A, 2..3);
-    f.end(2, A, 3);
-    f.end(5, A, 3);
-    f.wait(50);
-    f.says(&["12 ended S1 3"]);
-}
-
-#[test]
-fn rule_6_5_not_before_all_up_to_it_is_released_or_lost() {
-    let mut f = Feed::mold().joined();
-    f.end(1, A, 3);
-    f.end(2, B, 3);
-    f.says(&["1 gap 2..3 A"]);
-    f.wait(20);
-    f.says(&["11 lost 2..3 deadline", "11 ended S1 3"]);
-    assert!(f.report().ended);
-}
-
-#[test]
-fn rule_6_5_data_beyond_the_end_unsays_it() {
-    let mut f = Feed::mold().joined();
-    f.end(1, A, 2);
-    f.end(1, B, 2);
-    f.says(&["1 ended S1 2"]);
-    f.data(2, A, 2..3);
-    assert!(!f.arbiter.all_ended() && !f.report().ended);
-    // a stranger now meets a running session
-    f.of("S2").data(3, A, 1..2);
-    f.of("S2").data(4, A, 2..3);
-    f.says(&["4 line A up>other session"]);
-    f.data(5, B, 2..3);
-    f.end(6, B, 3);
-    f.says(&[
-        "6 ended S1 3",
-        "6 epoch_end S1 3 end",
-        "6 epoch S2 1",
-        "6 line A other session>up",
-        "6 line B up>other session",
-    ]);
-}
-
-#[test]
-fn rule_6_5_the_ended_epoch_stays_the_current_one() {
-    let mut f = Feed::mold().joined();
-    f.end(1, A, 2);
-    f.end(1, B, 2);
-    f.data(2, A, 1..2);
-    f.heartbeat(3, B, 2);
-    f.finish(4);
-    f.says(&["1 ended S1 2"]);
-    assert_eq!((f.counts(A).duplicate, f.counts(A).stale), (1, 0));
 }

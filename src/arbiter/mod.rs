@@ -96,7 +96,7 @@ impl Arbiter {
     /// An arbiter that has seen nothing yet.
     pub fn new(settings: Settings) -> Arbiter {
         Arbiter {
-            settings,
+            settings: settings.bounded(),
             channels: Vec::with_capacity(CHANNELS_MAX),
             names: Vec::with_capacity(CHANNELS_MAX),
             last_place: 0,

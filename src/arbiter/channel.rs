@@ -69,10 +69,27 @@ pub(super) struct LineView {
     /// Frames held because they may be an unmarked restart.
     pub(super) restarting: u8,
     behind: Option<Behind>,
-    lags: Option<LagReason>,
+    /// It has been behind for long enough.
+    lags: bool,
     pub(super) state: LineState,
     /// Nothing is special about it: its frames may take the short way.
     plain: bool,
+}
+
+impl LineView {
+    /// Why it lags: what it has brought since it fell behind.
+    fn lag_reason(&self) -> Option<LagReason> {
+        self.behind.map(|behind| match behind {
+            Behind { data: true, .. } => LagReason::Slow,
+            Behind { heartbeats: true, .. } => LagReason::Heartbeats,
+            _ => LagReason::Frozen,
+        })
+    }
+
+    /// Nothing that it was judged by in one epoch counts in the next.
+    pub(super) fn forget_lag(&mut self) {
+        (self.behind, self.lags) = (None, false);
+    }
 }
 
 /// An end of session that was said.
@@ -110,6 +127,8 @@ pub(super) struct Channel {
     pub(super) epoch: u32,
     /// The epoch's first number.
     pub(super) base: SeqNo,
+    /// Where it began, or was taken up again.
+    pub(super) began_at: SeqNo,
     /// Where a line's account starts: at its own first number (`None`), or at the epoch's initial one.
     pub(super) account_from: Option<SeqNo>,
     /// Where the epoch stands in the list.
@@ -122,7 +141,7 @@ pub(super) struct Channel {
     pub(super) advanced: Nanos,
     pub(super) remembered: Vec<Remembered>,
     pub(super) shelf: Shelf,
-    /// Frames beyond the next jump (4.1).
+    /// Frames beyond the next jump (4.1), and lone ones of other sessions (6.2).
     pub(super) parked: Vec<Stored>,
     /// Frames of other sessions (6.2), and what they weigh.
     pub(super) strangers: Vec<Stored>,
@@ -159,21 +178,22 @@ impl Channel {
         now: Nanos,
         sink: &mut S,
     ) -> Channel {
-        let line = |counts: LineCounts| LineView {
+        let line = |(i, counts): (usize, LineCounts)| LineView {
             counts,
             window: Window::new(cx.settle),
             epoch: 0,
             data_in_epoch: false,
             was_silent: false,
             heard: false,
-            live: true,
+            // a line that the feed does not have is never waited for
+            live: i < cx.lines(),
             last_shown: now,
             shows: Shows::Nothing,
             candidate: None,
             heartbeat_reset: None,
             restarting: 0,
             behind: None,
-            lags: None,
+            lags: false,
             state: LineState::Waiting,
             plain: false,
         };
@@ -181,9 +201,10 @@ impl Channel {
             at,
             session,
             stream: Stream::new(cx),
-            lines: counts.into_iter().map(line).collect(),
+            lines: counts.into_iter().enumerate().map(line).collect(),
             epoch: 0,
             base: first,
+            began_at: first,
             account_from: None,
             place: None,
             epochs: Epochs::new(),
@@ -233,6 +254,8 @@ impl Channel {
     ) {
         let view = &mut self.lines[stored.line.index()];
         view.heard = true;
+        view.last_shown = stored.stamp;
+        view.live = stored.stamp + cx.silent_after > now;
         if agreed {
             view.shows = Shows::Current;
             self.accept(cx, now, &stored.arrival(), stored.first, sink);
@@ -268,8 +291,11 @@ impl Channel {
                 self.release_next(cx, now, line, frame, first, sink);
                 return;
             }
+            // not a copy so old that it may be a restart (6.6)
+            let recent = view.window.mark().is_some_and(|own| own - first <= cx.settle);
             if end <= self.stream.next
                 && first >= self.base
+                && recent
                 && self.status.knows(SeqRange::new(first, end), self.stream.mark)
             {
                 view.counts.messages += count;
@@ -372,7 +398,9 @@ impl Channel {
         let mut rest = whole(arrival, first);
         if first < self.base {
             let before = rest.split_to(self.base);
-            self.lines[index].counts.before_join += u64::from(before.count);
+            let view = &mut self.lines[index];
+            view.counts.before_join += u64::from(before.count);
+            view.window.raise(before.end());
             if rest.count == 0 {
                 return;
             }
@@ -523,7 +551,8 @@ impl Channel {
         }
         let Some(lowest) = lowest else { return };
         let mut out = self.out(now, sink);
-        while self.stream.lowest_gap().is_some_and(|gap| SeqNo(gap.end.0 - 1) + cx.settle <= lowest) {
+        let settled = |gap: SeqRange| lowest.0.checked_sub(gap.end.0 - 1).is_some_and(|past| past >= cx.settle);
+        while self.stream.lowest_gap().is_some_and(settled) {
             self.stream.lose_lowest(LostReason::Settled, &mut out);
         }
     }
@@ -550,8 +579,8 @@ impl Channel {
             return;
         }
         let reached = |view: &LineView| self.mark_of(view) >= Some(end.number);
-        let lines = &self.lines[..LINES_MAX];
-        if end.overdue || lines.iter().filter(|view| view.live).all(reached) {
+        let mut live = self.lines[..LINES_MAX].iter().filter(|view| view.live).peekable();
+        if end.overdue || (live.peek().is_some() && live.all(reached)) {
             self.say_ended_now(now, sink);
         }
     }
@@ -606,14 +635,12 @@ impl Channel {
         let mark = self.stream.mark;
         let mut low = SeqNo(u64::MAX);
         for view in &mut self.lines[..cx.lines()] {
-            let here = view.epoch >= self.epoch && view.shows == Shows::Current;
-            let own = view.window.mark().filter(|_| here);
-            let behind = own.is_some_and(|own| view.live && own + cx.settle < mark);
-            if !behind {
-                (view.behind, view.lags) = (None, None);
-                if let Some(own) = own.filter(|_| view.live) {
-                    low = low.min(own + cx.settle);
-                }
+            // a line that has shown nothing of the epoch yet is where the epoch began
+            let own = if view.epoch >= self.epoch { view.window.mark() } else { None };
+            let own = own.unwrap_or(self.began_at);
+            if !view.heard || mark - own <= cx.settle {
+                (view.behind, view.lags) = (None, false);
+                low = low.min(own + cx.settle);
             } else if view.behind.is_none() {
                 view.behind = Some(Behind { since: now, data: false, heartbeats: false });
             }
@@ -629,11 +656,11 @@ impl Channel {
                 _ if !view.live => LineState::Silent,
                 _ if !view.heard => LineState::Waiting,
                 Shows::Other { .. } => LineState::OtherSession,
-                _ if view.lags.is_some() => LineState::Lagging,
+                _ if view.lags => LineState::Lagging,
                 _ => LineState::Up,
             };
             if to != view.state {
-                let (from, why) = (view.state, if to == LineState::Lagging { view.lags } else { None });
+                let (from, why) = (view.state, if to == LineState::Lagging { view.lag_reason() } else { None });
                 view.state = to;
                 out.event(EventKind::Line { line: Line(i as u8), from, to, why });
             }
@@ -664,11 +691,11 @@ impl Channel {
             consider(at, Due::Grace, 0);
         }
         for (i, view) in self.lines.iter().enumerate().take(cx.lines()) {
+            if let Some(behind) = view.behind.filter(|_| !view.lags) {
+                consider(behind.since + Nanos(cx.silent_after.0 / 4), Due::Lag, i);
+            }
             if view.live {
                 consider(view.last_shown + cx.silent_after, Due::Silent, i);
-                if let Some(behind) = view.behind.filter(|_| view.lags.is_none()) {
-                    consider(behind.since + Nanos(cx.silent_after.0 / 4), Due::Lag, i);
-                }
             }
         }
         next
@@ -692,12 +719,7 @@ impl Channel {
                 }
             }
             Due::Lag => {
-                let view = &mut self.lines[line];
-                view.lags = view.behind.map(|behind| match behind {
-                    Behind { data: true, .. } => LagReason::Slow,
-                    Behind { heartbeats: true, .. } => LagReason::Heartbeats,
-                    _ => LagReason::Frozen,
-                });
+                self.lines[line].lags = true;
             }
             Due::Silent => {
                 self.lines[line].live = false;
@@ -709,14 +731,10 @@ impl Channel {
 
     /// The input has ended (1.4).
     pub(super) fn finish<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
-        // restarts that nothing bore out are old copies
-        while !self.restarts.is_empty() {
-            let stored = self.restarts.remove(0);
-            let arrival = stored.arrival();
-            self.accept(cx, now, &arrival, stored.first, sink);
-            self.shelf.give_back(stored);
+        for stored in std::mem::take(&mut self.restarts) {
+            self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
         }
-        self.drop_parked();
+        self.drop_parked(None);
         for stored in std::mem::take(&mut self.strangers) {
             self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
         }
@@ -725,7 +743,7 @@ impl Channel {
         self.stream.lose_all(LostReason::Finish, &mut out);
         if self.pending.is_some() {
             self.begin_pending(cx, now, EpochEndReason::Reset, sink);
-            self.drop_parked();
+            self.drop_parked(None);
             let mut out = self.out(now, sink);
             self.stream.lose_all(LostReason::Finish, &mut out);
         }
@@ -735,9 +753,13 @@ impl Channel {
         self.flush_windows();
     }
 
-    /// Frames parked in this epoch that nothing bore out.
-    pub(super) fn drop_parked(&mut self) {
-        for stored in std::mem::take(&mut self.parked) {
+    /// Parked frames of a session that nothing bore out; of any session where that is `None`.
+    pub(super) fn drop_parked(&mut self, session: Option<Session>) {
+        let (dropped, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|stored| session.is_none_or(|session| stored.session == session));
+        self.parked = kept;
+        for stored in dropped {
             self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
             self.shelf.give_back(stored);
         }
@@ -784,7 +806,8 @@ impl Channel {
             self.say_ended_now(now, sink);
         }
         self.flush_windows();
-        self.drop_parked();
+        self.drop_parked(Some(self.session));
+        self.lines.iter_mut().for_each(LineView::forget_lag);
         let (session, next) = (self.session, self.stream.next);
         self.epochs.end(self.place, next, self.stream.delivered, self.stream.lost, self.is_ended());
         self.out(now, sink).event(EventKind::EpochEnd { session, next, why });
@@ -803,6 +826,7 @@ impl Channel {
         self.session = session;
         self.end = None;
         self.advanced = now;
+        self.began_at = first;
         self.first_cursor = first;
         self.status.clear();
         match again {

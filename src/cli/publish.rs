@@ -187,8 +187,10 @@ fn group(text: &str) -> Result<Group, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Nanos, String> {
-    let span = parse_span(&format!("{text}s")).ok().filter(|&span| span > Nanos::ZERO);
+/// Seconds, without a unit.
+pub(super) fn seconds(text: &str) -> Result<Nanos, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let span = parse_span(&format!("{text}s")).ok().filter(|&span| plain && span > Nanos::ZERO);
     span.ok_or_else(|| "expected seconds above 0; for example 10 or 0.5".into())
 }
 
@@ -451,6 +453,7 @@ mod tests {
             ("--message-size 5", "expected 19 to 1400 bytes"),
             ("--session averylongname", "expected 1 to 10"),
             ("--seconds 0", "expected seconds above 0"),
+            ("--seconds 1m", "expected seconds above 0"),
             ("--pack 0", "--pack"),
             ("--stdin --made-up 5", "cannot be used with"),
             ("--first 0", "--first"),

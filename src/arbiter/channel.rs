@@ -28,6 +28,8 @@ pub(super) enum Shows {
         /// It is one that is over: nothing follows from it.
         stale: bool,
         since: Nanos,
+        /// When its last frame of it came.
+        seen: Nanos,
         /// One past the highest number that the line has shown of it, as on the wire.
         mark: u64,
         /// When a frame after those two raised the mark.
@@ -39,6 +41,7 @@ pub(super) enum Shows {
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) session: Session,
+    pub(super) seen: Nanos,
     pub(super) fingerprint: Fingerprint,
     pub(super) mark: u64,
 }
@@ -84,6 +87,15 @@ impl LineView {
             Behind { heartbeats: true, .. } => LagReason::Heartbeats,
             _ => LagReason::Frozen,
         })
+    }
+
+    /// When its last frame of another session came, where it shows that or its last frame carried it.
+    pub(super) fn seen_of(&self, session: Session) -> Option<Nanos> {
+        match (self.candidate, self.shows) {
+            (Some(Candidate { session: carried, seen, .. }), _) if carried == session => Some(seen),
+            (_, Shows::Other { session: shown, seen, .. }) if shown == session => Some(seen),
+            _ => None,
+        }
     }
 
     /// Nothing that it was judged by in one epoch counts in the next.
@@ -302,7 +314,7 @@ impl Channel {
                 view.counts.duplicate += count;
                 self.current_shown = now;
                 let judged = view.window.show(SeqRange::new(first, end), first);
-                view.counts.missing += judged.missing;
+                view.counts.missing = view.counts.missing.saturating_add(judged.missing);
                 view.counts.reordered += judged.reordered;
                 let mut n = first;
                 while n < end {
@@ -330,7 +342,7 @@ impl Channel {
         let end = first + count;
         let view = &mut self.lines[line.index()];
         let judged = view.window.show(SeqRange::new(first, end), first);
-        view.counts.missing += judged.missing;
+        view.counts.missing = view.counts.missing.saturating_add(judged.missing);
         view.counts.reordered += judged.reordered;
         view.counts.first_arrivals += count;
         self.status.arrive(first, count, line, now);
@@ -410,7 +422,7 @@ impl Channel {
         view.data_in_epoch |= frame.kind == Kind::Data && frame.reset.is_none();
         if *line != Line::RECOVERY {
             let judged = view.window.show(shown, self.account_from.unwrap_or(shown.first));
-            view.counts.missing += judged.missing;
+            view.counts.missing = view.counts.missing.saturating_add(judged.missing);
             view.counts.reordered += judged.reordered;
         }
         let mark = self.stream.mark;
@@ -444,8 +456,6 @@ impl Channel {
         while self.stream.open_gaps() > cx.gaps_max {
             self.stream.lose_lowest(LostReason::Gaps, &mut out);
         }
-        self.settle(cx, now, sink);
-        self.say_ended(now, sink);
     }
 
     /// Takes the messages at the front of `rest` that stand alike.
@@ -769,7 +779,7 @@ impl Channel {
     pub(super) fn flush_windows(&mut self) {
         for view in &mut self.lines[..LINES_MAX] {
             if view.epoch >= self.epoch {
-                view.counts.missing += view.window.flush();
+                view.counts.missing = view.counts.missing.saturating_add(view.window.flush());
             }
         }
     }
@@ -781,7 +791,7 @@ impl Channel {
         if let Some(epoch) = self.place.and_then(|place| epochs.get_mut(place)) {
             epoch.next = self.stream.next;
             epoch.delivered += self.stream.delivered;
-            epoch.lost += self.stream.lost;
+            epoch.lost = epoch.lost.saturating_add(self.stream.lost);
             epoch.ended = ended;
         }
         ChannelReport {
@@ -789,7 +799,7 @@ impl Channel {
             epochs,
             epochs_omitted: self.epochs.omitted,
             delivered: self.epochs.delivered + self.stream.delivered,
-            lost: self.epochs.lost + self.stream.lost,
+            lost: self.epochs.lost.saturating_add(self.stream.lost),
             late: self.lines.iter().map(|view| view.counts.late).sum(),
             ended,
             lines: self.lines.iter().map(|view| view.counts).collect(),
@@ -831,7 +841,7 @@ impl Channel {
         self.status.clear();
         match again {
             Some(remembered) => {
-                (self.base, self.account_from, self.place) = (remembered.first, None, remembered.place);
+                (self.base, self.account_from, self.place) = (remembered.first, Some(first), remembered.place);
                 self.stream.start(first, Some(remembered.lost_ranges));
             }
             None => {

@@ -118,7 +118,7 @@ impl Channel {
             return;
         }
         let fingerprint = Fingerprint::of(&arrival.frame);
-        let borne_out = self.parked.iter().any(|other| agrees(other, first, arrival.line, fingerprint, cx.max_jump));
+        let borne_out = self.parked_here().any(|other| agrees(other, first, arrival.line, fingerprint, cx.max_jump));
         if !borne_out {
             self.park(arrival, first, fingerprint);
             return;
@@ -229,9 +229,10 @@ impl Channel {
         end: u64,
     ) {
         let view = &mut self.lines[line.index()];
-        if let Shows::Other { session: shown, stale: was_stale, mark, advanced, .. } = &mut view.shows
+        if let Shows::Other { session: shown, stale: was_stale, seen, mark, advanced, .. } = &mut view.shows
             && *shown == session
         {
+            *seen = now;
             *was_stale &= stale;
             if end > *mark {
                 *mark = end;
@@ -244,11 +245,13 @@ impl Channel {
             Some(candidate) if candidate.session == session => {
                 if candidate.fingerprint != fingerprint {
                     let mark = candidate.mark.max(end);
-                    view.shows = Shows::Other { session, stale, since: now, mark, advanced: None };
+                    view.shows = Shows::Other { session, stale, since: now, seen: now, mark, advanced: None };
                     view.candidate = None;
+                } else {
+                    view.candidate = Some(Candidate { seen: now, ..candidate });
                 }
             }
-            _ => view.candidate = Some(Candidate { session, fingerprint, mark: end }),
+            _ => view.candidate = Some(Candidate { session, seen: now, fingerprint, mark: end }),
         }
     }
 
@@ -350,7 +353,8 @@ impl Channel {
         let again = again.map(|at| self.remembered.remove(at));
         let first = again.as_ref().map_or(cx.rules.initial, |past| past.next);
         self.begin_epoch(now, session, first, again, sink);
-        self.current_shown = now;
+        let seen = self.lines.iter().filter_map(|view| view.seen_of(session)).max();
+        self.current_shown = seen.unwrap_or(now);
         for view in &mut self.lines {
             view.window.restart();
             view.epoch = self.epoch;
@@ -359,7 +363,9 @@ impl Channel {
             view.heartbeat_reset = None;
             view.shows = match view.shows {
                 Shows::Other { session: shown, .. } if shown == session => Shows::Current,
-                Shows::Current => Shows::Other { session: old, stale: true, since: now, mark: 0, advanced: None },
+                Shows::Current => {
+                    Shows::Other { session: old, stale: true, since: now, seen: now, mark: 0, advanced: None }
+                }
                 shows => shows,
             };
             if view.candidate.is_some_and(|candidate| candidate.session == session) {

@@ -67,7 +67,7 @@ impl Window {
             let leaves = SeqRange::new(mark.saturating_sub(self.width).max(counted_from), mark.min(low));
             judged.missing += leaves.len() - self.count(leaves);
             let jumped = SeqRange::new(mark, first.min(low));
-            judged.missing += jumped.len();
+            judged.missing = judged.missing.saturating_add(jumped.len());
             self.clear(SeqRange::new(mark.max(low), end));
             self.set(SeqRange::new(first.max(mark).max(low), end));
             self.mark = Some(end);

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
+use anyhow::anyhow;
+
 use crate::capture::{CaptureError, Writer};
 use crate::client::Polled;
 use crate::config::Feed;
@@ -54,7 +56,8 @@ impl Recording {
         clock: Clock,
         voice: Voice,
     ) -> Result<(Tap, Recording), Failure> {
-        let writer = Writer::create(path, feed).map_err(Failure::usage)?;
+        // the error's text has its cause in it
+        let writer = Writer::create(path, feed).map_err(|error| Failure::usage(anyhow!("{error}")))?;
         let (tap, tapped) = tap::open(RING_CAPACITY).map_err(Failure::run)?;
         let feed = feed.clone();
         let thread = thread::Builder::new().name("recorder".into());

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
-use serde_json::json;
+use serde_json::Value;
 
 use crate::arbiter::{Event, EventKind, Loss, line_name};
 use crate::client::{Item, Message};
@@ -102,23 +102,23 @@ impl<W: Write> Printer<'_, W> {
 
     fn message_json(&mut self, message: &Message<'_>) -> io::Result<()> {
         let Message { channel, session, sequence, line, stamp, flags, bytes } = *message;
-        let mut object = json!({
-            "ns": stamp.0,
-            "channel": channel.key.to_string(),
-            "session": session.to_string(),
-            "message": if flags.unsequenced { None } else { Some(sequence.0) },
-            "line": line_name(self.names, line),
-        });
+        let quoted = |text: &dyn fmt::Display| Value::String(text.to_string());
+        write!(self.out, r#"{{"ns":{},"channel":"{}","session":{}"#, stamp.0, channel.key, quoted(&session))?;
+        if flags.unsequenced {
+            write!(self.out, r#","message":null"#)?;
+        } else {
+            write!(self.out, r#","message":{sequence}"#)?;
+        }
+        write!(self.out, r#","line":{}"#, quoted(&line_name(self.names, line)))?;
         for (is, word) in [(flags.heartbeat, "heartbeat"), (flags.late, "late"), (flags.unsequenced, "unsequenced")] {
             if is {
-                object[word] = true.into();
+                write!(self.out, r#","{word}":true"#)?;
             }
         }
         match self.bytes {
-            Bytes::Hex => object["hex"] = Hex(bytes).to_string().into(),
-            Bytes::Text | Bytes::Raw => object["text"] = Escaped(bytes).to_string().into(),
+            Bytes::Hex => writeln!(self.out, r#","hex":"{}"}}"#, Hex(bytes)),
+            Bytes::Text | Bytes::Raw => writeln!(self.out, r#","text":{}}}"#, quoted(&Escaped(bytes))),
         }
-        writeln!(self.out, "{object}")
     }
 
     /// What is no message, in words.
@@ -204,6 +204,8 @@ impl<W: Write> Printer<'_, W> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::arbiter::{ChannelRef, LostReason, RunFlags};
     use crate::frame::{ChannelKey, Line, Session};

@@ -89,7 +89,7 @@ pub(super) fn run(args: Args) -> Outcome {
         if args.outputs.json {
             report.push_str(&end.json);
             report.push('\n');
-        } else if args.outputs.stdout_is_free() && !args.capture.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+        } else if args.outputs.stdout_is_free() && args.capture.as_ref().is_none_or(|path| path.as_os_str() != "-") {
             report.push_str(&end.text);
         }
     }

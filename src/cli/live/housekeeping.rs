@@ -119,7 +119,7 @@ impl Housekeeping {
         self.check(now);
         while let Some(answer) = self.inquiry.answer() {
             match answer {
-                Answer::Counters(counters) => self.counters = counters,
+                Answer::Counters(counters) => self.counters = *counters,
                 Answer::Lead { first, later, numbers, median } => {
                     self.leads[first.index()][later.index()] = (numbers > 0).then_some(median);
                 }

@@ -230,6 +230,12 @@ impl Arbiter {
         self.names.iter().map(|&(_, place)| self.channels[usize::from(place)].report(&self.settings))
     }
 
+    /// One counter of a line, summed over all channels: without an allocation, for a look from the hot path.
+    pub fn line_total(&self, line: Line, counter: impl Fn(&LineCounts) -> u64) -> u64 {
+        let views = self.channels.iter().filter_map(|channel| channel.lines.get(line.index()));
+        views.map(|view| counter(&view.counts)).sum()
+    }
+
     /// Frames of channels that never began, once the input has ended; those dropped so far before.
     pub fn no_channel(&self) -> u64 {
         self.no_channel

@@ -130,6 +130,7 @@ fn datagrams_arrive_over_loopback_multicast() {
         framing: MoldUdp64::NAME.into(),
         lines: vec![line],
         arbiter: ArbiterConfig::default(),
+        receive: Default::default(),
     };
     let mut wire = UdpWire::open(&feed(line.clone())).unwrap();
     let config = PlanConfig { lines: vec![LinePlan::packing(5, 5)], ..config(Rate::Max) };

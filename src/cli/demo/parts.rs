@@ -7,7 +7,7 @@ use crossbeam::channel::Sender;
 use hdrhistogram::Histogram;
 
 use crate::arbiter::{Arbiter, ChannelReport, LineState};
-use crate::client::{self, Client, Polled};
+use crate::client::{self, Client, Item, Polled};
 use crate::config::Feed;
 use crate::delivery::{Deliveries, Delivery};
 use crate::framing::{Framing, MoldUdp64};
@@ -66,7 +66,7 @@ pub(super) enum News {
         states: [LineState; NAMES.len()],
         gaps: Gaps,
         overruns: u64,
-        /// Of the last second.
+        /// Latencies of the last second, of messages that went straight through.
         p50: u64,
         p99: u64,
     },
@@ -172,19 +172,40 @@ pub(super) fn arbitrate(
 /// What the client's thread leaves behind.
 pub(super) struct Read {
     pub(super) checker: Checker,
-    /// Nanoseconds from the time at which a message was to be sent to the time at which it was read.
-    pub(super) latency: Histogram<u64>,
+    pub(super) latency: Latency,
     pub(super) outcome: Result<(), client::Broken>,
 }
 
+/// Nanoseconds from the time at which a message was to be sent to the time at which it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Latency {
+    /// Of messages that went straight through.
+    pub(super) straight: Histogram<u64>,
+    /// Of messages that were held because one before them was missing.
+    pub(super) held: Histogram<u64>,
+}
+
+impl Latency {
+    pub(super) fn new() -> Latency {
+        Latency { straight: latencies(3), held: latencies(3) }
+    }
+
+    /// Of all messages.
+    pub(super) fn all(&self) -> Histogram<u64> {
+        let mut all = self.straight.clone();
+        all += &self.held;
+        all
+    }
+}
+
 /// An empty histogram of latencies, with so many figures.
-pub(super) fn latencies(figures: u8) -> Histogram<u64> {
+fn latencies(figures: u8) -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX.0, figures).unwrap_or_else(|_| unreachable!("valid bounds"))
 }
 
 /// Reads and checks until the arbiter has gone.
 pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, news: Sender<News>) -> Read {
-    let mut latency = latencies(3);
+    let mut latency = Latency::new();
     // few enough counters to be looked through while messages come
     let (mut recent, mut recent_since) = (latencies(1), Nanos::ZERO);
     let (mut p50, mut p99) = (0, 0);
@@ -195,8 +216,12 @@ pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, ne
                 let now = common.clock.now();
                 if let (Some(index), Some(&zero)) = (checker.read(&item), common.zero.get()) {
                     let took = now - (zero + common.schedule.due(index));
-                    latency.saturating_record(took.0);
-                    recent.saturating_record(took.0);
+                    let held = matches!(&item, Item::Message(message) if message.flags.held);
+                    let of = if held { &mut latency.held } else { &mut latency.straight };
+                    of.saturating_record(took.0);
+                    if !held {
+                        recent.saturating_record(took.0);
+                    }
                 }
                 now
             }

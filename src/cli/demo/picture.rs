@@ -1,7 +1,8 @@
 //! Pictures made of text: bars, and a latency histogram. And the few escape codes that paint them.
 
-use hdrhistogram::Histogram;
 use indicatif::HumanCount;
+
+use super::parts::Latency;
 
 /// Colours for a terminal, or none.
 #[derive(Clone, Copy, Debug)]
@@ -58,51 +59,69 @@ pub(super) fn span(ns: u64) -> String {
     format!("{value:.decimals$} {name}")
 }
 
-/// Percents with as many decimals as say something.
+/// Percents: one that is not nothing does not read as nothing.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
-    let decimals = if part == 0 || percent >= 9.95 {
-        1
-    } else if percent >= 0.01 {
-        2
-    } else {
-        4
-    };
-    format!("{percent:.decimals$} %")
+    match percent {
+        0.0 => "0 %".to_owned(),
+        ..0.005 => "<0.01 %".to_owned(),
+        ..9.995 => format!("{percent:.2} %"),
+        _ => format!("{percent:.1} %"),
+    }
 }
 
-/// A histogram's buckets: up to which value, and how many; 1, 2, 5 in every decade, from the first that has any to the last.
-fn buckets(histogram: &Histogram<u64>) -> Vec<(u64, u64, u64)> {
+/// A row of the histogram: from one latency up to another.
+#[derive(Clone, Copy)]
+struct Bucket {
+    from: u64,
+    to: u64,
+    straight: u64,
+    held: u64,
+}
+
+/// 1, 2, 5 in every decade, from the first bucket that has any to the last.
+fn buckets(latency: &Latency) -> Vec<Bucket> {
     let edges = (0..12).flat_map(|decade| [1, 2, 5].map(|step| step * 10u64.pow(decade)));
     let edges: Vec<u64> = std::iter::once(0).chain(edges).collect();
-    let mut buckets: Vec<(u64, u64, u64)> = edges.windows(2).map(|edge| (edge[0], edge[1], 0)).collect();
-    for value in histogram.iter_recorded() {
-        let at = buckets.partition_point(|&(_, to, _)| to <= value.value_iterated_to());
-        let last = buckets.len() - 1;
-        buckets[at.min(last)].2 += value.count_at_value();
+    let bucket = |edge: &[u64]| Bucket { from: edge[0], to: edge[1], straight: 0, held: 0 };
+    let mut buckets: Vec<Bucket> = edges.windows(2).map(bucket).collect();
+    let place = |value: u64| edges.partition_point(|&edge| edge <= value).clamp(1, edges.len() - 1) - 1;
+    for value in latency.straight.iter_recorded() {
+        buckets[place(value.value_iterated_to())].straight += value.count_at_value();
     }
-    let used = |bucket: &(u64, u64, u64)| bucket.2 > 0;
+    for value in latency.held.iter_recorded() {
+        buckets[place(value.value_iterated_to())].held += value.count_at_value();
+    }
+    let used = |bucket: &Bucket| bucket.straight + bucket.held > 0;
     let first = buckets.iter().position(used).unwrap_or(0);
     let end = buckets.iter().rposition(used).map_or(0, |last| last + 1);
     buckets[first.min(end)..end].to_vec()
 }
 
-/// The histogram, a row a bucket.
-pub(super) fn histogram(histogram: &Histogram<u64>, width: usize, paint: Paint) -> Vec<String> {
-    let buckets = buckets(histogram);
-    let most = buckets.iter().map(|bucket| bucket.2).max().unwrap_or(0).max(1);
+/// The histogram, a row a bucket: first what went straight through, then what was held.
+pub(super) fn histogram(latency: &Latency, width: usize, paint: Paint) -> Vec<String> {
+    let buckets = buckets(latency);
+    let all = latency.straight.len() + latency.held.len();
+    let most = buckets.iter().map(|bucket| bucket.straight + bucket.held).max().unwrap_or(0).max(1);
     let edge = |ns: u64| match ns {
         0..1_000 => format!("{ns} ns"),
         1_000..1_000_000 => format!("{} us", ns / 1_000),
         1_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
         _ => format!("{} s", ns / 1_000_000_000),
     };
-    let row = |&(from, to, count): &(u64, u64, u64)| {
-        let filled = bar(count as f64 / most as f64, width);
-        let pad = " ".repeat(width - filled.chars().count());
-        let (from, to) = (edge(from), edge(to));
-        let share = percent(count, histogram.len());
-        format!("{from:>6} to {to:<6}  {}{pad}  {share:>9}  {:>11}", paint.cyan(&filled), HumanCount(count).to_string())
+    let row = |bucket: &Bucket| {
+        let count = bucket.straight + bucket.held;
+        let straight = bar(bucket.straight as f64 / most as f64, width);
+        let cells = bar(count as f64 / most as f64, width).chars().count().max(straight.chars().count());
+        let held = "░".repeat(cells - straight.chars().count());
+        let pad = " ".repeat(width - cells);
+        let (from, to) = (edge(bucket.from), edge(bucket.to));
+        let (straight, held) = (paint.cyan(&straight), paint.dim(&held));
+        format!(
+            "{from:>6} to {to:<6}  {straight}{held}{pad}  {:>9}  {:>11}",
+            percent(count, all),
+            HumanCount(count).to_string()
+        )
     };
     buckets.iter().map(row).collect()
 }
@@ -144,24 +163,25 @@ mod tests {
         assert_eq!([9_996, 99_960].map(span), ["10.0 us", "100 us"]);
         assert_eq!(
             [percent(0, 5), percent(1, 2), percent(1, 300), percent(1, 1_000_000)],
-            ["0.0 %", "50.0 %", "0.33 %", "0.0001 %"]
+            ["0 %", "50.0 %", "0.33 %", "<0.01 %"]
         );
-        assert_eq!(percent(0, 0), "0.0 %");
+        assert_eq!(percent(0, 0), "0 %");
     }
 
     #[test]
     fn a_histogram_has_every_value_in_its_bucket() {
-        let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).unwrap();
-        latency.record_n(15_000, 30).unwrap();
-        latency.record_n(30_000, 60).unwrap();
-        latency.record_n(300_000, 10).unwrap();
+        let mut latency = Latency::new();
+        latency.straight.record_n(15_000, 30).unwrap();
+        latency.straight.record_n(30_000, 30).unwrap();
+        latency.held.record_n(30_000, 30).unwrap();
+        latency.held.record_n(300_000, 10).unwrap();
         let rows = histogram(&latency, 12, Paint(false));
         assert_eq!(rows[0], " 10 us to 20 us   ██████           30.0 %           30");
-        assert_eq!(rows[1], " 20 us to 50 us   ████████████     60.0 %           60");
-        assert_eq!(rows[4], "200 us to 500 us  ██               10.0 %           10");
+        assert_eq!(rows[1], " 20 us to 50 us   ██████░░░░░░     60.0 %           60");
+        assert_eq!(rows[4], "200 us to 500 us  ░░               10.0 %           10");
         assert_eq!(rows.len(), 5);
-        assert!(histogram(&Histogram::<u64>::new(3).unwrap(), 12, Paint(false)).is_empty());
-        latency.record(60_000_000_000).unwrap();
+        assert!(histogram(&Latency::new(), 12, Paint(false)).is_empty());
+        latency.held.record(60_000_000_000).unwrap();
         assert!(histogram(&latency, 12, Paint(false)).last().unwrap().starts_with("  50 s to"));
     }
 

@@ -10,6 +10,7 @@ use crate::os::cpu::Spin;
 use crate::time::Nanos;
 
 use super::checker::{Fault, Gaps, Judgement};
+use super::parts::Latency;
 use super::picture::{Paint, histogram, percent, span, wrapped};
 use super::schedule::{GAP_TIMEOUT, NAMES, Schedule};
 
@@ -52,7 +53,7 @@ pub(super) struct Results {
     /// Messages that the arbiter counts as late.
     pub(super) late: u64,
     pub(super) overruns: u64,
-    pub(super) latency: Histogram<u64>,
+    pub(super) latency: Latency,
 }
 
 impl Results {
@@ -90,7 +91,12 @@ impl Results {
             })
         };
         let lines = (0..NAMES.len()).map(|at| (NAMES[at].to_owned(), line(at))).collect::<serde_json::Map<_, _>>();
-        let quantiles = QUANTILES.iter().map(|(name, q)| ((*name).into(), self.latency.value_at_quantile(*q).into()));
+        let quantiles = |latency: &Histogram<u64>| {
+            let quantile = |(name, q): &(&str, f64)| ((*name).to_owned(), latency.value_at_quantile(*q).into());
+            let mut object = serde_json::Map::from_iter([("messages".to_owned(), latency.len().into())]);
+            object.extend(QUANTILES.iter().map(quantile));
+            object
+        };
         let faults = |fault: &Fault| (fault.name().into(), self.judgement.faults.of(*fault).count.into());
         json!({
             "passed": self.judgement.faults.none(),
@@ -118,7 +124,9 @@ impl Results {
                 "filled": self.filled(),
                 "lost": self.gaps.lost,
             },
-            "latency_ns": quantiles.collect::<serde_json::Map<_, _>>(),
+            "latency_ns": quantiles(&self.latency.all()),
+            "latency_straight_ns": quantiles(&self.latency.straight),
+            "latency_held_ns": quantiles(&self.latency.held),
         })
     }
 
@@ -164,7 +172,7 @@ impl Results {
         row("received by the arbiter", a.received, b.received, Some(self.sent - self.judgement.never_came))?;
         row("came first, and delivered", a.first, b.first, Some(self.judgement.delivered))?;
         row("duplicates dropped", a.duplicate, b.duplicate, Some(self.duplicates()))?;
-        row("gaps filled", self.gaps.filled[0], self.gaps.filled[1], Some(self.filled()))?;
+        row("filled a gap", self.gaps.filled[0], self.gaps.filled[1], Some(self.filled()))?;
         row("socket overflow, datagrams", a.overflow, b.overflow, None)?;
         let count = HumanCount;
         writeln!(
@@ -179,17 +187,33 @@ impl Results {
     }
 
     fn write_latency(&self, out: &mut String, paint: Paint) -> fmt::Result {
-        if self.latency.is_empty() {
+        let all = self.latency.all();
+        if all.is_empty() {
             return Ok(());
         }
         let title = "latency, from the time a message was to be sent to the client's read";
         writeln!(out, "\n  {}", paint.dim(title))?;
-        let at = |(name, q): &(&str, f64)| format!("{name} {}", paint.bold(&span(self.latency.value_at_quantile(*q))));
-        writeln!(out, "  {}\n", QUANTILES.iter().map(at).collect::<Vec<_>>().join("   "))?;
+        let names: String = QUANTILES.iter().map(|(name, _)| format!("{name:>10}")).collect();
+        let heads = format!("  {:<15}{:>11}{names}", "", "messages");
+        writeln!(out, "{}", paint.dim(&heads))?;
+        let of = [("straight through", &self.latency.straight), ("held for a gap", &self.latency.held), ("all", &all)];
+        for (what, latency) in of.iter().filter(|(_, latency)| !latency.is_empty()) {
+            let at = |(_, q): &(&str, f64)| format!("{:>10}", span(latency.value_at_quantile(*q)));
+            let quantiles: String = QUANTILES.iter().map(at).collect();
+            writeln!(out, "  {what:<16}{:>10}{quantiles}", HumanCount(latency.len()).to_string())?;
+        }
+        writeln!(out)?;
         for row in histogram(&self.latency, 28, paint) {
             writeln!(out, "  {row}")?;
         }
-        writeln!(out, "\n  {} usable {}; {}", self.cores, if self.cores == 1 { "core" } else { "cores" }, self.spin)
+        if !self.latency.held.is_empty() {
+            let marks = format!("{} straight through   {} held for a gap", paint.cyan("█"), paint.dim("░"));
+            writeln!(out, "  {:>18}{marks}", "")?;
+        }
+        let cores = if self.cores == 1 { "core" } else { "cores" };
+        let spin = format!("{} usable {cores} for publisher, arbiter and client: {}.", self.cores, self.spin);
+        writeln!(out)?;
+        wrapped(&spin, WIDTH).iter().try_for_each(|line| writeln!(out, "  {line}"))
     }
 
     fn write_proof(&self, out: &mut String, paint: Paint) -> fmt::Result {
@@ -292,7 +316,7 @@ mod tests {
             gaps: Gaps { opened: 40, numbers: 90, filled: [25, 60], lost: 5 },
             late: 0,
             overruns: 0,
-            latency: super::super::parts::latencies(3),
+            latency: Latency::new(),
         }
     }
 

@@ -165,7 +165,7 @@ impl Board {
         ));
         if self.p99 > 0 {
             rows.push(format!(
-                "     {}   p50 {}, p99 {}, from publisher to client",
+                "     {}   p50 {}, p99 {} from publisher to client, gaps aside",
                 paint.dim("latency"),
                 span(self.p50),
                 span(self.p99)
@@ -314,11 +314,11 @@ mod tests {
             "3.0 s",
             "line A is taken away: line B carries the feed alone",
             "silent        20,000     0.50 %",
-            "up            10,000      0.0 %",
+            "up            10,000        0 %",
             " 75 %",
             "60,000",
             "gaps 1,000 opened, 2,990 messages filled, 10 lost",
-            "p50 38.0 us, p99 1.20 ms",
+            "p50 38.0 us, p99 1.20 ms from publisher",
         ] {
             assert!(picture.contains(words), "{words}\n{picture}");
         }
@@ -330,7 +330,7 @@ mod tests {
     fn a_line_of_text_has_it_too() {
         assert_eq!(
             board().line(),
-            "A silent 20,000/s 0.50 % lost; B up 10,000/s 0.0 % lost; 60,000 delivered, gaps 1,000 opened, 2,990 \
+            "A silent 20,000/s 0.50 % lost; B up 10,000/s 0 % lost; 60,000 delivered, gaps 1,000 opened, 2,990 \
              filled, 10 lost"
         );
     }

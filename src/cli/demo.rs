@@ -29,7 +29,7 @@ use crate::os::signal::Stop;
 use crate::publisher::send::{self, SendError, UdpWire};
 use crate::publisher::spec::RateSpec;
 use crate::source::live::{Live, LiveError};
-use crate::source::watch::WatchFacts;
+use crate::source::watch::{InterfaceState, WatchFacts};
 use crate::time::Nanos;
 
 mod checker;
@@ -160,6 +160,9 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     let (feed, _port) = feed()?;
     let options = ReceiveOptions { buffer_bytes: feed.receive.buffer as usize, kernel_stamps: false, senders: false };
     let (live, mut watch) = Live::open(&feed, &options).map_err(explain)?;
+    if watch.facts().iter().any(|line| line.interface != InterfaceState::Up) {
+        return Err(no_loopback());
+    }
     let mut wire = UdpWire::open(&feed)?;
     let facts = Facts {
         packing: Packing::LENGTH_BE16,
@@ -208,11 +211,13 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> anyhow::Result<T> {
 /// What a demo can do about sockets that cannot be had.
 fn explain(error: LiveError) -> anyhow::Error {
     match error {
-        LiveError::NoInterface { .. } => {
-            anyhow!("the loopback interface is not there or down: `ip link set lo up` brings it up")
-        }
+        LiveError::NoInterface { .. } => no_loopback(),
         error => error.into(),
     }
+}
+
+fn no_loopback() -> anyhow::Error {
+    anyhow!("the loopback interface (127.0.0.1) is not there, or down: bring it up (`ip link set lo up`) and try again")
 }
 
 /// Shows what is going on until `goes_on` says no.
@@ -267,6 +272,7 @@ fn results(
         late: arbitrated.channel.as_ref().map_or(0, |channel| channel.late),
         overruns: read.checker.overruns,
         latency: read.latency,
+        lateness: sent.lateness,
         judgement: read.checker.judge(truth.numbers(), &arbitrated.seen),
     })
 }

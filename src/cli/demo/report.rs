@@ -54,6 +54,8 @@ pub(super) struct Results {
     pub(super) late: u64,
     pub(super) overruns: u64,
     pub(super) latency: Latency,
+    /// Nanoseconds by which datagrams were sent after their time: a part of the latency.
+    pub(super) lateness: Histogram<u64>,
 }
 
 impl Results {
@@ -93,7 +95,7 @@ impl Results {
         let lines = (0..NAMES.len()).map(|at| (NAMES[at].to_owned(), line(at))).collect::<serde_json::Map<_, _>>();
         let quantiles = |latency: &Histogram<u64>| {
             let quantile = |(name, q): &(&str, f64)| ((*name).to_owned(), latency.value_at_quantile(*q).into());
-            let mut object = serde_json::Map::from_iter([("messages".to_owned(), latency.len().into())]);
+            let mut object = serde_json::Map::from_iter([("count".to_owned(), latency.len().into())]);
             object.extend(QUANTILES.iter().map(quantile));
             object
         };
@@ -127,6 +129,7 @@ impl Results {
             "latency_ns": quantiles(&self.latency.all()),
             "latency_straight_ns": quantiles(&self.latency.straight),
             "latency_held_ns": quantiles(&self.latency.held),
+            "publisher_late_ns": quantiles(&self.lateness),
         })
     }
 
@@ -202,7 +205,14 @@ impl Results {
             let quantiles: String = QUANTILES.iter().map(at).collect();
             writeln!(out, "  {what:<16}{:>10}{quantiles}", HumanCount(latency.len()).to_string())?;
         }
-        writeln!(out)?;
+        let late = |q| span(self.lateness.value_at_quantile(q));
+        writeln!(
+            out,
+            "  of that the publisher was late by: p50 {}, p99 {}, max {}\n",
+            late(0.5),
+            late(0.99),
+            late(1.0)
+        )?;
         for row in histogram(&self.latency, 28, paint) {
             writeln!(out, "  {row}")?;
         }
@@ -267,7 +277,8 @@ impl Results {
             ));
         }
         if late > 0 {
-            put(format!("{} came only after the {GAP_TIMEOUT} that a gap is waited for.", count(late)));
+            let timeout = span(GAP_TIMEOUT.0);
+            put(format!("{} came only after the {timeout} that a gap is waited for.", count(late)));
         }
         if overrun > 0 {
             put(format!("The client was too slow for {}, and was told so as an overrun.", count(overrun)));
@@ -317,6 +328,7 @@ mod tests {
             late: 0,
             overruns: 0,
             latency: Latency::new(),
+            lateness: Latency::new().straight,
         }
     }
 

@@ -178,24 +178,26 @@ impl Board {
         rows.join("\n")
     }
 
-    /// The same in a line.
-    fn line(&self) -> String {
+    /// The same in a row under [`HEADS`].
+    fn row(&self) -> String {
         let line = |line: usize| {
-            let rate = HumanCount(self.rate(line)).to_string();
-            format!("{} {} {rate}/s {} lost", NAMES[line], self.states[line].name(), self.lost_share(line))
+            let (rate, share) = (thousands(self.rate(line)), format!("{:.0}%", self.first_share(line) * 100.0));
+            let lost = self.lost_share(line).replace(' ', "");
+            format!("{:<7} {rate:>5} {lost:>6} {share:>5}", self.states[line].name())
         };
         let Gaps { opened, filled, lost, .. } = self.gaps;
-        format!(
-            "{}; {}; {} delivered, gaps {} opened, {} filled, {} lost",
-            line(0),
-            line(1),
-            HumanCount(self.delivered),
-            HumanCount(opened),
-            HumanCount(filled.iter().sum()),
-            HumanCount(lost)
-        )
+        let filled: u64 = filled.iter().sum();
+        format!("{} {} {opened:>5} {filled:>6} {lost:>5}", line(0), line(1))
     }
 }
+
+/// A rate in three figures or so.
+fn thousands(rate: u64) -> String {
+    if rate < 1_000 { rate.to_string() } else { format!("{:.1}k", rate as f64 / 1e3) }
+}
+
+/// What stands in [`Board::row`], behind the time.
+const HEADS: &str = "A       msg/s   lost first B       msg/s   lost first  gaps filled  lost";
 
 fn state(state: LineState, text: &str, paint: Paint) -> String {
     match state {
@@ -219,13 +221,13 @@ fn cell(of: LineState, paint: Paint) -> String {
 /// Where it is shown.
 pub(super) enum View {
     Terminal { bar: ProgressBar, paint: Paint },
-    Plain { out: Out, seconds: u64, away: Option<Line> },
+    Plain { out: Out, seconds: Option<u64>, away: Option<Line> },
 }
 
 impl View {
     /// A picture where `out` is a terminal, else plain lines.
     pub(super) fn new(out: Out) -> View {
-        let Some(paint) = out.terminal() else { return View::Plain { out, seconds: 0, away: None } };
+        let Some(paint) = out.terminal() else { return View::Plain { out, seconds: None, away: None } };
         let target = match out {
             Out::Stdout => ProgressDrawTarget::stdout(),
             Out::Stderr => ProgressDrawTarget::stderr(),
@@ -244,8 +246,12 @@ impl View {
                 let elapsed = board.elapsed();
                 let say = |at: Nanos, what: &str| {
                     // the report will say that nobody reads
-                    let _ = writeln!(out.writer(), "{:>6.1} s  {what}", at.0 as f64 / 1e9);
+                    let _ = writeln!(out.writer(), "{:>5.1}s  {what}", at.0 as f64 / 1e9);
                 };
+                if seconds.is_none() {
+                    *seconds = Some(0);
+                    let _ = writeln!(out.writer(), "{:>6}  {HEADS}", "time");
+                }
                 let now_away = board.schedule.who_is_away(elapsed);
                 if now_away != *away {
                     if let Some(line) = *away {
@@ -259,9 +265,9 @@ impl View {
                     *away = now_away;
                 }
                 let second = elapsed.0 / 1_000_000_000;
-                if second > *seconds {
-                    *seconds = second;
-                    say(Nanos::from_secs(second), &board.line());
+                if second > 0 && Some(second) > *seconds {
+                    *seconds = Some(second);
+                    say(Nanos::from_secs(second), &board.row());
                 }
             }
         }
@@ -327,11 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_text_has_it_too() {
-        assert_eq!(
-            board().line(),
-            "A silent 20,000/s 0.50 % lost; B up 10,000/s 0 % lost; 60,000 delivered, gaps 1,000 opened, 2,990 \
-             filled, 10 lost"
-        );
+    fn a_row_of_text_has_it_too() {
+        assert_eq!(board().row(), "silent  20.0k  0.50%   75% up      10.0k     0%   25%  1000   2990    10");
+        assert_eq!(HEADS.chars().count(), board().row().chars().count());
     }
 }

@@ -1,3 +1,5 @@
+//! The checker against streams that a client might read: what is fine, and each fault by itself.
+
 use super::*;
 use crate::arbiter::{ChannelRef, LostReason, RunFlags};
 use crate::frame::{ChannelKey, Line, Session};

@@ -240,7 +240,7 @@ impl Results {
                 let first: Vec<String> = found.first.iter().map(u64::to_string).collect();
                 let more = if found.count > found.first.len() as u64 { ", ..." } else { "" };
                 let text = format!("{} {}: number {}{more}", HumanCount(found.count), fault.says(), first.join(", "));
-                writeln!(out, "  {}", paint.red(&text))?;
+                wrapped(&text, WIDTH).iter().try_for_each(|line| writeln!(out, "  {}", paint.red(line)))?;
             }
         }
         for line in wrapped(&self.proof(), WIDTH) {

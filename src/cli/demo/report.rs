@@ -167,7 +167,8 @@ impl Results {
         let [a, b] = &self.lines;
         let mut row = |what: &str, a: u64, b: u64, both: Option<u64>| {
             let count = |n: u64| HumanCount(n).to_string();
-            writeln!(out, "  {what:<32}{:>12}{:>12}{:>12}", count(a), count(b), both.map_or(String::new(), count))
+            let both = both.map_or(String::new(), |n| format!("{:>12}", count(n)));
+            writeln!(out, "  {what:<32}{:>12}{:>12}{both}", count(a), count(b))
         };
         row("sent", self.sent, self.sent, Some(self.sent))?;
         row("lost by the line's faults", a.lost, b.lost, Some(self.lost_on_both))?;

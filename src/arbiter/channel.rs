@@ -455,6 +455,9 @@ impl Channel {
         while self.stream.open_gaps() > cx.gaps_max {
             self.stream.lose_lowest(LostReason::Gaps, &mut out);
         }
+        while self.use_called_off(cx, now, sink) {}
+        self.settle(cx, now, sink);
+        self.say_ended(cx, now, sink);
     }
 
     /// Takes the messages at the front of `rest` that stand alike.
@@ -607,7 +610,7 @@ impl Channel {
     /// What a frame or a deadline brought about, until nothing more follows.
     pub(super) fn follow_up<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
         loop {
-            if self.use_parked(cx, now, sink) || self.use_called_off(cx, now, sink) {
+            if self.use_parked(cx, now, sink) {
                 continue;
             }
             self.settle(cx, now, sink);

@@ -111,6 +111,23 @@ pub fn send<F: Framing, S: MessageSource>(
     wire: &mut impl Wire,
     clock: Clock,
     stop: &Stop,
+    tell: impl FnMut(&Report),
+) -> (Report, Result<(), SendError>) {
+    let start = clock.now() - plan.config().start;
+    send_from(plan, wire, clock, start, stop, tell)
+}
+
+/// As [`send`], with the plan's zero at this reading of the clock, now or past: whoever knows it knows when each message was
+/// to be sent.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_from<F: Framing, S: MessageSource>(
+    plan: &mut Plan<F, S>,
+    wire: &mut impl Wire,
+    clock: Clock,
+    start: Nanos,
+    stop: &Stop,
     mut tell: impl FnMut(&Report),
 ) -> (Report, Result<(), SendError>) {
     let lines = plan.config().lines.len();
@@ -124,7 +141,6 @@ pub fn send<F: Framing, S: MessageSource>(
         warnings: Vec::new(),
         warnings_omitted: 0,
     };
-    let start = clock.now() - plan.config().start;
     let result = run(plan, wire, &Pacer::new(clock, start, stop), &mut report, &mut tell);
     report.look(plan);
     for (line, tally) in report.lines.iter_mut().enumerate() {

@@ -45,6 +45,7 @@
 mod candidates;
 mod channel;
 mod event;
+mod follow;
 mod hold;
 mod index;
 mod lead;
@@ -67,7 +68,8 @@ pub use settings::{GapTimeout, Settings};
 pub use stream::OpenGap;
 
 use candidates::Candidates;
-use channel::{Channel, Due};
+use channel::Channel;
+use follow::Due;
 
 use crate::frame::{ChannelKey, Frame, Kind, LINES_MAX, Line};
 use crate::time::Nanos;

@@ -28,8 +28,6 @@ pub(super) enum Shows {
         /// It is one that is over: nothing follows from it.
         stale: bool,
         since: Nanos,
-        /// When its last frame of it came.
-        seen: Nanos,
         /// One past the highest number that the line has shown of it, as on the wire.
         mark: u64,
         /// When a frame after those two raised the mark.
@@ -41,7 +39,6 @@ pub(super) enum Shows {
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) session: Session,
-    pub(super) seen: Nanos,
     pub(super) fingerprint: Fingerprint,
     pub(super) mark: u64,
 }
@@ -87,15 +84,6 @@ impl LineView {
             Behind { heartbeats: true, .. } => LagReason::Heartbeats,
             _ => LagReason::Frozen,
         })
-    }
-
-    /// When its last frame of another session came, where it shows that or its last frame carried it.
-    pub(super) fn seen_of(&self, session: Session) -> Option<Nanos> {
-        match (self.candidate, self.shows) {
-            (Some(Candidate { session: carried, seen, .. }), _) if carried == session => Some(seen),
-            (_, Shows::Other { session: shown, seen, .. }) if shown == session => Some(seen),
-            _ => None,
-        }
     }
 
     /// Nothing that it was judged by in one epoch counts in the next.
@@ -149,6 +137,8 @@ pub(super) struct Channel {
     pub(super) end: Option<End>,
     /// When a frame of the current session was last seen.
     pub(super) current_shown: Nanos,
+    /// The other sessions of which frames came last, and when; the newest last.
+    pub(super) others_shown: Vec<(Session, Nanos)>,
     /// When the mark last rose.
     pub(super) advanced: Nanos,
     pub(super) remembered: Vec<Remembered>,
@@ -222,6 +212,7 @@ impl Channel {
             epochs: Epochs::new(),
             end: None,
             current_shown: now,
+            others_shown: Vec::new(),
             advanced: now,
             remembered: Vec::new(),
             shelf: Shelf::new(),
@@ -370,7 +361,7 @@ impl Channel {
         view.live = true;
         if let Some(behind) = &mut view.behind {
             behind.data |= frame.kind == Kind::Data && !frame.heartbeat;
-            behind.heartbeats |= frame.heartbeat;
+            behind.heartbeats |= frame.heartbeat || frame.kind != Kind::Data;
         }
         let arrival = Arrival { frame: *frame, line, stamp: now };
         if frame.kind == Kind::Unsequenced {

@@ -16,6 +16,8 @@ use crate::time::Nanos;
 pub(super) const PARKED_MAX: usize = 8;
 /// Sessions that are remembered.
 const SESSIONS_REMEMBERED: usize = 8;
+/// Other sessions of which the last showing is remembered.
+const OTHERS_REMEMBERED: usize = 16;
 /// Resets acted on that are remembered.
 const RESETS_REMEMBERED: usize = 8;
 /// Frames that an unmarked restart goes on for before it is believed.
@@ -173,6 +175,7 @@ impl Channel {
             .find(|past| past.session == frame.session)
             .is_some_and(|past| past.complete || SeqNo(end) <= past.next);
         let fingerprint = Fingerprint::of(frame);
+        self.other_shown(frame.session, now);
         self.show_other(now, arrival.line, frame.session, stale, fingerprint, end);
         if stale {
             self.lines[index].counts.stale += u64::from(frame.count);
@@ -223,6 +226,15 @@ impl Channel {
         }
     }
 
+    /// A frame of another session came.
+    fn other_shown(&mut self, session: Session, at: Nanos) {
+        self.others_shown.retain(|(other, _)| *other != session);
+        if self.others_shown.len() == OTHERS_REMEMBERED {
+            self.others_shown.remove(0);
+        }
+        self.others_shown.push((session, at));
+    }
+
     /// A line shows another session once two of its frames in a row carry it, one not the network's copy of the other.
     fn show_other(
         &mut self,
@@ -234,10 +246,9 @@ impl Channel {
         end: u64,
     ) {
         let view = &mut self.lines[line.index()];
-        if let Shows::Other { session: shown, stale: was_stale, since, seen, mark, advanced } = &mut view.shows
+        if let Shows::Other { session: shown, stale: was_stale, since, mark, advanced } = &mut view.shows
             && *shown == session
         {
-            *seen = now;
             if *was_stale && !stale {
                 // a stranger again, from now on: what it showed while it was stale speaks for nothing
                 (*since, *mark, *advanced) = (now, end, None);
@@ -253,13 +264,11 @@ impl Channel {
             Some(candidate) if candidate.session == session => {
                 if candidate.fingerprint != fingerprint {
                     let mark = candidate.mark.max(end);
-                    view.shows = Shows::Other { session, stale, since: now, seen: now, mark, advanced: None };
+                    view.shows = Shows::Other { session, stale, since: now, mark, advanced: None };
                     view.candidate = None;
-                } else {
-                    view.candidate = Some(Candidate { seen: now, ..candidate });
                 }
             }
-            _ => view.candidate = Some(Candidate { session, seen: now, fingerprint, mark: end }),
+            _ => view.candidate = Some(Candidate { session, fingerprint, mark: end }),
         }
     }
 
@@ -362,8 +371,10 @@ impl Channel {
         });
         let first = again.as_ref().map_or(cx.rules.initial, |past| past.next);
         self.begin_epoch(now, session, first, again, sink);
-        let seen = self.lines.iter().filter_map(|view| view.seen_of(session)).max();
-        self.current_shown = seen.unwrap_or(now);
+        let shown = self.others_shown.iter().find(|(other, _)| *other == session);
+        let shown = shown.map_or(now, |&(_, at)| at);
+        self.other_shown(old, self.current_shown);
+        self.current_shown = shown;
         for view in &mut self.lines {
             view.window.restart();
             view.epoch = self.epoch;
@@ -372,9 +383,7 @@ impl Channel {
             view.heartbeat_reset = None;
             view.shows = match view.shows {
                 Shows::Other { session: shown, .. } if shown == session => Shows::Current,
-                Shows::Current => {
-                    Shows::Other { session: old, stale: true, since: now, seen: now, mark: 0, advanced: None }
-                }
+                Shows::Current => Shows::Other { session: old, stale: true, since: now, mark: 0, advanced: None },
                 shows => shows,
             };
             if view.candidate.is_some_and(|candidate| candidate.session == session) {

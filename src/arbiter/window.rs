@@ -51,6 +51,10 @@ impl Window {
     pub(super) fn show(&mut self, shown: SeqRange, start: SeqNo) -> Judged {
         let mut judged = Judged::default();
         let (Some(mark), Some(counted_from)) = (self.mark, self.counted_from) else {
+            if shown.end < start {
+                self.raise(shown.end);
+                return judged;
+            }
             self.counted_from = Some(start);
             self.mark = Some(start);
             return self.show(shown, start);

@@ -11,7 +11,10 @@ mod record;
 #[path = "simulation/world.rs"]
 mod world;
 
-use twinline::arbiter::EventKind;
+use std::sync::OnceLock;
+
+use twinline::arbiter::{Event, EventKind};
+use twinline::frame::Line;
 use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
 
 use cheats::{Everything, HighestWins, OneLine, SortsAll};
@@ -75,10 +78,10 @@ fn a_seed_gives_the_same_to_the_byte() {
 }
 
 /// Cuts a world's input in several places.
-fn cut_anywhere<T: Forwarder>(world: &World, mut forwarder: impl FnMut() -> T) -> Verdict {
+fn cut_anywhere<T: Forwarder>(world: &World, times: usize, mut forwarder: impl FnMut() -> T) -> Verdict {
     let whole = run(&mut forwarder(), &world.inputs);
     let mut rng = fastrand::Rng::with_seed(world.seed);
-    for _ in 0..4 {
+    for _ in 0..times {
         let cut_at = rng.usize(1..=world.inputs.len());
         let cut = run(&mut forwarder(), &world.inputs[..cut_at]);
         causal(&whole, &cut, cut_at, world.inputs[cut_at - 1].stamp)?;
@@ -90,60 +93,69 @@ fn cut_anywhere<T: Forwarder>(world: &World, mut forwarder: impl FnMut() -> T) -
 fn an_input_cut_anywhere_gives_the_same_up_to_the_cut() {
     play(60, |seed| {
         let world = world::moldudp64(seed);
-        cut_anywhere(&world, || Honest::new(MoldUdp64, &world.settings))
+        cut_anywhere(&world, 5, || Honest::new(MoldUdp64, &world.settings))
     });
 }
 
-/// Worlds in which a simpler forwarder has a chance: one session, no forgeries.
-fn plain_worlds() -> impl Iterator<Item = World> {
-    (0..400)
-        .map(world::moldudp64)
-        .filter(|world| world.claim == Claim::Union && world.runs.len() == 1 && !world.forged && !world.far)
+/// Worlds of one session in which nothing is forged and B's copies are needed.
+fn plain_worlds() -> &'static [World] {
+    static WORLDS: OnceLock<Vec<World>> = OnceLock::new();
+    WORLDS.get_or_init(find_plain_worlds)
 }
 
-/// What the checker says of a forwarder, world by world.
-fn verdicts<T: Forwarder>(mut forwarder: impl FnMut(&World) -> T) -> Vec<Option<&'static str>> {
-    plain_worlds()
-        .map(|world| check(&world, &run(&mut forwarder(&world), &world.inputs), None).err().map(|c| c.about))
-        .collect()
+fn find_plain_worlds() -> Vec<World> {
+    let plain = |world: &World| {
+        world.claim == Claim::Union && world.runs.len() == 1 && !world.forged && !world.far && !world.late_start
+    };
+    let needs_b = |world: &World| {
+        let filled = |event: &Event| matches!(event.kind, EventKind::Filled { line, .. } if line != Line(0));
+        honest(MoldUdp64, world).0.events().filter(|event| filled(event)).count() >= 3
+    };
+    let worlds: Vec<_> = (0..500).map(world::moldudp64).filter(|world| plain(world) && needs_b(world)).collect();
+    assert!(worlds.len() >= 30, "{} plain worlds are too few", worlds.len());
+    worlds
 }
 
-/// The share of verdicts that are `about`, in percent.
-fn share(verdicts: &[Option<&str>], about: &[&str]) -> usize {
-    assert!(verdicts.len() >= 40, "{} plain worlds are too few", verdicts.len());
-    100 * verdicts.iter().flatten().filter(|verdict| about.contains(verdict)).count() / verdicts.len()
+/// What the checker has against a forwarder, world by world.
+fn complaints<T: Forwarder>(mut forwarder: impl FnMut(&World) -> T) -> Vec<Option<&'static str>> {
+    let check = |world: &World, record: &Record| check(world, record, None).err().map(|complaint| complaint.about);
+    plain_worlds().iter().map(|world| check(world, &run(&mut forwarder(world), &world.inputs))).collect()
+}
+
+/// The checker has found all of them out, mostly by what `about` says.
+fn found_out(complaints: &[Option<&str>], about: &[&str]) {
+    let by = complaints.iter().flatten().filter(|complaint| about.contains(complaint)).count();
+    assert!(complaints.iter().all(Option::is_some), "{complaints:?}");
+    assert!(2 * by >= complaints.len(), "{complaints:?}");
 }
 
 #[test]
 fn the_checker_has_nothing_against_an_honest_arbiter() {
-    assert!(verdicts(|world| Honest::new(MoldUdp64, &world.settings)).iter().all(Option::is_none));
+    assert!(complaints(|world| Honest::new(MoldUdp64, &world.settings)).iter().all(Option::is_none));
 }
 
 #[test]
 fn the_checker_catches_a_forwarder_for_which_the_highest_number_wins() {
-    let found = verdicts(|_| HighestWins::default());
-    assert!(share(&found, &["hold", "union", "late"]) >= 90, "{found:?}");
+    found_out(&complaints(|_| HighestWins::default()), &["union"]);
 }
 
 #[test]
 fn the_checker_catches_a_forwarder_that_forwards_everything() {
-    let found = verdicts(|_| Everything::default());
-    assert!(share(&found, &["once", "order", "hold"]) >= 90, "{found:?}");
+    found_out(&complaints(|_| Everything::default()), &["once"]);
 }
 
 #[test]
 fn the_checker_catches_a_forwarder_that_listens_to_one_line() {
-    let found = verdicts(|world| OneLine(Honest::new(MoldUdp64, &world.settings)));
-    assert!(share(&found, &["union", "prompt", "hold"]) >= 75, "{found:?}");
+    found_out(&complaints(|world| OneLine(Honest::new(MoldUdp64, &world.settings))), &["union", "prompt", "events"]);
 }
 
 #[test]
 fn the_checker_catches_an_arbiter_that_sorts_the_whole_capture() {
-    let found = verdicts(|world| SortsAll::new(Honest::new(MoldUdp64, &world.settings)));
-    assert!(share(&found, &["prompt", "bytes", "events", "hold"]) >= 90, "{found:?}");
-    let cheats = |world: &World| cut_anywhere(world, || SortsAll::new(Honest::new(MoldUdp64, &world.settings)));
-    let found: Vec<_> = plain_worlds().map(|world| cheats(&world).err().map(|complaint| complaint.about)).collect();
-    assert!(share(&found, &["causality"]) >= 75, "{found:?}");
+    found_out(&complaints(|world| SortsAll::new(Honest::new(MoldUdp64, &world.settings))), &["bytes", "prompt"]);
+    // and without the oracle: by its own output for a part of the same input
+    let cut = |world: &World| cut_anywhere(world, 12, || SortsAll::new(Honest::new(MoldUdp64, &world.settings)));
+    let found: Vec<_> = plain_worlds().iter().map(|world| cut(world).err().map(|complaint| complaint.about)).collect();
+    assert!(3 * found.iter().flatten().count() >= 2 * found.len(), "{found:?}");
 }
 
 /// The simulation is worth something only while everything that it is to try does happen in it.
@@ -185,7 +197,7 @@ fn the_worlds_have_everything_in_them() {
         "line up",
     ];
     for word in words {
-        assert!(seen.get(word).is_some_and(|&times| times >= 5), "{word:?} is rare: {seen:?}");
+        assert!(seen.get(word).is_some_and(|&times| times >= 2), "{word:?} is rare: {seen:?}");
     }
 }
 
@@ -195,14 +207,26 @@ fn show_one() {
     let seed = number("TWINLINE_SEED").unwrap();
     let cme = number("CME").is_some();
     let world = if cme { world::cme_mdp3(seed) } else { world::moldudp64(seed) };
-    println!("{:?}\nclaim {:?} far {} forged {} runs {:?}", world.settings, world.claim, world.far, world.forged,
-        world.runs.iter().map(|r| (r.session, r.first, r.messages.len())).collect::<Vec<_>>());
+    println!(
+        "{:?}\nclaim {:?} far {} forged {} runs {:?}",
+        world.settings,
+        world.claim,
+        world.far,
+        world.forged,
+        world.runs.iter().map(|r| (r.session, r.first, r.messages.len())).collect::<Vec<_>>()
+    );
     let (record, verdict) = if cme { honest(CmeMdp3, &world) } else { honest(MoldUdp64, &world) };
     let mut said = record.said.iter().peekable();
     for moment in 0..=2 * world.inputs.len() {
         if moment % 2 == 1 {
             let i = &world.inputs[moment / 2];
-            println!("{moment} {} {} {:?} {}", i.stamp.0, ["A", "B", "C", "D"][i.line.index()], i.truth, i.payload.len());
+            println!(
+                "{moment} {} {} {:?} {}",
+                i.stamp.0,
+                ["A", "B", "C", "D"][i.line.index()],
+                i.truth,
+                i.payload.len()
+            );
         }
         while let Some((_, s)) = said.next_if(|(at, _)| *at == moment) {
             match s {

@@ -52,6 +52,8 @@ pub struct World {
     pub far: bool,
     /// Forged frames are among the inputs.
     pub forged: bool,
+    /// The capture begins in mid-stream.
+    pub late_start: bool,
 }
 
 struct Sent {
@@ -218,6 +220,8 @@ pub fn moldudp64(seed: u64) -> World {
     let mut sent = Vec::new();
     let mut runs = Vec::new();
     let mut start = Nanos::ZERO;
+    // killed and restarted at once, on lines of much the same length: gaps are still open when the next session comes
+    let abrupt = one_in(&mut rng, 3);
     for run in 0..sessions {
         let count = rng.u64(20..if sessions == 1 { 500 } else { 160 });
         let span = Nanos((count as f64 / per_second * 1e9) as u64);
@@ -225,6 +229,10 @@ pub fn moldudp64(seed: u64) -> World {
             let most = if rng.bool() { 4 } else { 24 };
             let pack_max = rng.u32(1..=most);
             let mut faults = faults(rng, span);
+            if abrupt {
+                let skew = micros(rng.u64(..50));
+                faults.delay = Delay { min: skew, max: skew };
+            }
             for outage in &mut faults.outages {
                 (outage.from, outage.to) = (outage.from + start, outage.to + start);
             }
@@ -232,14 +240,14 @@ pub fn moldudp64(seed: u64) -> World {
         };
         let lines: Vec<LinePlan> = (0..lines).map(|_| line(&mut rng)).collect();
         // heartbeats go on until every line is through with the session
-        let linger = micros(rng.u64(8_000..20_000));
+        let linger = if abrupt { Nanos::ZERO } else { micros(rng.u64(8_000..20_000)) };
         let config = PlanConfig {
             session: Session::text(format!("TWIN{run:06}").as_bytes()),
             rate: Rate::per_second(per_second, rng.u32(1..20)).unwrap(),
             lines,
             heartbeat: Some(micros(rng.u64(1_000..6_000))),
             linger,
-            end_copies: if rng.bool() { rng.u32(1..4) } else { 0 },
+            end_copies: if rng.bool() && !abrupt { rng.u32(1..4) } else { 0 },
             end_interval: micros(700),
             pack_wait: micros(rng.u64(1..1_000)),
             seed: rng.u64(..),
@@ -247,11 +255,12 @@ pub fn moldudp64(seed: u64) -> World {
             ..PlanConfig::default()
         };
         runs.push(publish(MoldUdp64, config, count, run, &mut sent));
-        start = start + span + linger + micros(rng.u64(..12_000));
+        let pause = if abrupt { 50 } else { 12_000 };
+        start = start + span + linger + micros(rng.u64(..pause));
     }
     let mut inputs = arrive(sent);
-    if one_in(&mut rng, 4) {
-        // the capture begins in mid-stream
+    let late_start = one_in(&mut rng, 4);
+    if late_start {
         inputs.drain(..rng.usize(..inputs.len().min(60)));
     }
     let mut settings = Settings::new(MoldUdp64::RULES, (0..lines).map(|_| true).collect(), 1);
@@ -259,7 +268,8 @@ pub fn moldudp64(seed: u64) -> World {
         settings.wait[lines - 1] = false;
     }
     if one_in(&mut rng, 3) {
-        settings.silent_after = Nanos::from_millis(40);
+        // where a session may be ended by those that still speak, silence is longer than any line is late
+        settings.silent_after = Nanos::from_millis(if sessions == 1 { rng.u64(8..40) } else { 40 });
         settings.session_grace = Nanos::from_millis(60);
     }
     let far = one_in(&mut rng, 5);
@@ -290,7 +300,7 @@ pub fn moldudp64(seed: u64) -> World {
     if forged {
         inputs = forge(MoldUdp64, &mut rng, &runs, inputs);
     }
-    World { seed, settings, runs, inputs, claim, far, forged }
+    World { seed, settings, runs, inputs, claim, far, forged, late_start }
 }
 
 /// A CME world: no sessions, heartbeats that take numbers, restarts to 1 after a quiet moment, or a wrap.
@@ -338,5 +348,5 @@ pub fn cme_mdp3(seed: u64) -> World {
     };
     // a restart is told from old copies by this
     settings.settle = if restarts > 0 { settle } else { 1_024 };
-    World { seed, settings, runs, inputs, claim, far: false, forged: false }
+    World { seed, settings, runs, inputs, claim, far: false, forged: false, late_start: false }
 }

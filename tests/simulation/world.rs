@@ -307,14 +307,14 @@ pub fn moldudp64(seed: u64) -> World {
 pub fn cme_mdp3(seed: u64) -> World {
     let mut rng = Rng::with_seed(seed);
     let lines = rng.usize(2..=3);
-    let settle = rng.u64(16..64);
+    let settle = rng.u64(100..120);
     let wraps = one_in(&mut rng, 3);
     let restarts = if wraps { 0 } else { rng.usize(..3) };
     let mut sent = Vec::new();
     let mut runs = Vec::new();
     let mut start = Nanos::ZERO;
     for run in 0..=restarts {
-        let count = rng.u64(200..350);
+        let count = rng.u64(240..350);
         let per_second = [20_000.0, 100_000.0][rng.usize(..2)];
         let span = Nanos((count as f64 / per_second * 1e9) as u64);
         let line = |rng: &mut Rng| {
@@ -324,7 +324,7 @@ pub fn cme_mdp3(seed: u64) -> World {
             LinePlan { faults, ..LinePlan::default() }
         };
         let config = PlanConfig {
-            first: if wraps { u64::from(u32::MAX) - rng.u64(..count) } else { 1 },
+            first: if wraps { u64::from(u32::MAX) - rng.u64(20..count) } else { 1 },
             rate: Rate::per_second(per_second, rng.u32(1..4)).unwrap(),
             lines: (0..lines).map(|_| line(&mut rng)).collect(),
             heartbeat: Some(micros(rng.u64(500..3_000))),

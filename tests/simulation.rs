@@ -6,6 +6,8 @@
 mod cheats;
 #[path = "simulation/checker.rs"]
 mod checker;
+#[path = "simulation/live.rs"]
+mod live;
 #[path = "simulation/record.rs"]
 mod record;
 #[path = "simulation/world.rs"]
@@ -201,11 +203,12 @@ fn the_worlds_have_everything_in_them() {
     }
 }
 
+/// Prints a seed, input by input: `TWINLINE_SEED=17 cargo test --test simulation show -- --ignored --nocapture`.
 #[test]
-#[ignore = "prints"]
-fn show_one() {
-    let seed = number("TWINLINE_SEED").unwrap();
-    let cme = number("CME").is_some();
+#[ignore = "shows the seed in TWINLINE_SEED; with TWINLINE_CME=1, of the packet-sequenced worlds"]
+fn show_a_seed() {
+    let seed = number("TWINLINE_SEED").expect("TWINLINE_SEED is set");
+    let cme = number("TWINLINE_CME").is_some();
     let world = if cme { world::cme_mdp3(seed) } else { world::moldudp64(seed) };
     println!(
         "{:?}\nclaim {:?} far {} forged {} runs {:?}",

@@ -401,7 +401,7 @@ impl Checker<'_> {
         // what waited for it counts from now on
         let world = self.world;
         let epoch = self.epochs.len() - 1;
-        let so_far = &world.inputs[..(moment + 1) / 2];
+        let so_far = &world.inputs[..moment.div_ceil(2)];
         for (i, input) in so_far.iter().enumerate() {
             if input.truth.is_some_and(|shown| shown.run == run) {
                 self.counts(epoch, 2 * i + 1, input);
@@ -412,7 +412,7 @@ impl Checker<'_> {
 
     /// Where a channel starts (4.2): the lowest number among the first frames that agree.
     fn start(&self, moment: Moment) -> Option<u64> {
-        let so_far = &self.world.inputs[..((moment + 1) / 2).min(self.world.inputs.len())];
+        let so_far = &self.world.inputs[..moment.div_ceil(2).min(self.world.inputs.len())];
         let last = so_far.last()?;
         let shown = last.truth?;
         let near = |input: &&Input| {

@@ -124,7 +124,7 @@ fn line(name: &str, group: &str) -> LineConfig {
 
 fn feed(lines: &[LineConfig]) -> Feed {
     let (name, framing) = ("bed".to_owned(), "moldudp64".to_owned());
-    Feed { name, framing, lines: lines.to_vec(), arbiter: ArbiterConfig::default() }
+    Feed { name, framing, lines: lines.to_vec(), arbiter: ArbiterConfig::default(), receive: Default::default() }
 }
 
 fn wait_for(what: &str, mut there: impl FnMut() -> bool) {

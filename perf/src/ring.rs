@@ -74,7 +74,7 @@ fn read(message: &[u8]) -> u64 {
 impl Transmit for Producer {
     #[inline]
     fn send(&mut self, n: u64) -> bool {
-        self.write(&message(n), b"").is_ok()
+        self.write(b"", &message(n)).is_ok()
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) enum Shows {
         /// It is one that is over: nothing follows from it.
         stale: bool,
         since: Nanos,
+        /// When its last frame of it came.
+        seen: Nanos,
         /// One past the highest number that the line has shown of it, as on the wire.
         mark: u64,
         /// When a frame after those two raised the mark.
@@ -39,6 +41,7 @@ pub(super) enum Shows {
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) session: Session,
+    pub(super) seen: Nanos,
     pub(super) fingerprint: Fingerprint,
     pub(super) mark: u64,
 }
@@ -69,10 +72,36 @@ pub(super) struct LineView {
     /// Frames held because they may be an unmarked restart.
     pub(super) restarting: u8,
     behind: Option<Behind>,
-    lags: Option<LagReason>,
+    /// It has been behind for long enough.
+    lags: bool,
     pub(super) state: LineState,
     /// Nothing is special about it: its frames may take the short way.
     plain: bool,
+}
+
+impl LineView {
+    /// Why it lags: what it has brought since it fell behind.
+    fn lag_reason(&self) -> Option<LagReason> {
+        self.behind.map(|behind| match behind {
+            Behind { data: true, .. } => LagReason::Slow,
+            Behind { heartbeats: true, .. } => LagReason::Heartbeats,
+            _ => LagReason::Frozen,
+        })
+    }
+
+    /// When its last frame of another session came, where it shows that or its last frame carried it.
+    pub(super) fn seen_of(&self, session: Session) -> Option<Nanos> {
+        match (self.candidate, self.shows) {
+            (Some(Candidate { session: carried, seen, .. }), _) if carried == session => Some(seen),
+            (_, Shows::Other { session: shown, seen, .. }) if shown == session => Some(seen),
+            _ => None,
+        }
+    }
+
+    /// Nothing that it was judged by in one epoch counts in the next.
+    pub(super) fn forget_lag(&mut self) {
+        (self.behind, self.lags) = (None, false);
+    }
 }
 
 /// An end of session that was said.
@@ -110,6 +139,8 @@ pub(super) struct Channel {
     pub(super) epoch: u32,
     /// The epoch's first number.
     pub(super) base: SeqNo,
+    /// Where it began, or was taken up again.
+    pub(super) began_at: SeqNo,
     /// Where a line's account starts: at its own first number (`None`), or at the epoch's initial one.
     pub(super) account_from: Option<SeqNo>,
     /// Where the epoch stands in the list.
@@ -122,7 +153,7 @@ pub(super) struct Channel {
     pub(super) advanced: Nanos,
     pub(super) remembered: Vec<Remembered>,
     pub(super) shelf: Shelf,
-    /// Frames beyond the next jump (4.1).
+    /// Frames beyond the next jump (4.1), and lone ones of other sessions (6.2).
     pub(super) parked: Vec<Stored>,
     /// Frames of other sessions (6.2), and what they weigh.
     pub(super) strangers: Vec<Stored>,
@@ -159,21 +190,22 @@ impl Channel {
         now: Nanos,
         sink: &mut S,
     ) -> Channel {
-        let line = |counts: LineCounts| LineView {
+        let line = |(i, counts): (usize, LineCounts)| LineView {
             counts,
             window: Window::new(cx.settle),
             epoch: 0,
             data_in_epoch: false,
             was_silent: false,
             heard: false,
-            live: true,
+            // a line that the feed does not have is never waited for
+            live: i < cx.lines(),
             last_shown: now,
             shows: Shows::Nothing,
             candidate: None,
             heartbeat_reset: None,
             restarting: 0,
             behind: None,
-            lags: None,
+            lags: false,
             state: LineState::Waiting,
             plain: false,
         };
@@ -181,9 +213,10 @@ impl Channel {
             at,
             session,
             stream: Stream::new(cx),
-            lines: counts.into_iter().map(line).collect(),
+            lines: counts.into_iter().enumerate().map(line).collect(),
             epoch: 0,
             base: first,
+            began_at: first,
             account_from: None,
             place: None,
             epochs: Epochs::new(),
@@ -233,6 +266,8 @@ impl Channel {
     ) {
         let view = &mut self.lines[stored.line.index()];
         view.heard = true;
+        view.last_shown = stored.stamp;
+        view.live = stored.stamp + cx.silent_after > now;
         if agreed {
             view.shows = Shows::Current;
             self.accept(cx, now, &stored.arrival(), stored.first, sink);
@@ -268,15 +303,18 @@ impl Channel {
                 self.release_next(cx, now, line, frame, first, sink);
                 return;
             }
+            // not a copy so old that it may be a restart (6.6)
+            let recent = view.window.mark().is_some_and(|own| own - first <= cx.settle);
             if end <= self.stream.next
                 && first >= self.base
+                && recent
                 && self.status.knows(SeqRange::new(first, end), self.stream.mark)
             {
                 view.counts.messages += count;
                 view.counts.duplicate += count;
                 self.current_shown = now;
                 let judged = view.window.show(SeqRange::new(first, end), first);
-                view.counts.missing += judged.missing;
+                view.counts.missing = view.counts.missing.saturating_add(judged.missing);
                 view.counts.reordered += judged.reordered;
                 let mut n = first;
                 while n < end {
@@ -304,7 +342,7 @@ impl Channel {
         let end = first + count;
         let view = &mut self.lines[line.index()];
         let judged = view.window.show(SeqRange::new(first, end), first);
-        view.counts.missing += judged.missing;
+        view.counts.missing = view.counts.missing.saturating_add(judged.missing);
         view.counts.reordered += judged.reordered;
         view.counts.first_arrivals += count;
         self.status.arrive(first, count, line, now);
@@ -372,7 +410,9 @@ impl Channel {
         let mut rest = whole(arrival, first);
         if first < self.base {
             let before = rest.split_to(self.base);
-            self.lines[index].counts.before_join += u64::from(before.count);
+            let view = &mut self.lines[index];
+            view.counts.before_join += u64::from(before.count);
+            view.window.raise(before.end());
             if rest.count == 0 {
                 return;
             }
@@ -382,7 +422,7 @@ impl Channel {
         view.data_in_epoch |= frame.kind == Kind::Data && frame.reset.is_none();
         if *line != Line::RECOVERY {
             let judged = view.window.show(shown, self.account_from.unwrap_or(shown.first));
-            view.counts.missing += judged.missing;
+            view.counts.missing = view.counts.missing.saturating_add(judged.missing);
             view.counts.reordered += judged.reordered;
         }
         let mark = self.stream.mark;
@@ -416,8 +456,6 @@ impl Channel {
         while self.stream.open_gaps() > cx.gaps_max {
             self.stream.lose_lowest(LostReason::Gaps, &mut out);
         }
-        self.settle(cx, now, sink);
-        self.say_ended(now, sink);
     }
 
     /// Takes the messages at the front of `rest` that stand alike.
@@ -523,7 +561,8 @@ impl Channel {
         }
         let Some(lowest) = lowest else { return };
         let mut out = self.out(now, sink);
-        while self.stream.lowest_gap().is_some_and(|gap| SeqNo(gap.end.0 - 1) + cx.settle <= lowest) {
+        let settled = |gap: SeqRange| lowest.0.checked_sub(gap.end.0 - 1).is_some_and(|past| past >= cx.settle);
+        while self.stream.lowest_gap().is_some_and(settled) {
             self.stream.lose_lowest(LostReason::Settled, &mut out);
         }
     }
@@ -550,8 +589,8 @@ impl Channel {
             return;
         }
         let reached = |view: &LineView| self.mark_of(view) >= Some(end.number);
-        let lines = &self.lines[..LINES_MAX];
-        if end.overdue || lines.iter().filter(|view| view.live).all(reached) {
+        let mut live = self.lines[..LINES_MAX].iter().filter(|view| view.live).peekable();
+        if end.overdue || (live.peek().is_some() && live.all(reached)) {
             self.say_ended_now(now, sink);
         }
     }
@@ -606,14 +645,12 @@ impl Channel {
         let mark = self.stream.mark;
         let mut low = SeqNo(u64::MAX);
         for view in &mut self.lines[..cx.lines()] {
-            let here = view.epoch >= self.epoch && view.shows == Shows::Current;
-            let own = view.window.mark().filter(|_| here);
-            let behind = own.is_some_and(|own| view.live && own + cx.settle < mark);
-            if !behind {
-                (view.behind, view.lags) = (None, None);
-                if let Some(own) = own.filter(|_| view.live) {
-                    low = low.min(own + cx.settle);
-                }
+            // a line that has shown nothing of the epoch yet is where the epoch began
+            let own = if view.epoch >= self.epoch { view.window.mark() } else { None };
+            let own = own.unwrap_or(self.began_at);
+            if !view.heard || mark - own <= cx.settle {
+                (view.behind, view.lags) = (None, false);
+                low = low.min(own + cx.settle);
             } else if view.behind.is_none() {
                 view.behind = Some(Behind { since: now, data: false, heartbeats: false });
             }
@@ -629,11 +666,11 @@ impl Channel {
                 _ if !view.live => LineState::Silent,
                 _ if !view.heard => LineState::Waiting,
                 Shows::Other { .. } => LineState::OtherSession,
-                _ if view.lags.is_some() => LineState::Lagging,
+                _ if view.lags => LineState::Lagging,
                 _ => LineState::Up,
             };
             if to != view.state {
-                let (from, why) = (view.state, if to == LineState::Lagging { view.lags } else { None });
+                let (from, why) = (view.state, if to == LineState::Lagging { view.lag_reason() } else { None });
                 view.state = to;
                 out.event(EventKind::Line { line: Line(i as u8), from, to, why });
             }
@@ -664,11 +701,11 @@ impl Channel {
             consider(at, Due::Grace, 0);
         }
         for (i, view) in self.lines.iter().enumerate().take(cx.lines()) {
+            if let Some(behind) = view.behind.filter(|_| !view.lags) {
+                consider(behind.since + Nanos(cx.silent_after.0 / 4), Due::Lag, i);
+            }
             if view.live {
                 consider(view.last_shown + cx.silent_after, Due::Silent, i);
-                if let Some(behind) = view.behind.filter(|_| view.lags.is_none()) {
-                    consider(behind.since + Nanos(cx.silent_after.0 / 4), Due::Lag, i);
-                }
             }
         }
         next
@@ -692,12 +729,7 @@ impl Channel {
                 }
             }
             Due::Lag => {
-                let view = &mut self.lines[line];
-                view.lags = view.behind.map(|behind| match behind {
-                    Behind { data: true, .. } => LagReason::Slow,
-                    Behind { heartbeats: true, .. } => LagReason::Heartbeats,
-                    _ => LagReason::Frozen,
-                });
+                self.lines[line].lags = true;
             }
             Due::Silent => {
                 self.lines[line].live = false;
@@ -709,14 +741,10 @@ impl Channel {
 
     /// The input has ended (1.4).
     pub(super) fn finish<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
-        // restarts that nothing bore out are old copies
-        while !self.restarts.is_empty() {
-            let stored = self.restarts.remove(0);
-            let arrival = stored.arrival();
-            self.accept(cx, now, &arrival, stored.first, sink);
-            self.shelf.give_back(stored);
+        for stored in std::mem::take(&mut self.restarts) {
+            self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
         }
-        self.drop_parked();
+        self.drop_parked(None);
         for stored in std::mem::take(&mut self.strangers) {
             self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
         }
@@ -725,7 +753,7 @@ impl Channel {
         self.stream.lose_all(LostReason::Finish, &mut out);
         if self.pending.is_some() {
             self.begin_pending(cx, now, EpochEndReason::Reset, sink);
-            self.drop_parked();
+            self.drop_parked(None);
             let mut out = self.out(now, sink);
             self.stream.lose_all(LostReason::Finish, &mut out);
         }
@@ -735,9 +763,13 @@ impl Channel {
         self.flush_windows();
     }
 
-    /// Frames parked in this epoch that nothing bore out.
-    pub(super) fn drop_parked(&mut self) {
-        for stored in std::mem::take(&mut self.parked) {
+    /// Parked frames of a session that nothing bore out; of any session where that is `None`.
+    pub(super) fn drop_parked(&mut self, session: Option<Session>) {
+        let (dropped, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|stored| session.is_none_or(|session| stored.session == session));
+        self.parked = kept;
+        for stored in dropped {
             self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
             self.shelf.give_back(stored);
         }
@@ -747,7 +779,7 @@ impl Channel {
     pub(super) fn flush_windows(&mut self) {
         for view in &mut self.lines[..LINES_MAX] {
             if view.epoch >= self.epoch {
-                view.counts.missing += view.window.flush();
+                view.counts.missing = view.counts.missing.saturating_add(view.window.flush());
             }
         }
     }
@@ -759,7 +791,7 @@ impl Channel {
         if let Some(epoch) = self.place.and_then(|place| epochs.get_mut(place)) {
             epoch.next = self.stream.next;
             epoch.delivered += self.stream.delivered;
-            epoch.lost += self.stream.lost;
+            epoch.lost = epoch.lost.saturating_add(self.stream.lost);
             epoch.ended = ended;
         }
         ChannelReport {
@@ -767,7 +799,7 @@ impl Channel {
             epochs,
             epochs_omitted: self.epochs.omitted,
             delivered: self.epochs.delivered + self.stream.delivered,
-            lost: self.epochs.lost + self.stream.lost,
+            lost: self.epochs.lost.saturating_add(self.stream.lost),
             late: self.lines.iter().map(|view| view.counts.late).sum(),
             ended,
             lines: self.lines.iter().map(|view| view.counts).collect(),
@@ -784,7 +816,8 @@ impl Channel {
             self.say_ended_now(now, sink);
         }
         self.flush_windows();
-        self.drop_parked();
+        self.drop_parked(Some(self.session));
+        self.lines.iter_mut().for_each(LineView::forget_lag);
         let (session, next) = (self.session, self.stream.next);
         self.epochs.end(self.place, next, self.stream.delivered, self.stream.lost, self.is_ended());
         self.out(now, sink).event(EventKind::EpochEnd { session, next, why });
@@ -803,11 +836,12 @@ impl Channel {
         self.session = session;
         self.end = None;
         self.advanced = now;
+        self.began_at = first;
         self.first_cursor = first;
         self.status.clear();
         match again {
             Some(remembered) => {
-                (self.base, self.account_from, self.place) = (remembered.first, None, remembered.place);
+                (self.base, self.account_from, self.place) = (remembered.first, Some(first), remembered.place);
                 self.stream.start(first, Some(remembered.lost_ranges));
             }
             None => {

@@ -94,11 +94,11 @@ impl Epochs {
     /// One is over, or stops for a while: adds what came since it began or was taken up.
     pub(super) fn end(&mut self, place: Option<usize>, next: SeqNo, delivered: u64, lost: u64, ended: bool) {
         self.delivered += delivered;
-        self.lost += lost;
+        self.lost = self.lost.saturating_add(lost);
         if let Some(epoch) = place.and_then(|place| self.listed.get_mut(place)) {
             epoch.next = next;
             epoch.delivered += delivered;
-            epoch.lost += lost;
+            epoch.lost = epoch.lost.saturating_add(lost);
             epoch.ended = ended;
         }
     }

@@ -33,6 +33,8 @@ pub(super) struct Arrival<'a> {
 pub(super) struct Stored {
     pub(super) line: Line,
     pub(super) stamp: Nanos,
+    /// Its place in the order of arrival.
+    pub(super) order: u64,
     /// Its first number, extended when it came.
     pub(super) first: SeqNo,
     pub(super) fingerprint: Fingerprint,
@@ -77,6 +79,8 @@ impl Stored {
 /// Buffers for copies.
 pub(super) struct Shelf {
     buffers: Vec<Vec<u8>>,
+    /// Frames stored so far.
+    stored: u64,
 }
 
 /// Buffers made at the start, and what each takes without growing: two frames of an ordinary network, each.
@@ -89,11 +93,12 @@ impl Shelf {
     pub(super) fn new() -> Shelf {
         let mut buffers = Vec::with_capacity(BUFFERS_KEPT);
         buffers.extend((0..BUFFERS).map(|_| Vec::with_capacity(BUFFER)));
-        Shelf { buffers }
+        Shelf { buffers, stored: 0 }
     }
 
     pub(super) fn store(&mut self, arrival: &Arrival<'_>, first: SeqNo, fingerprint: Fingerprint) -> Stored {
         let Arrival { frame, line, stamp } = *arrival;
+        self.stored += 1;
         let mut bytes = self.buffers.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(frame.bytes);
@@ -103,6 +108,7 @@ impl Shelf {
         Stored {
             line,
             stamp,
+            order: self.stored,
             first,
             fingerprint,
             session: frame.session,

@@ -86,7 +86,7 @@ impl Channel {
         }
         let first = self.extend(cx, arrival);
         let own = self.lines[index].window.mark();
-        let fell = own.is_some_and(|own| first + cx.settle < own);
+        let fell = own.is_some_and(|own| own - first > cx.settle);
         if self.pending.is_some() && self.lines[index].epoch == self.epoch && fell {
             self.move_to_newest(arrival.line);
             self.hold_pending(cx, now, arrival, sink);
@@ -94,7 +94,9 @@ impl Channel {
         }
         if self.lines[index].epoch < self.epoch {
             if !self.enters_newest(cx, arrival, first) {
-                self.lines[index].counts.stale += u64::from(arrival.frame.count);
+                let view = &mut self.lines[index];
+                view.counts.stale += u64::from(arrival.frame.count);
+                view.window.raise(first + u64::from(arrival.frame.count));
                 return;
             }
             if self.pending.is_some() {
@@ -116,16 +118,14 @@ impl Channel {
             return;
         }
         let fingerprint = Fingerprint::of(&arrival.frame);
-        let borne_out = self.parked.iter().any(|other| agrees(other, first, arrival.line, fingerprint, cx.max_jump));
+        let borne_out = self.parked_here().any(|other| agrees(other, first, arrival.line, fingerprint, cx.max_jump));
         if !borne_out {
-            let stored = self.shelf.store(arrival, first, fingerprint);
-            if let Some(dropped) = park(&mut self.parked, stored) {
-                self.lines[dropped.line.index()].counts.implausible += u64::from(dropped.count);
-                self.shelf.give_back(dropped);
-            }
+            self.park(arrival, first, fingerprint);
             return;
         }
-        while let Some(at) = self.parked.iter().position(|other| other.first.abs_diff(first) <= cx.max_jump) {
+        let session = self.session;
+        let near = |other: &Stored| other.session == session && other.first.abs_diff(first) <= cx.max_jump;
+        while let Some(at) = self.parked.iter().position(near) {
             let stored = self.parked.remove(at);
             self.accept(cx, now, &stored.arrival(), stored.first, sink);
             self.shelf.give_back(stored);
@@ -133,10 +133,25 @@ impl Channel {
         self.accept(cx, now, arrival, first, sink);
     }
 
+    fn park(&mut self, arrival: &Arrival<'_>, first: SeqNo, fingerprint: Fingerprint) {
+        let stored = self.shelf.store(arrival, first, fingerprint);
+        if let Some(dropped) = park(&mut self.parked, stored) {
+            self.lines[dropped.line.index()].counts.implausible += u64::from(dropped.count);
+            self.shelf.give_back(dropped);
+        }
+    }
+
+    /// The parked frames of the current session.
+    fn parked_here(&self) -> impl Iterator<Item = &Stored> {
+        self.parked.iter().filter(|stored| stored.session == self.session)
+    }
+
     /// Uses the oldest parked frame that is no longer beyond; false where there is none.
     pub(super) fn use_parked<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
         let mark = self.stream.mark;
-        let Some(at) = self.parked.iter().position(|stored| stored.first - mark <= cx.max_jump) else { return false };
+        let session = self.session;
+        let near = |stored: &Stored| stored.session == session && stored.first - mark <= cx.max_jump;
+        let Some(at) = self.parked.iter().position(near) else { return false };
         let stored = self.parked.remove(at);
         self.accept(cx, now, &stored.arrival(), stored.first, sink);
         self.shelf.give_back(stored);
@@ -161,41 +176,46 @@ impl Channel {
             self.lines[index].counts.stale += u64::from(frame.count);
             return;
         }
-        let stored = self.shelf.store(arrival, SeqNo(frame.sequence), fingerprint);
-        let (messages, bytes) = stored.weight();
-        let (held_messages, held_bytes) = self.strangers_weight;
-        let full = held_messages + messages > cx.hold_messages || held_bytes + bytes > cx.hold_bytes;
-        if full {
-            let incumbent = self.lines.iter().any(|view| view.live && view.shows == Shows::Current);
-            if !incumbent && let Some((session, _)) = self.challenger() {
-                self.change_session(cx, now, session, EpochEndReason::Bound, sink);
-                self.take_or_drop_after_bound(cx, now, stored, sink);
-                return;
-            }
-            self.lines[index].counts.implausible += u64::from(stored.count);
-            self.shelf.give_back(stored);
+        let first = SeqNo(frame.sequence);
+        let session = frame.session;
+        if !matches!(self.lines[index].shows, Shows::Other { session: shown, .. } if shown == session) {
+            self.park(arrival, first, fingerprint);
             return;
         }
-        self.strangers_weight = (held_messages + messages, held_bytes + bytes);
-        self.strangers.push(stored);
+        // it is borne out, and so are those that were parked
+        while let Some(at) = self.parked.iter().position(|other| other.line == arrival.line && other.session == session)
+        {
+            let stored = self.parked.remove(at);
+            self.hold_stranger(cx, now, stored, sink);
+        }
+        let stored = self.shelf.store(arrival, first, fingerprint);
+        self.hold_stranger(cx, now, stored, sink);
     }
 
-    /// The frame for which there was no room any more, now that the session may have changed.
-    fn take_or_drop_after_bound<S: Sink>(&mut self, cx: &Settings, now: Nanos, stored: Stored, sink: &mut S) {
+    /// Holds a frame of a session that its line shows, within the limits. Where those are reached while no line shows the
+    /// incumbent, that ends at once.
+    fn hold_stranger<S: Sink>(&mut self, cx: &Settings, now: Nanos, stored: Stored, sink: &mut S) {
         if stored.session == self.session {
             self.route(cx, now, &stored.arrival(), sink);
             self.shelf.give_back(stored);
             return;
         }
         let (messages, bytes) = stored.weight();
-        let (held_messages, held_bytes) = self.strangers_weight;
-        if held_messages + messages > cx.hold_messages || held_bytes + bytes > cx.hold_bytes {
+        let held = (self.strangers_weight.0 + messages, self.strangers_weight.1 + bytes);
+        if held.0 <= cx.hold_messages && held.1 <= cx.hold_bytes {
+            self.strangers_weight = held;
+            self.strangers.push(stored);
+            return;
+        }
+        let incumbent = self.lines.iter().any(|view| view.live && view.shows == Shows::Current);
+        if incumbent {
             self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
             self.shelf.give_back(stored);
-        } else {
-            self.strangers_weight = (held_messages + messages, held_bytes + bytes);
-            self.strangers.push(stored);
+            return;
         }
+        let session = stored.session;
+        self.strangers.push(stored);
+        self.change_session(cx, now, session, EpochEndReason::Bound, sink);
     }
 
     /// A line shows another session once two of its frames in a row carry it, one not the network's copy of the other.
@@ -209,10 +229,11 @@ impl Channel {
         end: u64,
     ) {
         let view = &mut self.lines[line.index()];
-        if let Shows::Other { session: shown, stale: was_stale, mark, advanced, .. } = &mut view.shows
+        if let Shows::Other { session: shown, stale: was_stale, seen, mark, advanced, .. } = &mut view.shows
             && *shown == session
         {
-            *was_stale = stale;
+            *seen = now;
+            *was_stale &= stale;
             if end > *mark {
                 *mark = end;
                 *advanced = Some(now);
@@ -224,22 +245,23 @@ impl Channel {
             Some(candidate) if candidate.session == session => {
                 if candidate.fingerprint != fingerprint {
                     let mark = candidate.mark.max(end);
-                    view.shows = Shows::Other { session, stale, since: now, mark, advanced: None };
+                    view.shows = Shows::Other { session, stale, since: now, seen: now, mark, advanced: None };
                     view.candidate = None;
+                } else {
+                    view.candidate = Some(Candidate { seen: now, ..candidate });
                 }
             }
-            _ => view.candidate = Some(Candidate { session, fingerprint, mark: end }),
+            _ => view.candidate = Some(Candidate { session, seen: now, fingerprint, mark: end }),
         }
     }
 
-    /// The other session that a live line has shown for longest, and since when.
+    /// The other session that a line has shown for longest, and since when.
     fn challenger(&self) -> Option<(Session, Nanos)> {
-        let live = self.lines[..LINES_MAX].iter().filter(|view| view.live);
-        live.filter_map(|view| match view.shows {
+        let shown = self.lines[..LINES_MAX].iter().filter_map(|view| match view.shows {
             Shows::Other { session, stale: false, since, .. } => Some((session, since)),
             _ => None,
-        })
-        .min_by_key(|&(_, since)| since)
+        });
+        shown.min_by_key(|&(_, since)| since)
     }
 
     /// When the incumbent's grace is over, or it has stood idle for it while another session advanced.
@@ -252,7 +274,7 @@ impl Channel {
     /// The sessions that advanced while the incumbent did not, and when that has gone on for the grace.
     fn idle(&self, cx: &Settings) -> impl Iterator<Item = (Session, Nanos)> + '_ {
         let grace = cx.session_grace;
-        self.lines[..LINES_MAX].iter().filter(|view| view.live).filter_map(move |view| match view.shows {
+        self.lines[..LINES_MAX].iter().filter_map(move |view| match view.shows {
             Shows::Other { session, stale: false, since, advanced: Some(advanced), .. } => {
                 // the grace may be over before the advance comes that was wanting
                 let over = since.max(self.advanced) + grace;
@@ -314,8 +336,8 @@ impl Channel {
             self.shelf.give_back(stored);
         }
         let old = self.session;
-        let complete = self.is_complete();
         self.end_epoch(now, why, sink);
+        let complete = self.is_complete();
         if self.remembered.len() == SESSIONS_REMEMBERED {
             self.remembered.remove(0);
         }
@@ -331,7 +353,8 @@ impl Channel {
         let again = again.map(|at| self.remembered.remove(at));
         let first = again.as_ref().map_or(cx.rules.initial, |past| past.next);
         self.begin_epoch(now, session, first, again, sink);
-        self.current_shown = now;
+        let seen = self.lines.iter().filter_map(|view| view.seen_of(session)).max();
+        self.current_shown = seen.unwrap_or(now);
         for view in &mut self.lines {
             view.window.restart();
             view.epoch = self.epoch;
@@ -340,7 +363,9 @@ impl Channel {
             view.heartbeat_reset = None;
             view.shows = match view.shows {
                 Shows::Other { session: shown, .. } if shown == session => Shows::Current,
-                Shows::Current => Shows::Other { session: old, stale: true, since: now, mark: 0, advanced: None },
+                Shows::Current => {
+                    Shows::Other { session: old, stale: true, since: now, seen: now, mark: 0, advanced: None }
+                }
                 shows => shows,
             };
             if view.candidate.is_some_and(|candidate| candidate.session == session) {
@@ -348,13 +373,17 @@ impl Channel {
                 view.shows = Shows::Current;
             }
         }
-        let (own, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.strangers).into_iter().partition(|stored| stored.session == session);
+        let of_session = |stored: &Stored| stored.session == session;
+        let (mut own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.strangers).into_iter().partition(of_session);
+        let (lone, parked): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked).into_iter().partition(of_session);
         self.strangers = others;
+        self.parked = parked;
         self.strangers_weight = self.strangers.iter().fold((0, 0), |(messages, bytes), stored| {
             let (more, more_bytes) = stored.weight();
             (messages + more, bytes + more_bytes)
         });
+        own.extend(lone);
+        own.sort_by_key(|stored| stored.order);
         for stored in own {
             self.in_session(cx, now, &stored.arrival(), sink);
             self.shelf.give_back(stored);
@@ -483,7 +512,7 @@ impl Channel {
             return true;
         };
         let near = cx.rules.width.extend(arrival.frame.sequence, None, self.stream.mark, cx.max_jump);
-        let enters = first + cx.settle < own
+        let enters = own - first > cx.settle
             || view.was_silent
             || (near.abs_diff(self.stream.mark) <= cx.max_jump && near.abs_diff(own) > cx.settle);
         if enters {
@@ -506,8 +535,10 @@ impl Channel {
         let index = arrival.line.index();
         let initial = cx.rules.initial;
         let view = &self.lines[index];
-        let fell = view.window.mark().is_some_and(|own| first + cx.settle < own);
-        if view.restarting == 0 && !(fell && first.abs_diff(initial) <= cx.max_jump) {
+        let fell = view.window.mark().is_some_and(|own| own - first > cx.settle);
+        // as on the wire: a restart after a wrap is near the initial number as well
+        let near = SeqNo(arrival.frame.sequence).abs_diff(initial) <= cx.max_jump;
+        if view.restarting == 0 && !(fell && near) {
             return false;
         }
         if !fell {

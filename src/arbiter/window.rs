@@ -9,8 +9,8 @@ pub(super) struct Window {
     bits: Box<[u64]>,
     width: u64,
     mark: Option<SeqNo>,
-    /// Numbers below are not charged.
-    counted_from: SeqNo,
+    /// Numbers below are not charged; `None`: the account has not started.
+    counted_from: Option<SeqNo>,
 }
 
 /// What a showing did to the account.
@@ -24,7 +24,7 @@ impl Window {
     pub(super) fn new(settle: u64) -> Window {
         let width = settle.max(4_096);
         let words = width.next_power_of_two() / 64;
-        Window { bits: vec![0; words as usize].into_boxed_slice(), width, mark: None, counted_from: SeqNo(0) }
+        Window { bits: vec![0; words as usize].into_boxed_slice(), width, mark: None, counted_from: None }
     }
 
     /// One past the highest number shown; `None` where none was.
@@ -33,10 +33,16 @@ impl Window {
         self.mark
     }
 
-    /// Starts afresh. The account starts at `counted_from`, or at the line's first number where that is `None`.
+    /// Starts afresh.
     pub(super) fn restart(&mut self) {
         self.mark = None;
+        self.counted_from = None;
         self.bits.fill(0);
+    }
+
+    /// The line has shown numbers up to `end` that are none of the account's: the mark alone rises.
+    pub(super) fn raise(&mut self, end: SeqNo) {
+        self.mark = self.mark.max(Some(end));
     }
 
     /// The line shows `[first, end)`; an empty range (a heartbeat) shows that all below was sent. `start` is where the
@@ -44,8 +50,8 @@ impl Window {
     #[inline]
     pub(super) fn show(&mut self, shown: SeqRange, start: SeqNo) -> Judged {
         let mut judged = Judged::default();
-        let Some(mark) = self.mark else {
-            self.counted_from = start;
+        let (Some(mark), Some(counted_from)) = (self.mark, self.counted_from) else {
+            self.counted_from = Some(start);
             self.mark = Some(start);
             return self.show(shown, start);
         };
@@ -58,10 +64,10 @@ impl Window {
         }
         if end > mark {
             let low = end.saturating_sub(self.width);
-            let leaves = SeqRange::new(mark.saturating_sub(self.width).max(self.counted_from), mark.min(low));
+            let leaves = SeqRange::new(mark.saturating_sub(self.width).max(counted_from), mark.min(low));
             judged.missing += leaves.len() - self.count(leaves);
             let jumped = SeqRange::new(mark, first.min(low));
-            judged.missing += jumped.len();
+            judged.missing = judged.missing.saturating_add(jumped.len());
             self.clear(SeqRange::new(mark.max(low), end));
             self.set(SeqRange::new(first.max(mark).max(low), end));
             self.mark = Some(end);
@@ -71,10 +77,10 @@ impl Window {
 
     /// What the window still owes: numbers below the mark that were never shown. The account is empty after.
     pub(super) fn flush(&mut self) -> u64 {
-        let Some(mark) = self.mark else { return 0 };
-        let rest = SeqRange::new(mark.saturating_sub(self.width).max(self.counted_from), mark);
+        let (Some(mark), Some(counted_from)) = (self.mark, self.counted_from) else { return 0 };
+        let rest = SeqRange::new(mark.saturating_sub(self.width).max(counted_from), mark);
         let missing = rest.len() - self.count(rest);
-        self.counted_from = mark;
+        self.counted_from = Some(mark);
         missing
     }
 

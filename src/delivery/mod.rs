@@ -51,12 +51,12 @@ pub const CAPACITY_MIN: usize = 1 << 20;
 pub const CAPACITY_DEFAULT: usize = 1 << 22;
 /// What all possible overrun records take, the channel records before them, and the pad that one of them may need: kept free
 /// for them.
-pub const RESERVE: usize = (overrun::OVERRUNS_MAX + CHANNELS_MAX + 1) * (HEADER + CONTROL_LEN).next_multiple_of(HEADER);
+pub const RESERVE: usize = (overrun::OVERRUNS_MAX + CHANNELS_MAX + 1) * ring::span(CONTROL_LEN);
 
-const _: () = assert!(CAPACITY_MIN >= 4 * (HEADER + RECORD_MAX), "a ring holds four of the largest records");
+const _: () = assert!(CAPACITY_MIN >= 4 * ring::span(RECORD_MAX), "a ring holds four of the largest records");
 const _: () = assert!(
-    CAPACITY_MIN / 4 >= 2 * RESERVE + RECORD_MAX + 4 * HEADER,
-    "a quarter of a ring holds all overrun records, the largest run, and the reserve"
+    CAPACITY_MIN / 4 >= 2 * RESERVE + HEADER,
+    "a quarter of a ring holds all overrun records, and the reserve after them"
 );
 
 /// Which stream a client reads.

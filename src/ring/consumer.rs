@@ -1,6 +1,8 @@
 //! The end that reads.
 
-use super::layout::{C_CLOSED, C_CURSOR, D_CLOSED, HEADER, Layout, PAD, PAGE, RingError, Shape, sequence, span};
+use super::layout::{
+    AHEAD_MAX, C_CLOSED, C_CURSOR, D_CLOSED, HEADER, LINE, Layout, PAD, PAGE, RingError, Shape, sequence, span,
+};
 use super::{Memory, shim::Scratch};
 
 /// What is wrong with a record: the producer, or somebody else, has written what no producer writes.
@@ -98,6 +100,11 @@ impl Consumer {
                 let len = usize::try_from(length).unwrap_or(usize::MAX);
                 if len > record_max || span(len) > capacity - offset {
                     return Err(Broken::Length { at, found: length });
+                }
+                // all of it at once: a reader that goes by lengths would wait for one line after the other
+                let begin = self.layout.byte(at);
+                for line in (LINE..HEADER + len).step_by(LINE).take(AHEAD_MAX) {
+                    self.memory.stream.fetch(begin + line);
                 }
                 self.current = Some(len);
                 return Ok(true);

@@ -7,8 +7,14 @@ use super::shim::Words;
 pub const PAGE: usize = if cfg!(loom) { 64 } else { 4096 };
 /// Bytes of a record's header: a length word, then the sequence word.
 pub const HEADER: usize = 16;
-/// Records begin on multiples of this; it is the header's size, so that a pad header always fits before the end.
-pub(super) const ALIGN: usize = HEADER;
+/// Records begin on multiples of this: a cache line, so that the consumer, which spins on a record's first line, does not take
+/// the end of the record before from the producer. A multiple of the header's size, so that a pad header always fits before
+/// the end.
+pub(super) const ALIGN: usize = if cfg!(loom) { HEADER } else { LINE };
+/// A cache line.
+pub(super) const LINE: usize = 64;
+/// How many lines of a record are asked for ahead: a full Ethernet frame.
+pub(super) const AHEAD_MAX: usize = 24;
 
 /// Stored last at creation (Release) and looked at first on attach (Acquire).
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TWINRING");
@@ -199,10 +205,10 @@ impl Layout {
     }
 }
 
-/// What a payload of `len` bytes takes with its header.
+/// What a payload of `len` bytes takes with its header and what aligns the next.
 #[inline]
-pub(super) const fn span(len: usize) -> usize {
-    HEADER + (len.saturating_add(ALIGN - 1) & !(ALIGN - 1))
+pub const fn span(len: usize) -> usize {
+    len.saturating_add(HEADER + ALIGN - 1) & !(ALIGN - 1)
 }
 
 /// The sequence word of a record at a position: never zero, and of this lap alone.

@@ -4,7 +4,7 @@
 //! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib loom
 //! ```
 //!
-//! Each of these was weakened to Relaxed once, and `records_arrive_whole` failed: the Release in `Producer::publish`, the
+//! Each of these was weakened to Relaxed once, and `loom_records_arrive_whole` failed: the Release in `Producer::publish`, the
 //! Acquire in `Consumer::ready`, the Release in `Consumer::release`, the Acquire in `Producer::read_cursor`. It also failed
 //! with the zero store after a record left out.
 

@@ -10,7 +10,7 @@
 //!  | one page   | whole pages | whole pages                              |  | one page                 |
 //!  +------------+-------------+------------------------------------------+  +--------------------------+
 //!
-//!  data:  | length  sequence | payload ... | length  sequence | payload ... | 0 |          (every header on 16 bytes)
+//!  data:  | length  sequence | payload ... | length  sequence | payload ... | 0 |          (each on a cache line)
 //! ```
 //!
 //! A record is a run of bytes behind a 16-byte header that ends with its *sequence word*. The producer writes the payload,
@@ -42,7 +42,7 @@ mod producer;
 pub mod shim;
 
 pub use consumer::{Broken, Consumer};
-pub use layout::{HEADER, Layout, PAGE, RingError, Shape};
+pub use layout::{HEADER, Layout, PAGE, RingError, Shape, span};
 pub use producer::{Producer, Refused};
 
 use shim::Words;

@@ -1,7 +1,9 @@
 //! The end that writes.
 
 use super::Memory;
-use super::layout::{ALIGN, C_CLOSED, C_CURSOR, D_CLOSED, HEADER, Layout, PAD, PAGE, RingError, Shape, sequence, span};
+use super::layout::{
+    ALIGN, C_CLOSED, C_CURSOR, D_CLOSED, HEADER, LINE, Layout, PAD, PAGE, RingError, Shape, sequence, span,
+};
 
 /// Why a record was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,12 +106,16 @@ impl Producer {
         }
         let stream = &self.memory.stream;
         let at = self.layout.byte(self.head) + HEADER;
+        // the consumer spins on the record's first line and takes it back after each store that gets through: so what lies
+        // beyond it goes first, and the line's own bytes last, with the header at their end
+        let (near, far) = body.split_at(body.len().min(LINE.saturating_sub(HEADER + N)));
         // what lies there may look like a sequence word; the consumer looks there once this record is published
         stream.store_relaxed(self.layout.word(self.head + span as u64) + 1, 0);
         // SAFETY: the room was free, so these bytes lie between `published + HEADER` and the consumer's cursor a lap on:
         // the producer's, until `publish` stores Release. The cursor was read Acquire, so the consumer has done reading.
         unsafe {
-            stream.copy_in(at + N, body);
+            stream.copy_in(at + N + near.len(), far);
+            stream.copy_in(at + N, near);
             stream.copy_in(at, head);
         }
         self.put_header(len as u64);
@@ -137,6 +143,10 @@ impl Producer {
             // the zero after them
             self.memory.stream.store_release(word, sequence(self.published));
             self.published = self.head;
+            // not the line that the consumer now looks at, but those that the next record goes on to
+            for line in 1..=2 {
+                self.memory.stream.prepare(self.layout.byte(self.head + line * LINE as u64));
+            }
         }
     }
 

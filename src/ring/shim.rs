@@ -131,6 +131,32 @@ mod real {
             self.word(at).store(value, Ordering::Relaxed);
         }
 
+        /// Asks for the cache line at byte offset `at`, to be written soon. Changes nothing.
+        #[inline]
+        pub fn prepare(&self, at: usize) {
+            if cfg!(target_arch = "x86_64") && at < self.len * 8 {
+                // SAFETY: a prefetch of an address within the region; it reads and writes nothing.
+                #[cfg(target_arch = "x86_64")]
+                unsafe {
+                    let line = self.base.cast::<u8>().add(at);
+                    core::arch::asm!("prefetchw [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags));
+                }
+            }
+        }
+
+        /// Asks for the cache line at byte offset `at`, to be read soon. Changes nothing.
+        #[inline]
+        pub fn fetch(&self, at: usize) {
+            if cfg!(target_arch = "x86_64") && at < self.len * 8 {
+                // SAFETY: a prefetch of an address within the region; it reads and writes nothing.
+                #[cfg(target_arch = "x86_64")]
+                unsafe {
+                    let line = self.base.cast::<i8>().add(at);
+                    core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr());
+                }
+            }
+        }
+
         /// Copies `bytes` to byte offset `at`.
         ///
         /// # Safety
@@ -233,6 +259,12 @@ mod modelled {
         pub fn store_relaxed(&self, at: usize, value: u64) {
             self.atomic(at).store(value, Ordering::Relaxed);
         }
+
+        /// Changes nothing.
+        pub fn fetch(&self, _: usize) {}
+
+        /// Changes nothing.
+        pub fn prepare(&self, _: usize) {}
 
         /// Copies `bytes` to byte offset `at`.
         ///

@@ -44,19 +44,32 @@ fn honest<F: Framing>(framing: F, world: &World) -> (Record, Verdict) {
     (record, verdict)
 }
 
+/// Says which seed it was that panicked.
+struct Playing(u64);
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("TWINLINE_SEED={}", self.0);
+        }
+    }
+}
+
 /// Plays all seeds and fails with every seed that did.
 fn play(default: u64, mut one: impl FnMut(u64) -> Verdict) {
     let seeds = seeds(default);
     let count = seeds.end - seeds.start;
-    let failed: Vec<String> = seeds
-        .filter_map(|seed| one(seed).err().map(|complaint| format!("TWINLINE_SEED={seed}: {complaint}")))
-        .collect();
+    let verdict = |seed| {
+        let _playing = Playing(seed);
+        one(seed).err().map(|complaint| format!("TWINLINE_SEED={seed}: {complaint}"))
+    };
+    let failed: Vec<String> = seeds.filter_map(verdict).collect();
     assert!(failed.is_empty(), "{} of {count} seeds:\n{}", failed.len(), failed.join("\n"));
 }
 
 #[test]
 fn what_arrives_on_any_line_in_time_is_delivered_once_and_in_order() {
-    play(1_500, |seed| honest(MoldUdp64, &world::moldudp64(seed)).1);
+    play(2_000, |seed| honest(MoldUdp64, &world::moldudp64(seed)).1);
 }
 
 #[test]
@@ -113,7 +126,7 @@ fn find_plain_worlds() -> Vec<World> {
         let filled = |event: &Event| matches!(event.kind, EventKind::Filled { line, .. } if line != Line(0));
         honest(MoldUdp64, world).0.events().filter(|event| filled(event)).count() >= 3
     };
-    let worlds: Vec<_> = (0..500).map(world::moldudp64).filter(|world| plain(world) && needs_b(world)).collect();
+    let worlds: Vec<_> = (0..800).map(world::moldudp64).filter(|world| plain(world) && needs_b(world)).collect();
     assert!(worlds.len() >= 30, "{} plain worlds are too few", worlds.len());
     worlds
 }

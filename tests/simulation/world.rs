@@ -259,7 +259,7 @@ pub fn moldudp64(seed: u64) -> World {
         start = start + span + linger + micros(rng.u64(..pause));
     }
     let mut inputs = arrive(sent);
-    let late_start = one_in(&mut rng, 4);
+    let late_start = sessions == 1 && one_in(&mut rng, 4);
     if late_start {
         inputs.drain(..rng.usize(..inputs.len().min(60)));
     }

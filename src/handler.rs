@@ -2,7 +2,9 @@
 //!
 //! [`Handler`] is the whole way of a datagram between a source and a sink; live and replayed runs use the same one.
 //! [`live`] is the loop of a busy-polling core: it reads the clock once a pass, and [`Pacer`] makes of the readings the stamps
-//! that the arbiter is given (ARBITRATION 1.2).
+//! that the arbiter is given (ARBITRATION 1.2). [`Hot`] is what usually surrounds that loop: it takes a copy of every datagram
+//! for a capture ([`tap`]) and answers housekeeping's questions ([`desk`]), over rings, so that nothing is written, formatted
+//! or locked where datagrams are received.
 
 use std::io;
 
@@ -12,6 +14,14 @@ use crate::frame::{Line, SequenceRules};
 use crate::framing::{Framing, Malformed};
 use crate::source::{Datagram, Source};
 use crate::time::Nanos;
+
+pub mod desk;
+mod hot;
+mod record;
+pub mod tap;
+
+pub use hot::Hot;
+pub use record::record;
 
 /// The arbiter's settings, as a feed file gives them.
 pub fn settings(feed: &Feed, rules: SequenceRules) -> Settings {
@@ -176,7 +186,7 @@ impl Pacer {
         if !full {
             self.stands = false;
         }
-        if datagrams == 0 {
+        if datagrams == 0 && !full {
             self.last = self.last.max(Some(reading));
         }
     }
@@ -196,6 +206,12 @@ pub trait Surroundings {
 
     /// Whether to go on, after a pass that found `datagrams`.
     fn goes_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool;
+
+    /// The input ends, at this stamp: told before the arbiter is finished, and where the source failed as well. `None` where
+    /// not one datagram came.
+    fn ending(&mut self, at: Option<Nanos>) {
+        let _ = at;
+    }
 }
 
 /// How a live run ended.
@@ -233,7 +249,8 @@ pub fn live<F: Framing, S: Sink>(
             Err(error) => break Err(error),
         };
         pacer.after(pass.datagrams, pass.full, reading);
-        if pass.datagrams == 0 {
+        // a full batch of strangers alone: what is ours may wait behind them
+        if pass.datagrams == 0 && !pass.full {
             if let Some(last) = &mut last {
                 *last = (*last).max(reading);
                 handler.advance(reading, sink);
@@ -249,6 +266,7 @@ pub fn live<F: Framing, S: Sink>(
             break Ok(());
         }
     };
+    around.ending(last);
     if let Some(at) = last {
         handler.finish(at, sink);
     }

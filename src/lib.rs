@@ -12,7 +12,7 @@
 //! | 2 | [`frame`], [`os`], [`config`] |
 //! | 3 | [`framing`], [`arbiter`] |
 //! | 4 | [`source`], [`capture`], [`delivery`] |
-//! | 5 | [`handler`], [`client`], [`publisher`] |
+//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`] |
 //! | 6 | [`cli`] |
 
 pub mod arbiter;
@@ -26,6 +26,7 @@ pub mod framing;
 pub mod handler;
 pub mod os;
 pub mod publisher;
+pub mod replay;
 pub mod ring;
 pub mod seq;
 pub mod source;

@@ -25,6 +25,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("handler", FIFTH),
     ("client", FIFTH),
     ("publisher", FIFTH),
+    ("replay", FIFTH),
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
@@ -44,6 +45,7 @@ const FIFTH: &[&str] = &[
     "handler",
     "client",
     "publisher",
+    "replay",
     "recovery",
 ];
 /// The top floor: it may name everything.

@@ -10,9 +10,9 @@ use super::lost::LostRanges;
 use super::report::{ChannelReport, Epochs, LineCounts};
 use super::settings::{GapTimeout, Settings};
 use super::shelf::{Arrival, Fingerprint, Shelf, Stored};
-use super::status::Status;
+use super::status::{SPAN, Status};
 use super::stream::{Out, Part, Standing, Stream};
-use super::window::Window;
+use super::window::{Judged, Window};
 use crate::frame::{Frame, Kind, LINES_MAX, Line, Session};
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
@@ -303,19 +303,16 @@ impl Channel {
                 self.release_next(cx, now, line, frame, first, sink);
                 return;
             }
-            // not a copy so old that it may be a restart (6.6)
-            let recent = view.window.mark().is_some_and(|own| own - first <= cx.settle);
             if end <= self.stream.next
                 && first >= self.base
-                && recent
+                && !(cx.rules.unmarked_restart && fell(cx, view, first))
                 && self.status.knows(SeqRange::new(first, end), self.stream.mark)
             {
                 view.counts.messages += count;
                 view.counts.duplicate += count;
                 self.current_shown = now;
                 let judged = view.window.show(SeqRange::new(first, end), first);
-                view.counts.missing = view.counts.missing.saturating_add(judged.missing);
-                view.counts.reordered += judged.reordered;
+                view.counts.judge(judged);
                 let mut n = first;
                 while n < end {
                     self.copy(cx, n, line, now);
@@ -342,8 +339,7 @@ impl Channel {
         let end = first + count;
         let view = &mut self.lines[line.index()];
         let judged = view.window.show(SeqRange::new(first, end), first);
-        view.counts.missing = view.counts.missing.saturating_add(judged.missing);
-        view.counts.reordered += judged.reordered;
+        view.counts.judge(judged);
         view.counts.first_arrivals += count;
         self.status.arrive(first, count, line, now);
         self.stream.mark = end;
@@ -422,14 +418,17 @@ impl Channel {
         view.data_in_epoch |= frame.kind == Kind::Data && frame.reset.is_none();
         if *line != Line::RECOVERY {
             let judged = view.window.show(shown, self.account_from.unwrap_or(shown.first));
-            view.counts.missing = view.counts.missing.saturating_add(judged.missing);
-            view.counts.reordered += judged.reordered;
+            view.counts.judge(judged);
         }
         let mark = self.stream.mark;
         let first_cursor = self.first_cursor;
         self.output_first(&rest, now, sink);
         let mut out = self.out(now, sink);
         if shown.first > mark {
+            if shown.first - mark >= SPAN {
+                // nothing that it knows is among the last any more, and far beyond its tags repeat
+                self.status.clear();
+            }
             let timeout = cx.recovery_timeout.unwrap_or_else(|| self.gap_timeout(cx));
             self.stream.open(shown.first, *line, now + timeout, &mut out);
         }
@@ -456,6 +455,9 @@ impl Channel {
         while self.stream.open_gaps() > cx.gaps_max {
             self.stream.lose_lowest(LostReason::Gaps, &mut out);
         }
+        while self.use_called_off(cx, now, sink) {}
+        self.settle(cx, now, sink);
+        self.say_ended(cx, now, sink);
     }
 
     /// Takes the messages at the front of `rest` that stand alike.
@@ -583,13 +585,13 @@ impl Channel {
     }
 
     /// Says the end of the session when it is due (6.5).
-    pub(super) fn say_ended<S: Sink>(&mut self, now: Nanos, sink: &mut S) {
+    pub(super) fn say_ended<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
         let Some(end) = self.end else { return };
         if end.said || !self.is_complete() {
             return;
         }
         let reached = |view: &LineView| self.mark_of(view) >= Some(end.number);
-        let mut live = self.lines[..LINES_MAX].iter().filter(|view| view.live).peekable();
+        let mut live = self.lines.iter().take(cx.lines()).filter(|view| view.live).peekable();
         if end.overdue || (live.peek().is_some() && live.all(reached)) {
             self.say_ended_now(now, sink);
         }
@@ -608,11 +610,11 @@ impl Channel {
     /// What a frame or a deadline brought about, until nothing more follows.
     pub(super) fn follow_up<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
         loop {
-            if self.use_parked(cx, now, sink) || self.use_called_off(cx, now, sink) {
+            if self.use_parked(cx, now, sink) {
                 continue;
             }
             self.settle(cx, now, sink);
-            self.say_ended(now, sink);
+            self.say_ended(cx, now, sink);
             if !(self.begin_pending_if_due(cx, now, sink) || self.take_over_if_due(cx, now, sink)) {
                 break;
             }
@@ -779,7 +781,7 @@ impl Channel {
     pub(super) fn flush_windows(&mut self) {
         for view in &mut self.lines[..LINES_MAX] {
             if view.epoch >= self.epoch {
-                view.counts.missing = view.counts.missing.saturating_add(view.window.flush());
+                view.counts.judge(Judged { missing: view.window.flush(), reordered: 0 });
             }
         }
     }
@@ -862,6 +864,12 @@ pub(super) enum Due {
     Grace,
     Lag,
     Silent,
+}
+
+/// Whether a line falls below its own mark by more than `settle` with a frame that starts at `first`.
+#[inline]
+pub(super) fn fell(cx: &Settings, view: &LineView, first: SeqNo) -> bool {
+    view.window.mark().is_some_and(|own| own - first > cx.settle)
 }
 
 /// All of a frame's messages.

@@ -203,6 +203,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use super::*;
 
@@ -229,8 +230,8 @@ mod tests {
                     }
                     None => {
                         let (first, deadline) = (rng.u64(..5_000), rng.u64(..20));
-                        if let std::collections::btree_map::Entry::Vacant(free) = by_number.entry(first) {
-                            free.insert(id);
+                        if let Entry::Vacant(place) = by_number.entry(first) {
+                            place.insert(id);
                             index.insert(id, SeqNo(first), Nanos(deadline));
                             known.insert(id, (first, deadline));
                         }

@@ -96,7 +96,7 @@ impl Arbiter {
     /// An arbiter that has seen nothing yet.
     pub fn new(settings: Settings) -> Arbiter {
         Arbiter {
-            settings,
+            settings: settings.bounded(),
             channels: Vec::with_capacity(CHANNELS_MAX),
             names: Vec::with_capacity(CHANNELS_MAX),
             last_place: 0,
@@ -228,6 +228,12 @@ impl Arbiter {
     /// The counters of every channel that has begun, in the order of their names.
     pub fn channels(&self) -> impl Iterator<Item = ChannelReport> + '_ {
         self.names.iter().map(|&(_, place)| self.channels[usize::from(place)].report(&self.settings))
+    }
+
+    /// One counter of a line, summed over all channels: without an allocation, for a look from the hot path.
+    pub fn line_total(&self, line: Line, counter: impl Fn(&LineCounts) -> u64) -> u64 {
+        let views = self.channels.iter().filter_map(|channel| channel.lines.get(line.index()));
+        views.map(|view| counter(&view.counts)).sum()
     }
 
     /// Frames of channels that never began, once the input has ended; those dropped so far before.

@@ -1,6 +1,7 @@
 //! Counters: what an arbiter knows of its lines and epochs, for a report at any time.
 
 use super::event::{ChannelRef, LineState};
+use super::window::Judged;
 use crate::frame::Session;
 use crate::seq::SeqNo;
 use crate::time::Nanos;
@@ -44,6 +45,13 @@ impl LineCounts {
         self.frames += 1;
         self.bytes += frame.bytes.len() as u64;
         self.heartbeats += u64::from(frame.heartbeat);
+    }
+
+    /// What a showing did to the line's account. Two jumps to the far end of the numbers are more than can be counted.
+    #[inline]
+    pub(super) fn judge(&mut self, judged: Judged) {
+        self.missing = self.missing.saturating_add(judged.missing);
+        self.reordered = self.reordered.saturating_add(judged.reordered);
     }
 }
 

@@ -12,6 +12,12 @@ pub enum GapTimeout {
     After(Nanos),
 }
 
+/// The most that may be set. Places in the hold are 32 bits, and half of what they address must do for the bytes, each
+/// message's header and what a frame may bring over the limit.
+const HOLD_MESSAGES_MAX: u64 = 1 << 24;
+const HOLD_BYTES_MAX: u64 = 1 << 30;
+const GAPS_MAX: usize = 1 << 24;
+
 /// What an arbiter must know of a feed.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -59,6 +65,14 @@ impl Settings {
             silent_after,
             session_grace: silent_after,
         }
+    }
+
+    /// The same, with limits no higher than a channel's memory can be addressed by: whoever asks for more gets these.
+    pub(super) fn bounded(mut self) -> Settings {
+        self.hold_messages = self.hold_messages.min(HOLD_MESSAGES_MAX);
+        self.hold_bytes = self.hold_bytes.min(HOLD_BYTES_MAX);
+        self.gaps_max = self.gaps_max.min(GAPS_MAX);
+        self
     }
 
     /// How many lines there are; recovery is one more.

@@ -4,7 +4,7 @@
 //! Everything here ends in one of three ways: the frame is accepted into the current epoch, it is put on the shelf, or it is
 //! counted under what it is.
 
-use super::channel::{Candidate, Channel, Pending, Remembered, Shows};
+use super::channel::{Candidate, Channel, Pending, Remembered, Shows, fell};
 use super::event::{EpochEndReason, Sink};
 use super::settings::Settings;
 use super::shelf::{Arrival, Fingerprint, Stored};
@@ -52,7 +52,10 @@ impl Channel {
         let view = &mut self.lines[arrival.line.index()];
         view.shows = Shows::Current;
         view.candidate = None;
-        self.current_shown = now;
+        // what a rewinder still has of it does not keep it running
+        if arrival.line != Line::RECOVERY {
+            self.current_shown = now;
+        }
         self.in_session(cx, now, arrival, sink);
     }
 
@@ -85,8 +88,7 @@ impl Channel {
             return;
         }
         let first = self.extend(cx, arrival);
-        let own = self.lines[index].window.mark();
-        let fell = own.is_some_and(|own| own - first > cx.settle);
+        let fell = fell(cx, &self.lines[index], first);
         if self.pending.is_some() && self.lines[index].epoch == self.epoch && fell {
             self.move_to_newest(arrival.line);
             self.hold_pending(cx, now, arrival, sink);
@@ -183,9 +185,10 @@ impl Channel {
             return;
         }
         // it is borne out, and so are those that were parked
-        while let Some(at) = self.parked.iter().position(|other| other.line == arrival.line && other.session == session)
-        {
-            let stored = self.parked.remove(at);
+        let of_line = |other: &Stored| other.line == arrival.line && other.session == session;
+        let (borne_out, parked): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked).into_iter().partition(of_line);
+        self.parked = parked;
+        for stored in borne_out {
             self.hold_stranger(cx, now, stored, sink);
         }
         let stored = self.shelf.store(arrival, first, fingerprint);
@@ -207,15 +210,17 @@ impl Channel {
             self.strangers.push(stored);
             return;
         }
-        let incumbent = self.lines.iter().any(|view| view.live && view.shows == Shows::Current);
-        if incumbent {
+        let incumbent = self.lines[..LINES_MAX].iter().any(|view| view.live && view.shows == Shows::Current);
+        let winner = self.challenger().map(|(session, _)| session).filter(|_| !incumbent);
+        if winner == Some(stored.session) {
+            self.strangers.push(stored);
+        } else {
             self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
             self.shelf.give_back(stored);
-            return;
         }
-        let session = stored.session;
-        self.strangers.push(stored);
-        self.change_session(cx, now, session, EpochEndReason::Bound, sink);
+        if let Some(session) = winner {
+            self.change_session(cx, now, session, EpochEndReason::Bound, sink);
+        }
     }
 
     /// A line shows another session once two of its frames in a row carry it, one not the network's copy of the other.
@@ -229,15 +234,18 @@ impl Channel {
         end: u64,
     ) {
         let view = &mut self.lines[line.index()];
-        if let Shows::Other { session: shown, stale: was_stale, seen, mark, advanced, .. } = &mut view.shows
+        if let Shows::Other { session: shown, stale: was_stale, since, seen, mark, advanced } = &mut view.shows
             && *shown == session
         {
             *seen = now;
-            *was_stale &= stale;
-            if end > *mark {
+            if *was_stale && !stale {
+                // a stranger again, from now on: what it showed while it was stale speaks for nothing
+                (*since, *mark, *advanced) = (now, end, None);
+            } else if end > *mark {
                 *mark = end;
                 *advanced = Some(now);
             }
+            *was_stale = stale;
             view.candidate = None;
             return;
         }
@@ -338,6 +346,9 @@ impl Channel {
         let old = self.session;
         self.end_epoch(now, why, sink);
         let complete = self.is_complete();
+        // before the oldest is forgotten: it may be the one that comes back
+        let again = self.remembered.iter().position(|past| past.session == session);
+        let again = again.map(|at| self.remembered.remove(at));
         if self.remembered.len() == SESSIONS_REMEMBERED {
             self.remembered.remove(0);
         }
@@ -349,8 +360,6 @@ impl Channel {
             place: self.place,
             lost_ranges: self.stream.take_lost_ranges(),
         });
-        let again = self.remembered.iter().position(|past| past.session == session);
-        let again = again.map(|at| self.remembered.remove(at));
         let first = again.as_ref().map_or(cx.rules.initial, |past| past.next);
         self.begin_epoch(now, session, first, again, sink);
         let seen = self.lines.iter().filter_map(|view| view.seen_of(session)).max();
@@ -443,10 +452,12 @@ impl Channel {
         let newest = self.newest();
         let pending = self.pending.is_some();
         let view = &mut self.lines[line.index()];
+        // until the pending epoch begins, the line's mark in the current one counts; one of an older epoch never does
+        let older = view.epoch < self.epoch;
         view.epoch = newest;
         view.data_in_epoch = false;
         view.was_silent = false;
-        if !pending {
+        if !pending || older {
             view.window.restart();
         }
     }
@@ -535,10 +546,10 @@ impl Channel {
         let index = arrival.line.index();
         let initial = cx.rules.initial;
         let view = &self.lines[index];
-        let fell = view.window.mark().is_some_and(|own| own - first > cx.settle);
-        // as on the wire: a restart after a wrap is near the initial number as well
-        let near = SeqNo(arrival.frame.sequence).abs_diff(initial) <= cx.max_jump;
-        if view.restarting == 0 && !(fell && near) {
+        let fell = fell(cx, view, first);
+        // as it is on the wire: a channel that has wrapped restarts in its first cycle
+        let near_initial = SeqNo(arrival.frame.sequence).abs_diff(initial) <= cx.max_jump;
+        if view.restarting == 0 && !(fell && near_initial) {
             return false;
         }
         if !fell {

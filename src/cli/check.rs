@@ -49,7 +49,7 @@ pub(super) fn run(args: Args) -> Outcome {
 }
 
 /// Writes to stdout; a reader that went away is no failure.
-fn print(text: &str) -> io::Result<()> {
+pub(super) fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,

@@ -10,6 +10,7 @@ mod capture;
 mod check;
 mod demo;
 mod feed;
+mod live;
 mod output;
 mod publish;
 mod replay;

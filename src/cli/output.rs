@@ -88,7 +88,7 @@ impl GapLog {
 /// Where the ordered output goes: one file, or one a channel.
 enum Messages {
     None,
-    One(Box<dyn Write>),
+    One(Box<dyn Write + Send>),
     ByChannel { path: PathBuf, files: Vec<(ChannelKey, BufWriter<File>)> },
 }
 
@@ -97,7 +97,7 @@ enum Messages {
 /// It is a [`Sink`], which cannot fail: the first error is kept, nothing is written after it, and [`Output::finish`] gives it.
 pub(super) struct Output {
     messages: Messages,
-    events: Option<Box<dyn Write>>,
+    events: Option<Box<dyn Write + Send>>,
     names: Vec<String>,
     pub(super) gaps: GapLog,
     error: Option<anyhow::Error>,
@@ -112,7 +112,7 @@ fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn create(path: &Path) -> anyhow::Result<Box<dyn Write>> {
+fn create(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
     if is_stdout(path) {
         return Ok(Box::new(BufWriter::with_capacity(1 << 16, io::stdout())));
     }
@@ -120,12 +120,12 @@ fn create(path: &Path) -> anyhow::Result<Box<dyn Write>> {
     Ok(Box::new(BufWriter::with_capacity(1 << 18, file)))
 }
 
-/// `FILE` with `.CHANNEL` before its extension.
-fn channel_path(path: &Path, key: ChannelKey) -> PathBuf {
+/// `FILE` with `.NAME` before its extension: a channel's, or a feed's.
+pub(super) fn named_path(path: &Path, name: impl std::fmt::Display) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = match path.extension() {
-        Some(extension) => format!("{stem}.{key}.{}", extension.to_string_lossy()),
-        None => format!("{stem}.{key}"),
+        Some(extension) => format!("{stem}.{name}.{}", extension.to_string_lossy()),
+        None => format!("{stem}.{name}"),
     };
     path.with_file_name(name)
 }
@@ -169,7 +169,7 @@ impl Output {
         if let (EventKind::Epoch { .. }, Messages::ByChannel { path, files }) = (event.kind, &mut self.messages) {
             let key = event.channel.key;
             if !files.iter().any(|(known, _)| *known == key) {
-                let path = channel_path(path, key);
+                let path = named_path(path, key);
                 let file = File::create(&path).with_context(|| format!("{}: cannot be written", path.display()))?;
                 files.push((key, BufWriter::new(file)));
             }
@@ -198,6 +198,11 @@ impl Output {
     /// Whether something could not be written.
     pub(super) fn failed(&self) -> bool {
         self.error.is_some()
+    }
+
+    /// What could not be written, and why.
+    pub(super) fn error(&self) -> Option<&anyhow::Error> {
+        self.error.as_ref()
     }
 
     /// Writes out what is buffered, so that a reader of the files sees it.
@@ -259,8 +264,8 @@ mod tests {
     #[test]
     fn a_channel_stands_before_the_extension() {
         let key = ChannelKey { group: 0, key: Some(3) };
-        assert_eq!(channel_path(Path::new("/a/out.bin"), key), Path::new("/a/out.0.3.bin"));
-        assert_eq!(channel_path(Path::new("out"), key), Path::new("out.0.3"));
-        assert_eq!(channel_path(Path::new("x.tar.gz"), ChannelKey { group: 1, key: None }), Path::new("x.tar.1.gz"));
+        assert_eq!(named_path(Path::new("/a/out.bin"), key), Path::new("/a/out.0.3.bin"));
+        assert_eq!(named_path(Path::new("out"), key), Path::new("out.0.3"));
+        assert_eq!(named_path(Path::new("x.tar.gz"), ChannelKey { group: 1, key: None }), Path::new("x.tar.1.gz"));
     }
 }

@@ -1,7 +1,7 @@
 //! `twinline publish`.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,12 +9,14 @@ use anyhow::{Context, anyhow};
 use indicatif::{HumanCount, ProgressBar};
 
 use super::{Failure, Outcome, say};
+use crate::capture::{CaptureInput, Captures};
 use crate::config::Feed;
 use crate::frame::Session;
 use crate::framing::{AnyFraming, Framing, WithFraming};
 use crate::os::clock::Clock;
 use crate::os::signal::Stop;
 use crate::publisher::binary_file::BinaryFile;
+use crate::publisher::captured::Captured;
 use crate::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
 use crate::publisher::lines::LiveLines;
 use crate::publisher::made_up::{MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp};
@@ -35,6 +37,7 @@ Examples:
   twinline publish feeds/loopback.toml --made-up 1M --rate 100k --burst 16 --pack A=1..10,B=1..4
   twinline publish feeds/loopback.toml --itch day.itch.gz --rate max --loss 1% --reorder B=0.5%x3 --json
   twinline publish feeds/loopback.toml --seconds 10 --delay B=200us..400us --outage A=2s..4s
+  twinline publish feeds/loopback.toml --capture A=a.pcap B=b.pcap.gz --capture-feed feeds/nasdaq-totalview.toml
   tail -f events.txt | twinline publish feeds/loopback.toml --stdin";
 
 /// Send messages on every line of a feed
@@ -64,9 +67,13 @@ struct MessageArgs {
     /// Messages from a BinaryFILE: each behind a 2-byte length; plain or gzip
     #[arg(long, value_name = "FILE", group = "from")]
     itch: Option<PathBuf>,
-    /// Messages from a capture of this feed
-    #[arg(long, value_name = "FILE", group = "from")]
-    capture: Option<PathBuf>,
+    /// Messages from captures of this feed, arbitrated: each once, in order. Several are merged by time; LINE=FILE says which
+    /// line all of a file came by
+    #[arg(long, value_name = "FILE", group = "from", num_args = 1..)]
+    capture: Vec<PathBuf>,
+    /// The feed file to read the captures with, where they were taken of another feed
+    #[arg(long, value_name = "FEED", requires = "capture")]
+    capture_feed: Option<PathBuf>,
     /// Messages from standard input, a line each
     #[arg(long, group = "from")]
     stdin: bool,
@@ -180,30 +187,71 @@ fn group(text: &str) -> Result<Group, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Nanos, String> {
-    let span = parse_span(&format!("{text}s")).ok().filter(|&span| span > Nanos::ZERO);
+/// Seconds, without a unit.
+pub(super) fn seconds(text: &str) -> Result<Nanos, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let span = parse_span(&format!("{text}s")).ok().filter(|&span| plain && span > Nanos::ZERO);
     span.ok_or_else(|| "expected seconds above 0; for example 10 or 0.5".into())
 }
 
 pub(super) fn run(args: Args) -> Outcome {
     let (feed, framing) = super::feed::load(&args.feed)?;
     let config = configure(&args, &feed, framing)?;
-    let source = source(&args)?;
+    let source = source(&args, &feed, framing)?;
     framing.with(Publishing { args, feed, config, source })
 }
 
-/// The messages of a capture, each with its recorded offset.
-fn capture(path: &Path) -> Result<Box<dyn MessageSource>, Failure> {
-    Err(Failure::usage(anyhow!("--capture {}: publishing from a capture is not there yet", path.display())))
+/// The messages of captures, each with its recorded offset.
+fn captured(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn MessageSource>, Failure> {
+    let other = args.messages.capture_feed.as_deref().map(super::feed::load).transpose()?;
+    let (feed, framing) = other.as_ref().map_or((feed, framing), |(feed, framing)| (feed, *framing));
+    let groups = feed.lines.first().map_or(0, |line| line.groups.len()) as u16;
+    let group = match args.messages.group {
+        _ if groups == 1 => 0,
+        Group::One(group) if group < groups => group,
+        Group::One(group) => {
+            let error = anyhow!("--group {group}: the lines of {} have {groups}, counted from 0", feed.name);
+            return Err(Failure::usage(error));
+        }
+        Group::All => {
+            return Err(Failure::usage(anyhow!(
+                "--group all: the lines of {} have {groups} groups, and one channel at a time is published out of a capture; \
+                 name its group: --group 0 to --group {}",
+                feed.name,
+                groups - 1
+            )));
+        }
+    };
+    if groups > 1 {
+        say(format_args!("publishing the messages of group {group} alone, of the {groups} in {}", feed.name));
+    }
+    let inputs: Vec<_> = args.messages.capture.iter().map(|path| CaptureInput::parse(path, feed)).collect();
+    let captures = Captures::open(&inputs, feed).map_err(super::arbitrate::capture_failure)?;
+    Ok(framing.with(Capturing { feed, captures, group }))
 }
 
-fn source(args: &Args) -> Result<Box<dyn MessageSource>, Failure> {
+/// What a source out of captures needs once their framing is a type.
+struct Capturing<'a> {
+    feed: &'a Feed,
+    captures: Captures,
+    group: u16,
+}
+
+impl WithFraming for Capturing<'_> {
+    type Output = Box<dyn MessageSource>;
+
+    fn with<F: Framing>(self, framing: F) -> Box<dyn MessageSource> {
+        Box::new(Captured::new(framing, self.feed, self.captures, self.group))
+    }
+}
+
+fn source(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn MessageSource>, Failure> {
     if let Some(path) = &args.messages.itch {
         let file = BinaryFile::open(path).with_context(|| format!("--itch {}: cannot read it", path.display()));
         return Ok(Box::new(file.map_err(Failure::usage)?));
     }
-    if let Some(path) = &args.messages.capture {
-        return capture(path);
+    if !args.messages.capture.is_empty() {
+        return captured(args, feed, framing);
     }
     if args.messages.stdin {
         let input = io::BufReader::new(io::stdin());
@@ -224,12 +272,12 @@ fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig
             return Err(Failure::usage(error));
         }
     };
-    let rate = args.schedule.rate.unwrap_or(match (args.messages.stdin, args.messages.capture.is_some()) {
+    let rate = args.schedule.rate.unwrap_or(match (args.messages.stdin, !args.messages.capture.is_empty()) {
         (true, _) => RateSpec::Max,
         (_, true) => RateSpec::Recorded,
         _ => RateSpec::PerSecond(10_000.0),
     });
-    if rate == RateSpec::Recorded && args.messages.capture.is_none() {
+    if rate == RateSpec::Recorded && args.messages.capture.is_empty() {
         return Err(Failure::usage(anyhow!("--rate recorded: only the messages of a --capture carry times")));
     }
     if args.schedule.burst > 1 && !matches!(rate, RateSpec::PerSecond(_)) {
@@ -405,6 +453,7 @@ mod tests {
             ("--message-size 5", "expected 19 to 1400 bytes"),
             ("--session averylongname", "expected 1 to 10"),
             ("--seconds 0", "expected seconds above 0"),
+            ("--seconds 1m", "expected seconds above 0"),
             ("--pack 0", "--pack"),
             ("--stdin --made-up 5", "cannot be used with"),
             ("--first 0", "--first"),

@@ -1,13 +1,302 @@
 //! `twinline replay`.
 
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Outcome;
+use anyhow::{Context, anyhow};
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
+use serde::Serialize;
 
-/// Put a capture back on the wire, both lines, recorded timing
+use super::arbitrate::{capture_failure, progress};
+use super::publish::seconds;
+use super::{Failure, Outcome, feed, say};
+use crate::capture::{CaptureInput, Captures};
+use crate::config::Feed;
+use crate::os::clock::Clock;
+use crate::os::signal::Stop;
+use crate::publisher::wire::UdpWire;
+use crate::replay::{LineTally, ReplayError, Report, Settings, Speed, replay, route};
+use crate::time::Nanos;
+
+/// Put a capture back on the wire, every line on its own, recorded timing
+///
+/// What leaves is the payload of each datagram of the feed's lines, byte by byte, in the order of the capture. Due times count
+/// from the first datagram, so nothing drifts.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[command(after_help = "Examples:
+  twinline replay feeds/loopback.toml feeds/samples/moldudp64.pcapng.gz
+  twinline replay feeds/cme-mdp3.toml day.pcapng --to feeds/samples/cme-mdp3-loopback.toml --speed 10
+  twinline replay feeds/cme-mdp3.toml A=nic0.pcap.gz B=nic1.pcap.gz --speed max --json")]
+pub(super) struct Args {
+    /// The feed file that the capture is of
+    feed: PathBuf,
+    /// Captures, pcap or pcapng, plain or gzip; several are merged by time. LINE=FILE says which line all of a file came by;
+    /// `-` is standard input
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<PathBuf>,
+    /// How many times as fast as recorded (10, 0.5), or 'max'; flat out, the order is kept on each line, not across lines
+    #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
+    speed: Speed,
+    /// Send each line where this feed file has it; its lines bear the same names
+    #[arg(long, value_name = "FEED")]
+    to: Option<PathBuf>,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    seconds: Option<Nanos>,
+    /// Print the final report as one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
 
-pub(super) fn run(_: Args) -> Outcome {
+fn speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    let times = text.parse().ok().filter(|times: &f64| (1e-6..=1e6).contains(times));
+    times.map(Speed::Times).ok_or_else(|| "expected a number from 0.000001 to 1000000, or max; for example 10".into())
+}
+
+pub(super) fn run(args: Args) -> Outcome {
+    let (feed, _) = feed::load(&args.feed)?;
+    let to = match &args.to {
+        None => feed.clone(),
+        Some(path) => {
+            let (to, _) = feed::load(path)?;
+            let routed = route(&feed, to).with_context(|| format!("--to {}", path.display()));
+            routed.map_err(Failure::usage)?
+        }
+    };
+    let inputs: Vec<CaptureInput> = args.captures.iter().map(|path| CaptureInput::parse(path, &feed)).collect();
+    let captures = Captures::open(&inputs, &feed).map_err(capture_failure)?;
+    let mut wire = UdpWire::open(&to).map_err(|error| {
+        let hint = if args.to.is_none() { "; --to FEED sends the lines where another feed file has them" } else { "" };
+        Failure::run(anyhow!("{error}{hint}"))
+    })?;
+    let stop = Stop::on_signals().context("cannot listen to signals")?;
+    let bar = bar(captures.size());
+    let settings = Settings { lines: feed.lines.len(), speed: args.speed, limit: args.seconds };
+    let (report, result) = replay(captures, &mut wire, settings, Clock::start(), &stop, |report| {
+        if let Some(bar) = &bar {
+            bar.set_position(report.read.position);
+            bar.set_message(format!("{} datagrams", HumanCount(report.datagrams())));
+        }
+    });
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    for warning in &report.read.warnings {
+        say(warning);
+    }
+    summarise(&args, &feed, &report);
+    if args.json {
+        let object = serde_json::to_string(&Summary::new(&args, &feed, &to, &report));
+        writeln!(io::stdout(), "{}", object.context("cannot print the report")?).context("cannot write to stdout")?;
+    }
+    finish(&feed, &to, &report, result)
+}
+
+/// A bar where the size is known, else a count; on a terminal alone.
+fn bar(size: Option<u64>) -> Option<ProgressBar> {
+    progress(size).or_else(|| io::stderr().is_terminal().then(ProgressBar::new_spinner))
+}
+
+fn finish(feed: &Feed, to: &Feed, report: &Report, result: Result<(), ReplayError>) -> Outcome {
+    match result {
+        Ok(()) => {}
+        Err(ReplayError::Capture(error)) => return Err(capture_failure(error)),
+        Err(ReplayError::Wire { line, group, error }) => {
+            let line = &to.lines[line.index()];
+            let to = line.groups[usize::from(group)];
+            return Err(Failure::run(anyhow!("line {}: cannot send to {to}: {error}", line.name)));
+        }
+        Err(error) => return Err(Failure::run(error)),
+    }
+    if report.datagrams() == 0 && report.failed() > 0 {
+        return Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up?")));
+    }
+    if report.read.datagrams == 0 && !report.stopped && !report.limited {
+        return Err(Failure::run(anyhow!(
+            "no datagram of {} was in the captures: {} were for other groups, {} not UDP over IPv4; \
+             the feed file's groups and ports must be those of the capture",
+            feed.name,
+            report.read.ignored.other_groups,
+            report.read.ignored.not_udp
+        )));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report for people.
+fn summarise(args: &Args, feed: &Feed, report: &Report) {
+    let why = match (report.stopped, report.limited) {
+        (true, _) => ", stopped",
+        (false, true) => ", ended by --seconds",
+        _ => "",
+    };
+    let recorded = report.recorded.0 as f64 / 1e9;
+    let pace = match args.speed {
+        Speed::Times(1.0) => format!("recorded in {recorded:.3} s"),
+        Speed::Times(times) => format!("recorded in {recorded:.3} s, at {times} times the speed"),
+        Speed::Max => format!("recorded in {recorded:.3} s, flat out"),
+    };
+    say(format_args!(
+        "{} datagrams, {}, in {:.3} s ({} a second), {pace}{why}",
+        HumanCount(report.datagrams()),
+        HumanBytes(report.bytes()),
+        report.elapsed.0 as f64 / 1e9,
+        HumanCount(report.rate() as u64),
+    ));
+    for (line, tally) in feed.lines.iter().zip(&report.lines) {
+        let LineTally { datagrams, bytes, unreachable, full, nobody, refused, last_error } = tally;
+        let failed = [
+            (*unreachable, "not sent, the link was down"),
+            (*full, "not sent, a queue was full"),
+            (*nobody, "not sent, nobody listened"),
+            (*refused, "refused by the system"),
+        ];
+        let failed: String =
+            failed.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", HumanCount(*n))).collect();
+        let (datagrams, bytes) = (HumanCount(*datagrams), HumanBytes(*bytes));
+        say(format_args!("line {}: {datagrams} datagrams, {bytes}{failed}", line.name));
+        if let Some(error) = last_error {
+            say(format_args!("line {}: the last error was: {error}", line.name));
+        }
+    }
+    if !report.lateness.is_empty() {
+        let at = |q| Nanos(report.lateness.value_at_quantile(q));
+        let drift = report.drift_ns().map_or(String::new(), |drift| {
+            let sign = if drift < 0 { "-" } else { "" };
+            format!("; drift {sign}{}", Nanos(drift.unsigned_abs()))
+        });
+        say(format_args!("late by: p50 {}, p99 {}, p99.9 {}, max {}{drift}", at(0.5), at(0.99), at(0.999), at(1.0)));
+    }
+    if report.starved > 0 {
+        say(format_args!("the capture was read too slowly {} times, and datagrams were late for it", report.starved));
+    }
+    if report.read.stamps_raised > 0 {
+        let raised = HumanCount(report.read.stamps_raised);
+        say(format_args!("{raised} stamps went back in the capture: sent in its order, right after the one before"));
+    }
+}
+
+/// The report for programs.
+#[derive(Serialize)]
+struct Summary<'a> {
+    feed: &'a str,
+    to: &'a str,
+    /// `null`: flat out.
+    speed: Option<f64>,
+    datagrams: u64,
+    bytes: u64,
+    not_sent: u64,
+    lines: BTreeMap<&'a str, LineSummary<'a>>,
+    elapsed_ns: u64,
+    recorded_ns: u64,
+    planned_ns: Option<u64>,
+    datagrams_per_second: f64,
+    lateness_ns: Option<Lateness>,
+    drift_ns: Option<i64>,
+    starved: u64,
+    stamps_raised: u64,
+    ignored: Ignored,
+    stopped: bool,
+    limited: bool,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct LineSummary<'a> {
+    datagrams: u64,
+    bytes: u64,
+    unreachable: u64,
+    full: u64,
+    nobody: u64,
+    refused: u64,
+    last_error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Lateness {
+    count: u64,
+    p50: u64,
+    p99: u64,
+    p99_9: u64,
+    max: u64,
+}
+
+#[derive(Serialize)]
+struct Ignored {
+    not_udp: u64,
+    other_groups: u64,
+    truncated: u64,
+    fragments: u64,
+    malformed: u64,
+}
+
+impl<'a> Summary<'a> {
+    fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a Report) -> Summary<'a> {
+        let late = |q| report.lateness.value_at_quantile(q);
+        let line = |tally: &'a LineTally| LineSummary {
+            datagrams: tally.datagrams,
+            bytes: tally.bytes,
+            unreachable: tally.unreachable,
+            full: tally.full,
+            nobody: tally.nobody,
+            refused: tally.refused,
+            last_error: tally.last_error.as_deref(),
+        };
+        let ignored = report.read.ignored;
+        Summary {
+            feed: &feed.name,
+            to: &to.name,
+            speed: match args.speed {
+                Speed::Times(times) => Some(times),
+                Speed::Max => None,
+            },
+            datagrams: report.datagrams(),
+            bytes: report.bytes(),
+            not_sent: report.failed(),
+            lines: feed.lines.iter().map(|line| line.name.as_str()).zip(report.lines.iter().map(line)).collect(),
+            elapsed_ns: report.elapsed.0,
+            recorded_ns: report.recorded.0,
+            planned_ns: report.planned.map(|planned| planned.0),
+            datagrams_per_second: report.rate(),
+            lateness_ns: (!report.lateness.is_empty()).then(|| Lateness {
+                count: report.lateness.len(),
+                p50: late(0.5),
+                p99: late(0.99),
+                p99_9: late(0.999),
+                max: late(1.0),
+            }),
+            drift_ns: report.drift_ns(),
+            starved: report.starved,
+            stamps_raised: report.read.stamps_raised,
+            ignored: Ignored {
+                not_udp: ignored.not_udp,
+                other_groups: ignored.other_groups,
+                truncated: ignored.truncated,
+                fragments: ignored.fragments,
+                malformed: ignored.malformed,
+            },
+            stopped: report.stopped,
+            limited: report.limited,
+            warnings: report.read.warnings.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speed_is_a_number_above_zero_or_max() {
+        assert_eq!(speed("max"), Ok(Speed::Max));
+        assert_eq!(speed("0.5"), Ok(Speed::Times(0.5)));
+        for wrong in ["0", "-1", "fast", "inf", "NaN", "1e9", ""] {
+            assert!(speed(wrong).unwrap_err().contains("for example 10"), "{wrong}");
+        }
+    }
 }

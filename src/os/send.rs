@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 use std::{mem, ptr};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -66,7 +67,8 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    fn of(error: &io::Error) -> Option<Trouble> {
+    /// What trouble an error of the system is, if it is one of these.
+    pub fn of(error: &io::Error) -> Option<Trouble> {
         match error.raw_os_error()? {
             libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::ENODEV | libc::EADDRNOTAVAIL => {
                 Some(Trouble::Unreachable)
@@ -75,6 +77,17 @@ impl Trouble {
             libc::ECONNREFUSED => Some(Trouble::Nobody),
             _ => None,
         }
+    }
+}
+
+impl From<Trouble> for io::Error {
+    /// The error that stands for all of its kind.
+    fn from(trouble: Trouble) -> io::Error {
+        io::Error::from_raw_os_error(match trouble {
+            Trouble::Unreachable => libc::ENETUNREACH,
+            Trouble::Full => libc::ENOBUFS,
+            Trouble::Nobody => libc::ECONNREFUSED,
+        })
     }
 }
 
@@ -244,6 +257,23 @@ impl Sender {
         }
         self.index = Some(found.index);
         Ok(Checked::Back)
+    }
+
+    /// Waits until the socket's own queue has room, at most this long (rounded up to a millisecond).
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn wait_for_room(&self, at_most: Duration) -> io::Result<()> {
+        let mut socket = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        let millis = i32::try_from(at_most.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+        // SAFETY: one entry, which lives until the call is over
+        match unsafe { libc::poll(&raw mut socket, 1, millis) } {
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                error => Err(error),
+            },
+            _ => Ok(()),
+        }
     }
 
     /// Where it sends to.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::capture;
 use crate::time::Nanos;
 
 /// The longest message that a source hands over, in bytes: with any framing's header it still fits a UDP datagram.
@@ -41,6 +42,25 @@ pub enum Warning {
         /// The most that a message may have.
         max: usize,
     },
+    /// A capture's own.
+    Capture(capture::Warning),
+    /// No line of the feed has a datagram in the capture.
+    NotOfTheFeed {
+        /// How many were for other groups.
+        other_groups: u64,
+    },
+    /// Messages that no line brought into the capture are left out: what is published has no hole there.
+    Lost {
+        /// How many numbers.
+        messages: u64,
+    },
+    /// The capture has messages of other channels than the one that is published.
+    OtherChannels {
+        /// How many.
+        messages: u64,
+        /// The group that is published, by its place in every line's list.
+        group: u16,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -55,6 +75,22 @@ impl fmt::Display for Warning {
             }
             Warning::LongLine { number, len, max } => {
                 write!(f, "line {number} has {len} bytes and is left out: a message may have {max}")
+            }
+            Warning::Capture(ref warning) => warning.fmt(f),
+            Warning::NotOfTheFeed { other_groups } => write!(
+                f,
+                "no datagram of this feed was in the capture, {other_groups} were for other groups; the feed that it was \
+                 taken of can be named with --capture-feed"
+            ),
+            Warning::Lost { messages } => write!(
+                f,
+                "{messages} messages are on no line of the capture: what stands behind them closes up, with numbers of its own"
+            ),
+            Warning::OtherChannels { messages, group } => {
+                write!(
+                    f,
+                    "the capture has {messages} messages of other channels than that of group {group}: they are left out"
+                )
             }
         }
     }

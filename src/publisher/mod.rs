@@ -6,11 +6,11 @@
 //!  made up, ...      faults, schedule      bytes
 //! ```
 //!
-//! * [`messages`], [`binary_file`], [`lines`], [`made_up`]: where messages come from.
+//! * [`messages`], [`binary_file`], [`lines`], [`made_up`], [`captured`]: where messages come from.
 //! * [`plan`] with [`fault`]: what is sent on which line, when, and what is lost. Without clock and sockets, and a
 //!   function of its configuration, seed and messages: a simulation drives it as the real sender does.
 //! * [`truth`]: which numbers were really sent on which line, so that what a client got can be judged.
-//! * [`send`]: the loop over the clock and the sockets.
+//! * [`send`]: the loop over the clock and the sockets; [`pace`] and [`wire`]: the two of them.
 //! * [`spec`]: rates, spans, faults as a person types them.
 //!
 //! A simulation:
@@ -38,14 +38,17 @@
 //! ```
 
 pub mod binary_file;
+pub mod captured;
 pub mod fault;
 mod lane;
 pub mod lines;
 pub mod made_up;
 pub mod messages;
+pub mod pace;
 pub mod plan;
 mod queue;
 mod schedule;
 pub mod send;
 pub mod spec;
 pub mod truth;
+pub mod wire;

@@ -4,14 +4,9 @@
 //! against the time at which it was due, not against the one before it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::thread;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::config::{Feed, LineConfig};
 use crate::frame::{Kind, Line};
 use crate::framing::Framing;
 use crate::os::clock::Clock;
@@ -19,53 +14,16 @@ use crate::os::signal::Stop;
 use crate::time::Nanos;
 
 use super::messages::{MessageSource, Warning};
+use super::pace::{LATENESS_MAX, Pacer};
 use super::plan::{LineCounts, Plan, PlanError, Rate, Step};
 use super::truth::Truth;
 
-/// Nearer than this to the due time, the sender looks at the clock without a break.
-const SPIN: Nanos = Nanos::from_micros(5);
-/// Nearer than this it gives way to others, but does not sleep: a sleep may last some 50 us longer than it was told to.
-const YIELD: Nanos = Nanos::from_micros(200);
-/// The longest sleep, so that a wish to stop is seen.
-const SLEEP_MAX: Nanos = Nanos::from_millis(5);
+pub use super::wire::{UdpWire, Wire, WireError, is_passing};
+
 /// How often the driver's caller is told how far it is.
 const TELL_EVERY: Nanos = Nanos::from_millis(100);
-/// Lateness is told up to here.
-const LATENESS_MAX: Nanos = Nanos::from_secs(60);
-
 /// How many of a source's warnings are kept.
 pub const WARNINGS_MAX: usize = 100;
-
-/// Where datagrams leave.
-pub trait Wire {
-    /// Sends one datagram on a line's group.
-    ///
-    /// # Errors
-    /// The system's. [`is_passing`] says which of them the sender counts and goes on after.
-    fn send(&mut self, line: Line, group: u16, datagram: &[u8]) -> io::Result<()>;
-}
-
-/// Whether an error of a send may pass: the interface is down or gone, there is no route, buffers are full, the datagram
-/// is too long for the path.
-pub fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ENETUNREACH
-                | libc::ENETDOWN
-                | libc::EHOSTUNREACH
-                | libc::EHOSTDOWN
-                | libc::ENOBUFS
-                | libc::ENODEV
-                | libc::ENXIO
-                | libc::EADDRNOTAVAIL
-                | libc::EAGAIN
-                | libc::ECONNREFUSED
-                | libc::EMSGSIZE
-                | libc::EPERM
-        )
-    ) || error.kind() == io::ErrorKind::Interrupted
-}
 
 /// Why sending ended early.
 #[derive(Debug, thiserror::Error)]
@@ -80,16 +38,6 @@ pub enum SendError {
         line: Line,
         /// The group's place in the line's list.
         group: u16,
-        /// The system's.
-        error: io::Error,
-    },
-    /// A line's socket cannot be made.
-    #[error("line {line}: cannot send from {from}: {error}")]
-    Socket {
-        /// The line's name.
-        line: String,
-        /// The interface or address.
-        from: String,
         /// The system's.
         error: io::Error,
     },
@@ -163,6 +111,23 @@ pub fn send<F: Framing, S: MessageSource>(
     wire: &mut impl Wire,
     clock: Clock,
     stop: &Stop,
+    tell: impl FnMut(&Report),
+) -> (Report, Result<(), SendError>) {
+    let start = clock.now() - plan.config().start;
+    send_from(plan, wire, clock, start, stop, tell)
+}
+
+/// As [`send`], with the plan's zero at this reading of the clock, now or past: whoever knows it knows when each message was
+/// to be sent.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_from<F: Framing, S: MessageSource>(
+    plan: &mut Plan<F, S>,
+    wire: &mut impl Wire,
+    clock: Clock,
+    start: Nanos,
+    stop: &Stop,
     mut tell: impl FnMut(&Report),
 ) -> (Report, Result<(), SendError>) {
     let lines = plan.config().lines.len();
@@ -176,8 +141,7 @@ pub fn send<F: Framing, S: MessageSource>(
         warnings: Vec::new(),
         warnings_omitted: 0,
     };
-    let start = clock.now() - plan.config().start;
-    let result = run(plan, wire, &Pacer { clock, start, stop }, &mut report, &mut tell);
+    let result = run(plan, wire, &Pacer::new(clock, start, stop), &mut report, &mut tell);
     report.look(plan);
     for (line, tally) in report.lines.iter_mut().enumerate() {
         tally.planned = plan.counts(Line(line as u8));
@@ -198,7 +162,7 @@ fn run<F: Framing, S: MessageSource>(
     let mut told = begun;
     loop {
         let now = pacer.now();
-        if pacer.stop.requested() && !report.stopped {
+        if pacer.stop().requested() && !report.stopped {
             report.stopped = true;
             plan.finish(now);
         }
@@ -244,80 +208,5 @@ fn run<F: Framing, S: MessageSource>(
             }
             Err(error) => return Err(SendError::Wire { line: datagram.line, group: datagram.group, error }),
         }
-    }
-}
-
-/// The plan's time by the clock.
-struct Pacer<'a> {
-    clock: Clock,
-    start: Nanos,
-    stop: &'a Stop,
-}
-
-impl Pacer<'_> {
-    fn now(&self) -> Nanos {
-        self.clock.now() - self.start
-    }
-
-    /// Waits until `due`, or until a stop is asked for that was not known of; returns the time.
-    fn wait(&self, due: Nanos, stopping: bool) -> Nanos {
-        loop {
-            let now = self.now();
-            if now >= due || (!stopping && self.stop.requested()) {
-                return now;
-            }
-            match due - now {
-                left if left <= SPIN => std::hint::spin_loop(),
-                left if left <= YIELD => thread::yield_now(),
-                left => thread::sleep(Duration::from((left - YIELD).min(SLEEP_MAX))),
-            }
-        }
-    }
-}
-
-/// A feed's lines on the network: a socket a line, time to live 1, looped back to this host.
-#[derive(Debug)]
-pub struct UdpWire {
-    lines: Vec<(Socket, Vec<SockAddr>)>,
-}
-
-impl UdpWire {
-    /// Opens a socket for each line.
-    ///
-    /// # Errors
-    /// [`SendError::Socket`], which names the line.
-    pub fn open(feed: &Feed) -> Result<UdpWire, SendError> {
-        let line = |line: &LineConfig| {
-            let socket = open_line(line).map_err(|error| SendError::Socket {
-                line: line.name.clone(),
-                from: line.source.map_or_else(|| line.interface.clone(), |source| source.to_string()),
-                error,
-            })?;
-            Ok((socket, line.groups.iter().map(|&group| SockAddr::from(group)).collect()))
-        };
-        Ok(UdpWire { lines: feed.lines.iter().map(line).collect::<Result<_, SendError>>()? })
-    }
-}
-
-fn open_line(line: &LineConfig) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_multicast_ttl_v4(1)?;
-    socket.set_multicast_loop_v4(true)?;
-    match line.interface.parse::<Ipv4Addr>() {
-        Ok(address) => socket.set_multicast_if_v4(&address)?,
-        Err(_) => socket.bind_device(Some(line.interface.as_bytes()))?,
-    }
-    if let Some(source) = line.source {
-        socket.bind(&SocketAddrV4::new(source, 0).into())?;
-    }
-    Ok(socket)
-}
-
-impl Wire for UdpWire {
-    fn send(&mut self, line: Line, group: u16, datagram: &[u8]) -> io::Result<()> {
-        let to =
-            self.lines.get(line.index()).and_then(|(socket, groups)| Some((socket, groups.get(usize::from(group))?)));
-        let (socket, group) = to.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        socket.send_to(datagram, group).map(|_| ())
     }
 }

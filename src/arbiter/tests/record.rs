@@ -1,0 +1,274 @@
+//! What the recording sink hears, as short text; and what must hold whatever is heard.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::*;
+
+pub(super) fn line_text(line: Line) -> String {
+    if line == Line::RECOVERY { "R".into() } else { char::from(b'A' + line.0).to_string() }
+}
+
+fn session_text(session: Session) -> String {
+    let text = session.to_string();
+    if text.is_empty() { "-".into() } else { text.trim_end().into() }
+}
+
+/// An output: ranges of numbers, each under a word, the plain ones under none.
+#[derive(Default)]
+pub(super) struct Output {
+    ranges: Vec<(u16, Session, &'static str, SeqRange)>,
+}
+
+impl Output {
+    fn add(&mut self, channel: u16, session: Session, word: &'static str, range: SeqRange) {
+        if let Some((in_channel, of, under, last)) = self.ranges.last_mut()
+            && (*in_channel, *of, *under, last.end) == (channel, session, word, range.first)
+        {
+            last.end = range.end;
+            return;
+        }
+        self.ranges.push((channel, session, word, range));
+    }
+
+    fn mark(&mut self, channel: u16, session: Session) {
+        if !self.ranges.is_empty() {
+            self.ranges.push((channel, session, "|", SeqRange::default()));
+        }
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (_, _, word, range)) in self.ranges.iter().enumerate() {
+            let space = if i == 0 { "" } else { " " };
+            match *word {
+                "|" => write!(f, "{space}|")?,
+                "" => write!(f, "{space}{}..{}", range.first, range.end)?,
+                word => write!(f, "{space}{word} {}..{}", range.first, range.end)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A channel as its client follows it.
+#[derive(Default)]
+struct Follower {
+    session: Option<Session>,
+    next: SeqNo,
+    first_next: SeqNo,
+    /// Open pieces of gaps: first to end.
+    open: BTreeMap<SeqNo, SeqNo>,
+    /// What first-copy output jumped and has not delivered since.
+    jumped: BTreeMap<SeqNo, SeqNo>,
+    /// The same of sessions that are over, and where they stood: one may be taken up again.
+    over: BTreeMap<[u8; 16], (SeqNo, BTreeMap<SeqNo, SeqNo>)>,
+    delivered: u64,
+    lost: u64,
+}
+
+/// Takes `part` out of the range that holds it; panics where none does.
+fn take_out(ranges: &mut BTreeMap<SeqNo, SeqNo>, part: SeqRange, what: &str) {
+    let (&first, &end) = ranges.range(..=part.first).next_back().unwrap_or_else(|| panic!("{what}: {part}"));
+    assert!(part.end <= end && part.first < part.end, "{what}: {part} is not within [{first}, {end})");
+    ranges.remove(&first);
+    if first < part.first {
+        ranges.insert(first, part.first);
+    }
+    if part.end < end {
+        ranges.insert(part.end, end);
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Record {
+    pub(super) events: Vec<Event>,
+    taken: usize,
+    pub(super) ordered: Output,
+    pub(super) late: Output,
+    pub(super) first: Output,
+    pub(super) unsequenced: usize,
+    /// Messages are not as the harness makes them.
+    pub(super) foreign: bool,
+    followers: BTreeMap<u16, Follower>,
+    at: Nanos,
+}
+
+impl Record {
+    /// The events since the last call, as text.
+    pub(super) fn take(&mut self, unit: u64) -> Vec<String> {
+        let new = self.events[self.taken..].iter().map(|event| event_text(event, unit)).collect();
+        self.taken = self.events.len();
+        new
+    }
+
+    /// Every event as a line of JSON.
+    pub(super) fn json(&self) -> Vec<String> {
+        let names: Vec<String> = (0..8).map(|line| line_text(Line(line))).collect();
+        self.events.iter().map(|event| event.json(&names).to_string()).collect()
+    }
+
+    fn check_messages(&self, run: &Run<'_>) {
+        let mut count = 0;
+        for (bytes, n) in run.messages().zip(run.first.0..) {
+            let is_heartbeat = run.flags.heartbeat;
+            if !self.foreign && !is_heartbeat {
+                assert_eq!(bytes, message(run.session, n), "message {n} is another's");
+            }
+            count += 1;
+        }
+        assert_eq!(count, run.count, "messages in a run");
+        assert!(run.count > 0, "an empty run");
+    }
+
+    /// What must hold once the input has ended.
+    pub(super) fn check(&self, arbiter: &Arbiter) {
+        for report in arbiter.channels() {
+            let follower = &self.followers[&report.channel.index];
+            assert!(follower.open.is_empty(), "a gap without an outcome");
+            if report.epochs_omitted == 0 {
+                assert_eq!(
+                    follower.next,
+                    report
+                        .epochs
+                        .iter()
+                        .find(|e| Some(e.session) == follower.session && e.next == follower.next)
+                        .expect("the current epoch is listed")
+                        .next
+                );
+            }
+            for epoch in &report.epochs {
+                let sum = u128::from(epoch.delivered) + u128::from(epoch.lost);
+                assert_eq!(sum, u128::from(epoch.next - epoch.first), "delivered + lost = next - first: {epoch:?}");
+            }
+            assert_eq!((follower.delivered, follower.lost), (report.delivered, report.lost), "totals");
+            for (i, line) in report.lines.iter().enumerate() {
+                let fates =
+                    line.first_arrivals + line.duplicate + line.late + line.stale + line.before_join + line.implausible;
+                assert_eq!(line.messages, fates, "fates of line {i}: {line:?}");
+            }
+        }
+    }
+}
+
+impl Sink for Record {
+    fn event(&mut self, event: &Event) {
+        assert!(event.at >= self.at, "time went back: {event:?}");
+        self.at = event.at;
+        let follower = self.followers.entry(event.channel.index).or_default();
+        match event.kind {
+            EventKind::Epoch { session, first } => {
+                follower.session = Some(session);
+                (follower.next, follower.first_next) = (first, first);
+                follower.jumped = match follower.over.remove(&session.to_bytes()) {
+                    Some((next, jumped)) if next == first => jumped,
+                    _ => BTreeMap::new(),
+                };
+                self.ordered.mark(event.channel.index, session);
+                self.first.mark(event.channel.index, session);
+            }
+            EventKind::Gap { range, .. } => {
+                assert!(!range.is_empty());
+                assert!(
+                    follower.open.values().next_back().is_none_or(|&end| end <= range.first),
+                    "a gap below another"
+                );
+                assert!(range.first >= follower.next);
+                follower.open.insert(range.first, range.end);
+            }
+            EventKind::Filled { range, .. } => take_out(&mut follower.open, range, "filled"),
+            EventKind::Lost { range, .. } => take_out(&mut follower.open, range, "lost"),
+            EventKind::EpochEnd { session, next, .. } => {
+                assert_eq!(Some(session), follower.session);
+                assert_eq!(next, follower.next);
+                assert!(follower.open.is_empty(), "a gap outlived its epoch");
+                if follower.first_next < next {
+                    follower.jumped.insert(follower.first_next, next);
+                }
+                follower.over.insert(session.to_bytes(), (next, std::mem::take(&mut follower.jumped)));
+            }
+            EventKind::Ended { session, next } => {
+                // a heartbeat beyond the end may have had its numbers lost: only data unsay it
+                assert!(Some(session) == follower.session && next <= follower.next, "{event:?}");
+            }
+            EventKind::Line { from, to, .. } => assert_ne!(from, to),
+        }
+        self.events.push(*event);
+    }
+
+    fn release(&mut self, run: &Run<'_>) {
+        self.check_messages(run);
+        let follower = self.followers.get_mut(&run.channel.index).expect("an epoch is said first");
+        assert_eq!((follower.session, follower.next), (Some(run.session), run.first), "ascending, whole and once");
+        follower.next = run.range().end;
+        follower.delivered += u64::from(run.count);
+        self.ordered.add(run.channel.index, run.session, "", run.range());
+    }
+
+    fn loss(&mut self, loss: &Loss) {
+        let follower = self.followers.get_mut(&loss.channel.index).expect("an epoch is said first");
+        assert_eq!((follower.session, follower.next), (Some(loss.session), loss.range.first), "a loss out of place");
+        assert!(!loss.range.is_empty());
+        follower.next = loss.range.end;
+        follower.lost = follower.lost.saturating_add(loss.range.len());
+        self.ordered.add(loss.channel.index, loss.session, "lost", loss.range);
+    }
+
+    fn late(&mut self, run: &Run<'_>) {
+        self.check_messages(run);
+        assert!(run.flags.late);
+        self.late.add(run.channel.index, run.session, "", run.range());
+    }
+
+    fn unsequenced(&mut self, run: &Run<'_>) {
+        assert!(run.flags.unsequenced);
+        self.unsequenced += run.messages().count();
+    }
+
+    fn first(&mut self, run: &Run<'_>) {
+        self.check_messages(run);
+        let follower = self.followers.get_mut(&run.channel.index).expect("an epoch is said first");
+        assert_eq!(follower.session, Some(run.session));
+        if run.flags.late {
+            take_out(&mut follower.jumped, run.range(), "late in first-copy output");
+        } else {
+            assert_eq!(follower.first_next, run.first, "first-copy output");
+            follower.first_next = run.range().end;
+        }
+        self.first.add(run.channel.index, run.session, if run.flags.late { "late" } else { "" }, run.range());
+    }
+
+    fn first_gap(&mut self, _: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
+        let follower = self.followers.get_mut(&channel.index).expect("an epoch is said first");
+        assert_eq!((follower.session, follower.first_next), (Some(session), range.first));
+        assert!(!range.is_empty());
+        follower.first_next = range.end;
+        follower.jumped.insert(range.first, range.end);
+        self.first.add(channel.index, session, "gap", range);
+    }
+}
+
+/// `5 gap 3..5 A`; times in the scenario's unit, the channel in front where it is not `0`.
+fn event_text(event: &Event, unit: u64) -> String {
+    let channel = event.channel.key.to_string();
+    let channel = if channel == "0" { String::new() } else { format!("{channel}: ") };
+    let at = event.at.0;
+    let at = if at.is_multiple_of(unit) { (at / unit).to_string() } else { event.at.0.to_string() + "ns" };
+    let range = |range: SeqRange| format!("{}..{}", range.first, range.end);
+    let what = match event.kind {
+        EventKind::Epoch { session, first } => format!("epoch {} {first}", session_text(session)),
+        EventKind::Gap { range: r, line } => format!("gap {} {}", range(r), line_text(line)),
+        EventKind::Filled { range: r, line, .. } => format!("filled {} {}", range(r), line_text(line)),
+        EventKind::Lost { range: r, reason, .. } => format!("lost {} {}", range(r), reason.name()),
+        EventKind::Ended { session, next } => format!("ended {} {next}", session_text(session)),
+        EventKind::EpochEnd { session, next, why } => {
+            format!("epoch_end {} {next} {}", session_text(session), why.name())
+        }
+        EventKind::Line { line, from, to, why } => {
+            let why = why.map_or(String::new(), |why| format!(" {}", why.name()));
+            format!("line {} {}>{}{why}", line_text(line), from.name(), to.name())
+        }
+    };
+    format!("{channel}{at} {what}")
+}

@@ -1,0 +1,373 @@
+//! Looking after a feed that is listened to: notices, the status line, the end of the time, facts of the source.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::LineConfig;
+use crate::frame::{LINES_MAX, Line};
+use crate::handler::desk::{Answer, Ask, Counters, Inquiry};
+use crate::os::clock::Clock;
+use crate::os::cpu::Spin;
+use crate::os::signal::Stop;
+use crate::source::watch::{InterfaceState, LiveWatch, Notice, WatchFacts, What};
+use crate::time::Nanos;
+
+use super::tally::Tally;
+use super::{Ending, Listen, Voice};
+
+/// How often interfaces are looked after and counters are asked for.
+const LOOK_EVERY: Nanos = Nanos::from_millis(250);
+const STATUS_EVERY: Nanos = Nanos::from_secs(10);
+/// When a line that was never heard is told.
+const HEARD_BY: Nanos = Nanos::from_secs(4);
+
+/// What a verb says while it listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum StatusLine {
+    /// Messages, leads and states: of an arbiter.
+    Arbiter,
+    /// Datagrams: of a capture.
+    Datagrams,
+    /// Nothing: its output speaks for itself.
+    None,
+}
+
+/// Looks after one feed. [`Housekeeping::tick`] is called often, and does something now and then.
+#[derive(Debug)]
+pub(in crate::cli) struct Housekeeping {
+    clock: Clock,
+    voice: Voice,
+    lines: Vec<LineConfig>,
+    watch: LiveWatch,
+    inquiry: Inquiry,
+    status: StatusLine,
+    /// Requested when the time is over.
+    stop: Stop,
+    started: Nanos,
+    until: Option<Nanos>,
+    look_at: Nanos,
+    status_at: Nanos,
+    counters: Counters,
+    /// As of the last status line.
+    before: Before,
+    /// The pair of lines whose lead is asked for next.
+    pair: usize,
+    leads: [[Option<Nanos>; LINES_MAX]; LINES_MAX],
+    /// Lines that were told to be unheard.
+    unheard: [bool; LINES_MAX],
+    heard_checked: bool,
+    /// When a line's overflow was last said.
+    overflow_said: [Option<Nanos>; LINES_MAX],
+    watch_failed: bool,
+    dropped_said: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    at: Nanos,
+    counters: Counters,
+    messages: u64,
+    overflow: [u64; LINES_MAX],
+}
+
+impl Housekeeping {
+    pub(in crate::cli) fn new(
+        clock: Clock,
+        voice: Voice,
+        lines: &[LineConfig],
+        (watch, inquiry): (LiveWatch, Inquiry),
+        listen: &Listen,
+        stop: Stop,
+        status: StatusLine,
+    ) -> Housekeeping {
+        let started = clock.now();
+        Housekeeping {
+            clock,
+            voice,
+            lines: lines.to_vec(),
+            watch,
+            inquiry,
+            status,
+            stop,
+            started,
+            until: listen.seconds.map(|span| started + span),
+            look_at: started,
+            status_at: started + STATUS_EVERY,
+            counters: Counters::default(),
+            before: Before { at: started, ..Before::default() },
+            pair: 0,
+            leads: [[None; LINES_MAX]; LINES_MAX],
+            unheard: [false; LINES_MAX],
+            heard_checked: false,
+            overflow_said: [None; LINES_MAX],
+            watch_failed: false,
+            dropped_said: 0,
+        }
+    }
+
+    /// Does what is due. Returns whether it was time to look: what is buffered may be written out as well.
+    pub(in crate::cli) fn tick(&mut self, tally: &Tally) -> bool {
+        let now = self.clock.now();
+        if self.until.is_some_and(|until| now >= until) {
+            self.stop.request();
+        }
+        if now < self.look_at {
+            return false;
+        }
+        self.look_at = now + LOOK_EVERY;
+        self.check(now);
+        while let Some(answer) = self.inquiry.answer() {
+            match answer {
+                Answer::Counters(counters) => self.counters = *counters,
+                Answer::Lead { first, later, numbers, median } => {
+                    self.leads[first.index()][later.index()] = (numbers > 0).then_some(median);
+                }
+            }
+        }
+        self.inquiry.ask(Ask::Counters);
+        if self.status == StatusLine::Arbiter {
+            self.ask_lead(tally);
+        }
+        self.hear(now);
+        if self.status != StatusLine::None && now >= self.status_at {
+            self.status_at = now + STATUS_EVERY;
+            self.say_status(now, tally);
+        }
+        true
+    }
+
+    /// Interfaces, and what the kernel threw away.
+    fn check(&mut self, now: Nanos) {
+        let notices = match self.watch.check() {
+            Ok(notices) => notices,
+            Err(error) => {
+                if !std::mem::replace(&mut self.watch_failed, true) {
+                    self.voice.say(format_args!("cannot look after the interfaces: {error}; trying again"));
+                }
+                return;
+            }
+        };
+        self.watch_failed = false;
+        for notice in notices {
+            self.notice(now, &notice);
+        }
+    }
+
+    fn notice(&mut self, now: Nanos, notice: &Notice) {
+        if let What::Overflow { .. } = notice.what {
+            // at once, and then with the status line: a socket that overflows does so at every look
+            let said = &mut self.overflow_said[notice.line.index()];
+            if self.status != StatusLine::None && said.is_some_and(|said| now < said + STATUS_EVERY) {
+                return;
+            }
+            *said = Some(now);
+        }
+        self.voice.say(notice);
+    }
+
+    /// Asks for the next pair's lead, one a look: an answer costs the hot thread microseconds.
+    fn ask_lead(&mut self, tally: &Tally) {
+        let lines = self.lines.len();
+        let Some(channel) = tally.busiest().filter(|_| lines > 1) else { return };
+        self.pair = (self.pair + 1) % (lines * lines);
+        if self.pair / lines == self.pair % lines {
+            self.pair = (self.pair + 1) % (lines * lines);
+        }
+        let (first, later) = (self.pair / lines, self.pair % lines);
+        if first != later {
+            self.inquiry.ask(Ask::Lead { channel, first: Line(first as u8), later: Line(later as u8) });
+        }
+    }
+
+    /// Lines that were never heard.
+    fn hear(&mut self, now: Nanos) {
+        let heard = |counters: &Counters, line: usize| counters.datagrams[line] > 0;
+        if !self.heard_checked && now >= self.started + HEARD_BY {
+            self.heard_checked = true;
+            let facts = self.watch.facts();
+            for at in 0..self.lines.len() {
+                if !heard(&self.counters, at) {
+                    self.unheard[at] = true;
+                    self.voice.say(never_heard(&self.lines[at], facts.get(at)));
+                }
+            }
+        }
+        for at in 0..self.lines.len() {
+            if self.unheard[at] && heard(&self.counters, at) {
+                self.unheard[at] = false;
+                self.voice.say(format_args!("line {}: heard now", self.lines[at].name));
+            }
+        }
+        let dropped: u64 = self.counters.dropped.iter().sum();
+        if self.dropped_said == 0 && dropped > 0 {
+            self.dropped_said = dropped;
+            self.voice.say(format_args!(
+                "the disk is too slow for the capture: {dropped} datagrams are not in it so far; the arbiter goes on"
+            ));
+        }
+    }
+
+    fn say_status(&mut self, now: Nanos, tally: &Tally) {
+        let span = (now - self.before.at).0.max(1);
+        let rate = |count: u64| u128::from(count) * 1_000_000_000 / u128::from(span);
+        let facts = self.watch.facts();
+        let (counters, before) = (&self.counters, &self.before.counters);
+        let of = |now: &[u64], before: &[u64], at: usize| now[at].saturating_sub(before[at]);
+        let firsts: Vec<u64> =
+            (0..self.lines.len()).map(|at| of(&counters.first_arrivals, &before.first_arrivals, at)).collect();
+        let all_firsts = firsts.iter().sum::<u64>().max(1);
+        let mut text = match self.status {
+            StatusLine::Arbiter => {
+                format!("{} messages/s, {} lost", rate(tally.messages - self.before.messages), tally.lost)
+            }
+            _ => format!("{} datagrams", counters.datagrams.iter().sum::<u64>()),
+        };
+        for (at, line) in self.lines.iter().enumerate() {
+            let datagrams = rate(of(&counters.datagrams, &before.datagrams, at));
+            // writing to a string does not fail
+            let _ = match self.status {
+                StatusLine::Arbiter => {
+                    let share = firsts[at] as f64 * 100.0 / all_firsts as f64;
+                    write!(text, "; {} {}, {share:.0}% first", line.name, tally.state(at))
+                }
+                _ => write!(text, "; {} {datagrams}/s", line.name),
+            };
+            if let Some(lead) = self.leads[at].iter().flatten().min().filter(|_| firsts[at] > 0) {
+                let _ = write!(text, " by {lead}");
+            }
+            let overflow = facts.get(at).map_or(0, |facts| facts.overflow);
+            let more = [
+                (counters.missing[at], "missing"),
+                (overflow - self.before.overflow[at].min(overflow), "lost at the socket"),
+                (counters.dropped[at], "not captured"),
+            ];
+            for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
+                let _ = write!(text, ", {count} {what}");
+            }
+            self.before.overflow[at] = overflow;
+        }
+        self.voice.say(text);
+        self.before = Before { at: now, counters: self.counters, messages: tally.messages, ..self.before };
+    }
+
+    /// The last look: what the kernel counted up to now.
+    pub(in crate::cli) fn end(&mut self) {
+        self.check(self.clock.now());
+    }
+
+    /// The `source` of --json (ARBITRATION 10.2).
+    pub(in crate::cli) fn source(&self, ending: &Ending, spin: Spin, core: Option<usize>) -> Map<String, Value> {
+        let mut lines = Map::new();
+        let watched = self.watch.facts();
+        for (at, (line, watched)) in self.lines.iter().zip(watched).enumerate() {
+            let facts = ending.facts.lines[at];
+            let of_line = json!({
+                "datagrams": facts.datagrams,
+                "bytes": facts.bytes,
+                "strangers": facts.strangers,
+                "truncated": facts.truncated,
+                "receive_errors": facts.errors,
+                "overflow": watched.overflow,
+                "buffer_asked": watched.buffer_asked,
+                "buffer_given": watched.buffer_given,
+                "interface": watched.interface.to_string(),
+                "interface_gone": watched.gone,
+                "capture_dropped": ending.dropped[at],
+            });
+            lines.insert(line.name.clone(), of_line);
+        }
+        let mut source = Map::new();
+        let datagrams: u64 = ending.facts.lines.iter().map(|facts| facts.datagrams).sum();
+        source.insert("datagrams".into(), datagrams.into());
+        source.insert("end_ns".into(), ending.at.map(|at| at.0).into());
+        source.insert("idle".into(), if spin.shared() { "yields" } else { "spins" }.into());
+        source.insert("core".into(), core.into());
+        source.insert("lines".into(), Value::Object(lines));
+        source
+    }
+
+    /// What the lines brought, a sentence a line.
+    pub(in crate::cli) fn summary(&self, ending: &Ending) -> String {
+        let mut text = String::new();
+        for (at, (line, watched)) in self.lines.iter().zip(self.watch.facts()).enumerate() {
+            let facts = ending.facts.lines[at];
+            let _ = write!(text, "line {}: {} datagrams, {} bytes", line.name, facts.datagrams, facts.bytes);
+            let _ = write!(text, ", {} lost at the socket, {} not captured", watched.overflow, ending.dropped[at]);
+            for (count, what) in [(facts.strangers, "of other senders"), (facts.truncated, "too long")] {
+                if count > 0 {
+                    let _ = write!(text, ", {count} {what}");
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Says what went wrong at the sockets, in all.
+    pub(in crate::cli) fn say_losses(&self, ending: &Ending) {
+        for (at, (line, watched)) in self.lines.iter().zip(self.watch.facts()).enumerate() {
+            let (asked, given) = (watched.buffer_asked, watched.buffer_given);
+            let losses = [
+                (watched.overflow, format!("lost at its sockets in all (buffers of {given} bytes, {asked} asked for)")),
+                (ending.dropped[at], "not in the capture: a replay of it will differ from this run".to_owned()),
+                (ending.facts.lines[at].strangers, "of other senders than its `source`, left out".to_owned()),
+                (ending.facts.lines[at].truncated, "longer than a datagram can be, left out".to_owned()),
+            ];
+            for (count, what) in losses.into_iter().filter(|(count, _)| *count > 0) {
+                self.voice.say(format_args!("line {}: {count} datagrams {what}", line.name));
+            }
+        }
+    }
+}
+
+/// What to say of a line that was never heard, the likeliest cause first.
+fn never_heard(line: &LineConfig, facts: Option<&WatchFacts>) -> String {
+    let (name, interface) = (&line.name, &line.interface);
+    let groups = match line.groups.as_slice() {
+        [group] => group.to_string(),
+        groups => format!("any of its {} groups", groups.len()),
+    };
+    let found = match facts.map(|facts| facts.interface) {
+        Some(InterfaceState::Missing) => format!("there is no interface {interface}; or "),
+        Some(InterfaceState::Down) => format!("interface {interface} is down; or "),
+        _ => String::new(),
+    };
+    let source = match line.source {
+        Some(source) => format!(", or it is not sent by {source}"),
+        None => String::new(),
+    };
+    format!(
+        "line {name}: nothing heard on {groups} in {}: {found}the interface ({interface}) is the wrong one, or the group or \
+         port{source}; a firewall drops it; no IGMP querier keeps the switch forwarding it; or nothing is sent now",
+        HEARD_BY
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_never_heard_is_told_with_the_likely_causes() {
+        let mut line = LineConfig {
+            name: "B".into(),
+            groups: vec!["239.1.1.1:5".parse().unwrap()],
+            interface: "eth1".into(),
+            source: None,
+            wait: true,
+        };
+        assert_eq!(
+            never_heard(&line, None),
+            "line B: nothing heard on 239.1.1.1:5 in 4s: the interface (eth1) is the wrong one, or the group or port; a \
+             firewall drops it; no IGMP querier keeps the switch forwarding it; or nothing is sent now"
+        );
+        line.source = Some([10, 0, 0, 1].into());
+        line.groups.push("239.1.1.2:5".parse().unwrap());
+        let facts =
+            WatchFacts { overflow: 0, buffer_asked: 0, buffer_given: 0, interface: InterfaceState::Down, gone: 0 };
+        let said = never_heard(&line, Some(&facts));
+        assert!(said.contains("any of its 2 groups in 4s: interface eth1 is down; or the interface"), "{said}");
+        assert!(said.contains("or it is not sent by 10.0.0.1"), "{said}");
+    }
+}

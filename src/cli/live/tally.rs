@@ -1,0 +1,131 @@
+//! What housekeeping remembers of a stream for its status line: how much came, how much was lost, how the lines are.
+
+use crate::arbiter::{ChannelRef, Event, EventKind, LagReason, LineState, Loss, Run, Sink, line_name};
+use crate::frame::{ChannelKey, LINES_MAX, Line};
+use crate::time::Nanos;
+
+use super::Voice;
+
+/// How many changes of state are said in a second; a storm of them stands in --events.
+const SAID_A_SECOND: u32 = 20;
+
+/// A channel, as far as the status line goes.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    key: ChannelKey,
+    messages: u64,
+    states: [LineState; LINES_MAX],
+}
+
+/// Listens in on an arbiter's output.
+#[derive(Debug)]
+pub(in crate::cli) struct Tally {
+    voice: Voice,
+    names: Vec<String>,
+    /// By the place in which channels began.
+    channels: Vec<Seen>,
+    /// Messages released.
+    pub(in crate::cli) messages: u64,
+    /// Numbers lost.
+    pub(in crate::cli) lost: u64,
+    /// The second of the last change that was said, and how many were said and kept back in it.
+    said: (u64, u32, u32),
+}
+
+impl Tally {
+    pub(in crate::cli) fn new(voice: Voice, names: Vec<String>) -> Tally {
+        Tally { voice, names, channels: Vec::new(), messages: 0, lost: 0, said: (0, 0, 0) }
+    }
+
+    fn channel(&mut self, channel: ChannelRef) -> &mut Seen {
+        let at = usize::from(channel.index);
+        if self.channels.len() <= at {
+            let seen = Seen { key: channel.key, messages: 0, states: [LineState::Waiting; LINES_MAX] };
+            self.channels.resize(at + 1, seen);
+        }
+        &mut self.channels[at]
+    }
+
+    /// The channel that brought the most.
+    pub(in crate::cli) fn busiest(&self) -> Option<ChannelKey> {
+        self.channels.iter().max_by_key(|seen| seen.messages).map(|seen| seen.key)
+    }
+
+    /// A line's state: the word where it is the same on all channels, else how many channels have which.
+    pub(in crate::cli) fn state(&self, line: usize) -> String {
+        let count = |state| self.channels.iter().filter(|seen| seen.states[line] == state).count();
+        let counts: Vec<_> =
+            LineState::ALL.into_iter().map(|state| (state, count(state))).filter(|c| c.1 > 0).collect();
+        match counts.as_slice() {
+            [] => LineState::Waiting.name().to_owned(),
+            [(state, _)] => state.name().to_owned(),
+            several => {
+                several.iter().map(|(state, n)| format!("{} on {n}", state.name())).collect::<Vec<_>>().join(" and ")
+            }
+        }
+    }
+
+    fn changed(&mut self, at: Nanos, channel: ChannelRef, line: Line, (from, to): (LineState, LineState), why: &str) {
+        let second = at.0 / 1_000_000_000;
+        if self.said.0 != second {
+            let kept_back = self.said.2;
+            self.said = (second, 0, 0);
+            if kept_back > 0 {
+                self.voice.say(format_args!("and {kept_back} more changes of lines' states"));
+            }
+        }
+        if self.said.1 == SAID_A_SECOND {
+            self.said.2 += 1;
+            return;
+        }
+        self.said.1 += 1;
+        let (name, from, to) = (line_name(&self.names, line), from.name(), to.name());
+        self.voice.say(format_args!("channel {}: line {name} is {to}{why}, was {from}", channel.key));
+    }
+}
+
+impl Sink for Tally {
+    fn event(&mut self, event: &Event) {
+        if let EventKind::Line { line, from, to, why } = event.kind {
+            if let Some(state) = self.channel(event.channel).states.get_mut(line.index()) {
+                *state = to;
+            }
+            let why = match why {
+                None => "",
+                Some(LagReason::Slow) => " (slow)",
+                Some(LagReason::Heartbeats) => " (heartbeats alone)",
+                Some(LagReason::Frozen) => " (frozen)",
+            };
+            self.changed(event.at, event.channel, line, (from, to), why);
+        }
+    }
+
+    fn release(&mut self, run: &Run<'_>) {
+        self.messages += u64::from(run.count);
+        self.channel(run.channel).messages += u64::from(run.count);
+    }
+
+    fn loss(&mut self, loss: &Loss) {
+        self.lost += loss.range.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_one_word_where_all_channels_agree() {
+        let mut tally = Tally::new(Voice::default(), vec!["A".into(), "B".into()]);
+        assert_eq!(tally.state(0), "waiting");
+        let mut line = |group: u16, line, to| {
+            let channel = ChannelRef { index: group, key: ChannelKey { group, key: None } };
+            let kind = EventKind::Line { line: Line(line), from: LineState::Waiting, to, why: None };
+            tally.event(&Event { at: Nanos(1), channel, kind });
+        };
+        line(0, 0, LineState::Up);
+        line(1, 0, LineState::Up);
+        line(1, 1, LineState::Lagging);
+        assert_eq!((tally.state(0).as_str(), tally.state(1).as_str()), ("up", "waiting on 1 and lagging on 1"));
+    }
+}

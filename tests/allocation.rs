@@ -1,0 +1,216 @@
+//! After start-up the arbiter allocates nothing, whatever the lines do: held messages, open gaps, fills, losses, duplicates,
+//! late copies (DESIGN 2, ARBITRATION 8). The work is counted, not timed.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use twinline::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink};
+use twinline::frame::{Line, Session};
+use twinline::framing::{Framing, MoldUdp64};
+use twinline::time::Nanos;
+
+/// The system's allocator, which counts what each thread asks of it.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator as it came; counting touches a thread-local without a destructor, which
+// allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the system's, and every block is the system's.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the system's, and every block is the system's.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Counts what it hears, without a store.
+#[derive(Default)]
+struct Counts {
+    released: u64,
+    held: u64,
+    lost: u64,
+    late: u64,
+    gaps: u64,
+    filled: u64,
+    by_reason: [u64; 6],
+}
+
+impl Sink for Counts {
+    fn event(&mut self, event: &Event) {
+        match event.kind {
+            EventKind::Gap { .. } => self.gaps += 1,
+            EventKind::Filled { .. } => self.filled += 1,
+            EventKind::Lost { reason, .. } => self.by_reason[reason as usize] += 1,
+            _ => {}
+        }
+    }
+
+    fn release(&mut self, run: &Run<'_>) {
+        self.released += u64::from(run.count);
+        self.held += u64::from(run.flags.held);
+    }
+
+    fn loss(&mut self, loss: &Loss) {
+        self.lost += loss.range.len();
+    }
+
+    fn late(&mut self, run: &Run<'_>) {
+        self.late += u64::from(run.count);
+    }
+}
+
+/// A running arbiter, a clock, and a datagram that is written over and over.
+struct Feed {
+    arbiter: Arbiter,
+    counts: Counts,
+    datagram: Vec<u8>,
+    at: u64,
+    frames: u64,
+    rng: fastrand::Rng,
+}
+
+impl Feed {
+    fn new(change: impl FnOnce(&mut Settings)) -> Feed {
+        let mut settings = Settings::new(MoldUdp64::RULES, vec![true, true], 1);
+        change(&mut settings);
+        Feed {
+            arbiter: Arbiter::new(settings),
+            counts: Counts::default(),
+            datagram: Vec::with_capacity(65_536),
+            at: 1,
+            frames: 0,
+            rng: fastrand::Rng::with_seed(5),
+        }
+    }
+
+    fn data(&mut self, line: u8, first: u64, count: usize) {
+        const MESSAGES: [&[u8]; 64] = [b"thirty bytes of a market's news"; 64];
+        self.at += 1_000;
+        self.frames += 1;
+        MoldUdp64.encode(Session::text(b"TODAY"), first, &MESSAGES[..count], 65_000, &mut self.datagram);
+        let frame = MoldUdp64.frame(&self.datagram, &mut 0).expect("a frame").expect("well formed");
+        self.arbiter.on_frame(Nanos(self.at), Line(line), 0, &frame, &mut self.counts);
+    }
+
+    /// Both lines from `next` on, with all that may befall them; the next number after `frames` more frames.
+    fn traffic(&mut self, mut next: u64, frames: u64) -> u64 {
+        let until = self.frames + frames;
+        while self.frames < until {
+            let count = self.rng.usize(1..9);
+            let ahead = self.rng.u8(..2);
+            match self.rng.u8(..100) {
+                // one line loses it, the other is late
+                0..5 => self.data(ahead, next, count),
+                // nobody brings it, or only when it is lost
+                5..8 => self.at += 300_000,
+                8..10 => {
+                    let old = next.saturating_sub(self.rng.u64(..3_000)).max(1);
+                    self.data(ahead, old, count);
+                }
+                // in two halves, the wrong way around
+                10..20 if count > 1 => {
+                    self.data(ahead, next + count as u64 / 2, count - count / 2);
+                    self.data(1 - ahead, next, count / 2);
+                }
+                _ => {
+                    self.data(ahead, next, count);
+                    self.data(1 - ahead, next, count);
+                }
+            }
+            next += count as u64;
+        }
+        next
+    }
+}
+
+/// How often `what` allocated.
+fn allocations(what: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    what();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn it_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(5)))), 1);
+}
+
+#[test]
+fn a_running_feed_allocates_nothing() {
+    for gap_timeout in [GapTimeout::Auto, GapTimeout::After(Nanos::from_micros(50))] {
+        let mut feed = Feed::new(|s| s.gap_timeout = gap_timeout);
+        let mut next = feed.traffic(1, 2_000);
+        assert_eq!(allocations(|| next = feed.traffic(next, 100_000)), 0);
+        let counts = &feed.counts;
+        let lost = counts.by_reason[LostReason::Deadline as usize] + counts.by_reason[LostReason::Settled as usize];
+        for (what, often) in [
+            ("gaps", counts.gaps),
+            ("fills", counts.filled),
+            ("held", counts.held),
+            ("lost", lost),
+            ("late", counts.late),
+        ] {
+            assert!(often > 100, "{what}: {often} are too few to prove anything");
+        }
+        assert!(counts.released + counts.lost <= next);
+    }
+}
+
+#[test]
+fn a_full_hold_allocates_nothing() {
+    let mut feed = Feed::new(|s| s.gap_timeout = GapTimeout::After(Nanos::from_secs(60)));
+    feed.data(0, 1, 1);
+    feed.data(1, 1, 1);
+    let fill = |feed: &mut Feed| {
+        // 65,536 messages behind one gap, one by one; then more, and then the gap is filled
+        let first = feed.counts.released + feed.counts.lost + 1;
+        (0..65_536 + 10).for_each(|n| feed.data(0, first + 1 + n, 1));
+        feed.data(1, first, 1);
+    };
+    assert_eq!(allocations(|| fill(&mut feed)), 0);
+    assert_eq!(allocations(|| fill(&mut feed)), 0);
+    assert_eq!(feed.counts.by_reason[LostReason::Hold as usize], 2);
+}
+
+#[test]
+fn a_full_gap_list_allocates_nothing() {
+    let mut feed = Feed::new(|s| {
+        s.gap_timeout = GapTimeout::After(Nanos::from_secs(60));
+        s.hold_messages = 1 << 18;
+    });
+    feed.data(0, 1, 1);
+    feed.data(1, 1, 1);
+    let mut next = 2;
+    let open = |feed: &mut Feed, next: &mut u64| {
+        for _ in 0..65_536 + 100 {
+            feed.data(0, *next + 1, 1);
+            *next += 2;
+        }
+    };
+    assert_eq!(allocations(|| open(&mut feed, &mut next)), 0);
+    assert_eq!(feed.counts.by_reason[LostReason::Gaps as usize], 100);
+    // one line's sixty-fours fill them all, and the next frame finds nothing open
+    assert_eq!(allocations(|| (2..next).step_by(64).for_each(|first| feed.data(1, first, 64))), 0);
+    assert!(feed.counts.released + feed.counts.lost >= next - 1, "something is still open");
+}

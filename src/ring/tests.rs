@@ -1,3 +1,5 @@
+//! The ring against an oracle: every order of operations, every offset of the wrap, payloads that imitate headers.
+
 use std::collections::VecDeque;
 use std::thread;
 

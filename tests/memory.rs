@@ -65,7 +65,7 @@ fn play(handler: &mut Handler<MoldUdp64>, sink: &mut Counts, rounds: std::ops::R
         for (line, lost) in [(Line(0), 7), (Line(1), 5)] {
             for i in 0..ROUND {
                 let at = round * ROUND + i;
-                if at % lost == 0 {
+                if at.is_multiple_of(lost) {
                     continue;
                 }
                 let first = (round % 8 * ROUND + i) * PACK + 1;

@@ -174,3 +174,112 @@ fn a_line_whose_link_fails_is_silent_and_comes_back_while_the_other_carries() {
         assert_eq!(report.pointer(&format!("/source/lines/{line}/interface")).unwrap(), "up");
     }
 }
+
+#[test]
+fn a_publisher_killed_and_restarted_has_both_its_sessions_delivered_whole() {
+    let Some(bed) = Bed::up("restart") else { return };
+    let run = bed.arbiter(&["--until-end"]);
+    let mut first = bed.publisher("both.toml", "3k", &["--session", "FIRST"]);
+    bed.line_is("A", "up");
+    bed.line_is("B", "up");
+    bed.deliver(3_000);
+    // without an end of session
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let second = bed.publisher("both.toml", "3k", &["--session", "SECOND"]);
+    wait_for("the second session", || bed.events_named("epoch").len() == 2);
+    bed.deliver(6_000);
+    let sent = sent(second);
+    let report = bed.report(run.wait());
+
+    let [one, two] = report["channels"][0]["sessions"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    let (delivered, next) = (number(one, "/delivered"), number(one, "/next"));
+    assert_eq!((one["session"].as_str(), &one["ended"]), (Some("FIRST     "), &Value::Bool(false)));
+    assert!(delivered >= 3_000 && number(one, "/first") + delivered == next, "{one}");
+    let expected = serde_json::json!({
+        "session": "SECOND    ", "first": 1, "next": sent + 1, "delivered": sent, "lost": 0, "ended": true,
+    });
+    assert_eq!(*two, expected);
+    let epochs = bed.events_named("epoch");
+    assert_eq!(epochs[1], r#"{"first":1,"session":"SECOND    "}"#);
+    let [end] = &bed.events_named("epoch_end")[..] else { panic!("{:?}", bed.events()) };
+    // which one: whether the restart took longer than a line takes to fall silent
+    let ends = ["lines", "grace"].map(|why| format!(r#"{{"next":{next},"session":"FIRST     ","why":"{why}"}}"#));
+    assert!(ends.contains(end), "{end}");
+    let names: Vec<Value> = bed.events().into_iter().map(|mut event| event["event"].take()).collect();
+    let at = names.iter().position(|name| name == "epoch_end").unwrap();
+    assert_eq!(names[at + 1], "epoch");
+
+    // the publisher made the same messages again: from its first number on, none is missing, none altered
+    let bytes = bed.files.read("live.bin");
+    let (one, two) = bytes.split_at((delivered * STRIDE) as usize);
+    let from = ((next - delivered - 1) * STRIDE) as usize;
+    let known = two.len().min(from + one.len());
+    assert!(one[..known - from] == two[from..known], "the sessions' messages differ");
+}
+
+#[test]
+fn a_line_whose_publisher_alone_restarts_does_not_disturb_the_other() {
+    let Some(bed) = Bed::up("alone") else { return };
+    let run = bed.arbiter(&[]);
+    let a = bed.publisher("a.toml", "2k", &["--session", "FIRST"]);
+    let mut b = bed.publisher("b.toml", "2k", &["--session", "FIRST"]);
+    bed.line_is("A", "up");
+    bed.line_is("B", "up");
+    bed.deliver(1_000);
+    b.child.kill().unwrap();
+    b.child.wait().unwrap();
+    let b = bed.publisher("b.toml", "2k", &["--session", "OTHER"]);
+    bed.line_is("B", "other session");
+    // two seconds: the grace of a session, four times over
+    bed.deliver(4_000);
+    assert_eq!(bed.states("B").last().unwrap(), "other session");
+    // an end of A's session would hand the channel over
+    let report = bed.report(run.interrupt());
+    let (a, b) = (sent(a), sent(b));
+    assert!(b >= 4_000, "{b}");
+
+    let [session] = report["channels"][0]["sessions"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    let delivered = number(session, "/delivered");
+    assert_eq!(session["session"], "FIRST     ");
+    assert_eq!(number(session, "/first") + delivered, number(session, "/next"));
+    assert!((5_000..=a).contains(&delivered), "{delivered} of {a}");
+    assert_eq!(bed.events_named("epoch_end"), [""; 0]);
+    assert_eq!(bed.events_named("epoch").len(), 1);
+    assert_eq!(bed.states("A"), ["up"]);
+    assert_eq!(number(&report, "/channels/0/lines/A/messages"), delivered, "all that B had, A had");
+    assert_eq!(report.pointer("/channels/0/lines/B/state").unwrap(), "other session");
+}
+
+#[test]
+fn an_arbiter_that_was_stopped_delivers_what_its_sockets_held() {
+    let Some(bed) = Bed::up("stopped") else { return };
+    let run = bed.arbiter(&["--until-end"]);
+    let publisher = bed.publisher("both.toml", "5k", &["--pack", "B=1..3"]);
+    bed.line_is("A", "up");
+    bed.line_is("B", "up");
+    bed.deliver(1_000);
+    // what the publisher's NIC has sent: time goes on there
+    let on_wire = || {
+        let nics = fs::read_to_string(format!("/proc/{}/net/dev", publisher.child.id())).unwrap();
+        let a0 = nics.lines().find_map(|line| line.trim().strip_prefix("a0:")).expect("a0");
+        a0.split_whitespace().nth(8).unwrap().parse::<u64>().unwrap()
+    };
+    run.signal("STOP");
+    let before = on_wire();
+    // longer than a line may show nothing, and than any gap may stay open
+    wait_for("more than half a second's datagrams", || on_wire() >= before + 3_000);
+    let state = fs::read_to_string(format!("/proc/{}/stat", run.child.id())).unwrap();
+    assert!(state.contains(") T "), "it was not stopped: {state}");
+    run.signal("CONT");
+    bed.deliver(5_000);
+    let sent = sent(publisher);
+    let report = bed.report(run.wait());
+    assert_eq!(number(&report, "/channels/0/delivered"), sent);
+    for line in ["A", "B"] {
+        assert_eq!(bed.states(line), ["up"], "line {line}");
+        for counter in ["missing", "late", "implausible"] {
+            assert_eq!(number(&report, &format!("/channels/0/lines/{line}/{counter}")), 0, "line {line}: {counter}");
+        }
+    }
+}

@@ -122,7 +122,8 @@ impl Done {
 }
 
 impl Program {
-    fn start(command: &mut Command) -> Program {
+    /// Starts it in the network namespace of the calling thread.
+    pub fn start(command: &mut Command) -> Program {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Said::default());

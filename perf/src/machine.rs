@@ -28,6 +28,12 @@ pub fn line() -> String {
     format!("{}, {cores} cores, Linux {}", model.map_or("unknown processor", |(_, name)| name), kernel.trim())
 }
 
+/// The load averages of the last 1, 5 and 15 minutes: others on the machine disturb what is measured.
+pub fn load() -> String {
+    let all = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    all.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
 /// The cores that the process may run on; asked once, for a pinned thread is told of its own alone.
 fn cores() -> &'static [CoreId] {
     static CORES: OnceLock<Vec<CoreId>> = OnceLock::new();

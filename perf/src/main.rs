@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod arbitration;
 mod machine;
 mod ring;
 
@@ -15,11 +16,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Benchmark {
+    Arbitration(arbitration::Args),
     Ring(ring::Args),
 }
 
 fn main() {
     match Cli::parse().benchmark {
+        Benchmark::Arbitration(args) => arbitration::run(&args),
         Benchmark::Ring(args) => ring::run(&args),
     }
 }

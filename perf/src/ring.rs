@@ -303,7 +303,7 @@ pub fn run(args: &Args) {
             results.throughput.entry(i).or_default().push(block);
         }
     }
-    println!("{}", machine::line());
+    println!("{}; load average {}", machine::line(), machine::load());
     println!(
         "{LEN}-byte messages, {} blocks each; a cache line there and back now: {} ns",
         args.blocks,

@@ -12,6 +12,8 @@ mod checker;
 mod live;
 #[path = "simulation/record.rs"]
 mod record;
+#[path = "simulation/verdict.rs"]
+mod verdict;
 #[path = "simulation/world.rs"]
 mod world;
 
@@ -23,8 +25,9 @@ use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
 
 use causality::causal;
 use cheats::{Everything, HighestWins, OneLine, SortsAll};
-use checker::{Verdict, check};
+use checker::check;
 use record::{Forwarder, Honest, Record, Said, run};
+use verdict::Verdict;
 use world::{Claim, World};
 
 fn number(name: &str) -> Option<u64> {

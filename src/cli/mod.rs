@@ -80,10 +80,23 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(Failure { code, error }) => {
-            say(format_args!("{error:#}"));
+            say(chain(&error));
             ExitCode::from(code)
         }
     }
+}
+
+/// An error and its causes, each once: many an error tells its cause itself.
+fn chain(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// Says something to the person, on stderr.

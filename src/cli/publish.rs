@@ -257,6 +257,9 @@ fn source(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn Messa
         let input = io::BufReader::new(io::stdin());
         return Ok(Box::new(LiveLines::spawn(input).context("cannot read standard input").map_err(Failure::run)?));
     }
+    if args.messages.made_up.is_none() {
+        say("no source is given: made-up messages, until Ctrl-C (or choose --made-up N, --itch, --capture or --stdin)");
+    }
     Ok(Box::new(MadeUp::new(args.messages.made_up, args.messages.message_size, args.faults.seed)))
 }
 

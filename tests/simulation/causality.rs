@@ -2,8 +2,8 @@
 
 use twinline::time::Nanos;
 
-use crate::checker::{Verdict, hold};
 use crate::record::{Record, Said};
+use crate::verdict::{Verdict, hold};
 
 /// The same input cut at `cut` gives the same up to there: by the list, and by the times that events carry.
 pub fn causal(whole: &Record, cut: &Record, cut_at: usize, stamp: Nanos) -> Verdict {

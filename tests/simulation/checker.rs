@@ -7,41 +7,14 @@
 //! What it knows of the rules: where a channel starts (ARBITRATION 4.2), that frames of a run to come wait for it (6.2, 6.6)
 //! and those of a run that is over count no more (6.3), and how a line's account is kept (7.1).
 
-use std::fmt;
-
 use twinline::arbiter::{ChannelReport, Event, EventKind, GapTimeout, LineState, LostReason};
 use twinline::frame::{LINES_MAX, Line};
 use twinline::seq::SeqRange;
 use twinline::time::Nanos;
 
 use crate::record::{Input, Messages, Moment, Record, Said};
+use crate::verdict::{Complaint, Verdict, hold};
 use crate::world::{Claim, World};
-
-/// What is wrong with an output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
-    /// In a word.
-    pub about: &'static str,
-    pub what: String,
-}
-
-impl fmt::Display for Complaint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.about, self.what)
-    }
-}
-
-pub type Verdict = Result<(), Complaint>;
-
-/// Fails with a complaint about `$about` unless `$holds`.
-macro_rules! hold {
-    ($holds:expr, $about:literal, $($what:tt)+) => {
-        if !$holds {
-            return Err($crate::checker::Complaint { about: $about, what: format!($($what)+) });
-        }
-    };
-}
-pub(crate) use hold;
 
 const NEVER: Moment = Moment::MAX;
 

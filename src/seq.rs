@@ -70,6 +70,7 @@ impl SeqRange {
     }
 
     /// How many numbers it holds.
+    #[inline]
     pub fn len(self) -> u64 {
         self.end - self.first
     }
@@ -127,10 +128,15 @@ impl Width {
     /// // a restart to 1 is a low number, not one four billion ahead
     /// assert_eq!(Width::U32SkipZero.extend(1, None, SeqNo(5_000), 1_000), SeqNo(1));
     /// ```
+    #[inline]
     pub fn extend(self, raw: u64, line: Option<SeqNo>, channel: SeqNo, max_jump: u64) -> SeqNo {
-        if self == Width::U64 {
-            return SeqNo(raw);
+        match self {
+            Width::U64 => SeqNo(raw),
+            Width::U32SkipZero => self.extend_narrow(raw, line, channel, max_jump),
         }
+    }
+
+    fn extend_narrow(self, raw: u64, line: Option<SeqNo>, channel: SeqNo, max_jump: u64) -> SeqNo {
         let cycle = self.cycle();
         // the cycle that a mark stands in; a mark is one past a number that was shown, so at a cycle's end the next
         // number is the first of the cycle after

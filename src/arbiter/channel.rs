@@ -10,7 +10,7 @@ use super::lost::LostRanges;
 use super::report::{ChannelReport, Epochs, LineCounts};
 use super::settings::{GapTimeout, Settings};
 use super::shelf::{Arrival, Fingerprint, Shelf, Stored};
-use super::status::{SPAN, Status};
+use super::status::{FirstCopy, SPAN, Status};
 use super::stream::{Out, Part, Standing, Stream};
 use super::window::{Judged, Window};
 use crate::frame::{Frame, Kind, LINES_MAX, Line, Session};
@@ -315,8 +315,9 @@ impl Channel {
                 view.counts.judge(judged);
                 let mut n = first;
                 while n < end {
-                    self.copy(cx, n, line, now);
-                    n += 1;
+                    let (first, alike) = self.status.copies(SeqRange::new(n, end), line);
+                    self.note_lead(cx, first, line, now, alike);
+                    n += alike;
                 }
                 return;
             }
@@ -511,18 +512,24 @@ impl Channel {
     #[inline]
     fn copy(&mut self, cx: &Settings, n: SeqNo, line: Line, stamp: Nanos) -> bool {
         let Some(first) = self.status.copy(n, self.stream.mark, line) else { return false };
+        self.note_lead(cx, first, line, stamp, 1);
+        true
+    }
+
+    /// Notes by how much `first` came before `line` brought the same numbers, so many of them.
+    #[inline]
+    fn note_lead(&mut self, cx: &Settings, first: FirstCopy, line: Line, stamp: Nanos, count: u64) {
         if !first.again && first.line != line {
             let lead = stamp.abs_diff(first.stamp);
-            self.leads.add(first.line, line, lead);
+            self.leads.add(first.line, line, lead, count);
             if cx.gap_timeout == GapTimeout::Auto
                 && cx.waits(line.index())
                 && cx.waits(first.line.index())
                 && self.lines[first.line.index()].live
             {
-                self.recent.add(lead);
+                self.recent.add(lead, count);
             }
         }
-        true
     }
 
     /// First-copy output (3.3): what is above all released before goes out at once.

@@ -24,10 +24,10 @@ impl RecentLead {
         RecentLead { queue: VecDeque::with_capacity(PAIRS as usize + 1), pairs: 0 }
     }
 
-    /// One more pair.
+    /// So many more pairs, one after the other, with the same lead: only the last of them can be told from it later.
     #[inline]
-    pub(super) fn add(&mut self, lead: Nanos) {
-        self.pairs += 1;
+    pub(super) fn add(&mut self, lead: Nanos, count: u64) {
+        self.pairs += count;
         while self.queue.back().is_some_and(|&(_, smaller)| smaller <= lead) {
             self.queue.pop_back();
         }
@@ -75,9 +75,9 @@ impl LeadHistogram {
     }
 
     #[inline]
-    fn add(&mut self, lead: Nanos) {
-        self.counts[LeadHistogram::bucket(lead.0)] += 1;
-        self.total += 1;
+    fn add(&mut self, lead: Nanos, count: u64) {
+        self.counts[LeadHistogram::bucket(lead.0)] += count;
+        self.total += count;
         self.max = self.max.max(lead.0);
     }
 
@@ -130,11 +130,11 @@ impl Leads {
         Leads { lines, pairs: (0..lines * lines).map(|_| LeadHistogram::new()).collect() }
     }
 
-    /// `later` came `lead` after `first`.
+    /// `later` came `lead` after `first`, with so many numbers.
     #[inline]
-    pub(super) fn add(&mut self, first: Line, later: Line, lead: Nanos) {
+    pub(super) fn add(&mut self, first: Line, later: Line, lead: Nanos, count: u64) {
         if first.index() < self.lines && later.index() < self.lines {
-            self.pairs[first.index() * self.lines + later.index()].add(lead);
+            self.pairs[first.index() * self.lines + later.index()].add(lead, count);
         }
     }
 
@@ -155,18 +155,18 @@ mod tests {
     fn rule_5_4_the_timeout_is_twice_the_largest_recent_lead_within_bounds() {
         let mut lead = RecentLead::new();
         for _ in 0..63 {
-            lead.add(Nanos::from_micros(400));
+            lead.add(Nanos::from_micros(400), 1);
         }
         assert_eq!(lead.timeout(), Nanos::from_millis(10), "63 pairs are too few");
-        lead.add(Nanos::from_micros(300));
+        lead.add(Nanos::from_micros(300), 1);
         assert_eq!(lead.timeout(), Nanos::from_micros(800));
         for _ in 0..1_023 {
-            lead.add(Nanos(5));
+            lead.add(Nanos(5), 1);
         }
         assert_eq!(lead.timeout(), Nanos::from_micros(600), "the pair 1,023 ago counts");
-        lead.add(Nanos(5));
+        lead.add(Nanos(5), 1);
         assert_eq!(lead.timeout(), Nanos::from_micros(200), "the pair 1,024 ago does not");
-        lead.add(Nanos::from_secs(1));
+        lead.add(Nanos::from_secs(1), 1);
         assert_eq!(lead.timeout(), Nanos::from_millis(50));
     }
 
@@ -176,8 +176,9 @@ mod tests {
         let (mut lead, mut all) = (RecentLead::new(), Vec::new());
         for _ in 0..5_000 {
             let value = Nanos(rng.u64(..100_000_000));
-            lead.add(value);
-            all.push(value);
+            let count = rng.usize(1..40);
+            lead.add(value, count as u64);
+            all.resize(all.len() + count, value);
             let largest = all.iter().rev().take(1_024).max().unwrap();
             if all.len() >= 64 {
                 assert_eq!(lead.timeout(), Nanos(largest.0 * 2).clamp(TIMEOUT_MIN, TIMEOUT_MAX));
@@ -189,7 +190,7 @@ mod tests {
     fn buckets_are_within_a_thirty_second() {
         let mut h = LeadHistogram::new();
         for value in [0, 1, 31, 32, 33, 1_000, 123_456_789, u64::MAX] {
-            h.add(Nanos(value));
+            h.add(Nanos(value), 1);
             let (low, _) = h.buckets().last().unwrap();
             assert!(low.0 <= value && value - low.0 <= low.0 / 32, "{value} in a bucket from {low:?}");
         }

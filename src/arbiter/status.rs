@@ -105,6 +105,26 @@ impl Status {
         slot.lines |= bit;
         Some(FirstCopy { line: Line(slot.first), stamp: Nanos(slot.stamp), again })
     }
+
+    /// Notes copies, by `line`, of the numbers at the front of `range` whose first copies are alike, and how many they are: all,
+    /// where both lines pack alike. [`Status::knows`] the range, which is not empty.
+    #[inline]
+    pub(super) fn copies(&mut self, range: SeqRange, line: Line) -> (FirstCopy, u64) {
+        let at = Status::slot(range.first);
+        let len = range.len().min(SPAN - at as u64) as usize;
+        let bit = 1 << line.0;
+        let Slot { stamp, first, lines, .. } = self.slots[at];
+        let again = lines & bit != 0;
+        let mut count = 0;
+        for slot in &mut self.slots[at..at + len] {
+            if slot.stamp != stamp || slot.first != first || (slot.lines & bit != 0) != again {
+                break;
+            }
+            slot.lines |= bit;
+            count += 1;
+        }
+        (FirstCopy { line: Line(first), stamp: Nanos(stamp), again }, count)
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +148,12 @@ mod tests {
         assert_eq!(status.copy(SeqNo(SPAN), SeqNo(mark), Line(0)), Some(first));
         assert_eq!(status.copy(SeqNo(SPAN), SeqNo(mark), Line(0)), Some(FirstCopy { again: true, ..first }));
         assert_eq!(status.copy(SeqNo(SPAN), SeqNo(mark), Line(1)), Some(FirstCopy { again: true, ..first }));
+        // [SPAN - 2, SPAN) and [SPAN, SPAN + 2) are apart in the ring; SPAN alone was brought before
+        let range = |first: u64, end: u64| SeqRange::new(SeqNo(first), SeqNo(end));
+        assert_eq!(status.copies(range(SPAN - 2, SPAN + 2), Line(0)), (first, 2));
+        assert_eq!(status.copies(range(SPAN, SPAN + 2), Line(0)), (FirstCopy { again: true, ..first }, 1));
+        assert_eq!(status.copies(range(SPAN + 1, SPAN + 2), Line(0)), (first, 1));
+        assert_eq!(status.copies(range(SPAN, SPAN + 2), Line(0)), (FirstCopy { again: true, ..first }, 2));
         for _ in 0..256 {
             status.clear();
             assert!(!knows(&status, SPAN, mark));

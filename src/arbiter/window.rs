@@ -56,6 +56,27 @@ impl Window {
             return self.show(shown, start);
         };
         let SeqRange { first, end } = shown;
+        let (low, count) = (first.0 % 64, shown.len());
+        if first == mark
+            && (1..64).contains(&count)
+            && low + count <= 64
+            && first - counted_from >= self.width
+            && self.width == self.bits.len() as u64 * 64
+        {
+            // the usual case: the next numbers, within one word, which tells of those that leave the window for them
+            let (word, mask) = ((first.0 / 64) as usize & (self.bits.len() - 1), ((1 << count) - 1) << low);
+            judged.missing = count - u64::from((self.bits[word] & mask).count_ones());
+            self.bits[word] |= mask;
+            self.mark = Some(end);
+            return judged;
+        }
+        self.show_any(shown, mark, counted_from)
+    }
+
+    /// [`Window::show`] in any case but the usual one.
+    fn show_any(&mut self, shown: SeqRange, mark: SeqNo, counted_from: SeqNo) -> Judged {
+        let mut judged = Judged::default();
+        let SeqRange { first, end } = shown;
         if first < mark {
             // below the mark: in the window, or too old to judge
             let low = mark.saturating_sub(self.width);

@@ -364,8 +364,11 @@ fn round<T: Take>(clock: &Clock, input: &mut Input, mut taker: T) -> f64 {
     spread(times)[0]
 }
 
+/// One round of one of them.
+type Turn = fn(&Clock, &mut Input) -> f64;
+
 /// Who takes turns.
-const TAKERS: [(&str, fn(&Clock, &mut Input) -> f64); 4] = [
+const TAKERS: [(&str, Turn); 4] = [
     ("floor: walk and copy", |clock, input| round(clock, input, Floor(Copied::new()))),
     ("the floor again", |clock, input| round(clock, input, Floor(Copied::new()))),
     ("arbiter, copy", |clock, input| round(clock, input, Arbitrated::new(Copied::new()))),

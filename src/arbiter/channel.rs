@@ -308,7 +308,7 @@ impl Channel {
                 while n < end {
                     let (first, alike) = self.status.copies(SeqRange::new(n, end), line);
                     self.note_lead(cx, first, line, now, alike);
-                    n = n + alike;
+                    n += alike;
                 }
                 return;
             }

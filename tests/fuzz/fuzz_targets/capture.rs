@@ -48,5 +48,6 @@ fn feed() -> Feed {
             line("B", ["224.0.32.64:15340", "239.1.2.1:26400"]),
         ],
         arbiter: ArbiterConfig::default(),
+        receive: Default::default(),
     }
 }

@@ -28,66 +28,86 @@ impl Line {
 /// One run of a channel's numbers, as the framing names it: text or a number, empty in a framing without sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Session {
-    bytes: [u8; 14],
-    len: u8,
-    numeric: bool,
+    /// Its bytes, little-endian from the first on; above them, in the last two, their number and whether they are one.
+    words: [u64; 2],
 }
 
 impl Session {
     /// A framing that has no sessions.
-    pub const NONE: Session = Session { bytes: [0; 14], len: 0, numeric: false };
+    pub const NONE: Session = Session { words: [0; 2] };
+    /// The longest name.
+    const NAME_MAX: usize = 14;
+    const NUMERIC: u64 = 1 << 56;
 
     /// A session named by up to 14 bytes of text; more are cut off.
-    #[inline]
     pub fn text(name: &[u8]) -> Session {
-        let len = name.len().min(14);
-        let mut bytes = [0; 14];
+        let mut bytes = [0; Session::NAME_MAX];
+        let len = name.len().min(Session::NAME_MAX);
         bytes[..len].copy_from_slice(&name[..len]);
-        Session { bytes, len: len as u8, numeric: false }
+        let mut session = Session::fixed(&bytes);
+        session.words[1] = session.words[1] & !(0xFF << 48) | (len as u64) << 48;
+        session
+    }
+
+    /// A session named by a field of so many bytes, up to 14: in registers, without a look at its length.
+    #[inline]
+    pub fn fixed<const LEN: usize>(name: &[u8; LEN]) -> Session {
+        const { assert!(LEN <= Session::NAME_MAX) };
+        let mut words = [0, (LEN as u64) << 48];
+        for (i, &byte) in name.iter().enumerate() {
+            words[i / 8] |= u64::from(byte) << (i % 8 * 8);
+        }
+        Session { words }
     }
 
     /// A session named by a number.
     #[inline]
     pub fn number(n: u64) -> Session {
-        let mut bytes = [0; 14];
-        bytes[..8].copy_from_slice(&n.to_be_bytes());
-        Session { bytes, len: 8, numeric: true }
+        Session { words: [n.swap_bytes(), 8 << 48 | Session::NUMERIC] }
     }
 
     /// The session as 16 opaque bytes, for a ring's record.
+    #[inline]
     pub fn to_bytes(self) -> [u8; 16] {
         let mut out = [0; 16];
-        out[..14].copy_from_slice(&self.bytes);
-        out[14] = self.len;
-        out[15] = u8::from(self.numeric);
+        out[..8].copy_from_slice(&self.words[0].to_le_bytes());
+        out[8..].copy_from_slice(&self.words[1].to_le_bytes());
         out
     }
 
     /// The session that [`Session::to_bytes`] gave; anything else gives some session, never a panic.
     pub fn from_bytes(raw: [u8; 16]) -> Session {
-        let mut bytes = [0; 14];
-        bytes.copy_from_slice(&raw[..14]);
-        let numeric = raw[15] != 0;
-        let len = if numeric { 8 } else { raw[14].min(14) };
-        bytes[usize::from(len)..].fill(0);
-        Session { bytes, len, numeric }
+        let len = usize::from(raw[14]).min(Session::NAME_MAX);
+        if raw[15] != 0 {
+            let mut number = [0; 8];
+            number.copy_from_slice(&raw[..8]);
+            return Session::number(u64::from_be_bytes(number));
+        }
+        Session::text(&raw[..len])
     }
 
-    /// The bytes that name a text session (for a number: its big-endian bytes).
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+    /// Whether it is named by a number, and which.
+    fn as_number(self) -> Option<u64> {
+        (self.words[1] & Session::NUMERIC != 0).then(|| self.words[0].swap_bytes())
+    }
+
+    /// The text that it is named by, at the front of so many bytes (for a number: its big-endian bytes).
+    pub fn name(self) -> ([u8; 14], usize) {
+        let raw = self.to_bytes();
+        let mut name = [0; Session::NAME_MAX];
+        name.copy_from_slice(&raw[..Session::NAME_MAX]);
+        (name, usize::from(raw[14]))
     }
 }
 
 impl fmt::Display for Session {
     /// Printable ASCII untrimmed, other bytes as `\xHH`, a numeric session in decimal (ARBITRATION 11).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.numeric {
-            let mut n = [0; 8];
-            n.copy_from_slice(&self.bytes[..8]);
-            return write!(f, "{}", u64::from_be_bytes(n));
+        if let Some(n) = self.as_number() {
+            return write!(f, "{n}");
         }
-        for &b in self.as_bytes() {
+        let (name, len) = self.name();
+        for &b in &name[..len] {
             if (0x20..0x7f).contains(&b) {
                 f.write_char(char::from(b))?;
             } else {
@@ -227,11 +247,39 @@ impl Packing {
                 _ => None,
             };
         }
+        if count == 1 {
+            return self.block_len(body);
+        }
+        if self.are_alike(body, count) {
+            return Some(body.len());
+        }
         let mut at = 0;
         for _ in 0..count {
             at += self.block_len(&body[at..])?;
         }
         Some(at)
+    }
+
+    /// Whether `body` is `count` blocks of one size. Their lengths can be looked at side by side then, while in a walk each
+    /// waits for the one before; where sizes differ, the body's own size tells so, nearly always, at once.
+    #[inline]
+    fn are_alike(self, body: &[u8], count: u32) -> bool {
+        let Some(block) = self.block_len(body) else { return false };
+        if block == 0 || block as u64 * u64::from(count) != body.len() as u64 {
+            return false;
+        }
+        let (at, width) = (usize::from(self.offset), usize::from(self.width));
+        let field = |block: &[u8]| match block.get(at..at + width) {
+            Some(&[a, b]) => u16::from_le_bytes([a, b]),
+            Some(&[a]) => u16::from(a),
+            _ => 0,
+        };
+        let (first, mut rest, mut differ) = (field(body), body, 0);
+        while let Some((this, after)) = rest.split_at_checked(block) {
+            differ |= field(this) ^ first;
+            rest = after;
+        }
+        differ == 0
     }
 
     /// The messages of a checked body, one after the other; ends early where a block is not whole.

@@ -72,11 +72,20 @@ pub(super) struct LineView {
     /// It has been behind for long enough.
     pub(super) lags: bool,
     pub(super) state: LineState,
-    /// Nothing is special about it: its frames may take the short way.
-    pub(super) plain: bool,
+    /// Nothing is special about it, nor about the channel: its frames may take the short way.
+    pub(super) quick: bool,
+    /// Bit `i`: a lead against line `i` counts for the automatic timeout (5.4).
+    pub(super) paired: u16,
 }
 
 impl LineView {
+    /// The line shows numbers of a running account.
+    #[inline(never)]
+    fn show(&mut self, first: SeqNo, end: SeqNo) {
+        let judged = self.window.show(SeqRange::new(first, end), first);
+        self.counts.judge(judged);
+    }
+
     /// Why it lags: what it has brought since it fell behind.
     pub(super) fn lag_reason(&self) -> Option<LagReason> {
         self.behind.map(|behind| match behind {
@@ -118,11 +127,22 @@ pub(super) struct Pending {
     pub(super) deadline: Nanos,
 }
 
+/// What came of the short way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quick {
+    /// The frame is for [`Channel::on_frame`], and nothing is done.
+    No,
+    /// The frame is taken.
+    Done,
+    /// The frame is taken, and something may have followed from it: when the channel is due next, for one.
+    Followed,
+}
+
 pub(super) struct Channel {
     pub(super) at: ChannelRef,
     pub(super) session: Session,
     pub(super) stream: Stream,
-    pub(super) lines: Vec<LineView>,
+    pub(super) lines: [LineView; LINES_MAX + 1],
     /// Names the epochs of this channel, in order.
     pub(super) epoch: u32,
     /// The epoch's first number.
@@ -163,8 +183,6 @@ pub(super) struct Channel {
     pub(super) status: Status,
     leads: Leads,
     recent: RecentLead,
-    /// Nothing is missing, parked, held or about to change: frames may take the short way.
-    pub(super) calm: bool,
     /// Nothing is due before.
     pub(super) due: Nanos,
 }
@@ -197,13 +215,16 @@ impl Channel {
             behind: None,
             lags: false,
             state: LineState::Waiting,
-            plain: false,
+            quick: false,
+            paired: 0,
         };
+        let lines: Vec<LineView> = counts.into_iter().enumerate().map(line).collect();
+        let Ok(lines) = lines.try_into() else { unreachable!("as many lines as counts") };
         let mut channel = Channel {
             at,
             session,
             stream: Stream::new(cx),
-            lines: counts.into_iter().enumerate().map(line).collect(),
+            lines,
             epoch: 0,
             base: first,
             began_at: first,
@@ -229,7 +250,6 @@ impl Channel {
             status: Status::new(),
             leads: Leads::new(cx.lines()),
             recent: RecentLead::new(),
-            calm: false,
             due: Nanos::ZERO,
         };
         channel.place = channel.epochs.begin(session, first);
@@ -276,88 +296,105 @@ impl Channel {
         }
     }
 
-    /// A frame arrives by `line`.
-    #[inline]
-    pub(super) fn on_frame<S: Sink>(&mut self, cx: &Settings, now: Nanos, line: Line, frame: &Frame<'_>, sink: &mut S) {
-        let view = &mut self.lines[line.index()];
-        let counts = &mut view.counts;
-        counts.frame(frame);
-        view.last_shown = now;
-        if self.calm && view.plain && frame.kind == Kind::Data && frame.reset.is_none() && frame.session == self.session
-        {
-            let first = cx.rules.width.extend(frame.sequence, view.window.mark(), self.stream.mark, cx.max_jump);
-            let count = u64::from(frame.count);
-            let end = first + count;
-            if first == self.stream.next && first == self.first_cursor {
-                view.counts.messages += count;
-                self.current_shown = now;
-                self.release_next(cx, now, line, frame, first, sink);
-                return;
-            }
-            if end <= self.stream.next
-                && first >= self.base
-                && !(cx.rules.unmarked_restart && fell(cx, view, first))
-                && self.status.knows(SeqRange::new(first, end), self.stream.mark)
-            {
-                view.counts.messages += count;
-                view.counts.duplicate += count;
-                self.current_shown = now;
-                let judged = view.window.show(SeqRange::new(first, end), first);
-                view.counts.judge(judged);
-                let mut n = first;
-                while n < end {
-                    let (first, alike) = self.status.copies(SeqRange::new(n, end), line);
-                    self.note_lead(cx, first, line, now, alike);
-                    n += alike;
-                }
-                return;
-            }
-        }
-        self.on_frame_slowly(cx, now, line, frame, sink);
-    }
-
-    /// The short way of the next frame: nothing before it is missing.
-    #[inline]
-    fn release_next<S: Sink>(
+    /// A frame arrives by `line`, and the epoch can take it at once: it brings what is next, or what has come before.
+    ///
+    /// Inlined whole: with nothing behind it that takes the frame's address, a frame stays in registers from the framing on.
+    #[inline(always)]
+    pub(super) fn on_quick_frame<S: Sink>(
         &mut self,
         cx: &Settings,
         now: Nanos,
         line: Line,
         frame: &Frame<'_>,
-        first: SeqNo,
         sink: &mut S,
-    ) {
-        let count = u64::from(frame.count);
-        let end = first + count;
-        let view = &mut self.lines[line.index()];
-        let judged = view.window.show(SeqRange::new(first, end), first);
-        view.counts.judge(judged);
-        view.counts.first_arrivals += count;
-        self.status.arrive(first, count, line, now);
-        self.stream.mark = end;
-        self.first_cursor = end;
-        self.advanced = now;
-        let part = Part {
-            first,
-            count: frame.count,
-            line,
-            stamp: now,
-            heartbeat: frame.heartbeat,
-            packing: frame.packing,
-            body: frame.body,
-        };
-        let mut out = Out { sink, now, channel: self.at, session: self.session };
-        out.sink.first(&part.run(self.at, self.session));
-        self.stream.release(&part, false, &mut out);
-        if end > self.lag_mark {
-            self.follow_up(cx, now, out.sink);
+    ) -> Quick {
+        let Some(view) = self.lines.get_mut(line.index()) else { return Quick::No };
+        let plain = frame.kind == Kind::Data && !frame.heartbeat && frame.reset.is_none();
+        if !view.quick || !plain || frame.session != self.session {
+            return Quick::No;
         }
+        let next = self.stream.next;
+        let first = cx.rules.width.extend(frame.sequence, view.window.mark(), next, cx.max_jump);
+        let count = u64::from(frame.count);
+        // a framing has seen to it that this does not wrap
+        let end = SeqNo(first.0.wrapping_add(count));
+        if first == next && first == self.first_cursor {
+            if !view.window.show_next(first, end) {
+                view.show(first, end);
+            }
+            view.counts.first_arrivals += count;
+            self.status.arrive(first, count, line, now);
+            (self.stream.mark, self.first_cursor, self.advanced) = (end, end, now);
+            let part = Part {
+                first,
+                count: frame.count,
+                line,
+                stamp: now,
+                heartbeat: false,
+                packing: frame.packing,
+                body: frame.body,
+            };
+            let mut out = Out { sink: &mut *sink, now, channel: self.at, session: self.session };
+            out.sink.first(&part.run(self.at, self.session));
+            self.stream.release(&part, false, &mut out);
+        } else if end <= next && first >= self.base && !(cx.rules.unmarked_restart && fell(cx, view, first)) {
+            match self.status.copies(first, count, next, line) {
+                Some(copy) if copy.again => {}
+                Some(copy) => {
+                    let lead = now.abs_diff(copy.stamp);
+                    self.leads.add(copy.line, line, lead, count);
+                    if view.paired >> copy.line.0 & 1 != 0 {
+                        self.recent.add(lead, count);
+                    }
+                }
+                None if !self.copies_apart(cx, now, line, SeqRange::new(first, end)) => return Quick::No,
+                None => {}
+            }
+            let view = &mut self.lines[line.index()];
+            if !view.window.show_next(first, end) {
+                view.show(first, end);
+            }
+            view.counts.duplicate += count;
+        } else {
+            return Quick::No;
+        }
+        let view = &mut self.lines[line.index()];
+        view.counts.frames += 1;
+        view.counts.bytes += frame.bytes.len() as u64;
+        view.counts.messages += count;
+        view.last_shown = now;
+        self.current_shown = now;
+        if end > self.lag_mark {
+            self.look_around(cx, now, sink);
+            return Quick::Followed;
+        }
+        Quick::Done
     }
 
+    /// Copies of numbers that came apart: the line packs otherwise than the first. False: not all have come, and nothing is done.
+    #[inline(never)]
+    fn copies_apart(&mut self, cx: &Settings, now: Nanos, line: Line, range: SeqRange) -> bool {
+        let known = self.status.knows(range, self.stream.mark);
+        let mut n = range.first;
+        while known && n < range.end {
+            self.copy(cx, n, line, now);
+            n += 1;
+        }
+        known
+    }
+
+    /// [`Channel::follow_up`] where the short way must, now and then.
     #[cold]
     #[inline(never)]
-    fn on_frame_slowly<S: Sink>(&mut self, cx: &Settings, now: Nanos, line: Line, frame: &Frame<'_>, sink: &mut S) {
+    fn look_around<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
+        self.follow_up(cx, now, sink);
+    }
+
+    /// A frame arrives by `line`.
+    pub(super) fn on_frame<S: Sink>(&mut self, cx: &Settings, now: Nanos, line: Line, frame: &Frame<'_>, sink: &mut S) {
         let view = &mut self.lines[line.index()];
+        view.counts.frame(frame);
+        view.last_shown = now;
         view.heard = true;
         view.live = true;
         if let Some(behind) = &mut view.behind {

@@ -4,7 +4,7 @@
 use super::channel::{Behind, Channel, LineView, Remembered, Shows};
 use super::event::{EpochEndReason, EventKind, LineState, LostReason, Sink};
 use super::report::ChannelReport;
-use super::settings::Settings;
+use super::settings::{GapTimeout, Settings};
 use super::window::Judged;
 use crate::frame::{LINES_MAX, Line, Session};
 use crate::seq::{SeqNo, SeqRange};
@@ -93,14 +93,19 @@ impl Channel {
         }
         self.judge_lag(cx, now);
         self.say_states(cx, now, sink);
-        self.calm = self.stream.is_level()
+        let calm = self.stream.is_level()
             && self.parked.is_empty()
             && self.strangers.is_empty()
             && self.pending.is_none()
             && self.restarts.is_empty()
             && self.end.is_none();
-        for view in &mut self.lines {
-            view.plain = view.state == LineState::Up
+        let live = |i: usize| self.lines.get(i).is_some_and(|view| view.live);
+        let auto = cx.gap_timeout == GapTimeout::Auto;
+        let counting: u16 = (0..cx.lines()).filter(|&i| auto && cx.waits(i) && live(i)).map(|i| 1 << i).sum();
+        for (i, view) in self.lines.iter_mut().enumerate() {
+            view.paired = if cx.waits(i) { counting & !(1 << i) } else { 0 };
+            view.quick = calm
+                && view.state == LineState::Up
                 && view.live
                 && view.epoch == self.epoch
                 && view.shows == Shows::Current

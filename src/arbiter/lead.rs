@@ -1,8 +1,6 @@
 //! By how much one line is ahead of another: the automatic gap timeout (ARBITRATION 5.4) and a histogram by pair of lines (7.3).
 
-use std::collections::VecDeque;
-
-use crate::frame::Line;
+use crate::frame::{LINES_MAX, Line};
 use crate::time::Nanos;
 
 /// Duplicate pairs that the automatic timeout looks back on.
@@ -13,39 +11,56 @@ pub(super) const TIMEOUT_UNKNOWN: Nanos = Nanos::from_millis(10);
 const TIMEOUT_MIN: Nanos = Nanos::from_micros(200);
 const TIMEOUT_MAX: Nanos = Nanos::from_millis(50);
 
+/// Room for an entry a pair that is looked back on, and one more.
+const QUEUE: usize = 2 * PAIRS as usize;
+
 /// The largest lead among the last 1,024 pairs, by a monotone queue: each entry is larger than all after it.
 pub(super) struct RecentLead {
-    queue: VecDeque<(u64, Nanos)>,
+    largest: Nanos,
+    /// How many pairs there were with the largest.
+    at: u64,
     pairs: u64,
+    /// A ring of what is behind the largest: how many pairs there were with an entry's, and its lead.
+    queue: Box<[(u64, Nanos); QUEUE]>,
+    front: usize,
+    end: usize,
 }
 
 impl RecentLead {
     pub(super) fn new() -> RecentLead {
-        RecentLead { queue: VecDeque::with_capacity(PAIRS as usize + 1), pairs: 0 }
+        let queue = Box::new([(0, Nanos::ZERO); QUEUE]);
+        RecentLead { largest: Nanos::ZERO, at: 0, pairs: 0, queue, front: 0, end: 0 }
     }
 
     /// So many more pairs, one after the other, with the same lead: only the last of them can be told from it later.
     #[inline]
     pub(super) fn add(&mut self, lead: Nanos, count: u64) {
         self.pairs += count;
-        while self.queue.back().is_some_and(|&(_, smaller)| smaller <= lead) {
-            self.queue.pop_back();
+        if lead >= self.largest {
+            (self.largest, self.at) = (lead, self.pairs);
+            self.end = self.front;
+            return;
         }
-        while self.queue.front().is_some_and(|&(pair, _)| pair + PAIRS <= self.pairs) {
-            self.queue.pop_front();
+        let mut end = self.end;
+        while end != self.front && self.queue[(end - 1) % QUEUE].1 <= lead {
+            end -= 1;
         }
-        self.queue.push_back((self.pairs, lead));
+        self.queue[end % QUEUE] = (self.pairs, lead);
+        self.end = end + 1;
+        while self.at + PAIRS <= self.pairs {
+            // the last entry is this very one: it ends the search
+            (self.at, self.largest) = self.queue[self.front % QUEUE];
+            self.front += 1;
+        }
     }
 
     /// How long to wait for the other line.
     #[inline]
     pub(super) fn timeout(&self) -> Nanos {
-        match self.queue.front() {
-            Some(&(_, lead)) if self.pairs >= PAIRS_MIN => {
-                Nanos(lead.0.saturating_mul(2)).clamp(TIMEOUT_MIN, TIMEOUT_MAX)
-            }
-            _ => TIMEOUT_UNKNOWN,
+        if self.pairs < PAIRS_MIN {
+            return TIMEOUT_UNKNOWN;
         }
+        Nanos(self.largest.0.saturating_mul(2)).clamp(TIMEOUT_MIN, TIMEOUT_MAX)
     }
 }
 
@@ -55,14 +70,15 @@ const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB;
 
 /// Leads, counted in buckets a thirty-second of a power of two wide: an increment a number is all that the hot path can bear.
 pub struct LeadHistogram {
-    counts: Box<[u64]>,
-    total: u64,
+    counts: Box<[u64; BUCKETS]>,
     max: u64,
 }
 
 impl LeadHistogram {
     fn new() -> LeadHistogram {
-        LeadHistogram { counts: vec![0; BUCKETS].into_boxed_slice(), total: 0, max: 0 }
+        // zeroed by the system, and in no memory before it is counted in
+        let Ok(counts) = vec![0; BUCKETS].into_boxed_slice().try_into() else { unreachable!("as many as buckets") };
+        LeadHistogram { counts, max: 0 }
     }
 
     #[inline]
@@ -77,18 +93,17 @@ impl LeadHistogram {
     #[inline]
     fn add(&mut self, lead: Nanos, count: u64) {
         self.counts[LeadHistogram::bucket(lead.0)] += count;
-        self.total += count;
         self.max = self.max.max(lead.0);
     }
 
     /// How many leads were counted.
     pub fn len(&self) -> u64 {
-        self.total
+        self.counts.iter().sum()
     }
 
     /// Whether none was.
     pub fn is_empty(&self) -> bool {
-        self.total == 0
+        self.len() == 0
     }
 
     /// The largest, exactly.
@@ -107,7 +122,7 @@ impl LeadHistogram {
 
     /// The lead below which the share `q` (0 to 1) of all lies, to a thirty-second; zero where there are none.
     pub fn quantile(&self, q: f64) -> Nanos {
-        let rank = (self.total as f64 * q).ceil().max(1.0) as u64;
+        let rank = (self.len() as f64 * q).ceil().max(1.0) as u64;
         let mut seen = 0;
         for (low, count) in self.buckets() {
             seen += count;
@@ -119,31 +134,34 @@ impl LeadHistogram {
     }
 }
 
+/// Lines, and recovery.
+const LATER: usize = LINES_MAX + 1;
+
 /// The histograms of a channel, by (first line, later line).
 pub(super) struct Leads {
-    lines: usize,
-    pairs: Vec<LeadHistogram>,
+    /// Of each line a row; what came by recovery has none.
+    pairs: Box<[LeadHistogram]>,
 }
 
 impl Leads {
     pub(super) fn new(lines: usize) -> Leads {
-        Leads { lines, pairs: (0..lines * lines).map(|_| LeadHistogram::new()).collect() }
+        Leads { pairs: (0..lines * LATER).map(|_| LeadHistogram::new()).collect() }
     }
 
     /// `later` came `lead` after `first`, with so many numbers.
     #[inline]
     pub(super) fn add(&mut self, first: Line, later: Line, lead: Nanos, count: u64) {
-        if first.index() < self.lines && later.index() < self.lines {
-            self.pairs[first.index() * self.lines + later.index()].add(lead, count);
+        if let Some(pair) = self.pairs.get_mut(first.index() * LATER + later.index()) {
+            pair.add(lead, count);
         }
     }
 
     /// By how much `first` came before `later`, where it did.
     pub(super) fn pair(&self, first: Line, later: Line) -> Option<&LeadHistogram> {
-        if first.index() >= self.lines || later.index() >= self.lines {
+        if later.index() >= LINES_MAX {
             return None;
         }
-        self.pairs.get(first.index() * self.lines + later.index())
+        self.pairs.get(first.index() * LATER + later.index())
     }
 }
 

@@ -68,7 +68,7 @@ pub use settings::{GapTimeout, Settings};
 pub use stream::OpenGap;
 
 use candidates::Candidates;
-use channel::Channel;
+use channel::{Channel, Quick};
 use follow::Due;
 
 use crate::frame::{ChannelKey, Frame, Kind, LINES_MAX, Line};
@@ -112,12 +112,33 @@ impl Arbiter {
     /// A frame has come by `line`, from that line's group number `group`. A stamp before the last one counts as the last one.
     ///
     /// A line that the settings do not have is ignored; a caller that takes lines from configuration has no such line.
-    #[inline]
+    #[inline(always)]
     pub fn on_frame<S: Sink>(&mut self, stamp: Nanos, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) {
+        self.advance(stamp, sink);
+        if let Some(channel) = self.channels.get_mut(usize::from(self.last_place))
+            && channel.at.key == (ChannelKey { group, key: frame.key })
+        {
+            match channel.on_quick_frame(&self.settings, self.now, line, frame, sink) {
+                Quick::No => {}
+                Quick::Done => return,
+                Quick::Followed => {
+                    self.due = self.due.min(channel.due);
+                    return;
+                }
+            }
+        }
+        // a copy: who has the frame's address here would keep it in memory on the short way as well
+        let frame = *frame;
+        self.on_frame_slowly(line, group, &frame, sink);
+    }
+
+    /// The same, in any case but the usual one; time is at the frame already.
+    #[cold]
+    #[inline(never)]
+    fn on_frame_slowly<S: Sink>(&mut self, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) {
         if line.index() >= self.settings.lines() && line != Line::RECOVERY {
             return;
         }
-        self.advance(stamp, sink);
         let name = ChannelKey { group, key: frame.key };
         let Some(place) = self.place(name) else {
             self.on_unknown(line, name, frame, sink);

@@ -10,14 +10,26 @@ use crate::time::Nanos;
 /// Numbers that are remembered.
 pub(super) const SPAN: u64 = 65_536;
 
+/// Two words: slots are filled and compared as such, many at a time.
 #[derive(Clone, Copy, Default)]
 struct Slot {
     stamp: u64,
-    /// Epoch (8 bits) and number over 65,536 (24 bits).
-    tag: u32,
-    first: u8,
-    /// Bit `i`: line `i` has brought it. Zero: the slot is empty.
-    lines: u16,
+    /// From the top: epoch (8 bits, never zero in a slot that tells of something) and number over 65,536 (24 bits); the line
+    /// that brought it first (16 bits); bit `i`: line `i` has brought it.
+    facts: u64,
+}
+
+impl Slot {
+    #[inline]
+    fn tag(self) -> u32 {
+        (self.facts >> 32) as u32
+    }
+
+    #[inline]
+    fn first_copy(self, line: Line) -> FirstCopy {
+        let again = self.facts >> line.0 & 1 != 0;
+        FirstCopy { line: Line((self.facts >> 16) as u8), stamp: Nanos(self.stamp), again }
+    }
 }
 
 /// The first copy of a number, as a later copy finds it.
@@ -38,12 +50,18 @@ impl Status {
     pub(super) fn new() -> Status {
         let slots = vec![Slot::default(); SPAN as usize].into_boxed_slice();
         let Ok(slots) = slots.try_into() else { unreachable!("the vector has SPAN slots") };
-        Status { slots, epoch: 0 }
+        Status { slots, epoch: 1 }
     }
 
     #[inline]
     fn tag(&self, n: SeqNo) -> u32 {
         u32::from(self.epoch) << 24 | ((n.0 >> 16) as u32 & 0xFF_FFFF)
+    }
+
+    #[inline]
+    fn arrived(&self, n: SeqNo, line: Line, stamp: Nanos) -> Slot {
+        let facts = u64::from(self.tag(n)) << 32 | u64::from(line.0) << 16 | 1 << line.0;
+        Slot { stamp: stamp.0, facts }
     }
 
     #[inline]
@@ -56,34 +74,37 @@ impl Status {
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
             self.slots.fill(Slot::default());
+            self.epoch = 1;
         }
     }
 
     /// The first copy of each of `count` numbers from `first` on came by `line`.
     #[inline]
     pub(super) fn arrive(&mut self, first: SeqNo, count: u64, line: Line, stamp: Nanos) {
+        if count == 1 {
+            self.slots[Status::slot(first)] = self.arrived(first, line, stamp);
+            return;
+        }
         let mut n = first.0;
         let end = n + count;
         while n < end {
             // in pieces within which the slots are contiguous and the tag is one
             let at = (n % SPAN) as usize;
             let len = (end - n).min(SPAN - at as u64);
-            let slot = Slot { stamp: stamp.0, tag: self.tag(SeqNo(n)), first: line.0, lines: 1 << line.0 };
+            let slot = self.arrived(SeqNo(n), line, stamp);
             self.slots[at..at + len as usize].fill(slot);
             n += len;
         }
     }
 
     /// Whether a copy of every number in `range` has come, and all are among the last 65,536 below `mark`.
-    #[inline]
     pub(super) fn knows(&self, range: SeqRange, mark: SeqNo) -> bool {
         let mut n = range.first;
         if mark - n > SPAN {
             return false;
         }
         while n < range.end {
-            let slot = &self.slots[Status::slot(n)];
-            if slot.lines == 0 || slot.tag != self.tag(n) {
+            if self.slots[Status::slot(n)].tag() != self.tag(n) {
                 return false;
             }
             n += 1;
@@ -97,33 +118,36 @@ impl Status {
     pub(super) fn copy(&mut self, n: SeqNo, mark: SeqNo, line: Line) -> Option<FirstCopy> {
         let tag = self.tag(n);
         let slot = &mut self.slots[Status::slot(n)];
-        if slot.lines == 0 || slot.tag != tag || mark - n > SPAN {
+        if slot.tag() != tag || mark - n > SPAN {
             return None;
         }
-        let bit = 1 << line.0;
-        let again = slot.lines & bit != 0;
-        slot.lines |= bit;
-        Some(FirstCopy { line: Line(slot.first), stamp: Nanos(slot.stamp), again })
+        let first = slot.first_copy(line);
+        slot.facts |= 1 << line.0;
+        Some(first)
     }
 
-    /// Notes copies, by `line`, of the numbers at the front of `range` whose first copies are alike, and how many they are: all,
-    /// where both lines pack alike. [`Status::knows`] the range, which is not empty.
+    /// Notes other copies, by `line`, of `count` numbers from `first` on, where all is as it is where lines pack alike: their first
+    /// copies came together, and all are among the last 65,536 below `mark` (which none is above). Else it notes nothing: [`Status::copy`] is for
+    /// such.
     #[inline]
-    pub(super) fn copies(&mut self, range: SeqRange, line: Line) -> (FirstCopy, u64) {
-        let at = Status::slot(range.first);
-        let len = range.len().min(SPAN - at as u64) as usize;
-        let bit = 1 << line.0;
-        let Slot { stamp, first, lines, .. } = self.slots[at];
-        let again = lines & bit != 0;
-        let mut count = 0;
-        for slot in &mut self.slots[at..at + len] {
-            if slot.stamp != stamp || slot.first != first || (slot.lines & bit != 0) != again {
-                break;
-            }
-            slot.lines |= bit;
-            count += 1;
+    pub(super) fn copies(&mut self, first: SeqNo, count: u64, mark: SeqNo, line: Line) -> Option<FirstCopy> {
+        let (at, tag) = (Status::slot(first), self.tag(first));
+        let slot = self.slots[at];
+        if slot.tag() != tag || mark.0.wrapping_sub(first.0) > SPAN {
+            return None;
         }
-        (FirstCopy { line: Line(first), stamp: Nanos(stamp), again }, count)
+        let noted = Slot { facts: slot.facts | 1 << line.0, ..slot };
+        if count == 1 {
+            self.slots[at] = noted;
+            return Some(slot.first_copy(line));
+        }
+        let slots = self.slots.get_mut(at..at + count as usize).filter(|slots| !slots.is_empty())?;
+        let differ = slots.iter().fold(0, |all, other| all | other.stamp ^ slot.stamp | other.facts ^ slot.facts);
+        if differ != 0 {
+            return None;
+        }
+        slots.fill(noted);
+        Some(slot.first_copy(line))
     }
 }
 
@@ -149,11 +173,16 @@ mod tests {
         assert_eq!(status.copy(SeqNo(SPAN), SeqNo(mark), Line(0)), Some(FirstCopy { again: true, ..first }));
         assert_eq!(status.copy(SeqNo(SPAN), SeqNo(mark), Line(1)), Some(FirstCopy { again: true, ..first }));
         // [SPAN - 2, SPAN) and [SPAN, SPAN + 2) are apart in the ring; SPAN alone was brought before
-        let range = |first: u64, end: u64| SeqRange::new(SeqNo(first), SeqNo(end));
-        assert_eq!(status.copies(range(SPAN - 2, SPAN + 2), Line(0)), (first, 2));
-        assert_eq!(status.copies(range(SPAN, SPAN + 2), Line(0)), (FirstCopy { again: true, ..first }, 1));
-        assert_eq!(status.copies(range(SPAN + 1, SPAN + 2), Line(0)), (first, 1));
-        assert_eq!(status.copies(range(SPAN, SPAN + 2), Line(0)), (FirstCopy { again: true, ..first }, 2));
+        let mut copies = |first: u64, count: u64| status.copies(SeqNo(first), count, SeqNo(mark), Line(0));
+        assert_eq!(copies(SPAN - 2, 4), None);
+        assert_eq!(copies(SPAN - 2, 2), Some(first));
+        assert_eq!(copies(SPAN, 2), None);
+        assert_eq!(copies(SPAN, 1), Some(FirstCopy { again: true, ..first }));
+        assert_eq!(copies(SPAN + 1, 1), Some(first));
+        assert_eq!(copies(SPAN, 2), Some(FirstCopy { again: true, ..first }));
+        assert_eq!(copies(SPAN, 3), None, "nobody has brought the last");
+        assert_eq!(copies(SPAN, 0), None);
+        assert_eq!(status.copies(SeqNo(SPAN), 1, SeqNo(mark + SPAN), Line(0)), None, "it is no longer among the last");
         for _ in 0..256 {
             status.clear();
             assert!(!knows(&status, SPAN, mark));

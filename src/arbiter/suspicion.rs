@@ -375,7 +375,7 @@ impl Channel {
         let shown = shown.map_or(now, |&(_, at)| at);
         self.other_shown(old, self.current_shown);
         self.current_shown = shown;
-        for view in &mut self.lines {
+        for view in self.lines.iter_mut() {
             view.window.restart();
             view.epoch = self.epoch;
             view.data_in_epoch = false;
@@ -516,7 +516,7 @@ impl Channel {
 
     /// Lines that belong to the epoch which has just begun start their account; a line that was never heard has no other.
     fn enter_epoch(&mut self, epoch: u32) {
-        for view in &mut self.lines {
+        for view in self.lines.iter_mut() {
             if view.epoch == epoch || view.window.mark().is_none() {
                 view.epoch = epoch;
                 view.window.restart();
@@ -575,7 +575,7 @@ impl Channel {
         self.begin_epoch(now, self.session, initial, None, sink);
         self.lines[index].epoch = self.epoch;
         self.enter_epoch(self.epoch);
-        for view in &mut self.lines {
+        for view in self.lines.iter_mut() {
             view.restarting = 0;
         }
         for stored in std::mem::take(&mut self.restarts) {

@@ -29,8 +29,8 @@ pub struct MoldUdp64;
 
 fn header(session: Session, sequence: u64, count: u16, out: &mut Vec<u8>) {
     let mut name = [b' '; 10];
-    let given = session.as_bytes();
-    let len = given.len().min(10);
+    let (given, len) = session.name();
+    let len = len.min(10);
     name[..len].copy_from_slice(&given[..len]);
     out.clear();
     out.extend_from_slice(&name);
@@ -58,14 +58,15 @@ impl Framing for MoldUdp64 {
         let Some((head, rest)) = datagram.split_first_chunk::<HEADER>() else {
             return Some(Err(Malformed::Header));
         };
-        let mut wide = [0; 8];
-        wide.copy_from_slice(&head[10..18]);
-        let sequence = u64::from_be_bytes(wide);
+        let (Some(session), Some(sequence)) = (head.first_chunk(), head[10..].first_chunk()) else {
+            return Some(Err(Malformed::Header));
+        };
+        let sequence = u64::from_be_bytes(*sequence);
         let wire_count = u16::from_be_bytes([head[18], head[19]]);
         let (kind, count) = match wire_count {
+            1..COUNT_END_OF_SESSION => (Kind::Data, wire_count),
             0 => (Kind::Heartbeat, 0),
             COUNT_END_OF_SESSION => (Kind::EndOfSession, 0),
-            n => (Kind::Data, n),
         };
         if sequence == 0 || sequence.checked_add(u64::from(count)).is_none() {
             return Some(Err(Malformed::Sequence));
@@ -75,7 +76,7 @@ impl Framing for MoldUdp64 {
         };
         Some(Ok(Frame {
             key: None,
-            session: Session::text(&head[..10]),
+            session: Session::fixed::<10>(session),
             kind,
             sequence,
             count: u32::from(count),

@@ -32,9 +32,12 @@ pub struct Args {
     /// A smoke run: 3 rounds over 8 megabytes
     #[arg(long)]
     quick: bool,
-    /// For callgrind: arbitrates so many packets of each case once, in the function `consume`, and times nothing
+    /// For callgrind: arbitrates so many packets once, in the function `consume`, and times nothing
     #[arg(long, value_name = "PACKETS")]
     instructions: Option<usize>,
+    /// Which of the counted cases: their order is that of `twinline-perf instructions`
+    #[arg(long, value_name = "N", requires = "instructions", default_value_t = 0)]
+    case: usize,
 }
 
 const MESSAGE_LEN: usize = 64;
@@ -64,6 +67,27 @@ struct Case {
     /// Stays in the cache.
     hot: bool,
 }
+
+/// A case whose instructions are counted.
+pub struct Counted {
+    pub name: &'static str,
+    /// Messages a packet.
+    pub pack: u64,
+    rough: bool,
+    /// Into a client's ring; else into a sink that copies.
+    ring: bool,
+}
+
+pub const COUNTED: [Counted; 8] = [
+    Counted { name: "in turns, 1 a packet, copy", pack: 1, rough: false, ring: false },
+    Counted { name: "in turns, 16 a packet, copy", pack: 16, rough: false, ring: false },
+    Counted { name: "random lead and loss, 1 a packet, copy", pack: 1, rough: true, ring: false },
+    Counted { name: "random lead and loss, 16 a packet, copy", pack: 16, rough: true, ring: false },
+    Counted { name: "in turns, 1 a packet, client's ring", pack: 1, rough: false, ring: true },
+    Counted { name: "in turns, 16 a packet, client's ring", pack: 16, rough: false, ring: true },
+    Counted { name: "random lead and loss, 1 a packet, client's ring", pack: 1, rough: true, ring: true },
+    Counted { name: "random lead and loss, 16 a packet, client's ring", pack: 16, rough: true, ring: true },
+];
 
 const CASES: [Case; 6] = [
     Case { name: "streaming, 1 a packet", pack: 1, rough: false, hot: false },
@@ -378,7 +402,10 @@ const TAKERS: [(&str, Turn); 4] = [
 /// Runs the benchmark and prints its table.
 pub fn run(args: &Args) {
     if let Some(packets) = args.instructions {
-        return count_instructions(packets);
+        return match COUNTED.get(args.case) {
+            Some(counted) => count_instructions(counted, packets),
+            None => eprintln!("twinline-perf: there is no case {}; the last is {}", args.case, COUNTED.len() - 1),
+        };
     }
     let (rounds, megabytes) = if args.quick { (3, 8) } else { (args.rounds.max(1), args.megabytes.max(1)) };
     machine::pin(0);
@@ -428,13 +455,27 @@ fn spread(mut values: Vec<f64>) -> [f64; 3] {
     [values[values.len() / 2], values[0], values[values.len() - 1]]
 }
 
-/// Arbitrates about so many packets of each case, for a tool that counts what `consume` does.
-fn count_instructions(packets: usize) {
-    for case in CASES.iter().filter(|case| !case.hot) {
-        let len = packets * (RECORD + 20 + case.pack as usize * (MESSAGE_LEN + 2));
-        let input = Input::new(*case, len, 1);
-        let mut taker = Arbitrated::new(Copied::new());
-        let (count, _) = consume(&mut taker, &input.bytes, 0);
-        println!("{}: {count} packets, {} messages out", case.name, taker.copied());
+/// Arbitrates about so many packets, for a tool that counts what `consume` does.
+fn count_instructions(counted: &Counted, packets: usize) {
+    let &Counted { name, pack, rough, ring } = counted;
+    let len = packets * (RECORD + 20 + pack as usize * (MESSAGE_LEN + 2));
+    let input = Input::new(Case { name, pack, rough, hot: false }, len, 1);
+    let packets = if ring {
+        count_all(&input, Arbitrated::new(Ring::new()))
+    } else {
+        count_all(&input, Arbitrated::new(Copied::new()))
+    };
+    println!("packets: {packets}");
+}
+
+fn count_all<T: Take>(input: &Input, mut taker: T) -> u64 {
+    let (mut from, mut stamp, mut packets) = (0, 0, 0);
+    for &end in &input.chunks {
+        let (count, last) = consume(&mut taker, &input.bytes[from..end], stamp);
+        taker.between();
+        (from, stamp) = (end, last);
+        packets += count;
     }
+    assert_eq!(taker.copied(), input.numbers - input.lost, "every message once");
+    packets
 }

@@ -1,8 +1,11 @@
 //! Twinline's benchmarks: a file each.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 mod arbitration;
+mod instructions;
 mod machine;
 mod ring;
 
@@ -17,12 +20,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     Arbitration(arbitration::Args),
+    Instructions(instructions::Args),
     Ring(ring::Args),
 }
 
-fn main() {
+fn main() -> ExitCode {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
+        Benchmark::Instructions(args) => return instructions::run(&args),
         Benchmark::Ring(args) => ring::run(&args),
     }
+    ExitCode::SUCCESS
 }

@@ -233,10 +233,13 @@ pub fn live<F: Framing, S: Sink>(
     sink: &mut S,
 ) -> io::Result<Ended> {
     let mut pacer = Pacer::new();
-    let mut quarter = Nanos(handler.arbiter.gap_timeout_min().0 / 4);
+    let least = Nanos(handler.arbiter.gap_timeout_least().0 / 4);
     let mut last: Option<Nanos> = None;
     let outcome = loop {
         let reading = around.now();
+        // within the least quarter that there may be, it does not matter which it is: the channels are not looked through for it
+        let near = pacer.last.is_some_and(|last| reading <= last + least);
+        let quarter = if near { least } else { Nanos(handler.arbiter.gap_timeout_min().0 / 4) };
         let stamp = pacer.stamp(reading, quarter);
         let pass = source.poll(&mut |datagram| {
             let stamp = datagram.stamp.unwrap_or(stamp);
@@ -259,8 +262,6 @@ pub fn live<F: Framing, S: Sink>(
                 pacer = Pacer::new();
             }
             around.idle();
-        } else {
-            quarter = Nanos(handler.arbiter.gap_timeout_min().0 / 4);
         }
         if pass.ended || !around.goes_on(&handler.arbiter, pass.datagrams) {
             break Ok(());

@@ -8,7 +8,7 @@ const PAIRS: u64 = 1_024;
 /// Pairs before it is believed.
 const PAIRS_MIN: u64 = 64;
 pub(super) const TIMEOUT_UNKNOWN: Nanos = Nanos::from_millis(10);
-const TIMEOUT_MIN: Nanos = Nanos::from_micros(200);
+pub(super) const TIMEOUT_MIN: Nanos = Nanos::from_micros(200);
 const TIMEOUT_MAX: Nanos = Nanos::from_millis(50);
 
 /// Room for an entry a pair that is looked back on, and one more.

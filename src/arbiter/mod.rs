@@ -291,6 +291,14 @@ impl Arbiter {
         self.channels.iter().map(|channel| channel.gap_timeout(&self.settings)).min().unwrap_or(unknown)
     }
 
+    /// What [`Arbiter::gap_timeout_min`] never falls below: known without a look at the channels.
+    pub fn gap_timeout_least(&self) -> Nanos {
+        match self.settings.gap_timeout {
+            GapTimeout::After(span) => span,
+            GapTimeout::Auto => lead::TIMEOUT_MIN,
+        }
+    }
+
     /// The settings that it runs by.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddrV4;
+use std::os::fd::AsRawFd as _;
 
 use etherparse::{Ipv4HeaderSlice, PacketBuilder, SingleVlanHeader, VlanId};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -106,4 +107,15 @@ impl Wire {
     pub fn send(&self, frame: &[u8]) {
         assert_eq!(self.socket.send_to(frame, &self.to).unwrap(), frame.len());
     }
+}
+
+/// Has the kernel cut what is sent into datagrams of so many bytes, as late as it can: on veth, behind the wire.
+pub fn segment(socket: &Socket, size: u16) {
+    let size = i32::from(size);
+    // SAFETY: pointer and length describe one live i32, which the kernel reads
+    let done = unsafe {
+        let len = size_of::<i32>() as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, (&raw const size).cast(), len)
+    };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }

@@ -22,7 +22,7 @@ use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use libc::{tpacket_req, tpacket_stats, tpacket_versions, tpacket2_hdr};
 use socket2::{Domain, SockFilter, Socket, Type};
@@ -42,6 +42,10 @@ const NOTES: usize = 10;
 const JOINED_UDP: u8 = 5;
 /// Room for the longest frame: an IPv4 packet, and what is before it.
 const LONGEST: usize = (1 << 16) + 128;
+
+/// Whose a slot is.
+#[expect(clippy::disallowed_types, reason = "shared with the kernel, which loom does not model")]
+type State = std::sync::atomic::AtomicU32;
 
 /// The half of a packet socket that a hot loop polls.
 #[derive(Debug)]
@@ -145,7 +149,7 @@ impl Ring for PacketRing {
             // aligned for its header, whose first word kernel and program both access as an atomic one
             let (slot, state) = unsafe {
                 let slot = self.map.as_ptr().add(self.next * SLOT);
-                (slot, AtomicU32::from_ptr(slot.cast::<u32>()))
+                (slot, State::from_ptr(slot.cast::<u32>()))
             };
             // its Release is the kernel's, behind the frame's last byte
             let status = state.load(Ordering::Acquire);

@@ -68,9 +68,8 @@ const GROUPS: [&str; 3] = ["239.81.1.1:26400", "239.81.1.1:26401", "239.81.1.2:2
 
 /// One line, A, from 10.0.0.1 alone; what these frames bring, and what is counted.
 fn play(frames: impl IntoIterator<Item = Coming>) -> (Vec<(u16, Vec<u8>)>, LineFacts) {
-    let mut script: VecDeque<_> = frames.into_iter().map(Ok).collect();
     let mut out = Vec::new();
-    let (mut source, _watch) = open(&[script.drain(..).collect()]);
+    let (mut source, _watch) = open(&[frames.into_iter().map(Ok).collect()]);
     loop {
         let mut handed_over = 0;
         let pass = source.poll(&mut |d| {

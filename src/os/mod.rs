@@ -7,4 +7,5 @@ pub mod machine;
 pub mod netns;
 pub mod receive;
 pub mod send;
+pub mod send_packet;
 pub mod signal;

@@ -271,7 +271,16 @@ impl Sender {
     /// # Errors
     /// The system's.
     pub fn wait_for_room(&self, at_most: Duration) -> io::Result<()> {
-        wait_for_room(&self.socket, at_most)
+        let mut socket = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        let millis = i32::try_from(at_most.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+        // SAFETY: one entry, which lives until the call is over
+        match unsafe { libc::poll(&raw mut socket, 1, millis) } {
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                error => Err(error),
+            },
+            _ => Ok(()),
+        }
     }
 
     /// Where it sends to.
@@ -353,20 +362,6 @@ impl Sender {
             Trouble::Nobody => &mut self.facts.nobody,
         } += 1;
         Ok(trouble)
-    }
-}
-
-/// Waits until a socket's own queue has room, at most this long (rounded up to a millisecond).
-pub(super) fn wait_for_room(socket: &Socket, at_most: Duration) -> io::Result<()> {
-    let mut socket = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    let millis = i32::try_from(at_most.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
-    // SAFETY: one entry, which lives until the call is over
-    match unsafe { libc::poll(&raw mut socket, 1, millis) } {
-        -1 => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            error => Err(error),
-        },
-        _ => Ok(()),
     }
 }
 

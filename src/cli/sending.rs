@@ -15,7 +15,8 @@ pub(super) enum Send {
     Auto,
     /// UDP sockets, heard on this host too
     Socket,
-    /// Whole Ethernet frames by a packet socket: faster; needs CAP_NET_RAW; not heard on this host, and not on loopback
+    /// Whole Ethernet frames by a packet socket: faster, and nearer to the due times; needs CAP_NET_RAW; not heard on this
+    /// host, and not on loopback
     Packet,
 }
 

@@ -57,7 +57,7 @@ pub struct Report {
     pub recorded: Nanos,
     /// The same at the speed of the replay; `None` flat out.
     pub planned: Option<Nanos>,
-    /// Nanoseconds between a datagram's due time and its send; empty flat out.
+    /// Nanoseconds between a datagram's due time and the system call that sends it; empty flat out.
     pub lateness: Histogram<u64>,
     /// How often the reading was too slow, so that datagrams were late.
     pub starved: u64,

@@ -7,3 +7,4 @@ pub mod netns;
 pub mod receive;
 pub mod send;
 pub mod signal;
+pub mod xdp;

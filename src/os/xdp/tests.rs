@@ -1,0 +1,126 @@
+//! The program's verdicts, frame by frame, from the kernel itself (no interface is involved). What sockets receive is in
+//! `tests/netns_xdp.rs`.
+
+use super::bpf::{PASS, Program};
+use super::*;
+
+/// In place of [`PASS`] for what would be redirected: there are no sockets here.
+const REDIRECTED: i32 = 1;
+
+const GROUPS: [SocketAddrV4; 2] = [to(239, 1, 26_400), to(239, 2, 26_401)];
+
+const fn to(first: u8, last: u8, port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(std::net::Ipv4Addr::new(first, 81, 0, last), port)
+}
+
+/// `None`, with the reason printed, where this takes a privilege that is not there.
+fn program(wanted: &[SocketAddrV4]) -> Option<Program> {
+    match Program::load(wanted, LONGEST, REDIRECTED) {
+        Ok(program) => Some(program),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+            eprintln!("skipped: a program cannot be loaded here: {error}");
+            None
+        }
+        Err(error) => panic!("the program is refused: {error}"),
+    }
+}
+
+/// Ethernet with VLAN tags, IPv4 with so many words of header, UDP with so many bytes.
+fn frame(tags: &[u16], words: u8, to: SocketAddrV4, payload: usize) -> Vec<u8> {
+    let mut frame = vec![0x01, 0, 0x5e, 81, 0, 1, 2, 0, 0, 0, 0, 1];
+    for tag in tags {
+        frame.extend(tag.to_be_bytes());
+        frame.extend([0, 100]);
+    }
+    frame.extend([0x08, 0]);
+    frame.extend([0x40 | words, 0, 0, 0, 0, 0, 0x40, 0, 1, 17, 0, 0, 10, 81, 1, 1]);
+    frame.extend(to.ip().octets());
+    frame.resize(frame.len() + (usize::from(words) * 4).saturating_sub(20), 1);
+    frame.extend([0x80, 0]);
+    frame.extend(to.port().to_be_bytes());
+    frame.extend([0, 8 + payload as u8, 0, 0]);
+    frame.resize(frame.len() + payload, 7);
+    frame
+}
+
+/// The same with a byte after the Ethernet header changed.
+fn changed(at: usize, byte: u8) -> Vec<u8> {
+    let mut frame = frame(&[], 5, GROUPS[0], 10);
+    frame[14 + at] = byte;
+    frame
+}
+
+#[test]
+fn the_program_takes_what_is_wanted_and_passes_all_else_on() {
+    let Some(program) = program(&GROUPS) else { return };
+    let wanted = [
+        ("plain", frame(&[], 5, GROUPS[0], 10)),
+        ("the other group", frame(&[], 5, GROUPS[1], 10)),
+        ("no payload", frame(&[], 5, GROUPS[0], 0)),
+        ("options", frame(&[], 6, GROUPS[0], 10)),
+        ("all options that there can be", frame(&[], 15, GROUPS[0], 10)),
+        ("a tag", frame(&[0x8100], 5, GROUPS[0], 10)),
+        ("a service tag", frame(&[0x88a8, 0x8100], 5, GROUPS[0], 10)),
+        ("three tags", frame(&[0x88a8, 0x8100, 0x8100], 7, GROUPS[0], 10)),
+        ("as long as it may be", frame(&[], 5, GROUPS[0], LONGEST - 42)),
+        ("do not fragment", changed(6, 0x40)),
+        ("may be fragmented", changed(6, 0)),
+    ];
+    for (what, frame) in wanted {
+        assert_eq!(program.run(&frame).unwrap(), REDIRECTED as u32, "{what}");
+    }
+    let not_wanted = [
+        ("another group", frame(&[], 5, to(239, 3, 26_400), 10)),
+        ("another port", frame(&[], 5, to(239, 1, 26_401), 10)),
+        ("four tags", frame(&[0x8100; 4], 5, GROUPS[0], 10)),
+        ("too long for a chunk", frame(&[], 5, GROUPS[0], LONGEST - 41)),
+        ("a first fragment", changed(6, 0x20)),
+        ("a later fragment", changed(7, 1)),
+        ("a fragment far back", changed(6, 0x1f)),
+        ("TCP", changed(9, 6)),
+        ("version 6", changed(0, 0x65)),
+        ("a header of four words", frame(&[], 4, GROUPS[0], 10)),
+        ("ARP", {
+            let mut frame = frame(&[], 5, GROUPS[0], 10);
+            frame[13] = 6;
+            frame
+        }),
+    ];
+    for (what, frame) in not_wanted {
+        assert_eq!(program.run(&frame).unwrap(), PASS as u32, "{what}");
+    }
+    for tags in [&[][..], &[0x8100], &[0x88a8, 0x8100, 0x8100]] {
+        let whole = frame(tags, 7, GROUPS[0], 0);
+        for len in 14..whole.len() {
+            assert_eq!(program.run(&whole[..len]).unwrap(), PASS as u32, "{len} bytes of {}", whole.len());
+        }
+    }
+}
+
+#[test]
+fn a_feed_of_many_groups_is_told_from_its_neighbours() {
+    let wanted: Vec<_> = (0..200).map(|n| to(239, n, 20_000 + u16::from(n))).collect();
+    let Some(program) = program(&wanted) else { return };
+    for (n, group) in wanted.iter().enumerate() {
+        assert_eq!(program.run(&frame(&[], 5, *group, 1)).unwrap(), REDIRECTED as u32, "{group}");
+        let neighbour = SocketAddrV4::new(*group.ip(), 20_001 + n as u16);
+        assert_eq!(program.run(&frame(&[], 5, neighbour, 1)).unwrap(), PASS as u32, "{neighbour}");
+    }
+}
+
+#[test]
+fn an_error_says_what_is_missing_and_what_to_use_instead() {
+    let said = |step: Step, errno| step.failed()(io::Error::from_raw_os_error(errno)).to_string();
+    for (step, errno, missing) in [
+        (Step::Socket, libc::EPERM, "CAP_NET_RAW"),
+        (Step::Socket, libc::EAFNOSUPPORT, "CONFIG_XDP_SOCKETS"),
+        (Step::Memory, libc::ENOBUFS, "ulimit -l"),
+        (Step::Load, libc::EPERM, "CAP_BPF"),
+        (Step::Attach, libc::EPERM, "CAP_NET_ADMIN"),
+        (Step::Attach, libc::EINVAL, "Linux 5.9"),
+        (Step::Bind, libc::ENODEV, "cannot bind an AF_XDP socket"),
+    ] {
+        let said = said(step, errno);
+        assert!(said.contains(missing) && said.contains("`packet`") && said.contains("`socket`"), "{said}");
+    }
+}

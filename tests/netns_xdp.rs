@@ -1,0 +1,368 @@
+//! AF_XDP on veth pairs between two network namespaces, and on loopback: what is redirected, what is passed on, and what
+//! stays behind when a process is killed.
+//!
+//! Needs root and `ip`; without them each test says so and passes.
+
+mod netns_bed;
+
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use netns_bed::{Bed, wait_for};
+use twinline::os::netns::{self, Interface};
+use twinline::os::receive::{Batch, Membership, ReceiveOptions, Receiver};
+use twinline::os::send::{SendOptions, Sender};
+use twinline::os::xdp::{self, Mode, XdpError, XdpRing, XdpWatch};
+
+const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 81, 1, 1), 26_400);
+const OTHER_PORT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 81, 1, 1), 26_401);
+const BUFFER: usize = 1 << 20;
+
+impl Bed {
+    fn interface(&self, name: &str) -> Interface {
+        self.on("recv", || Interface::resolve(name).unwrap().expect(name))
+    }
+
+    fn open(&self, name: &str, modes: &'static [Mode]) -> Result<(XdpRing, XdpWatch), XdpError> {
+        let interface = self.interface(name);
+        self.on("recv", || xdp::open(Some(&interface), &[GROUP], BUFFER, modes))
+    }
+
+    /// An ordinary socket, joined on `name`.
+    fn joined(&self, name: &str, group: SocketAddrV4) -> (Receiver, Membership) {
+        let index = self.interface(name).index;
+        self.on("recv", || {
+            let (receiver, mut membership) = Receiver::open(group, None, false, &ReceiveOptions::default()).unwrap();
+            membership.join(index).unwrap();
+            (receiver, membership)
+        })
+    }
+
+    fn sender(&self, side: &str, interface: &str, group: SocketAddrV4) -> Sender {
+        self.on(side, || Sender::open(group, interface, SendOptions::default()).unwrap())
+    }
+
+    /// What `ip` says of a program on the receiver's interface.
+    fn program(&self, interface: &str) -> String {
+        let namespace = format!("{}-recv", self.prefix);
+        let said = Command::new("ip").args(["-n", &namespace, "link", "show", "dev", interface]).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        said.split_whitespace().find(|word| word.starts_with("xdp")).unwrap_or("none").to_owned()
+    }
+}
+
+/// The frames of one poll: protocol by EtherType, and what follows the UDP header.
+fn polled(ring: &mut XdpRing) -> Vec<Vec<u8>> {
+    let mut seen = Vec::new();
+    ring.poll(&mut |frame| {
+        assert_eq!(frame[12..14], [0x08, 0x00], "IPv4");
+        assert_eq!(frame[23], 17, "UDP");
+        seen.push(frame[42..].to_vec());
+    });
+    seen
+}
+
+fn received(socket: &Receiver, batch: &mut Batch) -> Vec<Vec<u8>> {
+    let mut seen = Vec::new();
+    socket.poll(batch, &mut |received| seen.push(received.payload.to_vec())).unwrap();
+    seen
+}
+
+/// Sends until it is redirected: what was sent before the link settled may be lost.
+fn heard(sender: &mut Sender, ring: &mut XdpRing, payload: &[u8]) {
+    wait_for(&format!("{payload:?}"), || {
+        let _ = sender.send(payload).unwrap();
+        polled(ring).iter().any(|one| one == payload)
+    });
+    while !polled(ring).is_empty() {}
+}
+
+fn redirects_and_passes_on(bed: &Bed, side: &str, interface: &str, modes: &'static [Mode]) {
+    let (socket, _membership) = bed.joined(interface, GROUP);
+    let (other, _other_membership) = bed.joined(interface, OTHER_PORT);
+    let (mut ring, mut watch) = bed.open(interface, modes).unwrap();
+    assert_eq!(watch.mode().map(|(mode, instead)| (mode, instead.is_none())), Some((modes[0], true)));
+    assert_eq!(watch.queues(), (1, false));
+    let (mut to_group, mut to_other) = (bed.sender(side, interface, GROUP), bed.sender(side, interface, OTHER_PORT));
+    let mut batch = Batch::new();
+    heard(&mut to_group, &mut ring, b"up");
+    while !received(&socket, &mut batch).is_empty() {}
+
+    // more than once around the ring, in batches
+    let mut seen = Vec::new();
+    for n in 0..2_000u32 {
+        assert_eq!(to_group.send(&n.to_be_bytes()).unwrap(), None);
+        if n % 50 == 49 {
+            wait_for("what was sent", || {
+                seen.extend(polled(&mut ring));
+                seen.len() > n as usize
+            });
+        }
+    }
+    assert_eq!(seen, (0..2_000u32).map(|n| n.to_be_bytes().to_vec()).collect::<Vec<_>>());
+    assert_eq!(received(&socket, &mut batch), [[0u8; 0]; 0], "an ordinary socket gets none of it");
+    assert_eq!(watch.lost().unwrap(), 0);
+
+    // another port, a datagram that comes in fragments, one that is too long for a chunk
+    for payload in [vec![3; 5_000], vec![4; 1_760]] {
+        assert_eq!(to_other.send(b"another").unwrap(), None);
+        assert_eq!(to_group.send(&payload).unwrap(), None);
+        let (mut on_other, mut on_socket) = (Vec::new(), Vec::new());
+        wait_for("what is passed on", || {
+            on_other.extend(received(&other, &mut batch));
+            // on a link of 1,500 bytes the second is in fragments, too
+            on_socket.extend(received(&socket, &mut batch));
+            !on_other.is_empty() && !on_socket.is_empty()
+        });
+        assert_eq!((on_other, on_socket), (vec![b"another".to_vec()], vec![payload]));
+    }
+    assert_eq!(polled(&mut ring), [[0u8; 0]; 0]);
+
+    drop((ring, watch));
+    assert_eq!(bed.program(interface), "none");
+    wait_for("the ordinary way, once the program is gone", || {
+        assert_eq!(to_group.send(b"after").unwrap(), None);
+        !received(&socket, &mut batch).is_empty()
+    });
+}
+
+#[test]
+fn the_driver_redirects_what_is_wanted_and_passes_all_else_on() {
+    let Some(bed) = Bed::up("xnative") else { return };
+    redirects_and_passes_on(&bed, "pub", "a0", &[Mode::Native]);
+}
+
+#[test]
+fn the_kernel_redirects_where_the_driver_does_not() {
+    let Some(bed) = Bed::up("xskb") else { return };
+    redirects_and_passes_on(&bed, "pub", "a0", &[Mode::Skb]);
+}
+
+#[test]
+fn loopback_works_in_skb_mode_and_says_why_not_in_native() {
+    let Some(bed) = Bed::up("xlo") else { return };
+    redirects_and_passes_on(&bed, "recv", "lo", &[Mode::Skb]);
+    let (_ring, watch) = bed.open("lo", Mode::BEST).unwrap();
+    let (mode, instead) = watch.mode().unwrap();
+    assert_eq!(mode, Mode::Skb);
+    assert!(instead.unwrap().to_string().starts_with("cannot attach the XDP program: "), "{instead:?}");
+}
+
+#[test]
+fn other_traffic_does_not_see_the_program() {
+    let Some(bed) = Bed::up("xother") else { return };
+    let (_ring, watch) = bed.open("a0", Mode::BEST).unwrap();
+    assert_eq!(watch.mode().unwrap().0, Mode::Native);
+    assert!(bed.program("a0").starts_with("xdp"), "{}", bed.program("a0"));
+    // unicast, which asks for an address by ARP first, there and back
+    let there = bed.on("recv", || UdpSocket::bind("10.81.1.2:26400").unwrap());
+    let here = bed.on("pub", || UdpSocket::bind("10.81.1.1:0").unwrap());
+    for socket in [&there, &here] {
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    }
+    let mut buffer = [0; 16];
+    here.send_to(b"question", "10.81.1.2:26400").unwrap();
+    let (len, from) = there.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..len], b"question");
+    there.send_to(b"answer", from).unwrap();
+    assert_eq!(here.recv(&mut buffer).unwrap(), 6);
+}
+
+#[test]
+fn an_interface_that_has_a_program_is_left_to_it() {
+    let Some(bed) = Bed::up("xtwo") else { return };
+    let first = bed.open("a0", Mode::BEST).unwrap();
+    for modes in [&[Mode::Native][..], &[Mode::Skb]] {
+        let error = bed.open("a0", modes).unwrap_err();
+        assert!(matches!(&error, XdpError::Occupied { interface } if interface == "a0"), "{error}");
+    }
+    let second = bed.open("b0", Mode::BEST).unwrap();
+    drop(first);
+    // at once: what the kernel lets go of later is waited for
+    let again = bed.open("a0", Mode::BEST).unwrap();
+    drop((second, again));
+    assert_eq!([bed.program("a0"), bed.program("b0")], ["none", "none"]);
+}
+
+#[test]
+fn what_the_ring_has_no_room_for_is_counted() {
+    let Some(bed) = Bed::up("xfull") else { return };
+    for modes in [&[Mode::Native][..], &[Mode::Skb]] {
+        let (mut ring, mut watch) = bed.open("a0", modes).unwrap();
+        let mut sender = bed.sender("pub", "a0", GROUP);
+        heard(&mut sender, &mut ring, b"up");
+        let (sent, room) = (1_000, BUFFER as u64 / 2048);
+        for _ in 0..sent {
+            assert_eq!(sender.send(b"into the ring").unwrap(), None);
+        }
+        let mut lost = 0;
+        wait_for("the count", || {
+            lost += watch.lost().unwrap();
+            lost == sent - room
+        });
+        let mut taken = 0;
+        wait_for("the rest", || {
+            taken += polled(&mut ring).len() as u64;
+            taken == room
+        });
+        heard(&mut sender, &mut ring, b"as before");
+        assert_eq!(watch.lost().unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_link_that_goes_down_and_comes_up_keeps_the_program() {
+    let Some(bed) = Bed::up("xlink") else { return };
+    for modes in [&[Mode::Native][..], &[Mode::Skb]] {
+        for side in ["pub", "recv"] {
+            let _joined = bed.joined("a0", GROUP);
+            let (mut ring, mut watch) = bed.open("a0", modes).unwrap();
+            let mut sender = bed.sender("pub", "a0", GROUP);
+            heard(&mut sender, &mut ring, b"before");
+            bed.run(&["link", "a", "down", side]);
+            bed.run(&["link", "a", "up", side]);
+            let interface = bed.interface("a0");
+            assert!(!bed.on("recv", || watch.follow(Some(&interface)).unwrap()));
+            heard(&mut sender, &mut ring, b"after");
+        }
+    }
+}
+
+#[test]
+fn an_interface_that_takes_the_place_of_a_deleted_one_is_followed() {
+    let Some(bed) = Bed::up("xnic") else { return };
+    let (mut ring, mut watch) = bed.open("a0", Mode::BEST).unwrap();
+    for round in 0..3 {
+        heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"before");
+        let old = watch.interface().unwrap();
+        bed.run(&["nic", "a", "delete"]);
+        // noticed while it is away, or when it is back already
+        if round != 1 {
+            assert!(!watch.follow(None).unwrap());
+            assert_eq!((watch.interface(), watch.queues(), watch.mode().is_none()), (None, (0, false), true));
+        }
+        assert_eq!(polled(&mut ring), [[0u8; 0]; 0]);
+        bed.run(&["nic", "a", "create"]);
+        let interface = bed.interface("a0");
+        assert_ne!(interface.index, old);
+        assert!(bed.on("recv", || watch.follow(Some(&interface)).unwrap()));
+        assert!(!watch.follow(Some(&interface)).unwrap());
+        // the hot half looks for it now and then, while it finds nothing
+        (0..2_000).for_each(|_| assert_eq!(polled(&mut ring), [[0u8; 0]; 0]));
+        heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"after");
+        assert_eq!(watch.lost().unwrap(), 0);
+    }
+
+    // twice, before the hot half has looked
+    for _ in 0..2 {
+        bed.run(&["nic", "a", "delete"]);
+        bed.run(&["nic", "a", "create"]);
+        let interface = bed.interface("a0");
+        assert!(bed.on("recv", || watch.follow(Some(&interface)).unwrap()));
+    }
+    heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"again");
+}
+
+#[test]
+fn an_interface_that_is_missing_or_down_at_the_start_is_taken_later() {
+    let Some(bed) = Bed::up("xlate") else { return };
+    let (mut ring, mut watch) = bed.on("recv", || xdp::open(None, &[GROUP], BUFFER, Mode::BEST)).unwrap();
+    assert_eq!(polled(&mut ring), [[0u8; 0]; 0]);
+    let interface = bed.interface("a0");
+    assert!(bed.on("recv", || watch.follow(Some(&interface)).unwrap()));
+    heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"a");
+    drop((ring, watch));
+
+    bed.run(&["link", "b", "down", "recv"]);
+    let (mut ring, watch) = bed.open("b0", Mode::BEST).unwrap();
+    assert_eq!(watch.mode().unwrap().0, Mode::Native);
+    bed.run(&["link", "b", "up", "recv"]);
+    heard(&mut bed.sender("pub", "b0", GROUP), &mut ring, b"b");
+}
+
+/// Where a child of this test binary finds the interface that it is to take.
+const CHILD: &str = "TWINLINE_TEST_XDP_CHILD";
+/// In place of a namespace's name: it was started there.
+const HERE: &str = "-";
+
+/// Not a test: what the children of those below do.
+#[test]
+fn child() {
+    let Ok(place) = env::var(CHILD) else { return };
+    let (namespace, interface) = place.split_once(' ').unwrap();
+    if namespace != HERE {
+        netns::enter(namespace).unwrap();
+    }
+    let interface = Interface::resolve(interface).unwrap().unwrap();
+    match xdp::open(Some(&interface), &[GROUP], BUFFER, Mode::BEST) {
+        Ok(open) => {
+            println!("\nattached");
+            // until it is killed, or left alone
+            let _ = std::io::stdin().read(&mut [0]);
+            drop(open);
+        }
+        Err(error) => println!("\nrefused: {error}"),
+    }
+}
+
+/// A child, its output, and what it says.
+fn child_on(namespace: &str, interface: &str, wrapper: &[&str]) -> (Child, BufReader<ChildStdout>, String) {
+    let test = env::current_exe().unwrap();
+    let test = test.to_str().unwrap();
+    let words: Vec<&str> = wrapper.iter().copied().chain([test, "--exact", "child", "--nocapture"]).collect();
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
+        .env(CHILD, format!("{namespace} {interface}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let said = output.by_ref().lines().map(Result::unwrap);
+    let said =
+        said.filter(|line| line.starts_with("attached") || line.starts_with("refused")).next().unwrap_or_default();
+    (child, output, said)
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_nothing_attached() {
+    let Some(bed) = Bed::up("xkill") else { return };
+    let (socket, _membership) = bed.joined("a0", GROUP);
+    let (mut child, mut output, said) = child_on(&format!("{}-recv", bed.prefix), "a0", &[]);
+    assert_eq!(said, "attached");
+    assert!(bed.program("a0").starts_with("xdp"), "{}", bed.program("a0"));
+    assert!(matches!(bed.open("a0", Mode::BEST), Err(XdpError::Occupied { .. })));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    output.read_to_end(&mut Vec::new()).unwrap();
+    wait_for("an interface without a program", || bed.program("a0") == "none");
+    let mut sender = bed.sender("pub", "a0", GROUP);
+    let mut batch = Batch::new();
+    wait_for("the ordinary way", || {
+        assert_eq!(sender.send(b"after").unwrap(), None);
+        !received(&socket, &mut batch).is_empty()
+    });
+    let (mut ring, _watch) = bed.open("a0", Mode::BEST).unwrap();
+    heard(&mut sender, &mut ring, b"taken over");
+}
+
+#[test]
+fn a_process_without_a_capability_is_told_which() {
+    let Some(bed) = Bed::up("xcap") else { return };
+    if Command::new("setpriv").arg("--version").output().is_err() {
+        eprintln!("skipped: no `setpriv`");
+        return;
+    }
+    // CAP_SYS_ADMIN, which stands for CAP_BPF too, has to go with it; a namespace is entered by `ip` then
+    let namespace = format!("{}-recv", bed.prefix);
+    for (without, missing) in [("-net_raw", "CAP_NET_RAW"), ("-bpf,-sys_admin", "CAP_BPF")] {
+        let bounding = format!("--bounding-set={without}");
+        let (mut child, mut output, said) =
+            child_on(HERE, "a0", &["ip", "netns", "exec", &namespace, "setpriv", &bounding]);
+        output.read_to_end(&mut Vec::new()).unwrap();
+        child.wait().unwrap();
+        assert!(said.starts_with("refused: cannot ") && said.contains(missing), "without {without}: {said}");
+    }
+}

@@ -3,7 +3,10 @@
 
 pub mod clock;
 pub mod cpu;
+mod filter;
 pub mod netns;
+pub mod packet;
+pub mod raw;
 pub mod receive;
 pub mod send;
 pub mod signal;

@@ -270,7 +270,7 @@ impl Membership {
 }
 
 /// Asks beyond `rmem_max`, which takes a privilege, and else for as much as there is; says what was given.
-fn ask_for_buffer(socket: &Socket, bytes: usize) -> Result<usize, SocketError> {
+pub(super) fn ask_for_buffer(socket: &Socket, bytes: usize) -> Result<usize, SocketError> {
     let bytes = i32::try_from(bytes).unwrap_or(i32::MAX / 2).min(i32::MAX / 2);
     if set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes).is_err() {
         set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes)
@@ -305,12 +305,21 @@ pub(super) fn set_option<T: Copy>(socket: &Socket, level: i32, name: i32, value:
 }
 
 /// Values that are whole whatever bytes the kernel writes into them.
-trait Plain: Copy + Default {}
-impl Plain for i32 {}
-impl Plain for [u32; 9] {}
+pub(super) trait Plain: Copy {
+    const ZERO: Self;
+}
+impl Plain for i32 {
+    const ZERO: i32 = 0;
+}
+impl Plain for [u32; 9] {
+    const ZERO: [u32; 9] = [0; 9];
+}
+impl Plain for libc::tpacket_stats {
+    const ZERO: libc::tpacket_stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+}
 
-fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Result<T> {
-    let mut value = T::default();
+pub(super) fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Result<T> {
+    let mut value = T::ZERO;
     let mut len = mem::size_of::<T>() as libc::socklen_t;
     // SAFETY: the pointer and the length describe one live T, and any bytes make a T (`Plain`)
     let done = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, ptr::from_mut(&mut value).cast(), &mut len) };

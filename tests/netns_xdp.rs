@@ -12,27 +12,40 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use netns_bed::{Bed, wait_for};
 use twinline::os::netns::{self, Interface};
+use twinline::os::raw::{Attachment, Checksum, Ring, RingOptions};
 use twinline::os::receive::{Batch, Membership, ReceiveOptions, Receiver};
 use twinline::os::send::{SendOptions, Sender};
-use twinline::os::xdp::{self, Mode, XdpError, XdpRing, XdpWatch};
+use twinline::os::xdp::{self, Mode, XdpAttachment, XdpRing};
 
 const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 81, 1, 1), 26_400);
 const OTHER_PORT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 81, 1, 1), 26_401);
 const BUFFER: usize = 1 << 20;
+const OCCUPIED: &str = "an XDP program is attached to the interface already";
 
 impl Bed {
     fn interface(&self, name: &str) -> Interface {
         self.on("recv", || Interface::resolve(name).unwrap().expect(name))
     }
 
-    fn open(&self, name: &str, modes: &'static [Mode]) -> Result<(XdpRing, XdpWatch), XdpError> {
-        let interface = self.interface(name);
-        self.on("recv", || xdp::open(Some(&interface), &[GROUP], BUFFER, modes))
+    fn index(&self, name: &str) -> u32 {
+        self.interface(name).index
+    }
+
+    /// Attached, or in words why not.
+    fn open(&self, name: &str, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), String> {
+        let (ring, mut attachment) = xdp::open(&options(), modes).unwrap();
+        self.attach(&mut attachment, self.index(name))?;
+        Ok((ring, attachment))
+    }
+
+    /// Its queues are counted in the receiver's namespace.
+    fn attach(&self, attachment: &mut XdpAttachment, index: u32) -> Result<(), String> {
+        self.on("recv", || attachment.attach(index).map_err(|error| error.to_string()))
     }
 
     /// An ordinary socket, joined on `name`.
     fn joined(&self, name: &str, group: SocketAddrV4) -> (Receiver, Membership) {
-        let index = self.interface(name).index;
+        let index = self.index(name);
         self.on("recv", || {
             let (receiver, mut membership) = Receiver::open(group, None, false, &ReceiveOptions::default()).unwrap();
             membership.join(index).unwrap();
@@ -53,14 +66,20 @@ impl Bed {
     }
 }
 
-/// The frames of one poll: protocol by EtherType, and what follows the UDP header.
+fn options() -> RingOptions {
+    RingOptions { groups: vec![GROUP], buffer_bytes: BUFFER, kernel_stamps: false }
+}
+
+/// The payloads of one poll's frames.
 fn polled(ring: &mut XdpRing) -> Vec<Vec<u8>> {
     let mut seen = Vec::new();
-    ring.poll(&mut |frame| {
-        assert_eq!(frame[12..14], [0x08, 0x00], "IPv4");
-        assert_eq!(frame[23], 17, "UDP");
-        seen.push(frame[42..].to_vec());
+    let count = ring.poll(&mut |frame| {
+        assert_eq!((frame.truncated, frame.checksum, frame.kernel_stamp), (false, Checksum::Unknown, None));
+        assert_eq!(frame.bytes[12..14], [0x08, 0x00], "IPv4");
+        assert_eq!(frame.bytes[23], 17, "UDP");
+        seen.push(frame.bytes[42..].to_vec());
     });
+    assert_eq!(count.unwrap(), seen.len());
     seen
 }
 
@@ -103,7 +122,7 @@ fn redirects_and_passes_on(bed: &Bed, side: &str, interface: &str, modes: &'stat
     }
     assert_eq!(seen, (0..2_000u32).map(|n| n.to_be_bytes().to_vec()).collect::<Vec<_>>());
     assert_eq!(received(&socket, &mut batch), [[0u8; 0]; 0], "an ordinary socket gets none of it");
-    assert_eq!(watch.lost().unwrap(), 0);
+    assert_eq!(watch.overflow().unwrap(), 0);
 
     // another port, a datagram that comes in fragments, one that is too long for a chunk
     for payload in [vec![3; 5_000], vec![4; 1_760]] {
@@ -176,7 +195,7 @@ fn an_interface_that_has_a_program_is_left_to_it() {
     let first = bed.open("a0", Mode::BEST).unwrap();
     for modes in [&[Mode::Native][..], &[Mode::Skb]] {
         let error = bed.open("a0", modes).unwrap_err();
-        assert!(matches!(&error, XdpError::Occupied { interface } if interface == "a0"), "{error}");
+        assert!(error.starts_with("cannot attach the XDP program: ") && error.contains(OCCUPIED), "{error}");
     }
     let second = bed.open("b0", Mode::BEST).unwrap();
     drop(first);
@@ -199,7 +218,7 @@ fn what_the_ring_has_no_room_for_is_counted() {
         }
         let mut lost = 0;
         wait_for("the count", || {
-            lost += watch.lost().unwrap();
+            lost += watch.overflow().unwrap();
             lost == sent - room
         });
         let mut taken = 0;
@@ -208,7 +227,7 @@ fn what_the_ring_has_no_room_for_is_counted() {
             taken == room
         });
         heard(&mut sender, &mut ring, b"as before");
-        assert_eq!(watch.lost().unwrap(), 0);
+        assert_eq!(watch.overflow().unwrap(), 0);
     }
 }
 
@@ -223,8 +242,7 @@ fn a_link_that_goes_down_and_comes_up_keeps_the_program() {
             heard(&mut sender, &mut ring, b"before");
             bed.run(&["link", "a", "down", side]);
             bed.run(&["link", "a", "up", side]);
-            let interface = bed.interface("a0");
-            assert!(!bed.on("recv", || watch.follow(Some(&interface)).unwrap()));
+            bed.attach(&mut watch, bed.index("a0")).unwrap();
             heard(&mut sender, &mut ring, b"after");
         }
     }
@@ -236,45 +254,58 @@ fn an_interface_that_takes_the_place_of_a_deleted_one_is_followed() {
     let (mut ring, mut watch) = bed.open("a0", Mode::BEST).unwrap();
     for round in 0..3 {
         heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"before");
-        let old = watch.interface().unwrap();
+        let old = watch.attached().unwrap();
         bed.run(&["nic", "a", "delete"]);
         // noticed while it is away, or when it is back already
         if round != 1 {
-            assert!(!watch.follow(None).unwrap());
-            assert_eq!((watch.interface(), watch.queues(), watch.mode().is_none()), (None, (0, false), true));
+            watch.detach();
+            assert_eq!((watch.attached(), watch.queues(), watch.mode().is_none()), (None, (0, false), true));
+            let gone = bed.on("recv", || watch.attach(old)).unwrap_err();
+            assert!(netns::no_such_interface(&gone), "{gone}");
         }
         assert_eq!(polled(&mut ring), [[0u8; 0]; 0]);
         bed.run(&["nic", "a", "create"]);
-        let interface = bed.interface("a0");
-        assert_ne!(interface.index, old);
-        assert!(bed.on("recv", || watch.follow(Some(&interface)).unwrap()));
-        assert!(!watch.follow(Some(&interface)).unwrap());
+        let new = bed.index("a0");
+        assert_ne!(new, old);
+        bed.attach(&mut watch, new).unwrap();
+        assert_eq!(watch.attached(), Some(new));
         // the hot half looks for it now and then, while it finds nothing
         (0..2_000).for_each(|_| assert_eq!(polled(&mut ring), [[0u8; 0]; 0]));
         heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"after");
-        assert_eq!(watch.lost().unwrap(), 0);
+        assert_eq!(watch.overflow().unwrap(), 0);
     }
 
     // twice, before the hot half has looked
     for _ in 0..2 {
         bed.run(&["nic", "a", "delete"]);
         bed.run(&["nic", "a", "create"]);
-        let interface = bed.interface("a0");
-        assert!(bed.on("recv", || watch.follow(Some(&interface)).unwrap()));
+        bed.attach(&mut watch, bed.index("a0")).unwrap();
     }
     heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"again");
 }
 
 #[test]
-fn an_interface_that_is_missing_or_down_at_the_start_is_taken_later() {
-    let Some(bed) = Bed::up("xlate") else { return };
-    let (mut ring, mut watch) = bed.on("recv", || xdp::open(None, &[GROUP], BUFFER, Mode::BEST)).unwrap();
-    assert_eq!(polled(&mut ring), [[0u8; 0]; 0]);
-    let interface = bed.interface("a0");
-    assert!(bed.on("recv", || watch.follow(Some(&interface)).unwrap()));
-    heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"a");
-    drop((ring, watch));
+fn a_ring_goes_from_one_interface_to_another() {
+    let Some(bed) = Bed::up("xgo") else { return };
+    let (mut ring, mut watch) = bed.open("a0", Mode::BEST).unwrap();
+    let (mut a, mut b) = (bed.sender("pub", "a0", GROUP), bed.sender("pub", "b0", GROUP));
+    heard(&mut a, &mut ring, b"a");
+    bed.attach(&mut watch, bed.index("b0")).unwrap();
+    assert_eq!(bed.program("a0"), "none", "at once, although the hot half has not looked yet");
+    heard(&mut b, &mut ring, b"b");
+    watch.detach();
+    assert_eq!(bed.program("b0"), "none");
+}
 
+#[test]
+fn kernel_stamps_are_refused() {
+    let error = xdp::open(&RingOptions { kernel_stamps: true, ..options() }, Mode::BEST).unwrap_err().to_string();
+    assert!(error.starts_with("cannot take kernel stamps") && error.contains("`kernel_stamps`"), "{error}");
+}
+
+#[test]
+fn an_interface_that_is_down_at_the_start_is_heard_when_it_is_up() {
+    let Some(bed) = Bed::up("xlate") else { return };
     bed.run(&["link", "b", "down", "recv"]);
     let (mut ring, watch) = bed.open("b0", Mode::BEST).unwrap();
     assert_eq!(watch.mode().unwrap().0, Mode::Native);
@@ -295,8 +326,13 @@ fn child() {
     if namespace != HERE {
         netns::enter(namespace).unwrap();
     }
-    let interface = Interface::resolve(interface).unwrap().unwrap();
-    match xdp::open(Some(&interface), &[GROUP], BUFFER, Mode::BEST) {
+    let index = Interface::resolve(interface).unwrap().unwrap().index;
+    let attached =
+        xdp::open(&options(), Mode::BEST).map_err(|error| error.to_string()).and_then(|(ring, mut watch)| {
+            watch.attach(index).map_err(|error| error.to_string())?;
+            Ok((ring, watch))
+        });
+    match attached {
         Ok(open) => {
             println!("\nattached");
             // until it is killed, or left alone
@@ -333,7 +369,7 @@ fn a_process_that_is_killed_leaves_nothing_attached() {
     let (mut child, mut output, said) = child_on(&format!("{}-recv", bed.prefix), "a0", &[]);
     assert_eq!(said, "attached");
     assert!(bed.program("a0").starts_with("xdp"), "{}", bed.program("a0"));
-    assert!(matches!(bed.open("a0", Mode::BEST), Err(XdpError::Occupied { .. })));
+    assert!(bed.open("a0", Mode::BEST).unwrap_err().contains(OCCUPIED));
     child.kill().unwrap();
     child.wait().unwrap();
     output.read_to_end(&mut Vec::new()).unwrap();

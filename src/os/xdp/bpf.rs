@@ -21,6 +21,7 @@ const MAP_CREATE: i32 = 0;
 const MAP_UPDATE_ELEM: i32 = 2;
 const PROG_LOAD: i32 = 5;
 const LINK_CREATE: i32 = 28;
+const LINK_DETACH: i32 = 34;
 const MAP_TYPE_HASH: u32 = 1;
 const MAP_TYPE_XSKMAP: u32 = 17;
 const PROG_TYPE_XDP: u32 = 6;
@@ -112,6 +113,14 @@ impl Program {
         // SAFETY: numbers alone
         unsafe { bpf_descriptor(LINK_CREATE, &attach) }
     }
+}
+
+/// Detaches a program now, whoever else has a descriptor of its link.
+pub(super) fn detach(link: &OwnedFd) {
+    let detach = [link.as_raw_fd() as u32];
+    // an error says that the interface is gone, and the program with it
+    // SAFETY: numbers alone
+    let _ = unsafe { bpf(LINK_DETACH, &detach) };
 }
 
 /// A map with values of four bytes.

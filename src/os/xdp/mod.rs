@@ -1,23 +1,22 @@
 //! AF_XDP: frames of a feed taken from an interface before the kernel's network stack sees them.
 //!
-//! [`open`] attaches a small program to an interface, which redirects what is sent to the feed's groups and ports, and only
-//! that, to a socket a receive queue; all else goes on to the kernel. It gives two halves: the hot thread polls the
-//! [`XdpRing`], housekeeping holds the [`XdpWatch`].
+//! A small program is attached to an interface, which redirects what is sent to the feed's groups and ports, and only that,
+//! to a socket a receive queue; all else goes on to the kernel. [`open`] gives two halves: the hot thread polls the
+//! [`XdpRing`], housekeeping holds the [`XdpAttachment`].
 //!
 //! What the program leaves to the kernel although it is the feed's (fragments, frames longer than [`LONGEST`], frames
 //! of a queue without a socket) arrives at an ordinary socket, which has to be joined anyway: the program asks no switch for
 //! a group. Other programs on this host no longer see these groups on this interface.
 //!
 //! The program is detached when both halves are dropped, or the process ends, however that comes. A link that goes down and
-//! up keeps it. An interface that is deleted takes it along: [`XdpWatch::follow`] does all anew on the one that takes its
-//! place, and hands the new sockets to the hot half, which looks for them now and then while it finds nothing.
+//! up keeps it. An interface that is deleted takes it along: all is done anew on the one that takes its place, and the new
+//! sockets are handed to the hot half over a lock-free queue, where it looks now and then while it finds nothing.
 
 mod bpf;
 mod rings;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
@@ -26,12 +25,10 @@ use std::time::Duration;
 use crossbeam::queue::ArrayQueue;
 use socket2::{Domain, Socket, Type};
 
-use super::netns::Interface;
+use super::raw::{Attachment, BATCH, RawFrame, Ring, RingError, RingOptions};
 use bpf::Program;
 use rings::{Xsk, XskWatch};
 
-/// The most frames that one poll takes.
-pub const BATCH: usize = super::receive::BATCH;
 /// The longest frame that comes this way, in bytes.
 pub const LONGEST: usize = rings::LONGEST;
 
@@ -65,130 +62,23 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Why there can be no AF_XDP on an interface.
-#[derive(Debug, thiserror::Error)]
-pub enum XdpError {
-    /// There is one program an interface.
-    #[error(
-        "an XDP program is attached to interface {interface} already: stop the program that did it, or receive by `packet` \
-         or `socket`"
-    )]
-    Occupied {
-        /// The interface.
-        interface: String,
-    },
-    /// A queue has a socket already.
-    #[error(
-        "queue {queue} of interface {interface} has an AF_XDP socket already: stop the program that has it, or receive by `packet` or `socket`"
-    )]
-    QueueInUse {
-        /// The interface.
-        interface: String,
-        /// The receive queue.
-        queue: u32,
-    },
-    /// The system refuses.
-    #[error("{0}")]
-    Refused(#[from] StepError),
-}
-
-/// A step on the way that the system refuses.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {step}: {error}; {}", advice(*.step, .error))]
-pub struct StepError {
-    step: Step,
-    error: io::Error,
-}
-
-/// A step on the way to receive by AF_XDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Socket,
-    Memory,
-    Rings,
-    Load,
-    Attach,
-    Bind,
-    Put,
-    Watch,
-}
-
-impl Step {
-    fn failed(self) -> impl FnOnce(io::Error) -> StepError {
-        move |error| StepError { step: self, error }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Step::Socket => "open an AF_XDP socket",
-            Step::Memory => "give an AF_XDP socket its memory",
-            Step::Rings => "map an AF_XDP socket's rings",
-            Step::Load => "load the XDP program",
-            Step::Attach => "attach the XDP program",
-            Step::Bind => "bind an AF_XDP socket",
-            Step::Put => "redirect a queue to its AF_XDP socket",
-            Step::Watch => "duplicate a descriptor",
-        })
-    }
-}
-
-fn advice(step: Step, error: &io::Error) -> &'static str {
-    match (step, error.raw_os_error()) {
-        (Step::Socket, Some(libc::EPERM | libc::EACCES)) => {
-            "it takes CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF: start with them, or receive by `packet` (CAP_NET_RAW alone) \
-             or `socket`"
-        }
-        (Step::Socket, Some(libc::EAFNOSUPPORT)) => {
-            "this kernel is built without CONFIG_XDP_SOCKETS: receive by `packet` or `socket`"
-        }
-        (Step::Memory, Some(libc::EPERM | libc::ENOBUFS | libc::ENOMEM)) => {
-            "its pages count as locked memory: raise the limit (`ulimit -l unlimited`), start with CAP_IPC_LOCK, ask for a \
-             smaller buffer, or receive by `packet` or `socket`"
-        }
-        (Step::Load, Some(libc::EPERM | libc::EACCES)) => {
-            "it takes CAP_BPF and CAP_NET_ADMIN (and, before Linux 5.11, a limit of locked memory that is not reached, \
-             `ulimit -l unlimited`): start with them, or receive by `packet` or `socket`"
-        }
-        (Step::Load, Some(libc::ENOSYS)) => {
-            "this kernel is built without CONFIG_BPF_SYSCALL: receive by `packet` or `socket`"
-        }
-        (Step::Attach, Some(libc::EPERM | libc::EACCES)) => {
-            "it takes CAP_NET_ADMIN: start with it, or receive by `packet` or `socket`"
-        }
-        (Step::Load | Step::Attach | Step::Rings, Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-            "it takes Linux 5.9 or later with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS: receive by `packet` or `socket`"
-        }
-        (Step::Bind, Some(libc::EPERM | libc::EACCES)) => {
-            "it takes CAP_NET_RAW: start with it, or receive by `packet` or `socket`"
-        }
-        _ => "receive by `packet` or `socket`",
-    }
-}
-
-/// Attaches the program to `interface` and opens a socket for each of its receive queues, each with `buffer_bytes` of memory.
-/// `modes` are tried in turn. Where the interface is not there (`None`), the program is loaded and [`XdpWatch::follow`] does
-/// the rest.
+/// A ring for the frames to these groups and ports, which is attached to no interface yet. `modes` are tried in turn when it
+/// is.
 ///
 /// # Errors
-/// [`XdpError`], which says what is missing and what to use instead.
-pub fn open(
-    interface: Option<&Interface>,
-    wanted: &[SocketAddrV4],
-    buffer_bytes: usize,
-    modes: &'static [Mode],
-) -> Result<(XdpRing, XdpWatch), XdpError> {
-    // the first thing that may be missing, with an error of its own
-    Socket::new(Domain::from(libc::AF_XDP), Type::RAW.cloexec(), None).map_err(Step::Socket.failed())?;
-    let program = Program::load(wanted, LONGEST, bpf::PASS).map_err(Step::Load.failed())?;
-    let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
-    let mut ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, handover: Arc::clone(&handover) };
-    let mut watch = XdpWatch { program, buffer_bytes, modes, attached: None, lost: 0, handover };
-    if let Some(interface) = interface {
-        ring.sockets = watch.attach(interface, PATIENCE)?;
+/// What was being done, what the system says to it, and what is missing: mostly a capability.
+pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), RingError> {
+    if options.kernel_stamps {
+        return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
     }
-    Ok((ring, watch))
+    // what may be missing is found here, where there is a choice yet
+    Xsk::new(options.buffer_bytes)?;
+    let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
+    let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
+    let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, handover: Arc::clone(&handover) };
+    let buffer = (options.buffer_bytes, options.buffer_bytes);
+    let patience = PATIENCE;
+    Ok((ring, XdpAttachment { program, buffer, modes, patience, attached: None, overflow: 0, handover }))
 }
 
 /// What an attachment consists of; the two halves have one each, of duplicated descriptors.
@@ -219,13 +109,10 @@ pub struct XdpRing {
     handover: Arc<Handover>,
 }
 
-impl XdpRing {
-    /// Hands over the Ethernet frames that are there, at most [`BATCH`], each where it lies. Fewer than [`BATCH`]: every queue
-    /// was emptied.
-    ///
+impl Ring for XdpRing {
     /// Makes no system call in copy mode; in zero-copy mode one where the driver says that it sleeps.
     #[inline]
-    pub fn poll(&mut self, take: &mut impl FnMut(&[u8])) -> usize {
+    fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
         let queues = self.sockets.queues.len();
         let mut taken = 0;
         for place in 0..queues {
@@ -235,15 +122,17 @@ impl XdpRing {
         }
         if taken == 0 {
             self.empty += 1;
-            if self.empty >= LOOK_EVERY {
+            if self.empty >= LOOK_EVERY || queues == 0 {
                 self.look_for_sockets();
             }
         } else if queues > 1 {
             self.first = if self.first + 1 < queues { self.first + 1 } else { 0 };
         }
-        taken
+        Ok(taken)
     }
+}
 
+impl XdpRing {
     /// Takes sockets that housekeeping has opened. The old ones were just found empty, and their interface is gone.
     #[cold]
     fn look_for_sockets(&mut self) {
@@ -260,30 +149,78 @@ impl XdpRing {
 
 /// The half that housekeeping holds.
 #[derive(Debug)]
-pub struct XdpWatch {
+pub struct XdpAttachment {
     program: Program,
-    buffer_bytes: usize,
+    /// Bytes asked for a queue, and given.
+    buffer: (usize, usize),
     modes: &'static [Mode],
+    /// How long to wait for a queue, as [`PATIENCE`]: at the first attachment only, for housekeeping has a next time.
+    patience: u32,
     attached: Option<Attached>,
     /// Frames lost at sockets that are closed, and not told of yet.
-    lost: u64,
+    overflow: u64,
     handover: Arc<Handover>,
 }
 
 #[derive(Debug)]
 struct Attached {
-    _link: OwnedFd,
+    link: OwnedFd,
     interface: u32,
     mode: Mode,
     /// Why the mode is not the first that was tried.
-    instead: Option<StepError>,
+    instead: Option<RingError>,
     queues: Vec<XskWatch>,
 }
 
-impl XdpWatch {
-    /// How the program is attached, and, where that is not the mode that was tried first, why. `None`: the interface is not
-    /// there.
-    pub fn mode(&self) -> Option<(Mode, Option<&StepError>)> {
+impl Attachment for XdpAttachment {
+    /// The error has the words that say what is missing, but for `ENODEV`, which the system says as it is.
+    fn attach(&mut self, index: u32) -> io::Result<()> {
+        self.tidy_up();
+        if self.attached() == Some(index) {
+            return Ok(());
+        }
+        self.detach();
+        let patience = std::mem::take(&mut self.patience);
+        let sockets = match self.take_over(index, patience) {
+            Ok(sockets) => sockets,
+            // the calls have errors of their own for an interface that is gone
+            Err(_) if name(index).is_none() => return Err(io::Error::from_raw_os_error(libc::ENODEV)),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        // what the hot half has not taken yet belongs to an interface that is gone again
+        drop(self.handover.fresh.force_push(sockets));
+        Ok(())
+    }
+
+    fn detach(&mut self) {
+        if let Some(gone) = self.attached.take() {
+            bpf::detach(&gone.link);
+            // an error would be that of a closed socket, which has lost no more
+            self.overflow += gone.queues.into_iter().map(|mut queue| queue.lost().unwrap_or(0)).sum::<u64>();
+        }
+    }
+
+    fn attached(&self) -> Option<u32> {
+        self.attached.as_ref().map(|attached| attached.interface)
+    }
+
+    fn overflow(&mut self) -> io::Result<u64> {
+        self.tidy_up();
+        let mut overflow = std::mem::take(&mut self.overflow);
+        for queue in self.attached.iter_mut().flat_map(|attached| &mut attached.queues) {
+            overflow += queue.lost()?;
+        }
+        Ok(overflow)
+    }
+
+    fn buffer_bytes(&self) -> (usize, usize) {
+        self.buffer
+    }
+}
+
+impl XdpAttachment {
+    /// How the program is attached, and, where that is not the mode that was tried first, why. `None`: it is attached nowhere.
+    pub fn mode(&self) -> Option<(Mode, Option<&RingError>)> {
         self.attached.as_ref().map(|attached| (attached.mode, attached.instead.as_ref()))
     }
 
@@ -293,102 +230,110 @@ impl XdpWatch {
         (queues.len(), !queues.is_empty() && queues.iter().all(|queue| queue.zero_copy().unwrap_or(false)))
     }
 
-    /// The index of the interface to which the program is attached.
-    pub fn interface(&self) -> Option<u32> {
-        self.attached.as_ref().map(|attached| attached.interface)
-    }
-
-    /// How many frames the kernel has thrown away since this was last asked, because the hot half was too slow to take
-    /// them.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn lost(&mut self) -> io::Result<u64> {
-        self.tidy_up();
-        let mut lost = std::mem::take(&mut self.lost);
-        for queue in self.attached.iter_mut().flat_map(|attached| &mut attached.queues) {
-            lost += queue.lost()?;
-        }
-        Ok(lost)
-    }
-
-    /// Goes where the interface went: gone, or back under another index. Says whether the program was attached anew.
-    ///
-    /// # Errors
-    /// [`XdpError`], where it cannot be attached there; to be tried again.
-    pub fn follow(&mut self, interface: Option<&Interface>) -> Result<bool, XdpError> {
-        self.tidy_up();
-        if self.interface() == interface.map(|interface| interface.index) {
-            return Ok(false);
-        }
-        if let Some(gone) = self.attached.take() {
-            // an error would be that of a closed socket, which has lost no more
-            self.lost += gone.queues.into_iter().map(|mut queue| queue.lost().unwrap_or(0)).sum::<u64>();
-        }
-        let Some(interface) = interface else { return Ok(false) };
-        let sockets = self.attach(interface, 0)?;
-        // what the hot half has not taken yet belongs to an interface that is gone again
-        drop(self.handover.fresh.force_push(sockets));
-        Ok(true)
-    }
-
     fn tidy_up(&mut self) {
         while self.handover.spent.pop().is_some() {}
     }
 
-    /// The attachment for the hot half; the other's is kept.
-    fn attach(&mut self, interface: &Interface, patience: u32) -> Result<Sockets, XdpError> {
+    /// Attaches the program and opens a socket for each receive queue: for the hot half; the other's part is kept.
+    fn take_over(&mut self, interface: u32, patience: u32) -> Result<Sockets, RingError> {
         let (link, mode, instead) = self.link(interface)?;
-        let queues = receive_queues(&interface.name);
-        let mut sockets = Sockets { _link: Some(link.try_clone().map_err(Step::Watch.failed())?), queues: Vec::new() };
-        let mut watches = Vec::new();
-        for queue in 0..queues {
-            let socket = Xsk::new(self.buffer_bytes)?;
+        let duplicate = || failed("duplicate a descriptor");
+        let mut sockets = Sockets { _link: Some(link.try_clone().map_err(duplicate())?), queues: Vec::new() };
+        let mut queues = Vec::new();
+        for queue in 0..receive_queues(interface) {
+            let socket = Xsk::new(self.buffer.0)?;
             bind(&socket, interface, queue, mode, patience)?;
-            watches.push(socket.watch().map_err(Step::Watch.failed())?);
+            queues.push(socket.watch().map_err(duplicate())?);
+            self.buffer.1 = socket.bytes();
             sockets.queues.push(socket);
         }
         for (queue, socket) in sockets.queues.iter().enumerate() {
-            self.program.put(queue as u32, socket.as_fd()).map_err(Step::Put.failed())?;
+            self.program.put(queue as u32, socket.as_fd()).map_err(failed("redirect a queue to its AF_XDP socket"))?;
         }
-        self.attached = Some(Attached { _link: link, interface: interface.index, mode, instead, queues: watches });
+        self.attached = Some(Attached { link, interface, mode, instead, queues });
         Ok(sockets)
     }
 
     /// In the first mode that works. Without sockets the program redirects nothing.
-    fn link(&self, interface: &Interface) -> Result<(OwnedFd, Mode, Option<StepError>), XdpError> {
+    fn link(&self, interface: u32) -> Result<(OwnedFd, Mode, Option<RingError>), RingError> {
         let mut refused = None;
         for &mode in self.modes {
-            match self.program.attach(interface.index, mode) {
+            match self.program.attach(interface, mode) {
                 Ok(link) => return Ok((link, mode, refused)),
-                // EEXIST: one is attached in another mode
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) => {
-                    return Err(XdpError::Occupied { interface: interface.name.clone() });
+                Err(error) => {
+                    let occupied = matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
+                    let error = failed(ATTACH)(error);
+                    if occupied {
+                        return Err(error);
+                    }
+                    refused = Some(error);
                 }
-                Err(error) => refused = Some(Step::Attach.failed()(error)),
             }
         }
-        Err(refused.unwrap_or_else(|| Step::Attach.failed()(io::ErrorKind::InvalidInput.into())).into())
+        Err(refused.unwrap_or_else(|| failed(ATTACH)(io::ErrorKind::InvalidInput.into())))
+    }
+}
+
+const ATTACH: &str = "attach the XDP program";
+const BIND: &str = "bind an AF_XDP socket";
+
+fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> RingError {
+    move |error| {
+        let lacks = match (error.raw_os_error(), doing) {
+            (Some(libc::EPERM | libc::EACCES), _) => {
+                r#"receive = "xdp" needs the capabilities CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (and, before Linux 5.11, enough locked memory, `ulimit -l unlimited`): run as root, or give them to the program (`setcap cap_net_raw,cap_net_admin,cap_bpf+ep twinline`); receive = "packet" needs CAP_NET_RAW alone, receive = "socket" none"#
+            }
+            (Some(libc::EAFNOSUPPORT), _) => {
+                r#"this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): take receive = "packet" or "socket""#
+            }
+            (Some(libc::ENOSYS), _) => {
+                r#"this kernel has no BPF (CONFIG_BPF_SYSCALL): take receive = "packet" or "socket""#
+            }
+            (Some(libc::ENOBUFS | libc::ENOMEM), _) => {
+                r#"the ring counts as locked memory: raise its limit (`ulimit -l unlimited`), give the program CAP_IPC_LOCK, or take a smaller `buffer` under [receive]; receive = "packet" and "socket" do without"#
+            }
+            (Some(libc::EBUSY | libc::EEXIST), ATTACH) => {
+                r#"an XDP program is attached to the interface already, another feed's or another program's: stop that, or take receive = "packet" or "socket""#
+            }
+            (Some(libc::EBUSY), BIND) => {
+                r#"another program has an AF_XDP socket at this queue of the interface: stop that, or take receive = "packet" or "socket""#
+            }
+            (None, _) if error.kind() == io::ErrorKind::Unsupported => {
+                r#"it has none: leave out `kernel_stamps`, or take receive = "packet" or "socket""#
+            }
+            (Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOPROTOOPT), _) => {
+                r#"receive = "xdp" needs Linux 5.9 or later, and an interface that can take XDP programs: take receive = "packet" or "socket""#
+            }
+            _ => r#"receive = "packet" and "socket" do without"#,
+        };
+        RingError { doing, error, lacks }
     }
 }
 
 /// A process that has just ended may hold the queue for a moment still: the kernel lets go of it later.
-fn bind(socket: &Xsk, interface: &Interface, queue: u32, mode: Mode, patience: u32) -> Result<(), XdpError> {
-    for doubled in 0.. {
-        match socket.bind(interface.index, queue, mode) {
-            Ok(()) => break,
-            Err(error) if error.raw_os_error() != Some(libc::EBUSY) => return Err(Step::Bind.failed()(error).into()),
-            Err(_) if doubled == patience => {
-                return Err(XdpError::QueueInUse { interface: interface.name.clone(), queue });
+fn bind(socket: &Xsk, interface: u32, queue: u32, mode: Mode, patience: u32) -> Result<(), RingError> {
+    let mut waited = 0;
+    loop {
+        match socket.bind(interface, queue, mode) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && waited < patience => {
+                thread::sleep(Duration::from_millis(1 << waited));
+                waited += 1;
             }
-            Err(_) => thread::sleep(Duration::from_millis(1 << doubled)),
+            done => return done.map_err(failed(BIND)),
         }
     }
-    Ok(())
+}
+
+/// An interface's name, ended by a zero; `None`: there is no such interface.
+fn name(interface: u32) -> Option<[libc::c_char; libc::IFNAMSIZ]> {
+    let mut name = [0; libc::IFNAMSIZ];
+    // SAFETY: there is room for the IFNAMSIZ bytes that this call writes at most
+    let found = unsafe { libc::if_indextoname(interface, name.as_mut_ptr()) };
+    (!found.is_null()).then_some(name)
 }
 
 /// How many receive queues an interface has; one, where its driver does not say.
-fn receive_queues(interface: &str) -> u32 {
+fn receive_queues(interface: u32) -> u32 {
     const GET_CHANNELS: u32 = 0x3c;
     /// linux/ethtool.h: the most of receive, send, other and combined, and how many there are now.
     #[repr(C)]
@@ -404,9 +349,8 @@ fn receive_queues(interface: &str) -> u32 {
     let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
     // SAFETY: an ifreq is plain numbers, and a zero is a good value of each
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes().take(libc::IFNAMSIZ - 1)) {
-        *to = from as libc::c_char;
-    }
+    let Some(name) = name(interface) else { return 1 };
+    request.ifr_name = name;
     request.ifr_ifru.ifru_data = (&raw mut channels).cast();
     let Ok(socket) = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), None) else { return 1 };
     // SAFETY: the request and the channels that it points to live through the call, which writes nothing else

@@ -24,7 +24,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
-use super::{Mode, Step, StepError};
+use super::{Mode, failed};
+use crate::os::raw::{Checksum, RawFrame, RingError};
 use crate::os::receive::set_option;
 
 /// A chunk of the memory: a frame, behind the room that the kernel keeps for itself.
@@ -144,11 +145,11 @@ unsafe impl Send for Xsk {}
 
 impl Xsk {
     /// A socket, its memory and its rings; not bound.
-    pub(super) fn new(buffer_bytes: usize) -> Result<Xsk, StepError> {
-        let socket =
-            Socket::new(Domain::from(libc::AF_XDP), Type::RAW.cloexec(), None).map_err(Step::Socket.failed())?;
+    pub(super) fn new(buffer_bytes: usize) -> Result<Xsk, RingError> {
+        let socket = Socket::new(Domain::from(libc::AF_XDP), Type::RAW.cloexec(), None)
+            .map_err(failed("open an AF_XDP socket"))?;
         let chunks = (buffer_bytes / CHUNK).clamp(CHUNKS.0, CHUNKS.1).next_power_of_two();
-        let memory = Mapping::new(chunks * CHUNK, None).map_err(Step::Memory.failed())?;
+        let memory = Mapping::new(chunks * CHUNK, None).map_err(failed("give an AF_XDP socket its memory"))?;
         let register = libc::xdp_umem_reg {
             addr: memory.start.as_ptr() as u64,
             len: memory.len as u64,
@@ -157,19 +158,22 @@ impl Xsk {
             flags: 0,
             tx_metadata_len: 0,
         };
-        set_option(&socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &register).map_err(Step::Memory.failed())?;
+        set_option(&socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &register)
+            .map_err(failed("give an AF_XDP socket its memory"))?;
         // the kernel wants a completion ring even where nothing is sent
         for (ring, entries) in
             [(libc::XDP_UMEM_FILL_RING, chunks), (libc::XDP_UMEM_COMPLETION_RING, 2), (libc::XDP_RX_RING, chunks)]
         {
-            set_option(&socket, libc::SOL_XDP, ring, &(entries as u32)).map_err(Step::Rings.failed())?;
+            set_option(&socket, libc::SOL_XDP, ring, &(entries as u32))
+                .map_err(failed("map an AF_XDP socket's rings"))?;
         }
         // receive, send, fill, completion: producer, consumer, entries, flags each
         let [receive, _, fill, _]: [[u64; 4]; 4] =
-            option(&socket, libc::XDP_MMAP_OFFSETS).map_err(Step::Rings.failed())?;
-        let receive = Ring::new(&socket, libc::XDP_PGOFF_RX_RING, receive, chunks).map_err(Step::Rings.failed())?;
+            option(&socket, libc::XDP_MMAP_OFFSETS).map_err(failed("map an AF_XDP socket's rings"))?;
+        let receive = Ring::new(&socket, libc::XDP_PGOFF_RX_RING, receive, chunks)
+            .map_err(failed("map an AF_XDP socket's rings"))?;
         let fill = Ring::<u64>::new(&socket, libc::XDP_UMEM_PGOFF_FILL_RING as libc::off_t, fill, chunks)
-            .map_err(Step::Rings.failed())?;
+            .map_err(failed("map an AF_XDP socket's rings"))?;
         for chunk in 0..chunks as u32 {
             // SAFETY: an entry of the ring, not yet given to the kernel
             unsafe { fill.entry(chunk).write(u64::from(chunk) * CHUNK as u64) };
@@ -203,7 +207,7 @@ impl Xsk {
     /// Hands over the frames that are there, at most `most`, each where it lies. Makes no system call, unless the driver (of a
     /// zero-copy socket) says that it sleeps.
     #[inline]
-    pub(super) fn poll(&mut self, most: usize, take: &mut impl FnMut(&[u8])) -> usize {
+    pub(super) fn poll(&mut self, most: usize, take: &mut impl FnMut(RawFrame<'_>)) -> usize {
         // with the kernel's Release, after it wrote entries and frames
         let there = self.receive.producer().load(Ordering::Acquire).wrapping_sub(self.next);
         let count = there.min(most as u32);
@@ -215,7 +219,8 @@ impl Xsk {
             let len = (frame.len as usize).min(CHUNK - (at & (CHUNK - 1)));
             // SAFETY: within one chunk of the memory, which is a power of two of them; the kernel does not write to a chunk
             // between the receive ring and the fill ring, and the borrow ends before it is put there
-            take(unsafe { slice::from_raw_parts(self.memory.start.as_ptr().add(at), len) });
+            let bytes = unsafe { slice::from_raw_parts(self.memory.start.as_ptr().add(at), len) };
+            take(RawFrame { bytes, truncated: false, checksum: Checksum::Unknown, kernel_stamp: None });
             // SAFETY: an entry that is free: there are as many entries as chunks, and this chunk is in no entry
             unsafe { self.fill.entry(self.filled).write(frame.addr) };
             self.next = self.next.wrapping_add(1);
@@ -244,6 +249,11 @@ impl Xsk {
                 ptr::null_mut(),
             )
         };
+    }
+
+    /// How many bytes of frames may wait, with what the kernel keeps beside them.
+    pub(super) fn bytes(&self) -> usize {
+        self.memory.len
     }
 
     /// A second handle on the socket, for what only the kernel knows of it.

@@ -3,6 +3,7 @@
 
 use super::bpf::{PASS, Program};
 use super::*;
+use std::net::SocketAddrV4;
 
 /// In place of [`PASS`] for what would be redirected: there are no sockets here.
 const REDIRECTED: i32 = 1;
@@ -110,17 +111,20 @@ fn a_feed_of_many_groups_is_told_from_its_neighbours() {
 
 #[test]
 fn an_error_says_what_is_missing_and_what_to_use_instead() {
-    let said = |step: Step, errno| step.failed()(io::Error::from_raw_os_error(errno)).to_string();
-    for (step, errno, missing) in [
-        (Step::Socket, libc::EPERM, "CAP_NET_RAW"),
-        (Step::Socket, libc::EAFNOSUPPORT, "CONFIG_XDP_SOCKETS"),
-        (Step::Memory, libc::ENOBUFS, "ulimit -l"),
-        (Step::Load, libc::EPERM, "CAP_BPF"),
-        (Step::Attach, libc::EPERM, "CAP_NET_ADMIN"),
-        (Step::Attach, libc::EINVAL, "Linux 5.9"),
-        (Step::Bind, libc::ENODEV, "cannot bind an AF_XDP socket"),
+    let said = |doing, errno| failed(doing)(io::Error::from_raw_os_error(errno)).to_string();
+    for (doing, errno, missing) in [
+        ("open an AF_XDP socket", libc::EPERM, "CAP_NET_RAW"),
+        ("open an AF_XDP socket", libc::EAFNOSUPPORT, "CONFIG_XDP_SOCKETS"),
+        ("give an AF_XDP socket its memory", libc::ENOBUFS, "ulimit -l"),
+        ("load the XDP program", libc::EPERM, "CAP_BPF"),
+        (ATTACH, libc::EPERM, "CAP_NET_ADMIN"),
+        (ATTACH, libc::EINVAL, "Linux 5.9"),
+        (ATTACH, libc::EBUSY, "an XDP program is attached"),
+        (BIND, libc::EBUSY, "has an AF_XDP socket"),
+        (BIND, libc::EIO, "do without"),
     ] {
-        let said = said(step, errno);
-        assert!(said.contains(missing) && said.contains("`packet`") && said.contains("`socket`"), "{said}");
+        let said = said(doing, errno);
+        assert!(said.starts_with(&format!("cannot {doing}: ")) && said.contains(missing), "{said}");
+        assert!(said.contains("\"packet\"") && said.contains("\"socket\""), "{said}");
     }
 }

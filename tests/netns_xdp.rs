@@ -298,6 +298,41 @@ fn a_ring_goes_from_one_interface_to_another() {
 }
 
 #[test]
+fn each_queue_has_a_socket() {
+    let Some(bed) = Bed::up("xqueues") else { return };
+    bed.run(&["nic", "a", "delete"]);
+    let (ours, theirs) = (format!("{}-recv", bed.prefix), format!("{}-pub", bed.prefix));
+    let queues = "numtxqueues 4 numrxqueues 4";
+    for command in [
+        format!("link add a0 netns {ours} {queues} type veth peer name a0 netns {theirs} {queues}"),
+        format!("-n {theirs} addr add 10.81.1.1/24 dev a0"),
+        format!("-n {theirs} link set a0 up"),
+        format!("-n {ours} addr add 10.81.1.2/24 dev a0"),
+        format!("-n {ours} link set a0 up"),
+    ] {
+        assert!(Command::new("ip").args(command.split(' ')).status().unwrap().success(), "ip {command}");
+    }
+    for modes in [&[Mode::Native][..], &[Mode::Skb]] {
+        let (mut ring, mut watch) = bed.open("a0", modes).unwrap();
+        assert_eq!(watch.queues(), (4, false));
+        // the kernel chooses a queue by the sender's port
+        let mut senders: Vec<_> = (0..32).map(|_| bed.sender("pub", "a0", GROUP)).collect();
+        heard(&mut senders[0], &mut ring, b"up");
+        for round in 0..20u8 {
+            for sender in &mut senders {
+                assert_eq!(sender.send(&[round; 4]).unwrap(), None);
+            }
+            let mut seen = 0;
+            wait_for("one of each sender", || {
+                seen += polled(&mut ring).iter().filter(|payload| ***payload == [round; 4]).count();
+                seen == senders.len()
+            });
+        }
+        assert_eq!(watch.overflow().unwrap(), 0);
+    }
+}
+
+#[test]
 fn kernel_stamps_are_refused() {
     let error = xdp::open(&RingOptions { kernel_stamps: true, ..options() }, Mode::BEST).unwrap_err().to_string();
     assert!(error.starts_with("cannot take kernel stamps") && error.contains("`kernel_stamps`"), "{error}");

@@ -1,19 +1,31 @@
 //! The redirect program: written here, loaded by bpf(2), attached as a link.
 //!
 //! ```text
-//! Ethernet, up to three VLAN tags, IPv4 (options too), no fragment, UDP, (address, port) in `wanted`
-//!       -> the AF_XDP socket of the queue; where there is none, as below
-//! anything else, and what is longer than a socket's buffers -> the kernel, as if there were no program
+//! Ethernet, up to three VLAN tags, IPv4 (options too), UDP
+//!   whole, to an address and port in `wanted` -> the AF_XDP socket of the queue
+//!     longer than a socket's chunk, or no socket -> counted, and to the kernel
+//!   a fragment, to an address in `wanted`     -> counted, and to the kernel
+//! anything else                               -> the kernel, as if there were no program
 //! ```
+//!
+//! The count is in memory that the hot half has mapped: it says, without a system call, when there is reason to look at an
+//! ordinary socket.
 //!
 //! A link, and not a plain attachment: it ends with the last descriptor of it, so a process that is killed leaves nothing
 //! behind.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "what is shared here is shared with the kernel, which loom does not model"
+)]
+
 use std::io;
 use std::mem;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::rings::Mapping;
 use super::{Mode, QUEUES_MAX};
 
 // linux/bpf.h: commands, types, verdicts
@@ -23,20 +35,22 @@ const PROG_LOAD: i32 = 5;
 const LINK_CREATE: i32 = 28;
 const LINK_DETACH: i32 = 34;
 const MAP_TYPE_HASH: u32 = 1;
+const MAP_TYPE_ARRAY: u32 = 2;
 const MAP_TYPE_XSKMAP: u32 = 17;
 const PROG_TYPE_XDP: u32 = 6;
 const ATTACH_XDP: u32 = 37;
+const FLAG_MMAPABLE: u32 = 1 << 10;
 const FLAG_SKB_MODE: u32 = 1 << 1;
 const FLAG_DRV_MODE: u32 = 1 << 2;
 
 /// What becomes of a frame that is not redirected: the kernel takes it.
 pub(super) const PASS: i32 = 2;
 
-/// Address and port as they stand in a header, and two zero bytes.
+/// Address and port as they stand in a header, and two zero bytes. With port 0: fragments, most of which have none.
 type Key = [u8; 8];
 
-fn key(to: SocketAddrV4) -> Key {
-    let ([a, b, c, d], [high, low]) = (to.ip().octets(), to.port().to_be_bytes());
+fn key(to: Ipv4Addr, port: u16) -> Key {
+    let ([a, b, c, d], [high, low]) = (to.octets(), port.to_be_bytes());
     [a, b, c, d, high, low, 0, 0]
 }
 
@@ -45,18 +59,22 @@ fn key(to: SocketAddrV4) -> Key {
 pub(super) struct Program {
     program: OwnedFd,
     sockets: OwnedFd,
+    count: OwnedFd,
 }
 
 impl Program {
     /// Loads a program that redirects frames of at most `longest` bytes to `wanted`, and leaves others, and those of a queue
     /// without a socket, to `otherwise`.
     pub(super) fn load(wanted: &[SocketAddrV4], longest: usize, otherwise: i32) -> io::Result<Program> {
-        let destinations = map(MAP_TYPE_HASH, mem::size_of::<Key>(), wanted.len().max(1))?;
+        let (number, key_size) = (mem::size_of::<u32>(), mem::size_of::<Key>());
+        let destinations = map(MAP_TYPE_HASH, (key_size, number), 2 * wanted.len().max(1), 0)?;
         for to in wanted {
-            set(&destinations, &key(*to), &1u32)?;
+            set(&destinations, &key(*to.ip(), to.port()), &1u32)?;
+            set(&destinations, &key(*to.ip(), 0), &1u32)?;
         }
-        let sockets = map(MAP_TYPE_XSKMAP, mem::size_of::<u32>(), QUEUES_MAX)?;
-        let code = instructions(destinations.as_fd(), sockets.as_fd(), longest, otherwise);
+        let sockets = map(MAP_TYPE_XSKMAP, (number, number), QUEUES_MAX, 0)?;
+        let count = map(MAP_TYPE_ARRAY, (number, mem::size_of::<u64>()), 1, FLAG_MMAPABLE)?;
+        let code = instructions(&destinations, &sockets, &count, longest, otherwise);
         #[repr(C)]
         struct Load {
             program_type: u32,
@@ -84,7 +102,13 @@ impl Program {
         };
         // SAFETY: the instructions and the license outlive the call, which reads as many as it is told; no log is asked for
         let program = unsafe { bpf_descriptor(PROG_LOAD, &load) }?;
-        Ok(Program { program, sockets })
+        Ok(Program { program, sockets, count })
+    }
+
+    /// How many frames of the feed's were left to the kernel, for reading without a system call.
+    pub(super) fn count(&self) -> io::Result<Count> {
+        let map = Mapping::new(mem::size_of::<u64>(), Some((self.count.as_fd(), 0)), libc::PROT_READ)?;
+        Ok(Count { at: map.at(0), _map: map })
     }
 
     /// From now on frames of this queue go to `socket`, until it closes.
@@ -123,10 +147,27 @@ pub(super) fn detach(link: &OwnedFd) {
     let _ = unsafe { bpf(LINK_DETACH, &detach) };
 }
 
-/// A map with values of four bytes.
-fn map(map_type: u32, key_size: usize, entries: usize) -> io::Result<OwnedFd> {
-    // type, sizes of key and value, entries, flags
-    let create = [map_type, key_size as u32, mem::size_of::<u32>() as u32, entries as u32, 0];
+/// A counter that the program shares.
+#[derive(Debug)]
+pub(super) struct Count {
+    at: *const AtomicU64,
+    _map: Mapping,
+}
+
+// SAFETY: the pointer is into a mapping that the value owns; all access to it is atomic
+unsafe impl Send for Count {}
+
+impl Count {
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        // SAFETY: within the mapping, which lives as long as `self`; the program adds to it atomically
+        unsafe { &*self.at }.load(Ordering::Relaxed)
+    }
+}
+
+/// A map with keys and values of these sizes.
+fn map(map_type: u32, (key, value): (usize, usize), entries: usize, flags: u32) -> io::Result<OwnedFd> {
+    let create = [map_type, key as u32, value as u32, entries as u32, flags];
     // SAFETY: numbers alone
     unsafe { bpf_descriptor(MAP_CREATE, &create) }
 }
@@ -147,7 +188,8 @@ fn set<K: Copy>(map: &OwnedFd, key: &K, value: &u32) -> io::Result<()> {
         value: std::ptr::from_ref(value) as u64,
         flags: 0,
     };
-    // SAFETY: key and value live through the call, and are as long as the map was made for: each map has one kind of key
+    // SAFETY: key and value live through the call, and are as long as the map was made for: the maps that are set here have
+    // one kind of key each, and values of four bytes
     unsafe { bpf(MAP_UPDATE_ELEM, &update) }.map(drop)
 }
 
@@ -182,7 +224,6 @@ const LOAD_U16: u8 = 0x69;
 const LOAD_U32: u8 = 0x61;
 const STORE_U16: u8 = 0x6b;
 const STORE_U32: u8 = 0x63;
-const STORE_U16_VALUE: u8 = 0x6a;
 const LOAD_MAP: u8 = 0x18;
 const ADD: u8 = 0x0f;
 const ADD_VALUE: u8 = 0x07;
@@ -198,35 +239,40 @@ const IF_BITS_VALUE: u8 = 0x45;
 const IF_NOT_EQUAL_VALUE: u8 = 0x55;
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
+const ATOMIC_ADD_U64: u8 = 0xdb;
+const STORE_U32_VALUE: u8 = 0x62;
 const MAP_LOOKUP: i32 = 1;
 const REDIRECT_MAP: i32 = 51;
 
-/// What a jump's offset is until it is known where the way out is.
+// what a jump's offset is until it is known where it leads: to the kernel, counted or not; or to the look-up
 const OUT: i16 = i16::MAX;
+const COUNT: i16 = i16::MAX - 1;
+const LOOK_UP: i16 = i16::MAX - 2;
 
 fn instructions(
-    destinations: BorrowedFd<'_>,
-    sockets: BorrowedFd<'_>,
+    destinations: &OwnedFd,
+    sockets: &OwnedFd,
+    count: &OwnedFd,
     longest: usize,
     otherwise: i32,
 ) -> Vec<Instruction> {
-    // r6: the context; r7: the header that is being read; r8: the frame's end; r10: the stack's
+    // r6: the context; r7: the header that is being read; r8: the frame's end; r9: its beginning; r10: the stack's end
     const CONTEXT: u8 = 6;
     const HEADER: u8 = 7;
     const END: u8 = 8;
+    const FRAME: u8 = 9;
     const STACK: u8 = 10;
     const ETHERNET: i16 = 14;
     let network = |value: u16| i32::from(value.to_be());
     let mut code = Vec::new();
     let mut put = |operation, to: u8, from: u8, offset, value| {
         code.push(Instruction { code: operation, registers: from << 4 | to, offset, value });
+        code.len()
     };
     put(SET, CONTEXT, 1, 0, 0);
-    put(LOAD_U32, HEADER, CONTEXT, 0, 0); // xdp_md.data
+    put(LOAD_U32, FRAME, CONTEXT, 0, 0); // xdp_md.data
     put(LOAD_U32, END, CONTEXT, 4, 0); // xdp_md.data_end
-    put(SET, 1, HEADER, 0, 0);
-    put(ADD_VALUE, 1, 0, 0, longest as i32);
-    put(IF_LESS, 1, END, OUT, 0);
+    put(SET, HEADER, FRAME, 0, 0);
     put(SET, 1, HEADER, 0, 0);
     put(ADD_VALUE, 1, 0, 0, i32::from(ETHERNET));
     put(IF_GREATER, 1, END, OUT, 0);
@@ -246,10 +292,6 @@ fn instructions(
     put(IF_GREATER, 1, END, OUT, 0);
     put(LOAD_U8, 2, HEADER, ETHERNET + 9, 0);
     put(IF_NOT_EQUAL_VALUE, 2, 0, OUT, libc::IPPROTO_UDP);
-    put(LOAD_U16, 2, HEADER, ETHERNET + 6, 0);
-    put(IF_BITS_VALUE, 2, 0, OUT, network(0x3fff)); // more fragments, or an offset
-    put(LOAD_U32, 2, HEADER, ETHERNET + 16, 0);
-    put(STORE_U32, STACK, 2, -8, 0);
     put(LOAD_U8, 2, HEADER, ETHERNET, 0);
     put(SET, 3, 2, 0, 0);
     put(AND_VALUE, 3, 0, 0, 0xf0);
@@ -257,31 +299,55 @@ fn instructions(
     put(AND_VALUE, 2, 0, 0, 0x0f);
     put(IF_LESS_VALUE, 2, 0, OUT, 5);
     put(SHIFT_LEFT_VALUE, 2, 0, 0, 2);
+    // the key: r3 has the address, the second half is zero until there is a port
+    put(LOAD_U32, 3, HEADER, ETHERNET + 16, 0);
+    put(STORE_U32, STACK, 3, -8, 0);
+    put(STORE_U32_VALUE, STACK, 0, -4, 0);
+    put(LOAD_U16, 3, HEADER, ETHERNET + 6, 0);
+    put(IF_BITS_VALUE, 3, 0, LOOK_UP, network(0x3fff)); // more fragments, or an offset
     put(ADD, HEADER, 2, 0, 0); // past the IP header, but for the Ethernet one
     put(SET, 1, HEADER, 0, 0);
     put(ADD_VALUE, 1, 0, 0, i32::from(ETHERNET) + 8);
     put(IF_GREATER, 1, END, OUT, 0);
     put(LOAD_U16, 2, HEADER, ETHERNET + 2, 0);
-    put(STORE_U16, STACK, 2, -4, 0);
-    put(STORE_U16_VALUE, STACK, 0, -2, 0);
+    let look_up = put(STORE_U16, STACK, 2, -4, 0);
     put(LOAD_MAP, 1, 1, 0, destinations.as_raw_fd());
     put(0, 0, 0, 0, 0); // the second half of a load of 64 bits
     put(SET, 2, STACK, 0, 0);
     put(ADD_VALUE, 2, 0, 0, -8);
     put(CALL, 0, 0, 0, MAP_LOOKUP);
     put(IF_EQUAL_VALUE, 0, 0, OUT, 0);
+    put(LOAD_U16, 2, STACK, -4, 0);
+    put(IF_EQUAL_VALUE, 2, 0, COUNT, 0);
+    put(ADD_VALUE, FRAME, 0, 0, longest as i32);
+    put(IF_LESS, FRAME, END, COUNT, 0);
     put(LOAD_U32, 2, CONTEXT, 16, 0); // xdp_md.rx_queue_index
     put(LOAD_MAP, 1, 1, 0, sockets.as_raw_fd());
     put(0, 0, 0, 0, 0);
     put(SET_VALUE, 3, 0, 0, otherwise);
     put(CALL, 0, 0, 0, REDIRECT_MAP);
+    put(IF_EQUAL_VALUE, 0, 0, COUNT, PASS);
+    let counted = put(EXIT, 0, 0, 0, 0);
+    put(STORE_U32_VALUE, STACK, 0, -4, 0);
+    put(LOAD_MAP, 1, 1, 0, count.as_raw_fd());
+    put(0, 0, 0, 0, 0);
+    put(SET, 2, STACK, 0, 0);
+    put(ADD_VALUE, 2, 0, 0, -4);
+    put(CALL, 0, 0, 0, MAP_LOOKUP);
+    put(IF_EQUAL_VALUE, 0, 0, OUT, 0);
+    put(SET_VALUE, 1, 0, 0, 1);
+    let out = put(ATOMIC_ADD_U64, 0, 1, 0, 0);
+    put(SET_VALUE, 0, 0, 0, PASS);
     put(EXIT, 0, 0, 0, 0);
-    let out = code.len();
-    for (at, jump) in code.iter_mut().enumerate().filter(|(_, one)| one.offset == OUT) {
-        jump.offset = (out - at - 1) as i16;
+    for (at, jump) in code.iter_mut().enumerate() {
+        let to = match jump.offset {
+            OUT => out,
+            COUNT => counted,
+            LOOK_UP => look_up,
+            _ => continue,
+        };
+        jump.offset = (to - at - 1) as i16;
     }
-    code.push(Instruction { code: SET_VALUE, registers: 0, offset: 0, value: PASS });
-    code.push(Instruction { code: EXIT, registers: 0, offset: 0, value: 0 });
     code
 }
 

@@ -26,7 +26,7 @@ use crossbeam::queue::ArrayQueue;
 use socket2::{Domain, Socket, Type};
 
 use super::raw::{Attachment, BATCH, RawFrame, Ring, RingError, RingOptions};
-use bpf::Program;
+use bpf::{Count, Program};
 use rings::{Xsk, XskWatch};
 
 /// The longest frame that comes this way, in bytes.
@@ -75,7 +75,8 @@ pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, X
     Xsk::new(options.buffer_bytes)?;
     let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
     let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
-    let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, handover: Arc::clone(&handover) };
+    let left = program.count().map_err(failed("map the XDP program's counter"))?;
+    let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, left, handover: Arc::clone(&handover) };
     let buffer = (options.buffer_bytes, options.buffer_bytes);
     let patience = PATIENCE;
     Ok((ring, XdpAttachment { program, buffer, modes, patience, attached: None, overflow: 0, handover }))
@@ -106,6 +107,7 @@ pub struct XdpRing {
     first: usize,
     /// Empty polls since the last look for new sockets.
     empty: u32,
+    left: Count,
     handover: Arc<Handover>,
 }
 
@@ -133,6 +135,13 @@ impl Ring for XdpRing {
 }
 
 impl XdpRing {
+    /// How many frames that may be the feed's the program has left to the kernel: a fragment, one that is longer than
+    /// [`LONGEST`], or one of a queue without a socket. Reads memory, and makes no system call.
+    #[inline]
+    pub fn left_to_the_kernel(&self) -> u64 {
+        self.left.now()
+    }
+
     /// Takes sockets that housekeeping has opened. The old ones were just found empty, and their interface is gone.
     #[cold]
     fn look_for_sockets(&mut self) {

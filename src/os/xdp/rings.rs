@@ -37,19 +37,20 @@ pub(super) const LONGEST: usize = CHUNK - HEADROOM;
 /// How many chunks there may be.
 const CHUNKS: (usize, usize) = (64, 1 << 16);
 
-/// A mapping, and whatever keeps what is mapped alive.
+const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+
+/// A mapping, which keeps what is mapped alive.
 #[derive(Debug)]
-struct Mapping {
+pub(super) struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl Mapping {
-    /// Memory of our own (`None`), or what a socket has at an offset.
-    fn new(len: usize, socket: Option<(&Socket, libc::off_t)>) -> io::Result<Mapping> {
-        let kind = if socket.is_some() { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS };
-        let (fd, offset) = socket.map_or((-1, 0), |(socket, offset)| (socket.as_raw_fd(), offset));
-        let access = libc::PROT_READ | libc::PROT_WRITE;
+    /// Memory of our own (`None`), or what a descriptor has at an offset.
+    pub(super) fn new(len: usize, of: Option<(BorrowedFd<'_>, libc::off_t)>, access: i32) -> io::Result<Mapping> {
+        let kind = if of.is_some() { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS };
+        let (fd, offset) = of.map_or((-1, 0), |(fd, offset)| (fd.as_raw_fd(), offset));
         // SAFETY: a new mapping at a place of the kernel's choice touches no memory of ours
         let start = unsafe { libc::mmap(ptr::null_mut(), len, access, kind | libc::MAP_POPULATE, fd, offset) };
         match NonNull::new(start.cast::<u8>()) {
@@ -59,7 +60,7 @@ impl Mapping {
     }
 
     /// A place within.
-    fn at<T>(&self, offset: u64) -> *mut T {
+    pub(super) fn at<T>(&self, offset: u64) -> *mut T {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         assert!(offset.checked_add(mem::size_of::<T>()).is_some_and(|end| end <= self.len), "within the mapping");
         // SAFETY: within the mapping, as just seen
@@ -89,7 +90,7 @@ impl<T: Copy> Ring<T> {
     fn new(socket: &Socket, page: libc::off_t, at: [u64; 4], entries: usize) -> io::Result<Ring<T>> {
         let [producer, consumer, first, flags] = at;
         let len = first as usize + entries * mem::size_of::<T>();
-        let map = Mapping::new(len, Some((socket, page)))?;
+        let map = Mapping::new(len, Some((socket.as_fd(), page)), READ_WRITE)?;
         let _last: *mut T = map.at(first + ((entries - 1) * mem::size_of::<T>()) as u64);
         Ok(Ring {
             producer: map.at(producer),
@@ -149,7 +150,8 @@ impl Xsk {
         let socket = Socket::new(Domain::from(libc::AF_XDP), Type::RAW.cloexec(), None)
             .map_err(failed("open an AF_XDP socket"))?;
         let chunks = (buffer_bytes / CHUNK).clamp(CHUNKS.0, CHUNKS.1).next_power_of_two();
-        let memory = Mapping::new(chunks * CHUNK, None).map_err(failed("give an AF_XDP socket its memory"))?;
+        let memory =
+            Mapping::new(chunks * CHUNK, None, READ_WRITE).map_err(failed("give an AF_XDP socket its memory"))?;
         let register = libc::xdp_umem_reg {
             addr: memory.start.as_ptr() as u64,
             len: memory.len as u64,

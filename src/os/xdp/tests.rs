@@ -67,6 +67,7 @@ fn the_program_takes_what_is_wanted_and_passes_all_else_on() {
         ("do not fragment", changed(6, 0x40)),
         ("may be fragmented", changed(6, 0)),
     ];
+    let count = program.count().unwrap();
     for (what, frame) in wanted {
         assert_eq!(program.run(&frame).unwrap(), REDIRECTED as u32, "{what}");
     }
@@ -74,10 +75,11 @@ fn the_program_takes_what_is_wanted_and_passes_all_else_on() {
         ("another group", frame(&[], 5, to(239, 3, 26_400), 10)),
         ("another port", frame(&[], 5, to(239, 1, 26_401), 10)),
         ("four tags", frame(&[0x8100; 4], 5, GROUPS[0], 10)),
-        ("too long for a chunk", frame(&[], 5, GROUPS[0], LONGEST - 41)),
-        ("a first fragment", changed(6, 0x20)),
-        ("a later fragment", changed(7, 1)),
-        ("a fragment far back", changed(6, 0x1f)),
+        ("a fragment to another group", {
+            let mut frame = frame(&[], 5, to(239, 3, 26_400), 10);
+            frame[20] = 0x20;
+            frame
+        }),
         ("TCP", changed(9, 6)),
         ("version 6", changed(0, 0x65)),
         ("a header of four words", frame(&[], 4, GROUPS[0], 10)),
@@ -96,6 +98,27 @@ fn the_program_takes_what_is_wanted_and_passes_all_else_on() {
             assert_eq!(program.run(&whole[..len]).unwrap(), PASS as u32, "{len} bytes of {}", whole.len());
         }
     }
+    assert_eq!(count.now(), 0, "none of the feed's was left to the kernel");
+}
+
+#[test]
+fn what_the_kernel_is_left_of_the_feed_is_counted() {
+    let Some(program) = program(&GROUPS) else { return };
+    let count = program.count().unwrap();
+    let left = [
+        ("too long for a chunk", frame(&[], 5, GROUPS[0], LONGEST - 41)),
+        ("a first fragment", changed(6, 0x20)),
+        ("a later fragment", changed(7, 1)),
+        ("a fragment far back", changed(6, 0x1f)),
+    ];
+    for (counted, (what, frame)) in (1..).zip(left) {
+        assert_eq!(program.run(&frame).unwrap(), PASS as u32, "{what}");
+        assert_eq!(count.now(), counted, "{what}");
+    }
+    let no_socket = Program::load(&GROUPS, LONGEST, PASS).unwrap();
+    let count = no_socket.count().unwrap();
+    assert_eq!(no_socket.run(&frame(&[], 5, GROUPS[0], 10)).unwrap(), PASS as u32);
+    assert_eq!(count.now(), 1);
 }
 
 #[test]

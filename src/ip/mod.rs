@@ -12,6 +12,10 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::err::ipv4::{HeaderError, HeaderSliceError};
 use etherparse::{IpNumber, Ipv4HeaderSlice, UdpHeaderSlice};
 
+pub mod fragments;
+
+use fragments::{Fragment, Identity};
+
 /// A link layer by its LINKTYPE number (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkType {
@@ -200,6 +204,16 @@ impl<'a> Ipv4<'a> {
     /// Where it is sent to.
     pub fn destination(&self) -> Ipv4Addr {
         self.header.destination_addr()
+    }
+
+    /// What it holds of which datagram.
+    ///
+    /// # Errors
+    /// As [`Ipv4::segment`].
+    pub fn fragment(&self) -> Result<Fragment<'a>, Reason> {
+        let of = Identity { source: self.source(), destination: self.destination(), id: self.header.identification() };
+        let at = usize::from(self.header.fragments_offset().value()) * 8;
+        Ok(Fragment { of, at, more: self.header.more_fragments(), bytes: self.segment()?.bytes })
     }
 
     /// Whether its header's checksum is right.

@@ -214,19 +214,18 @@ impl PacketAttachment {
 }
 
 impl Attachment for PacketAttachment {
-    fn attach(&mut self, index: u32) -> io::Result<()> {
+    fn attach(&mut self, index: u32) -> Result<(), RingError> {
         if self.attached == Some(index) {
             return Ok(());
         }
-        let link = self.bind(libc::ETH_P_ALL, index)?;
+        let doing = "attach to the interface";
+        let link = self.bind(libc::ETH_P_ALL, index).map_err(failed(doing))?;
+        self.attached = Some(index);
         if !matches!(link, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
             self.detach();
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                r#"it is no Ethernet, whose frames alone are read: take receive = "socket""#,
-            ));
+            let error = io::Error::other("it is no Ethernet");
+            return Err(RingError { doing, error, lacks: r#"receive = "socket" needs none"# });
         }
-        self.attached = Some(index);
         Ok(())
     }
 

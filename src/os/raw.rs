@@ -56,8 +56,8 @@ pub trait Attachment: fmt::Debug + Send {
     /// of the interface before, what is in the ring is still to be had.
     ///
     /// # Errors
-    /// The system's: `ENODEV` where the interface is gone again.
-    fn attach(&mut self, index: u32) -> io::Result<()>;
+    /// What the system says, and what is missing: `ENODEV` where the interface is gone again.
+    fn attach(&mut self, index: u32) -> Result<(), RingError>;
 
     /// Detaches it from where it is. The interface may be gone.
     fn detach(&mut self);

@@ -261,7 +261,7 @@ fn an_interface_that_takes_the_place_of_a_deleted_one_is_followed() {
             watch.detach();
             assert_eq!((watch.attached(), watch.queues(), watch.mode().is_none()), (None, (0, false), true));
             let gone = bed.on("recv", || watch.attach(old)).unwrap_err();
-            assert!(netns::no_such_interface(&gone), "{gone}");
+            assert!(netns::no_such_interface(&gone.error), "{gone}");
         }
         assert_eq!(polled(&mut ring), [[0u8; 0]; 0]);
         bed.run(&["nic", "a", "create"]);

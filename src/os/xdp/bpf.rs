@@ -1,7 +1,7 @@
 //! The redirect program: written here, loaded by bpf(2), attached as a link.
 //!
 //! ```text
-//! Ethernet, up to three VLAN tags, IPv4 (options too), UDP
+//! Ethernet, up to four VLAN tags, IPv4 (options too), UDP
 //!   whole, to an address and port in `wanted` -> the AF_XDP socket of the queue
 //!     longer than a socket's chunk, or no socket -> counted, and to the kernel
 //!   a fragment, to an address in `wanted`     -> counted, and to the kernel
@@ -277,7 +277,7 @@ fn instructions(
     put(ADD_VALUE, 1, 0, 0, i32::from(ETHERNET));
     put(IF_GREATER, 1, END, OUT, 0);
     put(LOAD_U16, 2, HEADER, 12, 0);
-    for _ in 0..3 {
+    for _ in 0..4 {
         put(IF_EQUAL_VALUE, 2, 0, 1, network(0x8100));
         put(IF_NOT_EQUAL_VALUE, 2, 0, 5, network(0x88a8)); // over the next five: no tag
         put(ADD_VALUE, HEADER, 0, 0, 4);

@@ -182,8 +182,7 @@ struct Attached {
 }
 
 impl Attachment for XdpAttachment {
-    /// The error has the words that say what is missing, but for `ENODEV`, which the system says as it is.
-    fn attach(&mut self, index: u32) -> io::Result<()> {
+    fn attach(&mut self, index: u32) -> Result<(), RingError> {
         self.tidy_up();
         if self.attached() == Some(index) {
             return Ok(());
@@ -193,8 +192,10 @@ impl Attachment for XdpAttachment {
         let sockets = match self.take_over(index, patience) {
             Ok(sockets) => sockets,
             // the calls have errors of their own for an interface that is gone
-            Err(_) if name(index).is_none() => return Err(io::Error::from_raw_os_error(libc::ENODEV)),
-            Err(error) => return Err(io::Error::other(error)),
+            Err(error) if name(index).is_none() => {
+                return Err(RingError { error: io::Error::from_raw_os_error(libc::ENODEV), lacks: "", ..error });
+            }
+            Err(error) => return Err(error),
         };
         // what the hot half has not taken yet belongs to an interface that is gone again
         drop(self.handover.fresh.force_push(sockets));

@@ -62,7 +62,7 @@ fn the_program_takes_what_is_wanted_and_passes_all_else_on() {
         ("all options that there can be", frame(&[], 15, GROUPS[0], 10)),
         ("a tag", frame(&[0x8100], 5, GROUPS[0], 10)),
         ("a service tag", frame(&[0x88a8, 0x8100], 5, GROUPS[0], 10)),
-        ("three tags", frame(&[0x88a8, 0x8100, 0x8100], 7, GROUPS[0], 10)),
+        ("four tags", frame(&[0x88a8, 0x88a8, 0x8100, 0x8100], 7, GROUPS[0], 10)),
         ("as long as it may be", frame(&[], 5, GROUPS[0], LONGEST - 42)),
         ("do not fragment", changed(6, 0x40)),
         ("may be fragmented", changed(6, 0)),
@@ -74,7 +74,7 @@ fn the_program_takes_what_is_wanted_and_passes_all_else_on() {
     let not_wanted = [
         ("another group", frame(&[], 5, to(239, 3, 26_400), 10)),
         ("another port", frame(&[], 5, to(239, 1, 26_401), 10)),
-        ("four tags", frame(&[0x8100; 4], 5, GROUPS[0], 10)),
+        ("five tags", frame(&[0x8100; 5], 5, GROUPS[0], 10)),
         ("a fragment to another group", {
             let mut frame = frame(&[], 5, to(239, 3, 26_400), 10);
             frame[20] = 0x20;

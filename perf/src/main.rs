@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 mod arbitration;
 mod machine;
+mod receive;
 mod ring;
 
 /// Twinline's benchmarks
@@ -17,12 +18,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     Arbitration(arbitration::Args),
+    Receive(receive::Args),
     Ring(ring::Args),
 }
 
 fn main() {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
+        Benchmark::Receive(args) => receive::run(&args),
         Benchmark::Ring(args) => ring::run(&args),
     }
 }

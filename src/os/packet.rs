@@ -2,7 +2,7 @@
 //! it shares, without a system call to get at them.
 //!
 //! ```text
-//! slot:  status | lengths, stamp ... | frame, from the link header on       2 KiB each, as many as `buffer` has room for
+//! slot:  status | lengths, stamp ... | notes | frame, from the link header on      2 KiB each, as many as `buffer` allows
 //!        user   -> taken in place, then handed back: kernel
 //! ```
 //!
@@ -10,15 +10,19 @@
 //! with no protocol, so that nothing comes before filter and ring are set, and is bound to its interface last. Frames that
 //! go out are ignored: on the loopback interface each would come twice.
 //!
+//! Datagrams that a sender on this machine gave to the kernel at once (`UDP_SEGMENT`) cross a virtual wire in one piece. The
+//! kernel's notes, which lie right before each frame, tell how long each is ([`RawFrame::joined`]).
+//!
 //! A frame that is longer than a slot comes cut off, and whole by an ordinary receive call, which is the one system call
 //! here: no feed sends such frames over a network of 1,500 bytes, but loopback carries datagrams of 64 KiB.
 
 use std::io;
 use std::mem;
+use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use libc::{tpacket_req, tpacket_stats, tpacket_versions, tpacket2_hdr};
 use socket2::{Domain, SockFilter, Socket, Type};
@@ -32,8 +36,16 @@ use crate::time::Nanos;
 const SLOT: usize = 2_048;
 /// What the kernel allocates in one piece.
 const BLOCK: usize = 32 * SLOT;
+/// The kernel's notes before a frame, a virtio_net_hdr: flags, how it is joined, header's length, size of the parts, ...
+const NOTES: usize = 10;
+/// What the notes say of UDP datagrams in one piece (VIRTIO_NET_HDR_GSO_UDP_L4).
+const JOINED_UDP: u8 = 5;
 /// Room for the longest frame: an IPv4 packet, and what is before it.
 const LONGEST: usize = (1 << 16) + 128;
+
+/// Whose a slot is.
+#[expect(clippy::disallowed_types, reason = "shared with the kernel, which loom does not model")]
+type State = std::sync::atomic::AtomicU32;
 
 /// The half of a packet socket that a hot loop polls.
 #[derive(Debug)]
@@ -69,6 +81,8 @@ impl PacketRing {
             .map_err(failed("ask for a ring of version 2"))?;
         set(libc::PACKET_IGNORE_OUTGOING, 1).map_err(failed("leave out the frames that this host sends"))?;
         set(libc::PACKET_COPY_THRESH, 1).map_err(failed("ask for long frames whole"))?;
+        // older kernels than 6.2 have no word for joined UDP: they count such frames as lost
+        set(libc::PACKET_VNET_HDR, 1).map_err(failed("ask how frames are joined"))?;
         if options.kernel_stamps {
             // the ring has stamps anyway; this has the kernel take them when a frame arrives, and not on its way to the ring
             set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1i32)
@@ -100,9 +114,10 @@ impl PacketRing {
         Ok((PacketRing { socket, map, slots, next: 0, kernel_stamps, long }, attachment))
     }
 
-    /// The whole frame of a slot that holds its beginning, which is this long.
+    /// The whole frame of a slot that holds its beginning, which is this long; notes and all.
     #[cold]
     fn long(&mut self, len: usize) -> Option<&[u8]> {
+        let len = NOTES + len;
         // one is queued for each slot that says so, in the same order; one that an error kept from being taken is passed over
         for _ in 0..BATCH {
             // SAFETY: the kernel writes at most the buffer's length to it
@@ -134,7 +149,7 @@ impl Ring for PacketRing {
             // aligned for its header, whose first word kernel and program both access as an atomic one
             let (slot, state) = unsafe {
                 let slot = self.map.as_ptr().add(self.next * SLOT);
-                (slot, AtomicU32::from_ptr(slot.cast::<u32>()))
+                (slot, State::from_ptr(slot.cast::<u32>()))
             };
             // its Release is the kernel's, behind the frame's last byte
             let status = state.load(Ordering::Acquire);
@@ -145,10 +160,12 @@ impl Ring for PacketRing {
             // are a header; the frame's place is held to the slot
             let (header, bytes) = unsafe {
                 let header = slot.cast::<tpacket2_hdr>().read();
-                let at = usize::from(header.tp_mac).min(SLOT);
+                let at = usize::from(header.tp_mac).clamp(NOTES, SLOT);
                 let len = (header.tp_snaplen as usize).min(SLOT - at);
-                (header, slice::from_raw_parts(slot.add(at), len))
+                (header, slice::from_raw_parts(slot.add(at - NOTES), NOTES + len))
             };
+            let (notes, bytes) = bytes.split_at(NOTES);
+            let joined = if notes[1] == JOINED_UDP { joined(notes) } else { None };
             let checksum = if status & libc::TP_STATUS_CSUMNOTREADY != 0 {
                 Checksum::NotReady
             } else if status & libc::TP_STATUS_CSUM_VALID != 0 {
@@ -159,12 +176,12 @@ impl Ring for PacketRing {
             let stamp = || Nanos::from_secs(u64::from(header.tp_sec)) + Nanos(u64::from(header.tp_nsec));
             let kernel_stamp = self.kernel_stamps.then(stamp);
             let len = header.tp_len as usize;
-            let frame = RawFrame { bytes, truncated: bytes.len() < len, checksum, kernel_stamp };
+            let frame = RawFrame { bytes, truncated: bytes.len() < len, checksum, kernel_stamp, joined };
             if status & libc::TP_STATUS_COPY == 0 {
                 take(frame);
             } else {
                 match self.long(len) {
-                    Some(bytes) => take(RawFrame { bytes, truncated: false, ..frame }),
+                    Some(bytes) => take(RawFrame { bytes: &bytes[NOTES..], truncated: false, ..frame }),
                     None => take(frame),
                 }
             }
@@ -175,6 +192,12 @@ impl Ring for PacketRing {
         }
         Ok(taken)
     }
+}
+
+/// How long each of the joined datagrams is; the notes are in the machine's byte order.
+#[cold]
+fn joined(notes: &[u8]) -> Option<NonZeroU16> {
+    NonZeroU16::new(u16::from_ne_bytes([notes[4], notes[5]]))
 }
 
 impl Drop for PacketRing {

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddrV4;
+use std::num::NonZeroU16;
 
 use crate::time::Nanos;
 
@@ -39,6 +40,10 @@ pub struct RawFrame<'a> {
     pub checksum: Checksum,
     /// When the kernel took it from the NIC, where asked for and known.
     pub kernel_stamp: Option<Nanos>,
+    /// The frame holds several datagrams behind one header, each of so many bytes of payload, the last of what is left: the
+    /// kernel has cut what a sender on this machine gave it at once (`UDP_SEGMENT`) only for NICs, or a NIC has joined what
+    /// it received.
+    pub joined: Option<NonZeroU16>,
 }
 
 /// The hot half.

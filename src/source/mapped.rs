@@ -26,7 +26,6 @@ use crate::os::receive::{Membership, ReceiveOptions, passes};
 use crate::source::live::{LineFacts, LiveError, SourceFacts, interfaces, join};
 use crate::source::watch::{Joins, LiveWatch};
 use crate::source::{Datagram, Facts, Pass, Source};
-use crate::time::Nanos;
 
 /// The hot half of a feed's mapped rings.
 #[derive(Debug)]
@@ -174,7 +173,7 @@ impl Reader {
             Ok(ip) if ip.is_fragment() => self.put_together(&ip, frame, facts, take),
             Ok(ip) => ip.segment().and_then(|segment| {
                 let ends = (ip.source(), ip.destination());
-                self.place.finish(ends, segment.bytes, frame.checksum, frame.kernel_stamp, facts, take)
+                self.place.finish(ends, segment.bytes, frame, facts, take)
             }),
             Err(reason) => Err(reason),
         };
@@ -199,8 +198,8 @@ impl Reader {
         let fragment = ip.fragment()?;
         let Some(segment) = self.fragments.put(self.clock.now(), &fragment) else { return Ok(()) };
         // whether a sender left its checksum unfinished is known of no fragment
-        let ends = (ip.source(), ip.destination());
-        self.place.finish(ends, segment, Checksum::Unknown, frame.kernel_stamp, facts, take)
+        let frame = RawFrame { checksum: Checksum::Unknown, joined: None, ..*frame };
+        self.place.finish((ip.source(), ip.destination()), segment, &frame, facts, take)
     }
 }
 
@@ -211,13 +210,12 @@ impl Place {
         &self,
         (source, destination): (Ipv4Addr, Ipv4Addr),
         segment: &[u8],
-        checksum: Checksum,
-        kernel_stamp: Option<Nanos>,
+        frame: &RawFrame<'_>,
         facts: &mut LineFacts,
         take: &mut impl FnMut(Datagram<'_>),
     ) -> Result<(), Reason> {
         let udp = Udp::parse(segment)?;
-        let wrong = match checksum {
+        let wrong = match frame.checksum {
             Checksum::Valid | Checksum::NotReady => false,
             Checksum::Ready => {
                 matches!(udp.checksum(source, destination), UdpChecksum::Wrong | UdpChecksum::Unfinished)
@@ -232,16 +230,22 @@ impl Place {
                 facts.strangers += 1;
                 return Ok(());
             }
-            facts.datagrams += 1;
-            facts.bytes += udp.payload.len() as u64;
-            take(Datagram {
-                line: self.line,
-                group,
-                source: SocketAddrV4::new(source, udp.source_port),
-                stamp: None,
-                kernel_stamp,
-                payload: udp.payload,
-            });
+            let mut hand_over = |payload: &[u8]| {
+                facts.datagrams += 1;
+                facts.bytes += payload.len() as u64;
+                take(Datagram {
+                    line: self.line,
+                    group,
+                    source: SocketAddrV4::new(source, udp.source_port),
+                    stamp: None,
+                    kernel_stamp: frame.kernel_stamp,
+                    payload,
+                });
+            };
+            match frame.joined {
+                None => hand_over(udp.payload),
+                Some(size) => udp.payload.chunks(usize::from(size.get())).for_each(hand_over),
+            }
         } else {
             facts.frames.foreign += 1;
         }
@@ -299,3 +303,6 @@ impl Groups {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

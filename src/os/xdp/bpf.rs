@@ -1,7 +1,7 @@
 //! The redirect program: written here, loaded by bpf(2), attached as a link.
 //!
 //! ```text
-//! Ethernet, up to four VLAN tags, IPv4 (options too), UDP
+//! Ethernet, up to four VLAN tags, IPv4 (options too), UDP, not sent to another host's hardware address
 //!   whole, to an address and port in `wanted` -> the AF_XDP socket of the queue
 //!     longer than a socket's chunk, or no socket -> counted, and to the kernel
 //!   a fragment, to an address in `wanted`     -> counted, and to the kernel
@@ -299,6 +299,14 @@ fn instructions(
     put(AND_VALUE, 2, 0, 0, 0x0f);
     put(IF_LESS_VALUE, 2, 0, OUT, 5);
     put(SHIFT_LEFT_VALUE, 2, 0, 0, 2);
+    // a group's frame has a group's hardware address (or none, on loopback): else it is another host's, flooded by a switch
+    put(LOAD_U8, 3, HEADER, ETHERNET + 16, 0);
+    put(AND_VALUE, 3, 0, 0, 0xf0);
+    put(IF_NOT_EQUAL_VALUE, 3, 0, 4, 0xe0);
+    put(LOAD_U8, 3, FRAME, 0, 0);
+    put(IF_BITS_VALUE, 3, 0, 2, 1);
+    put(LOAD_U32, 3, FRAME, 0, 0);
+    put(IF_NOT_EQUAL_VALUE, 3, 0, OUT, 0);
     // the key: r3 has the address, the second half is zero until there is a port
     put(LOAD_U32, 3, HEADER, ETHERNET + 16, 0);
     put(STORE_U32, STACK, 3, -8, 0);

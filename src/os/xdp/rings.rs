@@ -35,7 +35,7 @@ const HEADROOM: usize = 256;
 /// The longest frame that fits.
 pub(super) const LONGEST: usize = CHUNK - HEADROOM;
 /// How many chunks there may be.
-const CHUNKS: (usize, usize) = (64, 1 << 16);
+const CHUNKS: (usize, usize) = (16, 1 << 16);
 
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
@@ -225,7 +225,7 @@ impl Xsk {
             // SAFETY: within one chunk of the memory, which is a power of two of them; the kernel does not write to a chunk
             // between the receive ring and the fill ring, and the borrow ends before it is put there
             let bytes = unsafe { slice::from_raw_parts(self.memory.start.as_ptr().add(at), len) };
-            take(RawFrame { bytes, truncated: false, checksum: Checksum::Unknown, kernel_stamp: None });
+            take(RawFrame { bytes, truncated: false, checksum: Checksum::Unknown, kernel_stamp: None, joined: None });
             // SAFETY: an entry that is free: there are as many entries as chunks, and this chunk is in no entry
             unsafe { self.fill.entry(self.filled).write(frame.addr) };
             self.next = self.next.wrapping_add(1);

@@ -8,7 +8,8 @@ use std::net::SocketAddrV4;
 /// In place of [`PASS`] for what would be redirected: there are no sockets here.
 const REDIRECTED: i32 = 1;
 
-const GROUPS: [SocketAddrV4; 2] = [to(239, 1, 26_400), to(239, 2, 26_401)];
+const GROUPS: [SocketAddrV4; 3] = [to(239, 1, 26_400), to(239, 2, 26_401), UNICAST];
+const UNICAST: SocketAddrV4 = to(10, 2, 26_402);
 
 const fn to(first: u8, last: u8, port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(std::net::Ipv4Addr::new(first, 81, 0, last), port)
@@ -64,6 +65,16 @@ fn the_program_takes_what_is_wanted_and_passes_all_else_on() {
         ("a service tag", frame(&[0x88a8, 0x8100], 5, GROUPS[0], 10)),
         ("four tags", frame(&[0x88a8, 0x88a8, 0x8100, 0x8100], 7, GROUPS[0], 10)),
         ("as long as it may be", frame(&[], 5, GROUPS[0], LONGEST - 42)),
+        ("on loopback", {
+            let mut frame = frame(&[], 5, GROUPS[0], 10);
+            frame[..6].fill(0);
+            frame
+        }),
+        ("a unicast address, whose hardware address is not looked at", {
+            let mut frame = frame(&[], 5, UNICAST, 10);
+            frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+            frame
+        }),
         ("do not fragment", changed(6, 0x40)),
         ("may be fragmented", changed(6, 0)),
     ];
@@ -73,6 +84,11 @@ fn the_program_takes_what_is_wanted_and_passes_all_else_on() {
     }
     let not_wanted = [
         ("another group", frame(&[], 5, to(239, 3, 26_400), 10)),
+        ("another host's, flooded by a switch", {
+            let mut frame = frame(&[], 5, GROUPS[0], 10);
+            frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+            frame
+        }),
         ("another port", frame(&[], 5, to(239, 1, 26_401), 10)),
         ("five tags", frame(&[0x8100; 5], 5, GROUPS[0], 10)),
         ("a fragment to another group", {

@@ -186,7 +186,7 @@ fn at_recorded_times_all_leaves_in_the_order_of_the_file_and_never_early() {
     assert_eq!((report.datagrams(), report.failed(), report.lateness.len()), (600, 0, 600));
     assert_eq!(report.bytes(), all.iter().map(|seen| seen.2.len() as u64).sum::<u64>());
     assert_eq!((report.recorded, report.planned), (Nanos(599 * step.0), Some(Nanos(599 * step.0 / 2))));
-    assert!(report.elapsed >= Nanos(599 * step.0 / 2) && report.drift_ns().is_some());
+    assert!(report.elapsed >= Nanos(599 * step.0 / 2) && report.drift().is_some());
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn flat_out_all_leaves_in_the_order_of_each_line() {
     for line in 0..3 {
         assert!(of_line(&sent, line) == of_line(&all, line), "line {line}");
     }
-    assert_eq!((report.datagrams(), report.lateness.len(), report.drift_ns()), (2_000, 0, None));
+    assert_eq!((report.datagrams(), report.lateness.len(), report.drift()), (2_000, 0, None));
 }
 
 #[test]
@@ -463,6 +463,36 @@ fn what_cannot_be_replayed_is_told() {
         assert_eq!(output.status.code(), Some(code), "{}", told(&output));
         assert!(told(&output).contains(said), "{}", told(&output));
     }
+}
+
+#[test]
+fn the_report_has_how_late_each_datagram_was_and_by_what_it_left() {
+    let scratch = Scratch::new("json");
+    let groups = [group(), group()];
+    let text = feed_text("day", "moldudp64", &[("A", vec![groups[0]]), ("B", vec![groups[1]])]);
+    let (feed, file) = (feed_of(&text), scratch.write("day.toml", &text));
+    let path = scratch.file("a.pcapng");
+    capture(&path, &feed, &datagrams(&feed, 1_000), Nanos::from_micros(20));
+    let report = |speed: &str| -> (serde_json::Value, String) {
+        let output = twinline(&[&"replay", &file, &path, &"--speed", &speed, &"--json"]);
+        assert!(output.status.success(), "{}", told(&output));
+        (serde_json::from_slice(&output.stdout).unwrap(), told(&output))
+    };
+    let (timed, said) = report("1");
+    let late = &timed["lateness_ns"];
+    assert_eq!(late["count"].as_u64(), Some(1_000));
+    let keys = ["p50", "p90", "p99", "p99_9", "p99_99", "max"].map(|key| late[key].as_u64().expect(key));
+    assert!(keys.is_sorted() && timed["drift_ns"].is_i64() && timed["drift_ns_per_second"].is_f64(), "{timed}");
+    assert!(said.contains("late by: p50 ") && said.contains(", p90 ") && said.contains("ns a second"), "{said}");
+    let by = |report: &serde_json::Value| report["lines"]["B"]["sent_by"].as_str().unwrap().to_owned();
+    assert!(by(&timed) == "socket" && timed["lines"]["B"]["sent_by_reason"].is_null() && !said.contains("sent by"));
+    // loopback takes no frames, whoever asks
+    let (flat_out, said) = report("max");
+    assert!(by(&flat_out) == "socket" && flat_out["lateness_ns"].is_null() && flat_out["drift_ns"].is_null());
+    assert!(said.contains("line A: sent by sockets: frames sent on 127.0.0.1 reach no socket"), "{said}");
+    let output = twinline(&[&"replay", &file, &path, &"--send", &"packet"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("line A: frames sent on 127.0.0.1 reach no socket"), "{}", told(&output));
 }
 
 /// The ordered output.

@@ -16,6 +16,7 @@ mod publish;
 mod replay;
 mod report;
 mod run;
+mod sending;
 mod tail;
 
 /// An A/B line arbiter for UDP multicast market data.

@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::arbitrate::{capture_failure, progress};
 use super::publish::seconds;
+use super::sending::{LatenessNs, Send, late_text, taken_word, tell_taken};
 use super::{Failure, Outcome, feed, say};
 use crate::capture::{CaptureInput, Captures};
 use crate::config::Feed;
 use crate::os::clock::Clock;
 use crate::os::signal::Stop;
-use crate::publisher::wire::UdpWire;
+use crate::publisher::wire::{Taken, UdpWire};
 use crate::replay::{LineTally, ReplayError, Report, Settings, Speed, replay, route};
 use crate::time::Nanos;
 
@@ -42,6 +43,11 @@ pub(super) struct Args {
     /// Send each line where this feed file has it; its lines bear the same names
     #[arg(long, value_name = "FEED")]
     to: Option<PathBuf>,
+    /// By what datagrams leave. Frames are not heard by sockets of this host and namespace, nor on loopback, so `auto` takes
+    /// them only flat out, where CAP_NET_RAW is there and nobody here has joined the group by then; unicast and what is
+    /// longer than the MTU goes by sockets in any case
+    #[arg(long, value_name = "HOW", default_value = "auto", value_enum)]
+    send: Send,
     /// Stop after so many seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     seconds: Option<Nanos>,
@@ -70,10 +76,11 @@ pub(super) fn run(args: Args) -> Outcome {
     };
     let inputs: Vec<CaptureInput> = args.captures.iter().map(|path| CaptureInput::parse(path, &feed)).collect();
     let captures = Captures::open(&inputs, &feed).map_err(capture_failure)?;
-    let mut wire = UdpWire::open(&to).map_err(|error| {
+    let mut wire = UdpWire::open_by(&to, args.send.by(args.speed == Speed::Max)).map_err(|error| {
         let hint = if args.to.is_none() { "; --to FEED sends the lines where another feed file has them" } else { "" };
         Failure::run(anyhow!("{error}{hint}"))
     })?;
+    tell_taken(&to, &wire);
     let stop = Stop::on_signals().context("cannot listen to signals")?;
     let bar = bar(captures.size());
     let settings = Settings { lines: feed.lines.len(), speed: args.speed, limit: args.seconds };
@@ -91,7 +98,7 @@ pub(super) fn run(args: Args) -> Outcome {
     }
     summarise(&args, &feed, &report);
     if args.json {
-        let object = serde_json::to_string(&Summary::new(&args, &feed, &to, &report));
+        let object = serde_json::to_string(&Summary::new(&args, &feed, &to, &report, &wire));
         writeln!(io::stdout(), "{}", object.context("cannot print the report")?).context("cannot write to stdout")?;
     }
     finish(&feed, &to, &report, result)
@@ -165,12 +172,11 @@ fn summarise(args: &Args, feed: &Feed, report: &Report) {
         }
     }
     if !report.lateness.is_empty() {
-        let at = |q| Nanos(report.lateness.value_at_quantile(q));
-        let drift = report.drift_ns().map_or(String::new(), |drift| {
-            let sign = if drift < 0 { "-" } else { "" };
-            format!("; drift {sign}{}", Nanos(drift.unsigned_abs()))
+        let drift = report.drift().map_or(String::new(), |drift| {
+            let sign = if drift.ns < 0 { "-" } else { "" };
+            format!("; drift {sign}{} in all, {:.0} ns a second", Nanos(drift.ns.unsigned_abs()), drift.ns_per_second)
         });
-        say(format_args!("late by: p50 {}, p99 {}, p99.9 {}, max {}{drift}", at(0.5), at(0.99), at(0.999), at(1.0)));
+        say(format_args!("late by: {}{drift}", late_text(&report.lateness)));
     }
     if report.starved > 0 {
         say(format_args!("the capture was read too slowly {} times, and datagrams were late for it", report.starved));
@@ -196,8 +202,10 @@ struct Summary<'a> {
     recorded_ns: u64,
     planned_ns: Option<u64>,
     datagrams_per_second: f64,
-    lateness_ns: Option<Lateness>,
+    lateness_ns: Option<LatenessNs>,
+    /// The median lateness in the last tenth of the run, less that in the first.
     drift_ns: Option<i64>,
+    drift_ns_per_second: Option<f64>,
     starved: u64,
     stamps_raised: u64,
     ignored: Ignored,
@@ -208,6 +216,8 @@ struct Summary<'a> {
 
 #[derive(Serialize)]
 struct LineSummary<'a> {
+    sent_by: &'a str,
+    sent_by_reason: Option<&'a str>,
     datagrams: u64,
     bytes: u64,
     unreachable: u64,
@@ -215,15 +225,6 @@ struct LineSummary<'a> {
     nobody: u64,
     refused: u64,
     last_error: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Lateness {
-    count: u64,
-    p50: u64,
-    p99: u64,
-    p99_9: u64,
-    max: u64,
 }
 
 #[derive(Serialize)]
@@ -236,9 +237,10 @@ struct Ignored {
 }
 
 impl<'a> Summary<'a> {
-    fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a Report) -> Summary<'a> {
-        let late = |q| report.lateness.value_at_quantile(q);
-        let line = |tally: &'a LineTally| LineSummary {
+    fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a Report, wire: &'a UdpWire) -> Summary<'a> {
+        let line = |(tally, taken): (&'a LineTally, &'a Taken)| LineSummary {
+            sent_by: taken_word(taken.packet),
+            sent_by_reason: taken.why.as_deref(),
             datagrams: tally.datagrams,
             bytes: tally.bytes,
             unreachable: tally.unreachable,
@@ -258,19 +260,19 @@ impl<'a> Summary<'a> {
             datagrams: report.datagrams(),
             bytes: report.bytes(),
             not_sent: report.failed(),
-            lines: feed.lines.iter().map(|line| line.name.as_str()).zip(report.lines.iter().map(line)).collect(),
+            lines: feed
+                .lines
+                .iter()
+                .map(|line| line.name.as_str())
+                .zip(report.lines.iter().zip(wire.taken()).map(line))
+                .collect(),
             elapsed_ns: report.elapsed.0,
             recorded_ns: report.recorded.0,
             planned_ns: report.planned.map(|planned| planned.0),
             datagrams_per_second: report.rate(),
-            lateness_ns: (!report.lateness.is_empty()).then(|| Lateness {
-                count: report.lateness.len(),
-                p50: late(0.5),
-                p99: late(0.99),
-                p99_9: late(0.999),
-                max: late(1.0),
-            }),
-            drift_ns: report.drift_ns(),
+            lateness_ns: (!report.lateness.is_empty()).then(|| LatenessNs::of(&report.lateness)),
+            drift_ns: report.drift().map(|drift| drift.ns),
+            drift_ns_per_second: report.drift().map(|drift| drift.ns_per_second),
             starved: report.starved,
             stamps_raised: report.read.stamps_raised,
             ignored: Ignored {

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::netns::Interface;
 use super::receive::{SocketError, set_option};
+use super::send_packet::PacketError;
 
 /// The most datagrams that one system call sends.
 pub const SEND_BATCH: usize = 64;
@@ -41,6 +42,9 @@ pub enum SendError {
         /// What was being done, and what the system says.
         error: SocketError,
     },
+    /// Frames cannot be sent, where that was asked for.
+    #[error(transparent)]
+    Frames(#[from] PacketError),
     /// The system will not send this, not now and not later.
     #[error("{to} on {interface}: cannot send {bytes} bytes: {error}")]
     Refused {
@@ -70,9 +74,12 @@ impl Trouble {
     /// What trouble an error of the system is, if it is one of these.
     pub fn of(error: &io::Error) -> Option<Trouble> {
         match error.raw_os_error()? {
-            libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTUNREACH | libc::ENODEV | libc::EADDRNOTAVAIL => {
-                Some(Trouble::Unreachable)
-            }
+            libc::ENETUNREACH
+            | libc::ENETDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENODEV
+            | libc::ENXIO
+            | libc::EADDRNOTAVAIL => Some(Trouble::Unreachable),
             libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => Some(Trouble::Full),
             libc::ECONNREFUSED => Some(Trouble::Nobody),
             _ => None,
@@ -287,6 +294,21 @@ impl Sender {
             return None;
         }
         self.socket.local_addr().ok()?.as_socket_ipv4()
+    }
+
+    /// How many hops its datagrams may take.
+    pub fn ttl(&self) -> u8 {
+        self.options.ttl
+    }
+
+    /// The interface, as configured.
+    pub fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// The index of the interface; `None`: it is gone.
+    pub fn index(&self) -> Option<u32> {
+        self.index
     }
 
     /// What it has done so far.

@@ -16,9 +16,9 @@ use crate::time::Nanos;
 /// How many chunks wait at most; one more is being filled, and one being sent.
 const CHUNKS: usize = 8;
 /// A chunk is handed over with so many datagrams in it, or
-const DATAGRAMS: usize = 256;
+const DATAGRAMS: usize = 1_024;
 /// with so many bytes.
-const BYTES: usize = 128 << 10;
+const BYTES: usize = 256 << 10;
 
 /// A datagram of a [`Chunk`].
 #[derive(Clone, Debug, PartialEq, Eq)]

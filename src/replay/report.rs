@@ -5,12 +5,10 @@ use std::io;
 use hdrhistogram::Histogram;
 
 use super::ReadFacts;
+use super::drift::{Drift, Lateness};
 use crate::os::send::Trouble;
 use crate::publisher::pace::LATENESS_MAX;
 use crate::time::Nanos;
-
-/// Drift is told between the least lateness of so many datagrams at the start and of as many at the end.
-const FLOOR_OF: u64 = 256;
 
 /// What left on one line, and what did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +57,7 @@ pub struct Report {
     pub recorded: Nanos,
     /// The same at the speed of the replay; `None` flat out.
     pub planned: Option<Nanos>,
-    /// Nanoseconds between a datagram's due time and its send; empty flat out.
+    /// Nanoseconds between a datagram's due time and the system call that sends it; empty flat out.
     pub lateness: Histogram<u64>,
     /// How often the reading was too slow, so that datagrams were late.
     pub starved: u64,
@@ -69,16 +67,7 @@ pub struct Report {
     pub stopped: bool,
     /// Whether its time was up.
     pub limited: bool,
-    drift: Drift,
-}
-
-/// The least lateness in blocks of datagrams: the first, the last whole one, the one that is being filled.
-#[derive(Clone, Copy, Debug, Default)]
-struct Drift {
-    first: Option<Nanos>,
-    last: Option<Nanos>,
-    open: Option<Nanos>,
-    count: u64,
+    by_due: Lateness,
 }
 
 impl Report {
@@ -93,20 +82,15 @@ impl Report {
             read: ReadFacts::default(),
             stopped: false,
             limited: false,
-            drift: Drift::default(),
+            by_due: Lateness::new(),
         }
     }
 
+    /// A datagram that was due so long after the start left so late.
     #[inline]
-    pub(super) fn late(&mut self, by: Nanos) {
+    pub(super) fn late(&mut self, due: Nanos, by: Nanos) {
         self.lateness.saturating_record(by.0);
-        let drift = &mut self.drift;
-        drift.open = Some(drift.open.map_or(by, |least| least.min(by)));
-        drift.count += 1;
-        if drift.count.is_multiple_of(FLOOR_OF) {
-            drift.last = drift.open.take();
-            drift.first = drift.first.or(drift.last);
-        }
+        self.by_due.record(due, by);
     }
 
     #[inline]
@@ -116,12 +100,10 @@ impl Report {
         self.planned = planned;
     }
 
-    /// How much later the clock of the replay was at its end than at its start, in nanoseconds; negative: earlier. It is
-    /// told between the least lateness of the first 256 datagrams and of the last whole 256, so that one hiccup is no
-    /// drift; `None` with fewer than 512, and flat out.
-    pub fn drift_ns(&self) -> Option<i64> {
-        let (first, last) = (self.drift.first?, self.drift.last?);
-        (self.drift.count >= 2 * FLOOR_OF).then(|| last.0 as i64 - first.0 as i64)
+    /// How much later the clock of the replay was at its end than at its start; `None` where too little was sent to tell,
+    /// and flat out.
+    pub fn drift(&self) -> Option<Drift> {
+        self.by_due.drift()
     }
 
     /// Datagrams that left.
@@ -148,22 +130,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn drift_is_of_the_floor_and_not_of_a_hiccup() {
-        let mut report = Report::new(1);
-        for n in 0..FLOOR_OF {
-            report.late(Nanos(100 + n));
-        }
-        assert_eq!(report.drift_ns(), None);
-        for _ in 0..FLOOR_OF - 1 {
-            report.late(Nanos(90_000));
-        }
-        report.late(Nanos(95));
-        assert_eq!(report.drift_ns(), Some(-5));
-        report.late(Nanos(1_000_000));
-        assert_eq!(report.drift_ns(), Some(-5), "a block that is not whole says nothing");
-    }
 
     #[test]
     fn failures_are_counted_by_kind() {

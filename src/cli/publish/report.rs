@@ -6,12 +6,12 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use serde::Serialize;
 
 use super::super::say;
+use super::super::sending::{LatenessNs, late_text};
 use super::Args;
 use crate::config::Feed;
 use crate::frame::Line;
 use crate::publisher::send::{LineTally, Report};
 use crate::publisher::truth::GroupRange;
-use crate::time::Nanos;
 
 /// How many ranges of lost numbers `--json` lists.
 const JSON_RANGES_MAX: usize = 1_024;
@@ -63,8 +63,7 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &Report) {
     }
     say(format_args!("lost on all lines: {}", HumanCount(report.truth.lost())));
     if !report.lateness.is_empty() {
-        let at = |q| Nanos(report.lateness.value_at_quantile(q));
-        say(format_args!("late by: p50 {}, p99 {}, p99.9 {}, max {}", at(0.5), at(0.99), at(0.999), at(1.0)));
+        say(format_args!("late by: {}", late_text(&report.lateness)));
     }
 }
 
@@ -85,7 +84,7 @@ pub(super) struct Summary<'a> {
     stopped: bool,
     elapsed_ns: u64,
     messages_per_second: f64,
-    lateness_ns: Lateness,
+    lateness_ns: LatenessNs,
     lines: BTreeMap<&'a str, LineSummary>,
     warnings: Vec<String>,
 }
@@ -95,17 +94,6 @@ struct Range {
     group: u16,
     first: u64,
     end: u64,
-}
-
-#[derive(Serialize)]
-struct Lateness {
-    count: u64,
-    p50: u64,
-    p90: u64,
-    p99: u64,
-    p99_9: u64,
-    p99_99: u64,
-    max: u64,
 }
 
 #[derive(Serialize)]
@@ -129,7 +117,6 @@ impl<'a> Summary<'a> {
     pub(super) fn new(feed: &'a Feed, args: &Args, report: &Report) -> Summary<'a> {
         let ranges = report.truth.lost_ranges();
         let range = |r: &GroupRange| Range { group: r.group, first: r.numbers.first.0, end: r.numbers.end.0 };
-        let late = |q| report.lateness.value_at_quantile(q);
         let line = |(line, tally): (usize, &LineTally)| LineSummary {
             datagrams: tally.datagrams,
             messages: tally.messages,
@@ -161,15 +148,7 @@ impl<'a> Summary<'a> {
             stopped: report.stopped,
             elapsed_ns: report.elapsed.0,
             messages_per_second: report.rate(),
-            lateness_ns: Lateness {
-                count: report.lateness.len(),
-                p50: late(0.5),
-                p90: late(0.9),
-                p99: late(0.99),
-                p99_9: late(0.999),
-                p99_99: late(0.9999),
-                max: late(1.0),
-            },
+            lateness_ns: LatenessNs::of(&report.lateness),
             lines: names.zip(report.lines.iter().enumerate().map(line)).collect(),
             warnings: report.warnings.iter().map(ToString::to_string).collect(),
         }

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod arbitration;
 mod instructions;
 mod machine;
+mod receive;
 mod ring;
 
 /// Twinline's benchmarks
@@ -21,6 +22,7 @@ struct Cli {
 enum Benchmark {
     Arbitration(arbitration::Args),
     Instructions(instructions::Args),
+    Receive(receive::Args),
     Ring(ring::Args),
 }
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
         Benchmark::Instructions(args) => return instructions::run(&args),
+        Benchmark::Receive(args) => receive::run(&args),
         Benchmark::Ring(args) => ring::run(&args),
     }
     ExitCode::SUCCESS

@@ -12,3 +12,4 @@ pub mod receive;
 pub mod send;
 pub mod send_packet;
 pub mod signal;
+pub mod xdp;

@@ -9,7 +9,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::config::{Feed, Method};
+use crate::config::Feed;
 use crate::frame::{LINES_MAX, Line};
 use crate::ip::fragments::FragmentFacts;
 use crate::os::netns::{Interface, no_such_interface};
@@ -62,14 +62,6 @@ pub enum LiveError {
         /// What was being done, what the system says, and what is missing.
         error: RingError,
     },
-    /// The method is not to be had at all.
-    #[error("receive = \"{}\": {why}", .method.name())]
-    Unsupported {
-        /// The method.
-        method: Method,
-        /// What is missing, and what to use instead.
-        why: &'static str,
-    },
 }
 
 /// What a line brought.
@@ -89,6 +81,20 @@ pub struct LineFacts {
     pub frames: FrameFacts,
     /// What became of fragments; of sockets the kernel sees to that as well.
     pub fragments: FragmentFacts,
+}
+
+impl LineFacts {
+    /// With what the same line brought another way.
+    pub(super) fn and(self, other: &LineFacts) -> LineFacts {
+        LineFacts {
+            datagrams: self.datagrams + other.datagrams,
+            bytes: self.bytes + other.bytes,
+            strangers: self.strangers + other.strangers,
+            truncated: self.truncated + other.truncated,
+            errors: self.errors + other.errors,
+            ..self
+        }
+    }
 }
 
 /// Frames of a mapped ring that hold no datagram of the line, by reason.
@@ -165,7 +171,7 @@ impl Live {
                 memberships.push(membership);
             }
             by_line.push(receivers.into_iter());
-            watch.add(Line(index as u8), line, found.as_ref(), Joins { sockets: memberships, ring: None });
+            watch.add(Line(index as u8), line, found.as_ref(), Joins { sockets: memberships, ring: None, deaf: false });
         }
         let mut sockets = Vec::new();
         for group in 0..feed.lines.iter().map(|line| line.groups.len()).max().unwrap_or(0) {

@@ -86,7 +86,7 @@ impl<R: Ring> Mapped<R> {
                     _ => {}
                 }
             }
-            let joins = Joins { sockets, ring: Some(Box::new(attachment)) };
+            let joins = Joins { sockets, ring: Some(Box::new(attachment)), deaf: true };
             watch.add(Line(index as u8), line, found.as_ref(), joins);
             lines.push(MappedLine { ring, reader: Reader::new(Line(index as u8), line) });
         }
@@ -129,7 +129,7 @@ impl<R: Ring> Source for Mapped<R> {
 
 /// Reads a line's frames.
 #[derive(Debug)]
-struct Reader {
+pub(super) struct Reader {
     place: Place,
     fragments: Reassembler,
     /// Read when a fragment comes, and never else.
@@ -146,14 +146,24 @@ struct Place {
 }
 
 impl Reader {
-    fn new(line: Line, config: &LineConfig) -> Reader {
+    pub(super) fn new(line: Line, config: &LineConfig) -> Reader {
         let place = Place { line, only: config.source, groups: Groups::new(&config.groups) };
         Reader { place, fragments: Reassembler::new(), clock: Clock::start() }
     }
 
+    /// The line.
+    pub(super) fn line(&self) -> Line {
+        self.place.line
+    }
+
+    /// Whether a group and port is one of the line's.
+    pub(super) fn wants(&self, to: SocketAddrV4) -> bool {
+        self.place.groups.find(to).is_some()
+    }
+
     /// Hands over the datagram of a frame, or counts why it has none.
     #[inline]
-    fn read(&mut self, frame: &RawFrame<'_>, facts: &mut LineFacts, take: &mut impl FnMut(Datagram<'_>)) {
+    pub(super) fn read(&mut self, frame: &RawFrame<'_>, facts: &mut LineFacts, take: &mut impl FnMut(Datagram<'_>)) {
         let parsed = ip::network(LinkType::Ethernet, frame.bytes).and_then(|at| Ipv4::parse(&frame.bytes[at..]));
         let outcome = match parsed {
             Ok(ip) if !ip.checksum_is_right() => {

@@ -8,13 +8,15 @@ use std::fmt;
 use crate::config::{Feed, Method};
 use crate::os::packet::PacketRing;
 use crate::os::receive::ReceiveOptions;
+use crate::os::xdp::Mode;
 use crate::source::live::{Live, LiveError};
 use crate::source::mapped::Mapped;
 use crate::source::watch::LiveWatch;
+use crate::source::xdp::Redirected;
 use crate::source::{Facts, Source};
 
 /// What `auto` tries before it takes sockets, the fastest first.
-const FASTER: [Method; 1] = [Method::Packet];
+const FASTER: [Method; 2] = [Method::Xdp, Method::Packet];
 
 /// The hot half of a feed's live lines, by any method.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub enum AnyLive {
     Socket(Live),
     /// Packet sockets with mapped rings.
     Packet(Mapped<PacketRing>),
+    /// AF_XDP, and sockets for what it leaves to the kernel.
+    Xdp(Redirected),
 }
 
 /// What is done with a source, whatever it is.
@@ -43,20 +47,23 @@ pub struct Taken {
     pub passed_over: Vec<(Method, String)>,
     /// Whether it was.
     pub auto: bool,
+    /// What else there is to say of it: the mode, where it has some.
+    pub how: String,
 }
 
 impl fmt::Display for Taken {
-    /// `packet`, or `packet (the fastest that works here; not xdp: ...)`.
+    /// `packet`, or `xdp (a0: native mode)`, or `packet (the fastest that works here; not xdp: ...)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.method.name())?;
-        if self.auto {
-            f.write_str(" (the fastest that works here")?;
-            for (method, why) in &self.passed_over {
-                write!(f, "; not {}: {why}", method.name())?;
-            }
-            f.write_str(")")?;
+        let mut notes: Vec<String> = Vec::new();
+        if !self.how.is_empty() {
+            notes.push(self.how.clone());
         }
-        Ok(())
+        if self.auto {
+            notes.push("the fastest that works here".to_owned());
+        }
+        notes.extend(self.passed_over.iter().map(|(method, why)| format!("not {}: {why}", method.name())));
+        if notes.is_empty() { Ok(()) } else { write!(f, " ({})", notes.join("; ")) }
     }
 }
 
@@ -72,19 +79,24 @@ impl AnyLive {
     ) -> Result<(AnyLive, LiveWatch, Taken), LiveError> {
         if method != Method::Auto {
             let (live, watch) = AnyLive::by(feed, method, options)?;
-            return Ok((live, watch, Taken { method, passed_over: Vec::new(), auto: false }));
+            let how = live.how();
+            return Ok((live, watch, Taken { method, passed_over: Vec::new(), auto: false, how }));
         }
         let mut passed_over = Vec::new();
         for method in FASTER {
             match AnyLive::by(feed, method, options) {
-                Ok((live, watch)) => return Ok((live, watch, Taken { method, passed_over, auto: true })),
+                Ok((live, watch)) => {
+                    let how = live.how();
+                    return Ok((live, watch, Taken { method, passed_over, auto: true, how }));
+                }
                 // what is wrong with the feed or the host is so by every method
                 Err(error @ (LiveError::NoInterface { .. } | LiveError::Interfaces { .. })) => return Err(error),
                 Err(error) => passed_over.push((method, error.to_string())),
             }
         }
         let (live, watch) = AnyLive::by(feed, Method::Socket, options)?;
-        Ok((live, watch, Taken { method: Method::Socket, passed_over, auto: true }))
+        let how = live.how();
+        Ok((live, watch, Taken { method: Method::Socket, passed_over, auto: true, how }))
     }
 
     fn by(feed: &Feed, method: Method, options: &ReceiveOptions) -> Result<(AnyLive, LiveWatch), LiveError> {
@@ -97,10 +109,17 @@ impl AnyLive {
                 let (live, watch) = Mapped::open(feed, options, PacketRing::open)?;
                 Ok((AnyLive::Packet(live), watch))
             }
-            Method::Xdp => Err(LiveError::Unsupported {
-                method,
-                why: r#"this version has no AF_XDP: take receive = "packet", or "socket""#,
-            }),
+            Method::Xdp => {
+                let (live, watch) = Redirected::open(feed, options, Mode::BEST)?;
+                Ok((AnyLive::Xdp(live), watch))
+            }
+        }
+    }
+
+    fn how(&self) -> String {
+        match self {
+            AnyLive::Socket(_) | AnyLive::Packet(_) => String::new(),
+            AnyLive::Xdp(live) => live.modes().to_owned(),
         }
     }
 
@@ -109,6 +128,7 @@ impl AnyLive {
         match self {
             AnyLive::Socket(live) => what.with(live),
             AnyLive::Packet(live) => what.with(live),
+            AnyLive::Xdp(live) => what.with(live),
         }
     }
 }

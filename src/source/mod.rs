@@ -11,6 +11,7 @@ pub mod mapped;
 pub mod method;
 pub mod simulated;
 pub mod watch;
+pub mod xdp;
 
 /// A datagram, as a source hands it over.
 #[derive(Clone, Copy, Debug)]

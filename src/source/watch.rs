@@ -177,8 +177,10 @@ pub struct WatchFacts {
 pub(super) struct Joins {
     /// A socket for each group.
     pub(super) sockets: Vec<Membership>,
-    /// The ring, where the line has one: what the sockets would lose is then nobody's loss.
+    /// The ring, where the line has one.
     pub(super) ring: Option<Box<dyn Attachment>>,
+    /// Whether nobody reads the sockets: what they lose is nobody's loss.
+    pub(super) deaf: bool,
 }
 
 /// Housekeeping's half of a feed's live lines. What they are received by closes when both halves are dropped.
@@ -228,6 +230,11 @@ impl LiveWatch {
             self.notices.push(watch.notice(What::SmallBuffer { asked, given }));
         }
         self.lines.push(watch);
+    }
+
+    /// Gives a line that has sockets a ring as well, which may serve others on the same interface, too.
+    pub(super) fn add_ring(&mut self, line: Line, ring: Box<dyn Attachment>) {
+        self.lines[line.index()].joins.ring = Some(ring);
     }
 
     /// Looks after everything once, and says what is new. A few times a second is often enough: an interface that is
@@ -289,6 +296,8 @@ impl LineWatch {
                 self.facts.overflow += frames;
                 notices.push(self.notice(What::RingOverflow { frames }));
             }
+        }
+        if self.joins.deaf {
             return Ok(());
         }
         for i in 0..self.joins.sockets.len() {

@@ -20,7 +20,7 @@ fn start(bed: &Bed, side: &str, files: &live_harness::Bed, arguments: &[&str]) -
 
 #[test]
 fn a_run_over_lossy_lines_equals_the_replay_of_its_capture() {
-    for Way { method, ring } in WAYS {
+    for Way { method, ring, .. } in WAYS {
         let Some(bed) = Bed::up(&format!("run{}", method.name())) else { return };
         let files = live_harness::Bed::new("methods");
         fs::write(files.path("feed.toml"), FEED).unwrap();
@@ -28,7 +28,7 @@ fn a_run_over_lossy_lines_equals_the_replay_of_its_capture() {
         let more = ["run", "feed.toml", "--until-end", "--receive", method.name()];
         let run = start(&bed, "recv", &files, &[&more[..], &live].concat());
         let said = run.said("listening");
-        assert!(said.ends_with(&format!("; receive = {}", method.name())), "{said}");
+        assert!(said.contains(&format!("; receive = {}", method.name())), "{said}");
         let faults = "--made-up 40k --rate 20k --pack A=1..10,B=1..4 --loss 2% --burst-loss 0.1%x8 --duplicate 1% \
                       --reorder B=0.5%x3 --delay B=200us..400us --corrupt 0.05% --seed 7 --json";
         let arguments: Vec<&str> = ["publish", "feed.toml"].into_iter().chain(faults.split_whitespace()).collect();

@@ -1,0 +1,372 @@
+//! AF_XDP: frames of a feed taken from an interface before the kernel's network stack sees them.
+//!
+//! A small program is attached to an interface, which redirects what is sent to the feed's groups and ports, and only that,
+//! to a socket a receive queue; all else goes on to the kernel. [`open`] gives two halves: the hot thread polls the
+//! [`XdpRing`], housekeeping holds the [`XdpAttachment`].
+//!
+//! What the program leaves to the kernel although it is the feed's (fragments, frames longer than [`LONGEST`], frames
+//! of a queue without a socket) arrives at an ordinary socket, which has to be joined anyway: the program asks no switch for
+//! a group. Other programs on this host no longer see these groups on this interface.
+//!
+//! The program is detached when both halves are dropped, or the process ends, however that comes. A link that goes down and
+//! up keeps it. An interface that is deleted takes it along: all is done anew on the one that takes its place, and the new
+//! sockets are handed to the hot half over a lock-free queue, where it looks now and then while it finds nothing.
+
+mod bpf;
+mod rings;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam::queue::ArrayQueue;
+use socket2::{Domain, Socket, Type};
+
+use super::raw::{Attachment, BATCH, RawFrame, Ring, RingError, RingOptions};
+use bpf::{Count, Program};
+use rings::{Xsk, XskWatch};
+
+/// The longest frame that comes this way, in bytes.
+pub const LONGEST: usize = rings::LONGEST;
+
+/// A queue beyond these gets no socket: its frames go to the kernel.
+const QUEUES_MAX: usize = 64;
+/// How often the hot half looks for new sockets: once in so many empty polls.
+const LOOK_EVERY: u32 = 1024;
+/// How long to wait, in all, for a process that has just ended to let go of a queue: 1 + 2 + 4 ... ms.
+const PATIENCE: u32 = 9;
+
+/// How the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By the driver, before the kernel makes a packet of the frame.
+    Native,
+    /// By the kernel, after it did: for every driver.
+    Skb,
+}
+
+impl Mode {
+    /// By the driver where it can, else by the kernel.
+    pub const BEST: &'static [Mode] = &[Mode::Native, Mode::Skb];
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Native => "native",
+            Mode::Skb => "skb",
+        })
+    }
+}
+
+/// A ring for the frames to these groups and ports, which is attached to no interface yet. `modes` are tried in turn when it
+/// is.
+///
+/// # Errors
+/// What was being done, what the system says to it, and what is missing: mostly a capability.
+pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), RingError> {
+    if options.kernel_stamps {
+        return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
+    }
+    // what may be missing is found here, where there is a choice yet
+    Xsk::new(options.buffer_bytes)?;
+    let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
+    let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
+    let left = program.count().map_err(failed("map the XDP program's counter"))?;
+    let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, left, handover: Arc::clone(&handover) };
+    let buffer = (options.buffer_bytes, options.buffer_bytes);
+    let patience = PATIENCE;
+    Ok((ring, XdpAttachment { program, buffer, modes, patience, attached: None, overflow: 0, handover }))
+}
+
+/// What an attachment consists of; the two halves have one each, of duplicated descriptors.
+#[derive(Debug, Default)]
+struct Sockets {
+    // the first to go: nothing is redirected to sockets that are closing
+    _link: Option<OwnedFd>,
+    queues: Vec<Xsk>,
+}
+
+/// Where sockets change hands.
+#[derive(Debug)]
+struct Handover {
+    /// From housekeeping to the hot half.
+    fresh: ArrayQueue<Sockets>,
+    /// And back, to be closed.
+    spent: ArrayQueue<Sockets>,
+}
+
+/// The half that a hot loop polls.
+#[derive(Debug)]
+pub struct XdpRing {
+    sockets: Sockets,
+    /// Which queue the next poll begins with.
+    first: usize,
+    /// Empty polls since the last look for new sockets.
+    empty: u32,
+    left: Count,
+    handover: Arc<Handover>,
+}
+
+impl Ring for XdpRing {
+    /// Makes no system call in copy mode; in zero-copy mode one where the driver says that it sleeps.
+    #[inline]
+    fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
+        let queues = self.sockets.queues.len();
+        let mut taken = 0;
+        for place in 0..queues {
+            let queue = self.first + place;
+            let queue = if queue < queues { queue } else { queue - queues };
+            taken += self.sockets.queues[queue].poll(BATCH - taken, take);
+        }
+        if taken == 0 {
+            self.empty += 1;
+            if self.empty >= LOOK_EVERY || queues == 0 {
+                self.look_for_sockets();
+            }
+        } else if queues > 1 {
+            self.first = if self.first + 1 < queues { self.first + 1 } else { 0 };
+        }
+        Ok(taken)
+    }
+}
+
+impl XdpRing {
+    /// How many frames that may be the feed's the program has left to the kernel: a fragment, one that is longer than
+    /// [`LONGEST`], or one of a queue without a socket. Reads memory, and makes no system call.
+    #[inline]
+    pub fn left_to_the_kernel(&self) -> u64 {
+        self.left.now()
+    }
+
+    /// Takes sockets that housekeeping has opened. The old ones were just found empty, and their interface is gone.
+    #[cold]
+    fn look_for_sockets(&mut self) {
+        self.empty = 0;
+        // closing is for housekeeping: until there is room for the old ones, the new ones wait
+        if !self.handover.spent.is_full()
+            && let Some(fresh) = self.handover.fresh.pop()
+        {
+            self.first = 0;
+            let _ = self.handover.spent.push(std::mem::replace(&mut self.sockets, fresh));
+        }
+    }
+}
+
+/// The half that housekeeping holds.
+#[derive(Debug)]
+pub struct XdpAttachment {
+    program: Program,
+    /// Bytes asked for a queue, and given.
+    buffer: (usize, usize),
+    modes: &'static [Mode],
+    /// How long to wait for a queue, as [`PATIENCE`]: at the first attachment only, for housekeeping has a next time.
+    patience: u32,
+    attached: Option<Attached>,
+    /// Frames lost at sockets that are closed, and not told of yet.
+    overflow: u64,
+    handover: Arc<Handover>,
+}
+
+#[derive(Debug)]
+struct Attached {
+    link: OwnedFd,
+    interface: u32,
+    mode: Mode,
+    /// Why the mode is not the first that was tried.
+    instead: Option<RingError>,
+    queues: Vec<XskWatch>,
+}
+
+impl Attachment for XdpAttachment {
+    fn attach(&mut self, index: u32) -> Result<(), RingError> {
+        self.tidy_up();
+        if self.attached() == Some(index) {
+            return Ok(());
+        }
+        self.detach();
+        let patience = std::mem::take(&mut self.patience);
+        let sockets = match self.take_over(index, patience) {
+            Ok(sockets) => sockets,
+            // the calls have errors of their own for an interface that is gone
+            Err(error) if name(index).is_none() => {
+                return Err(RingError { error: io::Error::from_raw_os_error(libc::ENODEV), lacks: "", ..error });
+            }
+            Err(error) => return Err(error),
+        };
+        // what the hot half has not taken yet belongs to an interface that is gone again
+        drop(self.handover.fresh.force_push(sockets));
+        Ok(())
+    }
+
+    fn detach(&mut self) {
+        if let Some(gone) = self.attached.take() {
+            bpf::detach(&gone.link);
+            // an error would be that of a closed socket, which has lost no more
+            self.overflow += gone.queues.into_iter().map(|mut queue| queue.lost().unwrap_or(0)).sum::<u64>();
+        }
+    }
+
+    fn attached(&self) -> Option<u32> {
+        self.attached.as_ref().map(|attached| attached.interface)
+    }
+
+    fn overflow(&mut self) -> io::Result<u64> {
+        self.tidy_up();
+        let mut overflow = std::mem::take(&mut self.overflow);
+        for queue in self.attached.iter_mut().flat_map(|attached| &mut attached.queues) {
+            overflow += queue.lost()?;
+        }
+        Ok(overflow)
+    }
+
+    fn buffer_bytes(&self) -> (usize, usize) {
+        self.buffer
+    }
+}
+
+impl XdpAttachment {
+    /// How the program is attached, and, where that is not the mode that was tried first, why. `None`: it is attached nowhere.
+    pub fn mode(&self) -> Option<(Mode, Option<&RingError>)> {
+        self.attached.as_ref().map(|attached| (attached.mode, attached.instead.as_ref()))
+    }
+
+    /// How many queues have a socket, and whether the driver writes to their memory itself.
+    pub fn queues(&self) -> (usize, bool) {
+        let queues = self.attached.as_ref().map_or(&[][..], |attached| &attached.queues);
+        (queues.len(), !queues.is_empty() && queues.iter().all(|queue| queue.zero_copy().unwrap_or(false)))
+    }
+
+    fn tidy_up(&mut self) {
+        while self.handover.spent.pop().is_some() {}
+    }
+
+    /// Attaches the program and opens a socket for each receive queue: for the hot half; the other's part is kept.
+    fn take_over(&mut self, interface: u32, patience: u32) -> Result<Sockets, RingError> {
+        let (link, mode, instead) = self.link(interface)?;
+        let duplicate = || failed("duplicate a descriptor");
+        let mut sockets = Sockets { _link: Some(link.try_clone().map_err(duplicate())?), queues: Vec::new() };
+        let mut queues = Vec::new();
+        for queue in 0..receive_queues(interface) {
+            let socket = Xsk::new(self.buffer.0)?;
+            bind(&socket, interface, queue, mode, patience)?;
+            queues.push(socket.watch().map_err(duplicate())?);
+            self.buffer.1 = socket.bytes();
+            sockets.queues.push(socket);
+        }
+        for (queue, socket) in sockets.queues.iter().enumerate() {
+            self.program.put(queue as u32, socket.as_fd()).map_err(failed("redirect a queue to its AF_XDP socket"))?;
+        }
+        self.attached = Some(Attached { link, interface, mode, instead, queues });
+        Ok(sockets)
+    }
+
+    /// In the first mode that works. Without sockets the program redirects nothing.
+    fn link(&self, interface: u32) -> Result<(OwnedFd, Mode, Option<RingError>), RingError> {
+        let mut refused = None;
+        for &mode in self.modes {
+            match self.program.attach(interface, mode) {
+                Ok(link) => return Ok((link, mode, refused)),
+                Err(error) => {
+                    let occupied = matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
+                    let error = failed(ATTACH)(error);
+                    if occupied {
+                        return Err(error);
+                    }
+                    refused = Some(error);
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| failed(ATTACH)(io::ErrorKind::InvalidInput.into())))
+    }
+}
+
+const ATTACH: &str = "attach the XDP program";
+const BIND: &str = "bind an AF_XDP socket";
+
+fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> RingError {
+    move |error| {
+        let lacks = match (error.raw_os_error(), doing) {
+            (Some(libc::EPERM | libc::EACCES), _) => {
+                r#"receive = "xdp" needs the capabilities CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (and, before Linux 5.11, enough locked memory, `ulimit -l unlimited`): run as root, or give them to the program (`setcap cap_net_raw,cap_net_admin,cap_bpf+ep twinline`); receive = "packet" needs CAP_NET_RAW alone, receive = "socket" none"#
+            }
+            (Some(libc::EAFNOSUPPORT), _) => {
+                r#"this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): take receive = "packet" or "socket""#
+            }
+            (Some(libc::ENOSYS), _) => {
+                r#"this kernel has no BPF (CONFIG_BPF_SYSCALL): take receive = "packet" or "socket""#
+            }
+            (Some(libc::ENOBUFS | libc::ENOMEM), _) => {
+                r#"the ring counts as locked memory: raise its limit (`ulimit -l unlimited`), give the program CAP_IPC_LOCK, or take a smaller `buffer` under [receive]; receive = "packet" and "socket" do without"#
+            }
+            (Some(libc::EBUSY | libc::EEXIST), ATTACH) => {
+                r#"an XDP program is attached to the interface already, another feed's or another program's: stop that, or take receive = "packet" or "socket""#
+            }
+            (Some(libc::EBUSY), BIND) => {
+                r#"another program has an AF_XDP socket at this queue of the interface: stop that, or take receive = "packet" or "socket""#
+            }
+            (None, _) if error.kind() == io::ErrorKind::Unsupported => {
+                r#"it has none: leave out `kernel_stamps`, or take receive = "packet" or "socket""#
+            }
+            (Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOPROTOOPT), _) => {
+                r#"receive = "xdp" needs Linux 5.9 or later, and an interface that can take XDP programs: take receive = "packet" or "socket""#
+            }
+            _ => r#"receive = "packet" and "socket" do without"#,
+        };
+        RingError { doing, error, lacks }
+    }
+}
+
+/// A process that has just ended may hold the queue for a moment still: the kernel lets go of it later.
+fn bind(socket: &Xsk, interface: u32, queue: u32, mode: Mode, patience: u32) -> Result<(), RingError> {
+    let mut waited = 0;
+    loop {
+        match socket.bind(interface, queue, mode) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && waited < patience => {
+                thread::sleep(Duration::from_millis(1 << waited));
+                waited += 1;
+            }
+            done => return done.map_err(failed(BIND)),
+        }
+    }
+}
+
+/// An interface's name, ended by a zero; `None`: there is no such interface.
+fn name(interface: u32) -> Option<[libc::c_char; libc::IFNAMSIZ]> {
+    let mut name = [0; libc::IFNAMSIZ];
+    // SAFETY: there is room for the IFNAMSIZ bytes that this call writes at most
+    let found = unsafe { libc::if_indextoname(interface, name.as_mut_ptr()) };
+    (!found.is_null()).then_some(name)
+}
+
+/// How many receive queues an interface has; one, where its driver does not say.
+fn receive_queues(interface: u32) -> u32 {
+    const GET_CHANNELS: u32 = 0x3c;
+    /// linux/ethtool.h: the most of receive, send, other and combined, and how many there are now.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Channels {
+        command: u32,
+        most: [u32; 4],
+        receive: u32,
+        send: u32,
+        other: u32,
+        combined: u32,
+    }
+    let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
+    // SAFETY: an ifreq is plain numbers, and a zero is a good value of each
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let Some(name) = name(interface) else { return 1 };
+    request.ifr_name = name;
+    request.ifr_ifru.ifru_data = (&raw mut channels).cast();
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), None) else { return 1 };
+    // SAFETY: the request and the channels that it points to live through the call, which writes nothing else
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
+    if done == 0 { (channels.receive + channels.combined).clamp(1, QUEUES_MAX as u32) } else { 1 }
+}
+
+#[cfg(test)]
+mod tests;

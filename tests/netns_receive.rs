@@ -148,6 +148,11 @@ impl Case {
         notices
     }
 
+    fn ip(&self, side: &str, arguments: &str) {
+        let all = format!("-n {}-{side} {arguments}", self.bed.prefix);
+        assert!(Command::new("ip").args(all.split(' ')).status().unwrap().success(), "{all}");
+    }
+
     fn index(&self, interface: &str) -> u32 {
         self.bed.on("recv", || Interface::resolve(interface).unwrap().expect(interface).index)
     }
@@ -449,11 +454,7 @@ fn a_unicast_line_is_heard_and_its_strangers_are_counted() {
         for n in 0..5u8 {
             send(&mut a, &[n]);
         }
-        let ip = |args: &str| {
-            let all = format!("-n {}-pub {args}", case.bed.prefix);
-            assert!(Command::new("ip").args(all.split(' ')).status().unwrap().success(), "{all}");
-        };
-        ip("addr add 10.81.1.77/24 dev a0");
+        case.ip("pub", "addr add 10.81.1.77/24 dev a0");
         let mut stranger = case.bed.on("pub", || {
             let source = Some(Ipv4Addr::new(10, 81, 1, 77));
             Sender::open(lines[0].groups[0], "a0", SendOptions { source, ..SendOptions::default() }).unwrap()
@@ -516,6 +517,31 @@ fn an_interface_that_is_deleted_and_created_again_is_heard_again() {
             assert_eq!(case.watch.facts()[0].gone, round);
         }
         assert_eq!(case.facts(0).errors, 0);
+    });
+}
+
+#[test]
+fn an_interface_that_is_renamed_is_left_until_it_has_its_name_again() {
+    by_every_way("name", &a_and_b(), ReceiveOptions::default(), |case| {
+        let [mut a, mut b] = [case.sender(at(A), "a0"), case.sender(at(B), "b0")];
+        case.heard(&mut a, b"a before");
+        case.heard(&mut b, b"b before");
+        case.check();
+        let index = case.index("a0");
+        let rename = |case: &Case, from: &str, to: &str| {
+            case.ip("recv", &format!("link set {from} down"));
+            case.ip("recv", &format!("link set {from} name {to}"));
+            case.ip("recv", &format!("link set {to} up"));
+        };
+        rename(case, "a0", "other");
+        assert_eq!(case.next_notices(), [format!("line A: interface a0 (index {index}) disappeared")]);
+        wait_for("a way out", || a.send(b"to another interface").unwrap().is_none());
+        send(&mut a, b"to another interface");
+        send(&mut b, b"end");
+        assert_eq!(case.until(b"end"), [], "{}", case.way.method.name());
+        rename(case, "other", "a0");
+        assert_eq!(case.next_notices(), [format!("line A: joined on interface a0 (index {index})")]);
+        case.heard(&mut a, b"a after");
     });
 }
 

@@ -295,7 +295,9 @@ impl Client {
     /// The next message of the run.
     #[inline(always)]
     fn step(&mut self) -> Result<Polled<Item<'_>>, Broken> {
-        let Walk { run: RunEntry { packing, count, index, .. }, at, sequence, .. } = self.walk;
+        let Walk { run: RunEntry { count, index, .. }, at, sequence, .. } = self.walk;
+        // the feed's, which is not written anew with each run, and so is there when it is read
+        let packing = if self.walk.run.packed_otherwise() { self.walk.run.packing } else { self.facts.packing };
         let block = self.consumer.record().get(at..).and_then(|rest| packing.block_len(rest));
         let Some(end) = block.map(|block| at + block) else {
             return Err(self.fail(delivery::Broken::Messages { count }));

@@ -3,8 +3,10 @@
 use clap::{Parser, Subcommand};
 
 mod arbitration;
+mod curves;
 mod machine;
 mod ring;
+mod scale;
 
 /// Twinline's benchmarks
 #[derive(Debug, Parser)]
@@ -18,11 +20,13 @@ struct Cli {
 enum Benchmark {
     Arbitration(arbitration::Args),
     Ring(ring::Args),
+    Scale(scale::Args),
 }
 
 fn main() {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
         Benchmark::Ring(args) => ring::run(&args),
+        Benchmark::Scale(args) => scale::run(&args),
     }
 }

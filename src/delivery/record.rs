@@ -286,6 +286,12 @@ impl RunEntry {
         index: 0,
     };
 
+    /// Whether its packing is another than its feed's.
+    #[inline]
+    pub(crate) fn packed_otherwise(&self) -> bool {
+        self.flags & PACKED_OTHERWISE != 0
+    }
+
     #[inline]
     pub(crate) fn flags(&self) -> RunFlags {
         RunFlags {

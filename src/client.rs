@@ -305,7 +305,6 @@ impl Client {
         self.walk.left -= 1;
         self.walk.sequence += 1;
         self.walk.at = end;
-        // field by field: as a whole it would be copied to and fro
         let Some((channel, session)) = self.decoder.channel(index).map(Named::parts) else {
             return Err(self.fail(delivery::Broken::Channel { index }));
         };

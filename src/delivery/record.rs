@@ -265,10 +265,12 @@ pub(crate) struct RunEntry {
 }
 
 impl Named {
+    /// Both, the channel field by field: as a whole it is copied to and fro in pieces that do not match, and waited for.
     #[inline]
+    #[expect(clippy::map_identity, reason = "it takes the key apart as well")]
     pub(crate) fn parts(&self) -> (ChannelRef, Session) {
         let ChannelRef { index, key: ChannelKey { group, key } } = self.channel;
-        (ChannelRef { index, key: ChannelKey { group, key: key.map(|x| x) } }, self.session)
+        (ChannelRef { index, key: ChannelKey { group, key: key.map(|key| key) } }, self.session)
     }
 }
 

@@ -37,7 +37,9 @@
 //! ```
 
 use crate::arbiter::{ChannelRef, Event, Loss, RunFlags};
-use crate::delivery::{self, Decoder, Delivery, Entry, Facts, FactsError, Jump, Overrun, Record, RunEntry, Wants};
+use crate::delivery::{
+    self, Decoder, Delivery, Entry, Facts, FactsError, Jump, Named, Overrun, Record, RunEntry, Wants,
+};
 use crate::frame::{Line, Session};
 use crate::ring::{self, Consumer, RingError};
 use crate::seq::SeqNo;
@@ -125,12 +127,31 @@ pub fn open(facts: &Facts, wants: Wants, capacity: usize) -> Result<(Delivery, C
 #[derive(Clone, Copy, Debug)]
 struct Walk {
     run: RunEntry,
-    /// Messages to come.
-    left: u32,
     /// The next one's number.
     sequence: SeqNo,
     /// Where its block begins in the record.
     at: usize,
+    /// Messages to come.
+    left: u32,
+}
+
+impl Walk {
+    const NONE: Walk = Walk { run: RunEntry::NONE, sequence: SeqNo(0), at: 0, left: 0 };
+
+    #[inline]
+    fn new(run: RunEntry) -> Walk {
+        Walk { run, sequence: run.first, at: run.body, left: run.count }
+    }
+}
+
+/// What the short way to the next record found.
+enum Found {
+    /// A run; `walk` is at its beginning.
+    Run,
+    /// Nothing now.
+    Nothing,
+    /// Something that the long way must look at.
+    Other,
 }
 
 /// Reads one ring.
@@ -139,7 +160,7 @@ pub struct Client {
     consumer: Consumer,
     decoder: Decoder,
     facts: Facts,
-    walk: Option<Walk>,
+    walk: Walk,
     broken: bool,
 }
 
@@ -150,7 +171,7 @@ impl Client {
     /// [`ClientError::Facts`] where the ring's facts cannot be read.
     pub fn new(mut consumer: Consumer) -> Result<Client, ClientError> {
         let facts = Facts::from_bytes(consumer.facts())?;
-        Ok(Client { consumer, decoder: Decoder::new(facts.packing), facts, walk: None, broken: false })
+        Ok(Client { consumer, decoder: Decoder::new(facts.packing), facts, walk: Walk::NONE, broken: false })
     }
 
     /// The feed's facts.
@@ -162,19 +183,39 @@ impl Client {
     ///
     /// # Errors
     /// [`Broken`], once; after that the stream has ended.
-    #[inline]
+    // always: where it is a call, what it returns is put together in memory, and read from there before it has arrived
+    #[inline(always)]
     pub fn poll(&mut self) -> Result<Polled<Item<'_>>, Broken> {
-        if self.walk.is_none() {
-            match self.next()? {
-                Polled::Empty => return Ok(Polled::Empty),
-                Polled::Ended => return Ok(Polled::Ended),
-                Polled::Item(Entry::Run(run)) => {
-                    self.walk = Some(Walk { run, left: run.count, sequence: run.first, at: run.body });
-                }
-                Polled::Item(entry) => return Ok(entry.item().map_or(Polled::Empty, Polled::Item)),
+        if self.walk.left == 0 {
+            self.consumer.release();
+            match self.find() {
+                Found::Run => {}
+                Found::Nothing => return Ok(Polled::Empty),
+                Found::Other => match self.next()? {
+                    Polled::Empty => return Ok(Polled::Empty),
+                    Polled::Ended => return Ok(Polled::Ended),
+                    Polled::Item(Entry::Run(run)) => self.walk = Walk::new(run),
+                    Polled::Item(entry) => return Ok(entry.item().map_or(Polled::Empty, Polled::Item)),
+                },
             }
         }
         self.step()
+    }
+
+    /// The short way: a run, or nothing. Whatever else there is, it leaves as it is.
+    #[inline(always)]
+    fn find(&mut self) -> Found {
+        match self.consumer.ready() {
+            Ok(true) if !self.broken => match self.decoder.run(self.consumer.record()) {
+                Some(run) => {
+                    self.walk = Walk::new(run);
+                    Found::Run
+                }
+                None => Found::Other,
+            },
+            Ok(false) if !self.broken && !self.consumer.closed() => Found::Nothing,
+            _ => Found::Other,
+        }
     }
 
     /// The next record, whole: a run is handed out as one. What is left of a run that [`Client::poll`] has begun is passed over.
@@ -185,15 +226,19 @@ impl Client {
     /// # Errors
     /// As [`Client::poll`].
     pub fn poll_record(&mut self) -> Result<Polled<Record<'_>>, Broken> {
-        self.walk = None;
+        self.walk = Walk::NONE;
+        self.consumer.release();
         let record = match self.next()? {
             Polled::Empty => return Ok(Polled::Empty),
             Polled::Ended => return Ok(Polled::Ended),
             Polled::Item(Entry::Run(run)) => {
-                if run.checked(self.consumer.record()).is_none() {
+                let Some(&channel) = self.decoder.channel(run.index) else {
+                    return Err(self.fail(delivery::Broken::Channel { index: run.index }));
+                };
+                if run.checked(self.consumer.record(), channel).is_none() {
                     return Err(self.fail(delivery::Broken::Messages { count: run.count }));
                 }
-                let whole = run.checked(self.consumer.record());
+                let whole = run.checked(self.consumer.record(), channel);
                 return Ok(whole.map_or(Polled::Empty, |whole| Polled::Item(Record::Run(run.via, whole))));
             }
             Polled::Item(Entry::Loss(loss)) => Record::Loss(loss),
@@ -205,12 +250,11 @@ impl Client {
         Ok(Polled::Item(record))
     }
 
-    /// The next record that is more than a channel's name, the one before it given back. Never a run without messages.
-    #[inline]
+    /// The next record that is more than a channel's name. Never a run without messages.
+    #[inline(never)]
     fn next(&mut self) -> Result<Polled<Entry>, Broken> {
         // bounded, so that a writer of nothing but channel records cannot hold the caller here
         for _ in 0..=delivery::CHANNELS_MAX {
-            self.consumer.release();
             if self.broken {
                 return Ok(Polled::Ended);
             }
@@ -229,11 +273,11 @@ impl Client {
                 Ok(entry) => return Ok(Polled::Item(entry)),
                 Err(broken) => return Err(self.fail(broken)),
             }
+            self.consumer.release();
         }
         Ok(Polled::Empty)
     }
 
-    #[inline]
     fn ready(&mut self) -> Result<bool, Broken> {
         match self.consumer.ready() {
             Ok(ready) => Ok(ready),
@@ -244,25 +288,29 @@ impl Client {
     #[cold]
     fn fail(&mut self, broken: impl Into<Broken>) -> Broken {
         self.broken = true;
-        self.walk = None;
+        self.walk = Walk::NONE;
         broken.into()
     }
 
     /// The next message of the run.
-    #[inline]
+    #[inline(always)]
     fn step(&mut self) -> Result<Polled<Item<'_>>, Broken> {
-        let Some(mut walk) = self.walk else { return Ok(Polled::Empty) };
-        let RunEntry { channel, session, line, stamp, flags, packing, count, .. } = walk.run;
-        let rest = self.consumer.record().get(walk.at..);
-        let Some(block) = rest.and_then(|rest| packing.block_len(rest)) else {
+        let Walk { run: RunEntry { count, index, .. }, at, sequence, .. } = self.walk;
+        // the feed's, which is not written anew with each run, and so is there when it is read
+        let packing = if self.walk.run.packed_otherwise() { self.walk.run.packing } else { self.facts.packing };
+        let block = self.consumer.record().get(at..).and_then(|rest| packing.block_len(rest));
+        let Some(end) = block.map(|block| at + block) else {
             return Err(self.fail(delivery::Broken::Messages { count }));
         };
-        let (begin, end, sequence) = (walk.at + usize::from(packing.skip), walk.at + block, walk.sequence);
-        walk.left -= 1;
-        walk.sequence += 1;
-        walk.at = end;
-        self.walk = (walk.left > 0).then_some(walk);
-        let bytes = self.consumer.record().get(begin..end).unwrap_or_default();
+        self.walk.left -= 1;
+        self.walk.sequence += 1;
+        self.walk.at = end;
+        let Some((channel, session)) = self.decoder.channel(index).map(Named::parts) else {
+            return Err(self.fail(delivery::Broken::Channel { index }));
+        };
+        let RunEntry { line, stamp, .. } = self.walk.run;
+        let flags = self.walk.run.flags();
+        let bytes = self.consumer.record().get(at + usize::from(packing.skip)..end).unwrap_or_default();
         Ok(Polled::Item(Item::Message(Message { channel, session, sequence, line, stamp, flags, bytes })))
     }
 }

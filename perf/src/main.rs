@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod arbitration;
+mod curves;
 mod instructions;
 mod machine;
 mod receive;
 mod ring;
+mod scale;
 
 /// Twinline's benchmarks
 #[derive(Debug, Parser)]
@@ -24,6 +26,7 @@ enum Benchmark {
     Instructions(instructions::Args),
     Receive(receive::Args),
     Ring(ring::Args),
+    Scale(scale::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Benchmark::Instructions(args) => return instructions::run(&args),
         Benchmark::Receive(args) => receive::run(&args),
         Benchmark::Ring(args) => ring::run(&args),
+        Benchmark::Scale(args) => scale::run(&args),
     }
     ExitCode::SUCCESS
 }

@@ -1,7 +1,12 @@
 //! The ring against others, in one run: one-way latency by ping-pong, and throughput with a live consumer on the other core.
 //!
-//! Messages are 64 bytes, and a receiver reads all of them. Rings take turns, block by block; a block counts as near only if a
-//! cache line's round trip was below 200 ns before and after it.
+//! Messages are 64 bytes, and a receiver reads all of them. They lie ready in memory, as a datagram does that was received: one
+//! that is put together just before would be read while its bytes are still on their way out of the store buffer, and the
+//! wait for them is no ring's. All rings have the capacity that a client has unless it asks for another. Rings take turns, block
+//! by block; a block counts as near only if a cache line's round trip was below 200 ns before and after it.
+//!
+//! With the arbiter before the ring, the sender is handed two lines' datagrams in turn, so its time goes from the arbiter's call
+//! to the client's read.
 
 #![expect(clippy::disallowed_types, reason = "a bare flag of the benchmark's own, for pacing")]
 
@@ -13,10 +18,13 @@ use std::thread;
 
 use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
-use twinline::arbiter::{ChannelRef, Run, RunFlags, Sink};
+use ringbuf::HeapRb;
+use ringbuf::traits::{Consumer as _, Producer as _, Split};
+use twinline::arbiter::{Arbiter, ChannelRef, Event, Run, RunFlags, Settings, Sink};
 use twinline::client::{self, Client, Item, Polled};
-use twinline::delivery::{CAPACITY_MIN, Delivery, Facts, Output};
+use twinline::delivery::{CAPACITY_DEFAULT, Deliveries, Facts, Output};
 use twinline::frame::{ChannelKey, Line, Packing, Session};
+use twinline::framing::{Framing, MoldUdp64};
 use twinline::os::clock::Clock;
 use twinline::ring::{self, Consumer, Producer, Shape};
 use twinline::seq::SeqNo;
@@ -24,7 +32,7 @@ use twinline::time::Nanos;
 
 use crate::machine::{self, Distance};
 
-/// The ring against rtrb and crossbeam's ArrayQueue: latency and throughput
+/// The ring, and the arbiter before it, against rtrb, ringbuf and crossbeam's ArrayQueue: latency and throughput
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How often each ring has its turn
@@ -40,30 +48,39 @@ pub struct Args {
 
 const LEN: usize = 64;
 /// Messages that a ring of fixed slots holds: as many bytes as the byte ring.
-const SLOTS: usize = 8192;
+const SLOTS: usize = CAPACITY_DEFAULT / LEN;
+/// How far, in messages, a sender may be before its receiver.
+const AHEAD: u64 = 4096;
+/// Different messages; they come again and again.
+const READY: u64 = 128;
 type Message = [u8; LEN];
 
 /// A ring's writing end.
 trait Transmit: Send {
     /// Messages that one call sends.
     const BATCH: u64 = 1;
-    /// Whether the message was taken.
+    /// Whether message `n` was taken.
     fn send(&mut self, n: u64) -> bool;
 }
 
 /// A ring's reading end.
 trait Receive: Send {
-    /// The number that the next message begins with, all of it having been read.
+    /// What the next message begins with, all of it having been read.
     fn receive(&mut self) -> Option<u64>;
+}
+
+/// What message `n` begins with.
+fn mark(n: u64) -> u64 {
+    n % READY
 }
 
 fn message(n: u64) -> Message {
     let mut message = [7; LEN];
-    message[..8].copy_from_slice(&n.to_le_bytes());
+    message[..8].copy_from_slice(&mark(n).to_le_bytes());
     message
 }
 
-/// Reads every word of a message; the first is its number.
+/// Reads every word of a message; the first is its mark.
 #[inline]
 fn read(message: &[u8]) -> u64 {
     let words = message.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
@@ -71,10 +88,28 @@ fn read(message: &[u8]) -> u64 {
     words.take(1).sum()
 }
 
-impl Transmit for Producer {
+/// A writing end, and the messages that it sends.
+struct Ready<T> {
+    end: T,
+    messages: Vec<Message>,
+}
+
+impl<T> Ready<T> {
+    fn new(end: T) -> Ready<T> {
+        Ready { end, messages: (0..READY).map(message).collect() }
+    }
+
+    #[inline]
+    fn message(&self, n: u64) -> &Message {
+        &self.messages[mark(n) as usize]
+    }
+}
+
+impl Transmit for Ready<Producer> {
     #[inline]
     fn send(&mut self, n: u64) -> bool {
-        self.write(b"", &message(n)).is_ok()
+        let message = &self.messages[mark(n) as usize];
+        self.end.write(b"", message).is_ok()
     }
 }
 
@@ -89,8 +124,8 @@ impl Receive for Consumer {
 
 /// Frames of so many messages through the delivery.
 struct Frames<const COUNT: usize> {
-    delivery: Delivery,
-    body: Vec<u8>,
+    deliveries: Deliveries,
+    bodies: Vec<Vec<u8>>,
 }
 
 impl<const COUNT: usize> Transmit for Frames<COUNT> {
@@ -98,10 +133,8 @@ impl<const COUNT: usize> Transmit for Frames<COUNT> {
 
     #[inline]
     fn send(&mut self, n: u64) -> bool {
-        for (i, block) in self.body.chunks_exact_mut(LEN + 2).enumerate() {
-            block[2..10].copy_from_slice(&(n + i as u64).to_le_bytes());
-        }
-        self.delivery.release(&Run {
+        let body = &self.bodies[mark(n) as usize / COUNT];
+        self.deliveries.release(&Run {
             channel: ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } },
             session: Session::NONE,
             first: SeqNo(n),
@@ -110,27 +143,72 @@ impl<const COUNT: usize> Transmit for Frames<COUNT> {
             stamp: Nanos(n),
             flags: RunFlags::default(),
             packing: Packing::LENGTH_BE16,
-            body: &self.body,
+            body,
         });
         true
     }
 }
 
+/// Datagrams of so many messages, each by two lines, through framing, arbiter and a sink.
+struct Arbitrated<const COUNT: usize, S> {
+    arbiter: Arbiter,
+    datagrams: Vec<Vec<u8>>,
+    sink: S,
+}
+
+impl<const COUNT: usize, S: Sink> Arbitrated<COUNT, S> {
+    fn new(sink: S) -> Arbitrated<COUNT, S> {
+        let datagrams = (0..READY).step_by(COUNT).map(|n| {
+            let messages: Vec<Message> = (n..n + COUNT as u64).map(message).collect();
+            let messages: Vec<&[u8]> = messages.iter().map(Message::as_slice).collect();
+            let mut datagram = Vec::new();
+            let all = MoldUdp64.encode(Session::text(b"PERF000001"), 1 + n, &messages, 1_472, &mut datagram);
+            assert_eq!(all, messages.len(), "a datagram holds all");
+            datagram
+        });
+        let datagrams = datagrams.collect();
+        Arbitrated { arbiter: Arbiter::new(Settings::new(MoldUdp64::RULES, vec![true, true], 1)), datagrams, sink }
+    }
+}
+
+impl<const COUNT: usize, S: Sink + Send> Transmit for Arbitrated<COUNT, S> {
+    const BATCH: u64 = COUNT as u64;
+
+    #[inline]
+    fn send(&mut self, n: u64) -> bool {
+        let datagram = &mut self.datagrams[mark(n) as usize / COUNT];
+        datagram[SEQUENCE].copy_from_slice(&(1 + n).to_be_bytes());
+        for line in [Line(0), Line(1)] {
+            let mut at = 0;
+            while let Some(frame) = MoldUdp64.frame(datagram, &mut at) {
+                let frame = frame.expect("well-formed datagrams");
+                self.arbiter.on_frame(Nanos(1_000_000 + 100 * n), line, 0, &frame, &mut self.sink);
+            }
+        }
+        true
+    }
+}
+
+/// Where a datagram holds its number.
+const SEQUENCE: std::ops::Range<usize> = 10..18;
+
 impl Receive for Client {
     #[inline]
     fn receive(&mut self) -> Option<u64> {
-        match self.poll() {
-            Ok(Polled::Item(Item::Message(message))) => Some(read(message.bytes)),
-            Ok(Polled::Empty) => None,
-            other => panic!("the pacing failed: {other:?}"),
+        match self.poll().expect("a whole ring") {
+            Polled::Item(Item::Message(message)) => Some(read(message.bytes)),
+            // where the numbers begin, and that the lines are heard
+            Polled::Empty | Polled::Item(Item::Event(_)) => None,
+            _ => panic!("the pacing failed"),
         }
     }
 }
 
-impl Transmit for rtrb::Producer<Message> {
+impl Transmit for Ready<rtrb::Producer<Message>> {
     #[inline]
     fn send(&mut self, n: u64) -> bool {
-        self.push(message(n)).is_ok()
+        let message = *self.message(n);
+        self.end.push(message).is_ok()
     }
 }
 
@@ -141,10 +219,41 @@ impl Receive for rtrb::Consumer<Message> {
     }
 }
 
-impl Transmit for Arc<ArrayQueue<Message>> {
+/// What a sink over rtrb does: message by message, for its slots are of one size.
+struct Slots(rtrb::Producer<Message>);
+
+impl Sink for Slots {
+    fn event(&mut self, _: &Event) {}
+
+    #[inline]
+    fn release(&mut self, run: &Run<'_>) {
+        for message in run.packing.messages(run.body) {
+            let message = message.try_into().expect("64 bytes");
+            self.0.push(message).expect("the pacing leaves room");
+        }
+    }
+}
+
+impl Transmit for Ready<ringbuf::HeapProd<Message>> {
     #[inline]
     fn send(&mut self, n: u64) -> bool {
-        self.push(message(n)).is_ok()
+        let message = *self.message(n);
+        self.end.try_push(message).is_ok()
+    }
+}
+
+impl Receive for ringbuf::HeapCons<Message> {
+    #[inline]
+    fn receive(&mut self) -> Option<u64> {
+        self.try_pop().map(|message| read(&message))
+    }
+}
+
+impl Transmit for Ready<Arc<ArrayQueue<Message>>> {
+    #[inline]
+    fn send(&mut self, n: u64) -> bool {
+        let message = *self.message(n);
+        self.end.push(message).is_ok()
     }
 }
 
@@ -155,24 +264,50 @@ impl Receive for Arc<ArrayQueue<Message>> {
     }
 }
 
-fn twinline() -> (Producer, Consumer) {
-    ring::heap(Shape { capacity: LEN * SLOTS, record_max: 1024 }, b"").expect("a possible ring")
+fn twinline() -> (Ready<Producer>, Consumer) {
+    let shape = Shape { capacity: CAPACITY_DEFAULT, record_max: 1024 };
+    let (producer, consumer) = ring::heap(shape, b"").expect("a possible ring");
+    (Ready::new(producer), consumer)
+}
+
+fn delivered() -> (Deliveries, Client) {
+    let facts = Facts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
+    let (delivery, client) = client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
+    (Deliveries::new(vec![delivery]), client)
 }
 
 fn frames<const COUNT: usize>() -> (Frames<COUNT>, Client) {
-    let facts = Facts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into()] };
-    let (delivery, client) = client::open(&facts, Output::Ordered.into(), CAPACITY_MIN).expect("a possible ring");
-    let mut body = Vec::new();
-    for _ in 0..COUNT {
-        body.extend_from_slice(&(LEN as u16).to_be_bytes());
-        body.extend_from_slice(&message(0));
-    }
-    (Frames { delivery, body }, client)
+    let (deliveries, client) = delivered();
+    let bodies = (0..READY).step_by(COUNT).map(|n| {
+        let messages = (n..n + COUNT as u64).map(message);
+        messages.flat_map(|message| [(LEN as u16).to_be_bytes().as_slice(), &message].concat()).collect()
+    });
+    (Frames { deliveries, bodies: bodies.collect() }, client)
 }
 
-fn array_queue() -> (Arc<ArrayQueue<Message>>, Arc<ArrayQueue<Message>>) {
+fn arbitrated<const COUNT: usize>() -> (Arbitrated<COUNT, Deliveries>, Client) {
+    let (deliveries, client) = delivered();
+    (Arbitrated::new(deliveries), client)
+}
+
+fn arbitrated_slots<const COUNT: usize>() -> (Arbitrated<COUNT, Slots>, rtrb::Consumer<Message>) {
+    let (producer, consumer) = rtrb::RingBuffer::new(SLOTS);
+    (Arbitrated::new(Slots(producer)), consumer)
+}
+
+fn rtrb() -> (Ready<rtrb::Producer<Message>>, rtrb::Consumer<Message>) {
+    let (producer, consumer) = rtrb::RingBuffer::new(SLOTS);
+    (Ready::new(producer), consumer)
+}
+
+fn ringbuf() -> (Ready<ringbuf::HeapProd<Message>>, ringbuf::HeapCons<Message>) {
+    let (producer, consumer) = HeapRb::new(SLOTS).split();
+    (Ready::new(producer), consumer)
+}
+
+fn array_queue() -> (Ready<Arc<ArrayQueue<Message>>>, Arc<ArrayQueue<Message>>) {
     let queue = Arc::new(ArrayQueue::new(SLOTS));
-    (Arc::clone(&queue), queue)
+    (Ready::new(Arc::clone(&queue)), queue)
 }
 
 /// One-way times of `trips` messages there and back, in a histogram of nanoseconds.
@@ -183,13 +318,10 @@ fn latency<S: Transmit, R: Receive>(clock: &Clock, trips: u64, open: fn() -> (S,
     thread::scope(|scope| {
         scope.spawn(move || {
             machine::pin(1);
-            for _ in 0..warm_up + trips {
-                let n = loop {
-                    if let Some(n) = arrived.receive() {
-                        break n;
-                    }
+            for n in 0..warm_up + trips {
+                while arrived.receive().is_none() {
                     spin_loop();
-                };
+                }
                 assert!(back.send(n));
             }
         });
@@ -223,7 +355,7 @@ fn throughput<S: Transmit, R: Receive>(clock: &Clock, messages: u64, open: fn() 
                     }
                     spin_loop();
                 };
-                assert_eq!(found, n, "every message, in order");
+                assert_eq!(found, mark(n), "every message, in order");
                 if n % 1024 == 0 {
                     read.store(n, Ordering::Relaxed);
                 }
@@ -233,7 +365,7 @@ fn throughput<S: Transmit, R: Receive>(clock: &Clock, messages: u64, open: fn() 
         let start = clock.now();
         let mut far = 0;
         for n in (0..messages).step_by(S::BATCH as usize) {
-            while n > far + SLOTS as u64 / 2 {
+            while n > far + AHEAD {
                 far = read.load(Ordering::Relaxed);
                 spin_loop();
             }
@@ -263,17 +395,29 @@ macro_rules! contender {
     };
 }
 
-const CONTENDERS: [Contender; 5] = [
+const CONTENDERS: [Contender; 10] = [
     contender!("twinline ring", twinline),
     contender!("twinline client, 1 a frame", frames::<1>),
     contender!("twinline client, 16 a frame", frames::<16>),
-    contender!("rtrb", || rtrb::RingBuffer::new(SLOTS)),
+    contender!("rtrb", rtrb),
+    contender!("ringbuf", ringbuf),
     contender!("crossbeam ArrayQueue", array_queue),
+    contender!("arbiter to client, 1 a packet", arbitrated::<1>),
+    contender!("arbiter to client, 16 a packet", arbitrated::<16>),
+    contender!("arbiter to rtrb, 1 a packet", arbitrated_slots::<1>),
+    contender!("arbiter to rtrb, 16 a packet", arbitrated_slots::<16>),
 ];
-/// The one that ratios are to.
-const RTRB: usize = 3;
-/// Has no ping-pong of single messages.
-const FRAMES_OF_16: usize = 2;
+/// The one that a ratio is to.
+fn peer(i: usize) -> usize {
+    match i {
+        0..=5 => 3,
+        6 | 8 => 8,
+        _ => 9,
+    }
+}
+
+/// Have no ping-pong of single messages.
+const OF_16: [usize; 3] = [2, 7, 9];
 
 /// What was measured, by distance and contender.
 #[derive(Default)]
@@ -292,7 +436,7 @@ pub fn run(args: &Args) {
     let (mut near, mut far) = (Results::default(), Results::default());
     for _ in 0..args.blocks {
         for (i, contender) in CONTENDERS.iter().enumerate() {
-            if i != FRAMES_OF_16 {
+            if !OF_16.contains(&i) {
                 let (distance, block) = machine::gated(&clock, || (contender.latency)(&clock, args.trips));
                 let results = if distance == Distance::Near { &mut near } else { &mut far };
                 let all = results.latency.entry(i).or_insert_with(|| Histogram::new(3).expect("three digits"));
@@ -315,29 +459,33 @@ pub fn run(args: &Args) {
 
 fn print(state: &str, results: &Results) {
     println!("\n{state}: one way, ns (half a round trip, the clock's reading included)");
-    println!("| ring | messages | p50 | p99 | p99.9 | p99.99 | max | p50 to rtrb |");
-    println!("|---|---|---|---|---|---|---|---|");
-    let at = |histogram: &Histogram<u64>, q| histogram.value_at_quantile(q);
-    let rtrb = results.latency.get(&RTRB).map_or(f64::NAN, |histogram| at(histogram, 0.5) as f64);
+    println!("| ring | messages | p50 | p99 | p99.9 | p99.99 | max | p50 to rtrb | p99 to rtrb |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for (i, histogram) in &results.latency {
+        let at = |histogram: &Histogram<u64>, q| histogram.value_at_quantile(q);
         let [p50, p99, p999, p9999] = [0.5, 0.99, 0.999, 0.9999].map(|q| at(histogram, q));
+        let to_rtrb = |q| {
+            let rtrb = results.latency.get(&peer(*i)).map_or(f64::NAN, |histogram| at(histogram, q) as f64);
+            at(histogram, q) as f64 / rtrb
+        };
         let (name, count, max) = (CONTENDERS[*i].name, histogram.len(), histogram.max());
-        println!("| {name} | {count} | {p50} | {p99} | {p999} | {p9999} | {max} | {:.2} |", p50 as f64 / rtrb);
+        println!(
+            "| {name} | {count} | {p50} | {p99} | {p999} | {p9999} | {max} | {:.2} | {:.2} |",
+            to_rtrb(0.5),
+            to_rtrb(0.99)
+        );
     }
-    println!("\n{state}: throughput with a live consumer, ns a message");
+    println!("\n{state}: throughput with a live consumer, ns a message read");
     println!("| ring | blocks | median | best | worst | median to rtrb |");
     println!("|---|---|---|---|---|---|");
-    let median = |sorted: &[f64]| sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
-    let sorted = |blocks: &[f64]| {
-        let mut sorted = blocks.to_vec();
+    let spread = |i: &usize| {
+        let mut sorted = results.throughput.get(i).cloned().unwrap_or_default();
         sorted.sort_by(f64::total_cmp);
-        sorted
+        let at = |n: usize| sorted.get(n).copied().unwrap_or(f64::NAN);
+        (sorted.len(), at(sorted.len() / 2), at(0), at(sorted.len().saturating_sub(1)))
     };
-    let rtrb = results.throughput.get(&RTRB).map_or(f64::NAN, |blocks| median(&sorted(blocks)));
-    for (i, blocks) in &results.throughput {
-        let sorted = sorted(blocks);
-        let (best, worst) = (sorted.first().unwrap_or(&f64::NAN), sorted.last().unwrap_or(&f64::NAN));
-        let (name, count, middle) = (CONTENDERS[*i].name, blocks.len(), median(&sorted));
-        println!("| {name} | {count} | {middle:.1} | {best:.1} | {worst:.1} | {:.2} |", middle / rtrb);
+    for i in results.throughput.keys() {
+        let ((count, median, best, worst), (_, rtrb, ..)) = (spread(i), spread(&peer(*i)));
+        println!("| {} | {count} | {median:.1} | {best:.1} | {worst:.1} | {:.2} |", CONTENDERS[*i].name, median / rtrb);
     }
 }

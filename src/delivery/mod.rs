@@ -28,7 +28,7 @@ mod record;
 pub use facts::{Facts, FactsError};
 pub use overrun::Overrun;
 pub use record::{Broken, Jump, Record, Via};
-pub(crate) use record::{Decoder, Entry, RunEntry};
+pub(crate) use record::{Decoder, Entry, Named, RunEntry};
 
 use crate::arbiter::{ChannelRef, Event, EventKind, Loss, Run, Sink};
 use crate::frame::{ChannelKey, Packing, Session};
@@ -210,7 +210,6 @@ impl Delivery {
     }
 
     /// Writes one record, and the channel record before it where it needs one, or counts it as dropped.
-    #[inline]
     fn write<const N: usize>(
         &mut self,
         channel: ChannelRef,
@@ -253,6 +252,23 @@ impl Delivery {
 
     #[inline]
     fn run(&mut self, via: Via, run: &Run<'_>) {
+        let known = match self.told.get(usize::from(run.channel.index)) {
+            Some(Some(told)) => told.key == run.channel.key && told.session == run.session,
+            _ => false,
+        };
+        if known && !self.overrunning && run.packing == self.packing {
+            let head = record::run(via, run, false);
+            if self.producer.stage(&head, run.body, RESERVE).is_ok() {
+                return self.producer.publish();
+            }
+        }
+        self.run_with_care(via, run);
+    }
+
+    /// A run that needs more than a copy, or does not fit.
+    #[cold]
+    #[inline(never)]
+    fn run_with_care(&mut self, via: Via, run: &Run<'_>) {
         let weight = Weight::run(run);
         let head = record::run(via, run, run.packing != self.packing);
         if run.packing == self.packing {
@@ -287,7 +303,6 @@ struct Weight {
 }
 
 impl Weight {
-    #[inline]
     fn run(run: &Run<'_>) -> Weight {
         let apart = run.flags.unsequenced || run.flags.late;
         let range = if apart { SeqRange::default() } else { run.range() };

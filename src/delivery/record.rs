@@ -55,6 +55,19 @@ pub enum Via {
     First = 4,
 }
 
+impl Via {
+    #[inline]
+    fn from_kind(kind: u8) -> Option<Via> {
+        match kind {
+            1 => Some(Via::Release),
+            2 => Some(Via::Late),
+            3 => Some(Via::Unsequenced),
+            4 => Some(Via::First),
+            _ => None,
+        }
+    }
+}
+
 /// Numbers that the first-copy output has jumped: a gap, said at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jump {
@@ -235,28 +248,68 @@ pub(crate) enum Entry {
     Overrun(Overrun),
 }
 
-/// A run whose messages lie in its record from byte `body` on.
+/// A run whose messages lie in its record from byte `body` on. It is small, and what can be looked up is not in it: a client keeps
+/// one from message to message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunEntry {
-    pub(crate) via: Via,
-    pub(crate) channel: ChannelRef,
-    pub(crate) session: Session,
     pub(crate) first: SeqNo,
-    pub(crate) count: u32,
-    pub(crate) line: Line,
     pub(crate) stamp: Nanos,
-    pub(crate) flags: RunFlags,
-    pub(crate) packing: Packing,
     pub(crate) body: usize,
+    pub(crate) count: u32,
+    pub(crate) packing: Packing,
+    pub(crate) via: Via,
+    pub(crate) line: Line,
+    flags: u8,
+    /// The channel's place.
+    pub(crate) index: u8,
+}
+
+impl Named {
+    /// Both, the channel field by field: as a whole it is copied to and fro in pieces that do not match, and waited for.
+    #[inline]
+    #[expect(clippy::map_identity, reason = "it takes the key apart as well")]
+    pub(crate) fn parts(&self) -> (ChannelRef, Session) {
+        let ChannelRef { index, key: ChannelKey { group, key } } = self.channel;
+        (ChannelRef { index, key: ChannelKey { group, key: key.map(|key| key) } }, self.session)
+    }
 }
 
 impl RunEntry {
-    /// The run, given its record; `None` where the messages that it counts are not all there.
-    pub(crate) fn checked(self, record: &[u8]) -> Option<Run<'_>> {
-        let RunEntry { channel, session, first, count, line, stamp, flags, packing, .. } = self;
+    /// A run without messages.
+    pub(crate) const NONE: RunEntry = RunEntry {
+        first: SeqNo(0),
+        stamp: Nanos::ZERO,
+        body: 0,
+        count: 0,
+        packing: Packing::WHOLE,
+        via: Via::Release,
+        line: Line(0),
+        flags: 0,
+        index: 0,
+    };
+
+    /// Whether its packing is another than its feed's.
+    #[inline]
+    pub(crate) fn packed_otherwise(&self) -> bool {
+        self.flags & PACKED_OTHERWISE != 0
+    }
+
+    #[inline]
+    pub(crate) fn flags(&self) -> RunFlags {
+        RunFlags {
+            heartbeat: self.flags & HEARTBEAT != 0,
+            late: self.flags & LATE != 0,
+            unsequenced: self.flags & UNSEQUENCED != 0,
+            held: self.flags & HELD != 0,
+        }
+    }
+
+    /// The run, given its record and its channel; `None` where the messages that it counts are not all there.
+    pub(crate) fn checked<'a>(&self, record: &'a [u8], Named { channel, session }: Named) -> Option<Run<'a>> {
+        let RunEntry { first, count, line, stamp, packing, .. } = *self;
         let body = record.get(self.body..)?;
         packing.blocks_len(body, count)?;
-        Some(Run { channel, session, first, count, line, stamp, flags, packing, body })
+        Some(Run { channel, session, first, count, line, stamp, flags: self.flags(), packing, body })
     }
 }
 
@@ -264,7 +317,14 @@ impl RunEntry {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     packing: Packing,
-    channels: Box<[Option<(ChannelKey, Session)>; CHANNELS_MAX]>,
+    channels: Box<[Option<Named>; CHANNELS_MAX]>,
+}
+
+/// What a channel record told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named {
+    pub(crate) session: Session,
+    pub(crate) channel: ChannelRef,
 }
 
 impl Decoder {
@@ -272,8 +332,35 @@ impl Decoder {
         Decoder { packing, channels: Box::new([None; CHANNELS_MAX]) }
     }
 
+    /// The channel at this place, and its session, as last told.
     #[inline]
+    pub(crate) fn channel(&self, index: u8) -> Option<&Named> {
+        self.channels[usize::from(index)].as_ref()
+    }
+
+    /// The usual record: messages, at least one, packed as the feed packs them. `None` for any other, and for a broken one.
+    #[inline]
+    pub(crate) fn run(&self, record: &[u8]) -> Option<RunEntry> {
+        let head = record.first_chunk::<HEAD_LEN>()?;
+        let [kind, line, flags, index, c0, c1, c2, c3] = *array(head, 0);
+        let via = Via::from_kind(kind)?;
+        let count = u32::from_le_bytes([c0, c1, c2, c3]);
+        let countable = count == 1 || count > 1 && self.packing.width > 0;
+        if !countable || flags & PACKED_OTHERWISE != 0 || usize::from(line) > LINES_MAX || self.channel(index).is_none()
+        {
+            return None;
+        }
+        let first = SeqNo(u64::from_le_bytes(*array(head, 8)));
+        let stamp = Nanos(u64::from_le_bytes(*array(head, 16)));
+        let packing = self.packing;
+        Some(RunEntry { first, stamp, body: HEAD_LEN, count, packing, via, line: Line(line), flags, index })
+    }
+
+    /// Any record.
     pub(crate) fn decode(&mut self, record: &[u8]) -> Result<Entry, Broken> {
+        if let Some(run) = self.run(record) {
+            return Ok(Entry::Run(run));
+        }
         let kind = record.first().copied().unwrap_or(0);
         let short = Broken::Length { kind, len: record.len() };
         let (head, rest) = record.split_first_chunk::<HEAD_LEN>().ok_or(short)?;
@@ -288,22 +375,17 @@ impl Decoder {
         if kind == CHANNEL {
             let w = control_words(rest).ok_or(short)?;
             let group = u16::try_from(count).map_err(|_| Broken::Content { kind })?;
-            let key = if flags & 1 == 0 { None } else { Some(w[0] as u32) };
-            self.channels[usize::from(index)] = Some((ChannelKey { group, key }, session(w[1], w[2])));
+            let key = ChannelKey { group, key: if flags & 1 == 0 { None } else { Some(w[0] as u32) } };
+            let channel = ChannelRef { index: index.into(), key };
+            self.channels[usize::from(index)] = Some(Named { channel, session: session(w[1], w[2]) });
             return Ok(Entry::Named);
         }
-        let (key, session_now) = self.channels[usize::from(index)].ok_or(Broken::Channel { index })?;
-        let channel = ChannelRef { index: index.into(), key };
-        let via = match kind {
-            1 => Via::Release,
-            2 => Via::Late,
-            3 => Via::Unsequenced,
-            4 => Via::First,
-            _ => {
-                let w = control_words(rest).ok_or(short)?;
-                let control = ControlEntry { kind, line, code: flags, channel, session_now, count, first, stamp, w };
-                return control.decode().ok_or(Broken::Content { kind });
-            }
+        let Named { channel, session: session_now } =
+            self.channels[usize::from(index)].ok_or(Broken::Channel { index })?;
+        let Some(via) = Via::from_kind(kind) else {
+            let w = control_words(rest).ok_or(short)?;
+            let control = ControlEntry { kind, line, code: flags, channel, session_now, count, first, stamp, w };
+            return control.decode().ok_or(Broken::Content { kind });
         };
         let (packing, body) = if flags & PACKED_OTHERWISE == 0 {
             (self.packing, HEAD_LEN)
@@ -313,13 +395,7 @@ impl Decoder {
         if packing.width == 0 && count > 1 {
             return Err(Broken::Messages { count });
         }
-        let flags = RunFlags {
-            heartbeat: flags & HEARTBEAT != 0,
-            late: flags & LATE != 0,
-            unsequenced: flags & UNSEQUENCED != 0,
-            held: flags & HELD != 0,
-        };
-        Ok(Entry::Run(RunEntry { via, channel, session: session_now, first, count, line, stamp, flags, packing, body }))
+        Ok(Entry::Run(RunEntry { first, stamp, body, count, packing, via, line, flags, index }))
     }
 }
 
@@ -455,13 +531,15 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(mut record in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120)) {
             let mut decoder = Decoder::new(Packing::LENGTH_BE16);
-            decoder.channels.fill(Some((ChannelKey { group: 0, key: None }, Session::NONE)));
+            let channel = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
+            let named = Named { channel, session: Session::NONE };
+            decoder.channels.fill(Some(named));
             for kind in 0..12 {
                 if let Some(first) = record.first_mut() {
                     *first = kind;
                 }
                 if let Ok(Entry::Run(run)) = decoder.decode(&record) {
-                    let _ = run.checked(&record);
+                    let _ = run.checked(&record, named);
                 }
             }
         }

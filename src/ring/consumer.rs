@@ -82,29 +82,55 @@ impl Consumer {
         if self.current.is_some() {
             return Ok(true);
         }
+        let word = self.layout.word(self.at);
+        // most records go on to a second line: it travels beside the first, not after it
+        self.memory.stream.fetch(self.layout.byte(self.at) + LINE);
+        // Acquire: pairs with the Release in `Producer::publish`
+        let found = self.memory.stream.load_acquire(word + 1);
+        if found == 0 {
+            return Ok(false);
+        }
+        let Shape { capacity, record_max } = self.layout.shape();
+        let length = self.memory.stream.load_relaxed(word);
+        let room = (capacity - self.layout.offset(self.at)).min(record_max + HEADER) as u64;
+        if found == sequence(self.at) && length <= room - HEADER as u64 {
+            let len = length as usize;
+            if len > 2 * LINE - HEADER {
+                self.fetch_rest(len);
+            }
+            self.current = Some(len);
+            return Ok(true);
+        }
+        self.look(found)
+    }
+
+    /// Asks for what a record has beyond its first two lines, all of it at once: a reader that goes by lengths would wait for one
+    /// line after the other.
+    #[inline(never)]
+    fn fetch_rest(&self, len: usize) {
+        let begin = self.layout.byte(self.at);
+        let end = (begin + HEADER + len).min(begin + LINE * AHEAD_MAX);
+        for line in (begin + 2 * LINE..end).step_by(LINE) {
+            self.memory.stream.fetch(line);
+        }
+    }
+
+    /// The long way: `found` stands before a pad, or before nothing that a producer writes.
+    #[cold]
+    fn look(&mut self, mut found: u64) -> Result<bool, Broken> {
         let Shape { capacity, record_max } = self.layout.shape();
         loop {
-            let word = self.layout.word(self.at);
-            // Acquire: pairs with the Release in `Producer::publish`
-            let found = self.memory.stream.load_acquire(word + 1);
-            if found == 0 {
-                return Ok(false);
-            }
             let at = self.at;
             if found != sequence(at) {
                 return Err(Broken::Sequence { at, found });
             }
+            let word = self.layout.word(at);
             let offset = self.layout.offset(at);
             let length = self.memory.stream.load_relaxed(word);
             if length & PAD == 0 {
                 let len = usize::try_from(length).unwrap_or(usize::MAX);
                 if len > record_max || span(len) > capacity - offset {
                     return Err(Broken::Length { at, found: length });
-                }
-                // all of it at once: a reader that goes by lengths would wait for one line after the other
-                let begin = self.layout.byte(at);
-                for line in (LINE..HEADER + len).step_by(LINE).take(AHEAD_MAX) {
-                    self.memory.stream.fetch(begin + line);
                 }
                 self.current = Some(len);
                 return Ok(true);
@@ -115,6 +141,11 @@ impl Consumer {
                 return Err(Broken::Length { at, found: length });
             }
             self.at += pad as u64;
+            // Acquire: as in `ready`
+            found = self.memory.stream.load_acquire(self.layout.word(self.at) + 1);
+            if found == 0 {
+                return Ok(false);
+            }
         }
     }
 

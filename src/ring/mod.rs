@@ -19,7 +19,8 @@
 //!
 //! 1. **Zero ahead.** Payload comes from the network and old payload may look like a sequence word, so the header
 //!    *after* a record is zeroed before the record is published: where the consumer looks there is zero, or the word that
-//!    belongs there. The producer therefore always keeps room for one header more than the records take.
+//!    belongs there. The producer therefore always keeps room for one header more than the records take. Most of the
+//!    zeroing is done right after a publication, some records ahead, where it delays nothing.
 //! 2. **First header last.** Of records that are published together ([`Producer::stage`], then [`Producer::publish`]) the
 //!    first one's sequence word is stored last. A pad and the record behind it are such a batch.
 //! 3. **Nobody is trusted.** The consumer's cursor is believed only where it is possible; a record's length is checked

@@ -2,8 +2,11 @@
 
 use super::Memory;
 use super::layout::{
-    ALIGN, C_CLOSED, C_CURSOR, D_CLOSED, HEADER, LINE, Layout, PAD, PAGE, RingError, Shape, sequence, span,
+    AHEAD_MAX, ALIGN, C_CLOSED, C_CURSOR, D_CLOSED, HEADER, LINE, Layout, PAD, PAGE, RingError, Shape, sequence, span,
 };
+
+/// At least so many places where a record may begin are cleared ahead, beyond the next one.
+const CLEAR_MIN: usize = 4;
 
 /// Why a record was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +25,8 @@ pub enum Refused {
 ///
 /// Invariant: `tail <= published <= head <= tail + capacity - HEADER`, all multiples of the alignment. The consumer reaches
 /// `tail .. published`, and the sequence word at `published`, which is zero until the records staged from there are published;
-/// everything else belongs to the producer.
+/// everything else belongs to the producer. Where a record may begin, the sequence words from `head` up to `clear` are zero, and
+/// `published < clear`.
 #[derive(Debug)]
 pub struct Producer {
     memory: Memory,
@@ -33,6 +37,8 @@ pub struct Producer {
     published: u64,
     /// The consumer's cursor as last read and believed; the true one is never below.
     tail: u64,
+    /// Up to here no old payload can be taken for a sequence word.
+    clear: u64,
     /// How often the consumer's cursor was read.
     #[cfg(test)]
     pub(super) cursor_reads: u64,
@@ -60,6 +66,7 @@ impl Producer {
             head: 0,
             published: 0,
             tail: 0,
+            clear: ALIGN as u64,
             #[cfg(test)]
             cursor_reads: 0,
         })
@@ -106,20 +113,29 @@ impl Producer {
         }
         let stream = &self.memory.stream;
         let at = self.layout.byte(self.head) + HEADER;
+        // what lies there may look like a sequence word; the consumer looks there once this record is published
+        let next = self.head + span as u64;
+        if self.clear <= next {
+            stream.store_relaxed(self.layout.word(next) + 1, 0);
+            self.clear = next + ALIGN as u64;
+        }
         // the consumer spins on the record's first line and takes it back after each store that gets through: so what lies
         // beyond it goes first, and the line's own bytes last, with the header at their end
-        let (near, far) = body.split_at(body.len().min(LINE.saturating_sub(HEADER + N)));
-        // what lies there may look like a sequence word; the consumer looks there once this record is published
-        stream.store_relaxed(self.layout.word(self.head + span as u64) + 1, 0);
+        let most = LINE.saturating_sub(HEADER + N);
+        let (near, far) = body.split_at(body.len().min(most));
         // SAFETY: the room was free, so these bytes lie between `published + HEADER` and the consumer's cursor a lap on:
         // the producer's, until `publish` stores Release. The cursor was read Acquire, so the consumer has done reading.
         unsafe {
             stream.copy_in(at + N + near.len(), far);
-            stream.copy_in(at + N, near);
+            // a length that the compiler knows needs no call
+            match near.len() == most {
+                true => stream.copy_in(at + N, &near[..most]),
+                false => stream.copy_in(at + N, near),
+            }
             stream.copy_in(at, head);
         }
         self.put_header(len as u64);
-        self.head += span as u64;
+        self.head = next;
         Ok(())
     }
 
@@ -142,17 +158,31 @@ impl Producer {
             // Release: pairs with the Acquire in `Consumer::ready`, which must see the records' bytes, their headers, and
             // the zero after them
             self.memory.stream.store_release(word, sequence(self.published));
+            let span = self.head - self.published;
             self.published = self.head;
-            // not the line that the consumer now looks at, but those that the next record goes on to
-            for line in 1..=2 {
-                self.memory.stream.prepare(self.layout.byte(self.head + line * LINE as u64));
-            }
+            self.clear_ahead(span);
+        }
+    }
+
+    /// Zeroes sequence words for the records to come, as many as those that were just published took and a few more. This is
+    /// due anyway; done now, it is off the next record's way, and the lines are this core's own when that record is copied
+    /// to them. (`prefetchw` is not enough: it leaves a line alone that both cores have for reading.)
+    #[inline]
+    fn clear_ahead(&mut self, span: u64) {
+        let ahead = self.head + span.min((AHEAD_MAX * ALIGN) as u64) + (CLEAR_MIN * ALIGN) as u64;
+        let end = ahead.min(self.tail + self.layout.shape().capacity as u64);
+        while self.clear < end {
+            // Relaxed: the consumer comes here after the Release of a record that is published later
+            self.memory.stream.store_relaxed(self.layout.word(self.clear) + 1, 0);
+            self.clear += ALIGN as u64;
         }
     }
 
     /// Forgets all that is staged. Nothing needs to be undone: the first header's sequence word is still zero.
     pub fn abandon(&mut self) {
         self.head = self.published;
+        // the payload that was staged may lie anywhere behind it
+        self.clear = self.published + ALIGN as u64;
     }
 
     /// How many bytes are free; a record takes its length, its header and what aligns it, and may need a pad before it.

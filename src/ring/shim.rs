@@ -131,19 +131,6 @@ mod real {
             self.word(at).store(value, Ordering::Relaxed);
         }
 
-        /// Asks for the cache line at byte offset `at`, to be written soon. Changes nothing.
-        #[inline]
-        pub fn prepare(&self, at: usize) {
-            if cfg!(target_arch = "x86_64") && at < self.len * 8 {
-                // SAFETY: a prefetch of an address within the region; it reads and writes nothing.
-                #[cfg(target_arch = "x86_64")]
-                unsafe {
-                    let line = self.base.cast::<u8>().add(at);
-                    core::arch::asm!("prefetchw [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags));
-                }
-            }
-        }
-
         /// Asks for the cache line at byte offset `at`, to be read soon. Changes nothing.
         #[inline]
         pub fn fetch(&self, at: usize) {
@@ -262,9 +249,6 @@ mod modelled {
 
         /// Changes nothing.
         pub fn fetch(&self, _: usize) {}
-
-        /// Changes nothing.
-        pub fn prepare(&self, _: usize) {}
 
         /// Copies `bytes` to byte offset `at`.
         ///

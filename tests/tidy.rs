@@ -26,6 +26,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("client", FIFTH),
     ("publisher", FIFTH),
     ("replay", FIFTH),
+    ("latency", FIFTH),
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
@@ -46,6 +47,7 @@ const FIFTH: &[&str] = &[
     "client",
     "publisher",
     "replay",
+    "latency",
     "recovery",
 ];
 /// The top floor: it may name everything.

@@ -1,8 +1,9 @@
-//! Every system call: the clock, pinning, sockets, batch receive, signals. No other module of the library calls the system
-//! but by the standard library's files.
+//! Every system call: the clock, pinning, sockets, batch receive, signals, and a look at the machine. No other module of the
+//! library calls the system but by the standard library's files.
 
 pub mod clock;
 pub mod cpu;
+pub mod machine;
 pub mod netns;
 pub mod receive;
 pub mod send;

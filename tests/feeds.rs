@@ -124,3 +124,20 @@ fn check_tells_fine_from_wrong_and_goes_on() {
         format!("twinline: {}: there is no such feed file; did you mean {}?\n", missing.display(), last.display())
     );
 }
+
+#[test]
+fn check_looks_at_the_machine_with_and_without_feeds() {
+    let loopback = feeds().join("loopback.toml");
+    for (arguments, fine) in [(vec![], 0), (vec![loopback.as_path()], 1)] {
+        let output = check(&[&[Path::new("--machine")], arguments.as_slice()].concat());
+        let said = String::from_utf8_lossy(&output.stdout);
+        // findings are advice
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!((said.matches(": fine\n").count(), said.matches("\nmachine: ").count()), (fine, fine), "{said}");
+        assert!(said.contains("machine: ") && said.contains("latency numbers"), "{said}");
+        // the feed's interface is looked at
+        assert_eq!(said.contains("lo is no network card"), fine == 1, "{said}");
+    }
+    assert_eq!(check(&[]).status.code(), Some(2));
+    assert_eq!(check(&[Path::new("--machine"), Path::new("no-such.toml")]).status.code(), Some(2));
+}

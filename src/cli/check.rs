@@ -7,33 +7,40 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Failure, Outcome, feed, say};
-use crate::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, duration_text, size_text};
+use crate::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, ReceiveConfig, duration_text, size_text};
 use crate::frame::ChannelKey;
 use crate::framing::AnyFraming;
+use crate::os::machine::{self, Finding, Severity};
 
 /// Say what a feed file means, or what is wrong with it
 ///
 /// Prints the framing with its rules, every line and channel, and every parameter with the value that it will have, then
-/// warns of what this machine lacks. Opens no socket.
+/// warns of what this machine lacks. With --machine it also says what here will spoil latency numbers. Opens no socket.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  twinline check feeds/*.toml\n\nExit code: 0 when all files are fine (warnings or not), \
-                        2 when one is wrong."
-)]
+#[command(after_help = "Examples:
+  twinline check feeds/*.toml
+  twinline check --machine
+  twinline check --machine feeds/loopback.toml
+
+Exit code: 0 when all files are fine (warnings and findings or not), 2 when one is wrong.")]
 pub(super) struct Args {
     /// The feed files; all are checked, and against each other
-    #[arg(value_name = "FEED", required = true)]
+    #[arg(value_name = "FEED", required_unless_present = "machine")]
     feeds: Vec<PathBuf>,
+    /// Say what on this machine will spoil latency numbers, and what to do about it: with feed files for their cores,
+    /// interfaces and buffers, else for all cores
+    #[arg(long)]
+    machine: bool,
 }
 
 pub(super) fn run(args: Args) -> Outcome {
-    let machine = Machine::this();
+    let this = Machine::this();
     let mut fine: Vec<(PathBuf, Feed)> = Vec::new();
     let mut code = ExitCode::SUCCESS;
     for path in args.feeds {
         match feed::load(&path) {
             Ok((feed, framing)) => {
-                let mut warnings = machine.warnings(&feed);
+                let mut warnings = this.warnings(&feed);
                 warnings.extend(fine.iter().flat_map(|(other, before)| collisions(other, before, &feed)));
                 print(&format!("{}: fine\n{}", path.display(), report(&feed, framing, &warnings)))
                     .map_err(Failure::run)?;
@@ -45,7 +52,38 @@ pub(super) fn run(args: Args) -> Outcome {
             }
         }
     }
+    if args.machine {
+        let feeds: Vec<&Feed> = fine.iter().map(|(_, feed)| feed).collect();
+        print(&findings(&machine::describe(), &look(&feeds))).map_err(Failure::run)?;
+    }
     Ok(code)
+}
+
+/// What the machine does to numbers that are taken with these feeds.
+fn look(feeds: &[&Feed]) -> Vec<Finding> {
+    let cores: Vec<usize> = feeds.iter().filter_map(|feed| feed.receive.core).collect();
+    let lines = feeds.iter().flat_map(|feed| &feed.lines);
+    let interfaces: Vec<String> = lines.map(|line| line.interface.clone()).collect();
+    let default = ReceiveConfig::default().buffer;
+    let buffer = feeds.iter().map(|feed| feed.receive.buffer).max().unwrap_or(default);
+    machine::look(&cores, &interfaces, usize::try_from(buffer).unwrap_or(usize::MAX))
+}
+
+/// The findings for people: each with what to do below it.
+fn findings(machine: &str, findings: &[Finding]) -> String {
+    let mut out = format!("machine: {machine}\n");
+    for Finding { what, advice, severity } in findings {
+        let _ = writeln!(out, "  {severity:<7} {what}\n          -> {advice}");
+    }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let _ = match (count(Severity::Spoils), count(Severity::Blurs)) {
+        (0, 0) => writeln!(out, "  nothing was found that spoils latency numbers"),
+        (0, _) => writeln!(out, "  latency numbers from here are good but for the tail"),
+        _ => {
+            writeln!(out, "  latency numbers from here are to be compared within one run, and with no other machine's")
+        }
+    };
+    out
 }
 
 /// Writes to stdout; a reader that went away is no failure.
@@ -300,6 +338,25 @@ mod tests {
             "[receive]\nbuffer = \"64KiB\"\ncore = 1",
         );
         assert_eq!(machine.warnings(&fine), [""; 0]);
+    }
+
+    #[test]
+    fn findings_come_with_what_to_do() {
+        let finding = |severity| Finding { what: "it is slow".into(), advice: "make it fast".into(), severity };
+        let said = findings("A CPU", &[finding(Severity::Spoils), finding(Severity::Note)]);
+        assert_eq!(
+            said.lines().collect::<Vec<_>>(),
+            [
+                "machine: A CPU",
+                "  spoils  it is slow",
+                "          -> make it fast",
+                "  note    it is slow",
+                "          -> make it fast",
+                "  latency numbers from here are to be compared within one run, and with no other machine's",
+            ]
+        );
+        assert!(findings("", &[finding(Severity::Blurs)]).ends_with("good but for the tail\n"));
+        assert!(findings("", &[finding(Severity::Note)]).ends_with("nothing was found that spoils latency numbers\n"));
     }
 
     #[test]

@@ -58,7 +58,11 @@ impl fmt::Display for Arrangement {
         let core = |core: Option<usize>| core.map_or("any core".to_owned(), |core| format!("core {core}"));
         let (publisher, arbiter) = (core(self.publisher), core(self.arbiter));
         if self.paired {
-            write!(f, "one thread on {publisher} publishes and reads, the arbiter is on {arbiter}")?;
+            write!(
+                f,
+                "one thread on {publisher} publishes and reads, so that a read may wait for the send of the next copy; the \
+                 arbiter is on {arbiter}"
+            )?;
         } else {
             write!(f, "publisher on {publisher}, arbiter on {arbiter}, client on {}", core(self.client))?;
         }

@@ -31,8 +31,8 @@ fn report(done: Done) -> Value {
 #[track_caller]
 fn adds_up(pass: &Value) {
     let of = |pointer: &str| number(pass, pointer);
-    let all = of("/delivered") + of("/lost") + of("/overrun") + of("/unseen");
-    assert_eq!(of("/sent"), all, "{pass:#}");
+    assert_eq!(of("/sent"), of("/delivered") + of("/lost") + of("/overrun"), "{pass:#}");
+    assert_eq!(of("/unseen"), 0, "no number is without a fate");
     assert!(of("/timed") <= of("/delivered"));
     assert_eq!(of("/total_ns/count"), of("/timed"));
     let causes = ["first", "waited", "recovered"].map(|cause| pass["causes_ns"][cause]["count"].as_u64().unwrap_or(0));
@@ -133,6 +133,33 @@ fn self_contained(page: &str) {
         assert_eq!(opened, closed + empty, "{element}");
     }
     assert!(page.matches("<svg ").count() >= 2 && !page.contains("NaN"));
+}
+
+#[test]
+fn losses_on_all_lines_are_counted_and_an_overload_ends() {
+    let bed = Bed::new("latency-loss");
+    bed.feed("lab", "moldudp64", "[arbiter]\ngap_timeout = \"1ms\"\n");
+    let arguments =
+        ["latency", "lab.toml", "--layout", "paired", "--rate", "4k", "--seconds", "0.3", "--loss", "30%", "--json"];
+    let lossy = report(bed.done(&arguments));
+    let pass = &lossy["passes"][0];
+    adds_up(pass);
+    assert!(
+        number(pass, "/lost_by_faults") > 100 && number(pass, "/lost") >= number(pass, "/lost_by_faults"),
+        "{pass:#}"
+    );
+
+    let arguments =
+        ["latency", "lab.toml", "--layout", "paired", "--rate", "50M", "--seconds", "0.1", "--warmup", "0s", "--json"];
+    let done = bed.done(&arguments);
+    assert!(done.stderr.contains("the publisher did not hold the rate"), "{}", done.stderr);
+    assert!(done.stderr.contains("the pass was given up after twice its time"), "{}", done.stderr);
+    let report = report(done);
+    let pass = &report["passes"][0];
+    let of = |pointer: &str| number(pass, pointer);
+    assert_eq!(of("/sent"), of("/delivered") + of("/lost") + of("/overrun") + of("/unseen"));
+    assert_eq!(pass["rate_held"], false);
+    assert!(of("/sent") < 5_000_000 && of("/late_sends") > 0);
 }
 
 #[test]

@@ -73,7 +73,8 @@ pub(super) struct Args {
     /// How many messages are due at once, at the same average rate
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     burst: u32,
-    /// Bytes of a message, one pass each; the first 16 are the times at which it was to be sent and was
+    /// Bytes of a message, one pass each (the ratio is measured with the first); 16 of them are the times at which it was to be
+    /// sent and was
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_value = "64", value_parser = size)]
     size: Vec<usize>,
     /// Messages a datagram: the first wait for the last, 1 ms at most

@@ -205,3 +205,112 @@ impl<F: Framing> Surroundings for Beside<'_, F> {
         !(quiet >= QUIET_MAX || quiet >= QUIET && arbiter.all_ended())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use super::*;
+    use crate::arbiter::{Settings, Sink};
+    use crate::frame::Line;
+    use crate::framing::MoldUdp64;
+    use crate::os::receive::KernelStamp;
+
+    /// The stamps of what is released, and whether it was held.
+    #[derive(Default)]
+    struct Released(Vec<(Nanos, bool)>);
+
+    impl Sink for Released {
+        fn event(&mut self, _: &Event) {}
+
+        fn release(&mut self, run: &Run<'_>) {
+            self.0.push((run.stamp, run.flags.held));
+        }
+    }
+
+    /// A datagram with one message.
+    fn datagram(number: u64, stamps: Stamps) -> Vec<u8> {
+        let (mut message, mut datagram) = ([0; 16], Vec::new());
+        stamps.write(&mut message);
+        MoldUdp64.encode(Session::text(b"S"), number, &[&message], 1_400, &mut datagram);
+        datagram
+    }
+
+    fn heard(line: u8, payload: &[u8]) -> Datagram<'_> {
+        let source = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
+        Datagram { line: Line(line), group: 0, source, stamp: None, kernel_stamp: None, payload }
+    }
+
+    struct Listed(Vec<(u8, Vec<u8>)>);
+
+    impl Source for Listed {
+        fn poll(&mut self, take: &mut impl FnMut(Datagram<'_>)) -> io::Result<Pass> {
+            let count = self.0.len();
+            self.0.drain(..).for_each(|(line, payload)| take(heard(line, &payload)));
+            Ok(Pass { datagrams: count, full: false, ended: true })
+        }
+    }
+
+    #[test]
+    fn a_record_carries_the_time_at_which_its_datagram_was_taken_up() {
+        let clock = Clock::start();
+        let (taken, from) = (Cell::new(Nanos::ZERO), OnceLock::from(Nanos(5)));
+        let sent = Stamps { intended: Nanos(5), sent: Nanos(6) };
+        let warm_up = Stamps { intended: Nanos(4), sent: Nanos(4) };
+        // line A misses number 2, which line B brings: number 3 is held for it
+        let sends = [(0, 1, warm_up), (1, 1, warm_up), (0, 3, sent), (1, 2, sent)];
+        let mut source = Listed(sends.map(|(line, number, stamps)| (line, datagram(number, stamps))).into());
+        let mut source = Noting { source: &mut source, taken: &taken, clock };
+        let stages = Stages::default();
+        let mut sink = Publishing { sink: Released::default(), taken: &taken, clock, from: &from, stages };
+        let mut arbiter = Arbiter::new(Settings::new(MoldUdp64::RULES, vec![true, true], 1));
+        let mut seen = Vec::new();
+        let pass_began = clock.now();
+        source
+            .poll(&mut |datagram| {
+                seen.push(taken.get());
+                let frame = MoldUdp64.frame(datagram.payload, &mut 0).unwrap().unwrap();
+                arbiter.on_frame(pass_began, datagram.line, 0, &frame, &mut sink);
+            })
+            .unwrap();
+        assert!(seen.is_sorted() && seen[0] >= pass_began);
+        // the first message was believed when its second copy came
+        assert_eq!(sink.sink.0, [(seen[1], false), (seen[3], false), (pass_began, true)]);
+        assert_eq!(sink.stages.of(Stage::Publish).len(), 2, "the warm-up is not timed");
+    }
+
+    #[test]
+    fn kernel_stamps_are_brought_back_to_our_clock_and_those_that_cannot_be_are_counted() {
+        let (published, from, taken) = (Stop::new(), OnceLock::from(Nanos(1_000)), Cell::new(Nanos(5_000)));
+        let clock = Clock::start();
+        let mut beside = Beside {
+            framing: MoldUdp64,
+            clock,
+            spin: Spin::new(true),
+            published: &published,
+            from: &from,
+            taken: &taken,
+            wall_ahead_ns: Some(-300),
+            stages: Stages::default(),
+            stamps: StampCounts::default(),
+            datagrams: [0; LINES_MAX],
+            heard: (Nanos::ZERO, Nanos::ZERO),
+        };
+        let payload = datagram(1, Stamps { intended: Nanos(1_000), sent: Nanos(2_000) });
+        let warm_up = datagram(1, Stamps { intended: Nanos(999), sent: Nanos(2_000) });
+        let mut tap = |payload, software: Option<u64>, hardware: Option<u64>| {
+            let kernel_stamp = KernelStamp { software: software.map(Nanos), hardware: hardware.map(Nanos) };
+            beside.tap(Nanos::ZERO, &Datagram { kernel_stamp: Some(kernel_stamp), ..heard(1, payload) });
+        };
+        tap(&payload, Some(2_700), None); // at 3,000 by our clock
+        tap(&payload, Some(1_699), Some(7)); // before the send
+        tap(&payload, Some(4_701), None); // after the receive
+        tap(&payload, None, Some(7));
+        tap(&warm_up, Some(2_700), None);
+        beside.tap(Nanos::ZERO, &heard(0, &payload));
+        assert_eq!(beside.stamps, StampCounts { software: 4, hardware: 2, none: 1, out_of_order: 2 });
+        let (kernel, woken) = (beside.stages.of(Stage::Kernel), beside.stages.of(Stage::Woken));
+        assert_eq!((kernel.len(), kernel.max(), woken.len(), woken.max()), (1, 1_000, 1, 2_000));
+        assert_eq!(beside.datagrams[..2], [1, 5]);
+    }
+}

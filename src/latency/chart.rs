@@ -20,13 +20,15 @@ use hdrhistogram::Histogram;
 use super::ratio::Spread;
 
 /// The drawing's size; a page scales it.
-const WIDTH: f64 = 520.0;
-const LEFT: f64 = 62.0;
+const WIDTH: f64 = 460.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 34.0;
 /// The height of the curves' field.
-const FIELD: f64 = 270.0;
-const LEGEND_ROW: f64 = 19.0;
+const FIELD: f64 = 264.0;
+const LEGEND_ROW: f64 = 20.0;
+/// A name longer than this takes a row of the legend for itself, and so do the others.
+const NAME_MAX: usize = 24;
 /// The last percentile that is drawn.
 const LAST: f64 = 10_000.0;
 /// Points of a curve, a decade.
@@ -40,7 +42,7 @@ const STYLE: &str = "<style>\
 --c3:#f08ccb;--c4:#a7a7ff;--c5:#e3c04f;--c6:#5fd0e6;--c7:#ff8b8b}}\
 @media print{.tl{--ink:#000;--faint:#444;--rule:#ccc;--c0:#0b62a8;--c1:#c44e00;--c2:#00795b;--c3:#a8357f;--c4:#5b5bd6;--c5:#8a6a00;\
 --c6:#0f7c92;--c7:#a32020}}\
-.tl text{fill:var(--faint);font-size:12px}.tl .t{fill:var(--ink);font-size:14px;font-weight:600}.tl .n{fill:var(--ink)}\
+.tl text{fill:var(--faint);font-size:13px}.tl .t{fill:var(--ink);font-size:15px;font-weight:600}.tl .n{fill:var(--ink)}\
 .tl .r{stroke:var(--rule);stroke-width:1}.tl .c{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\
 .tl .e{text-anchor:end}.tl .m{text-anchor:middle}</style>";
 
@@ -146,7 +148,8 @@ fn begin(svg: &mut String, title: &str, height: f64) {
 impl Chart {
     /// The picture.
     pub fn svg(&self) -> String {
-        let rows = self.curves.len().div_ceil(2);
+        let columns = if self.curves.iter().any(|curve| curve.name.chars().count() > NAME_MAX) { 1 } else { 2 };
+        let rows = self.curves.len().div_ceil(columns);
         let height = TOP + FIELD + 44.0 + rows as f64 * LEGEND_ROW;
         let mut svg = String::new();
         begin(&mut svg, &self.title, height);
@@ -198,7 +201,7 @@ impl Chart {
                 let _ = write!(svg, "{}{:.1} {:.1}", if n == 0 { "M" } else { "L" }, x(*at), y(*nanos));
             }
             svg.push_str("\"/>");
-            let (column, row) = (i % 2, i / 2);
+            let (column, row) = (i % columns, i / columns);
             let left = 8.0 + column as f64 * (WIDTH / 2.0);
             let at = TOP + FIELD + 44.0 + row as f64 * LEGEND_ROW;
             let _ = write!(

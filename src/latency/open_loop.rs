@@ -30,6 +30,8 @@ use super::read::{Counts, Found, Interval, Reader};
 
 /// From the last thread's start to the first message.
 const LEAD_IN: Nanos = Nanos::from_millis(5);
+/// A pass that takes twice as long as it was to, and this, is given up: the publisher does not hold the rate.
+const GIVE_UP_MIN: Nanos = Nanos::from_secs(1);
 /// How often the caller is told how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 /// How many passes over the source empty it of what was there before, at most.
@@ -336,7 +338,9 @@ impl Pass<'_> {
                 }
             }
         };
-        Ok(publish(framing, &mut plan, &mut wire, (self.clock, zero), self.stop, meanwhile)?)
+        // an overload ends as well
+        let give_up = Nanos((warm_up + span).0.saturating_mul(2)) + GIVE_UP_MIN;
+        Ok(publish(framing, &mut plan, &mut wire, (self.clock, zero, give_up), self.stop, meanwhile)?)
     }
 
     /// Reads until the arbiter has gone.

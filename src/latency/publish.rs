@@ -64,6 +64,8 @@ pub struct Published {
     pub late: u64,
     /// Whether it was told to stop.
     pub stopped: bool,
+    /// Whether it was given up, since it took much longer than it was to.
+    pub given_up: bool,
 }
 
 /// Sends all of a plan, whose zero is at `zero` by the clock. `meanwhile` is called over and over while there is time until the
@@ -75,7 +77,7 @@ pub fn publish<F: Framing>(
     framing: F,
     plan: &mut Plan<F, Timed>,
     wire: &mut impl Wire,
-    (clock, zero): (Clock, Nanos),
+    (clock, zero, give_up): (Clock, Nanos, Nanos),
     stop: &Stop,
     mut meanwhile: impl FnMut(bool),
 ) -> Result<Published, PublishError> {
@@ -87,6 +89,7 @@ pub fn publish<F: Framing>(
         lateness: histogram(),
         late: 0,
         stopped: false,
+        given_up: false,
     };
     let mut truth = plan.truth();
     let (mut scratch, mut at) = (Vec::with_capacity(1 << 16), Vec::with_capacity(256));
@@ -94,6 +97,10 @@ pub fn publish<F: Framing>(
         let now = clock.now() - zero;
         if stop.requested() && !published.stopped {
             published.stopped = true;
+            plan.finish(now);
+        }
+        if now > give_up && !published.given_up {
+            published.given_up = true;
             plan.finish(now);
         }
         let datagram = match plan.step(now)? {

@@ -20,6 +20,7 @@ h1{font-size:1.5rem;margin:0 0 .25rem}h2{font-size:1.15rem;margin:2.2rem 0 .5rem
 p{margin:.35rem 0}.faint{color:var(--faint)}.headline{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}\
 .figure{flex:1 1 11rem;background:var(--panel);border:1px solid var(--rule);border-radius:.6rem;padding:.7rem .9rem}\
 .figure b{display:block;font-size:1.9rem;line-height:1.2;font-variant-numeric:tabular-nums}.figure span{color:var(--faint);font-size:.86rem;display:block}\
+.mute b{color:var(--faint);text-decoration:line-through;text-decoration-thickness:2px}\
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr));gap:1rem;margin:.8rem 0}\
 .charts svg{width:100%;height:auto;background:var(--panel);border:1px solid var(--rule);border-radius:.6rem;padding:.5rem}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.86rem;font-variant-numeric:tabular-nums;margin:.6rem 0}\
@@ -85,8 +86,9 @@ fn headline(out: &mut String, ratio: &RatioResults) {
         return;
     };
     out.push_str("<div class=\"headline\">\n");
-    let mut figure = |value: String, what: String| {
-        let _ = writeln!(out, "<div class=\"figure\"><b>{value}</b><span>{what}</span></div>");
+    let mut figure = |value: String, what: String, counts: bool| {
+        let mute = if counts { "" } else { " mute" };
+        let _ = writeln!(out, "<div class=\"figure{mute}\"><b>{value}</b><span>{what}</span></div>");
     };
     for (name, ratio) in [("p50", p50), ("p99", p99)] {
         figure(
@@ -95,15 +97,17 @@ fn headline(out: &mut String, ratio: &RatioResults) {
                 "the arbiter to the bare receive loop at {name}; middle half of the rounds {:.3} to {:.3}",
                 ratio.arbiter.q1, ratio.arbiter.q3
             ),
+            ratio.says_something(),
         );
     }
     figure(
         format!("{:.3}", p50.control.median),
         format!("the control at p50, the bare loop against itself; {:.3} at p99", p99.control.median),
+        p50.says_something() && p99.says_something(),
     );
     if let Some(of) = Percentiles::of(ratio.to_client()) {
         let what = format!("from receive return to client read at p50; {} at p99", span_text(of.p99 as f64));
-        figure(span_text(of.p50 as f64), what);
+        figure(span_text(of.p50 as f64), what, true);
     }
     let _ = writeln!(
         out,

@@ -198,6 +198,7 @@ pub(super) struct PassResults {
     pub(super) stamps: Option<StampCounts>,
     wall_step_ns: i64,
     stopped: bool,
+    given_up: bool,
 }
 
 impl PassResults {
@@ -241,6 +242,7 @@ impl PassResults {
             stamps,
             wall_step_ns,
             stopped: published.stopped,
+            given_up: published.given_up,
         }
     }
 
@@ -273,6 +275,13 @@ impl PassResults {
                 self.asked.load.rate(),
                 span_text(self.lateness.max() as f64)
             ));
+        }
+        if self.given_up {
+            remarks.push(
+                "the pass was given up after twice its time: messages that were due by then and never sent are missing here, so the \
+                 percentiles are too good"
+                    .to_owned(),
+            );
         }
         let datagrams = self.lateness.len().max(1);
         if self.rate_held() && self.late_sends * 100 > datagrams && self.asked.load.burst == 1 {

@@ -72,6 +72,8 @@ fn an_open_loop_run_counts_every_message_and_writes_files_that_can_be_read() {
         assert_eq!(number(pass, "/sent"), sent);
         assert!(number(pass, "/lines/A/dropped_by_faults") > 0 && number(pass, "/lines/B/dropped_by_faults") == 0);
         assert_eq!(number(pass, "/lost_by_faults"), 0, "line B loses nothing");
+        let (timed, due) = (number(pass, "/timed"), sent * 6 / 7);
+        assert!(timed <= due && timed + number(pass, "/lost") >= due, "what warms up is not timed: {pass:#}");
     }
     assert!(passes.iter().any(|pass| !pass["causes_ns"]["waited"].is_null()), "A loses what B brings later");
     assert_eq!((&report["ratio"], &report["stopped"]), (&Value::Null, &Value::Bool(false)));

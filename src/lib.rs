@@ -10,7 +10,7 @@
 //! |---|---|
 //! | 1 | [`time`], [`seq`], [`ring`] |
 //! | 2 | [`frame`], [`os`], [`config`] |
-//! | 3 | [`framing`], [`arbiter`] |
+//! | 3 | [`framing`], [`arbiter`], [`ip`] |
 //! | 4 | [`source`], [`capture`], [`delivery`] |
 //! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`] |
 //! | 6 | [`cli`] |
@@ -24,6 +24,7 @@ pub mod delivery;
 pub mod frame;
 pub mod framing;
 pub mod handler;
+pub mod ip;
 pub mod latency;
 pub mod os;
 pub mod publisher;

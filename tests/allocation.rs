@@ -1,12 +1,22 @@
 //! After start-up the arbiter allocates nothing, whatever the lines do: held messages, open gaps, fills, losses, duplicates,
-//! late copies (DESIGN 2, ARBITRATION 8). The work is counted, not timed.
+//! late copies (DESIGN 2, ARBITRATION 8). Neither does a mapped ring, whatever its frames are. The work is counted, not timed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use std::io;
+use std::net::UdpSocket;
+
 use twinline::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink};
+use twinline::config;
 use twinline::frame::{Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
+use twinline::framing::{AnyFraming, Framing, MoldUdp64};
+use twinline::os::packet::PacketRing;
+use twinline::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, RingError};
+use twinline::os::receive::ReceiveOptions;
+use twinline::os::send::{SendOptions, Sender};
+use twinline::source::mapped::Mapped;
+use twinline::source::{Facts, Source};
 use twinline::time::Nanos;
 
 /// The system's allocator, which counts what each thread asks of it.
@@ -213,4 +223,133 @@ fn a_full_gap_list_allocates_nothing() {
     // one line's sixty-fours fill them all, and the next frame finds nothing open
     assert_eq!(allocations(|| (2..next).step_by(64).for_each(|first| feed.data(1, first, 64))), 0);
     assert!(feed.counts.released + feed.counts.lost >= next - 1, "something is still open");
+}
+
+/// A line over loopback.
+fn over_loopback() -> config::Feed {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let [_, _, c, d] = std::process::id().to_be_bytes();
+    let text = format!(
+        "name = \"x\"\nframing = \"moldudp64\"\n[[line]]\nname = \"A\"\ngroups = [\"239.77.{c}.{d}:{port}\"]\n\
+         interface = \"127.0.0.1\"\n"
+    );
+    config::Feed::parse(&text, AnyFraming::NAMES).unwrap()
+}
+
+/// The same frames over and over.
+struct Again {
+    frames: Vec<Vec<u8>>,
+    at: usize,
+}
+
+impl Ring for Again {
+    fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
+        for _ in 0..BATCH {
+            let bytes = &self.frames[self.at % self.frames.len()];
+            self.at += 1;
+            take(RawFrame { bytes, truncated: false, checksum: Checksum::Ready, kernel_stamp: None, joined: None });
+        }
+        Ok(BATCH)
+    }
+}
+
+/// What such a ring is attached to.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Attachment for Nowhere {
+    fn attach(&mut self, _: u32) -> Result<(), RingError> {
+        Ok(())
+    }
+
+    fn detach(&mut self) {}
+
+    fn attached(&self) -> Option<u32> {
+        None
+    }
+
+    fn overflow(&mut self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn buffer_bytes(&self) -> (usize, usize) {
+        (0, 0)
+    }
+}
+
+#[test]
+fn frames_good_and_bad_and_in_fragments_allocate_nothing() {
+    let feed = over_loopback();
+    let group = feed.lines[0].groups[0];
+    let frame = |payload: &[u8], to: u16| {
+        let mut bytes = Vec::new();
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [1, 0, 0x5e, 1, 1, 1]);
+        builder.ipv4([10, 0, 0, 1], group.ip().octets(), 1).udp(5, to).write(&mut bytes, payload).unwrap();
+        bytes
+    };
+    let good = frame(b"a payload of some bytes", group.port());
+    let altered = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x40;
+        bytes
+    };
+    // both halves of a datagram of 24 bytes; then first halves of others, which are never put together
+    let half = |id: u16, second: bool| {
+        let whole = frame(&[7; 16], group.port());
+        let mut bytes = [&whole[..34], if second { &whole[42..58] } else { &whole[34..42] }].concat();
+        bytes[16..18].copy_from_slice(&(if second { 36u16 } else { 28 }).to_be_bytes());
+        bytes[18..20].copy_from_slice(&id.to_be_bytes());
+        bytes[20..22].copy_from_slice(&(if second { 1u16 } else { 0x2000 }).to_be_bytes());
+        bytes[24..26].fill(0);
+        let sum = etherparse::checksum::Sum16BitWords::new().add_slice(&bytes[14..34]).ones_complement();
+        bytes[24..26].copy_from_slice(&sum.to_ne_bytes());
+        bytes
+    };
+    let mut frames = vec![good.clone(), altered(14), altered(24), altered(45), frame(b"foreign", group.port() ^ 1)];
+    frames.extend([half(1, true), half(1, false), good[..30].to_vec(), vec![0; 60]]);
+    frames.extend((2..100).map(|id| half(id, false)));
+    let open = |_: &_| Ok((Again { frames: frames.clone(), at: 0 }, Nowhere));
+    let (mut source, _watch) = Mapped::open(&feed, &ReceiveOptions::default(), open).unwrap();
+    let mut bytes = 0;
+    let mut poll = |passes: usize| {
+        for _ in 0..passes {
+            source.poll(&mut |d| bytes += d.payload.len()).unwrap();
+        }
+    };
+    poll(100);
+    assert_eq!(allocations(|| poll(10_000)), 0);
+    let facts = source.facts().lines[0];
+    let counts = [
+        facts.datagrams,
+        facts.frames.malformed,
+        facts.frames.ip_checksum,
+        facts.frames.udp_checksum,
+        facts.frames.foreign,
+        facts.fragments.datagrams,
+        facts.fragments.evicted,
+    ];
+    assert!(counts.iter().all(|count| *count > 1_000), "{facts:?}");
+}
+
+#[test]
+fn a_packet_sockets_ring_allocates_nothing() {
+    let feed = over_loopback();
+    let (mut source, _watch) = match Mapped::open(&feed, &ReceiveOptions::default(), PacketRing::open) {
+        Ok(open) => open,
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            return;
+        }
+    };
+    let mut sender = Sender::open(feed.lines[0].groups[0], "127.0.0.1", SendOptions { ttl: 0, source: None }).unwrap();
+    let mut received = 0;
+    // beyond the ring's end and around, with frames that are longer than its slots
+    for n in 0..200u32 {
+        (0..50u32).for_each(|_| assert_eq!(sender.send(&n.to_be_bytes()).unwrap(), None));
+        assert_eq!(sender.send(&[5; 10_000]).unwrap(), None);
+        let passes = || while source.poll(&mut |_| received += 1).unwrap().datagrams > 0 {};
+        assert_eq!(allocations(passes), 0);
+    }
+    assert_eq!(received, 200 * 51);
+    assert_eq!(allocations(|| (0..1_000).for_each(|_| drop(source.poll(&mut |_| ())))), 0, "when there is nothing");
 }

@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["time"]),
     ("framing", &["frame", "seq", "time"]),
     ("arbiter", &["frame", "seq", "time"]),
+    ("ip", &["time"]),
     ("source", FOURTH),
     ("capture", FOURTH),
     ("delivery", FOURTH),
@@ -30,7 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
-    &["time", "seq", "ring", "frame", "os", "config", "framing", "arbiter", "source", "capture", "delivery"];
+    &["time", "seq", "ring", "frame", "os", "config", "framing", "arbiter", "ip", "source", "capture", "delivery"];
 const FIFTH: &[&str] = &[
     "time",
     "seq",
@@ -40,6 +41,7 @@ const FIFTH: &[&str] = &[
     "config",
     "framing",
     "arbiter",
+    "ip",
     "source",
     "capture",
     "delivery",

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::link::LinkType;
+use crate::ip::LinkType;
 use crate::time::Nanos;
 
 /// The next thing in a file. A `usize` is how many bytes of the window it takes.

@@ -19,7 +19,6 @@
 mod format;
 mod input;
 mod lines;
-mod link;
 mod merge;
 mod pcap;
 mod pcapng;

@@ -4,7 +4,7 @@ use pcap_parser::{PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_
 
 use super::format::{Block, Fault, Order, Packet};
 use super::input::{Input, RECORD_MAX};
-use super::link::LinkType;
+use crate::ip::LinkType;
 use crate::time::Nanos;
 
 /// A classic capture, behind its header.

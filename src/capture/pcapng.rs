@@ -15,7 +15,7 @@ use pcap_parser::{
 
 use super::format::{Block, Fault, Order, Packet, Unit};
 use super::input::{Input, RECORD_MAX};
-use super::link::LinkType;
+use crate::ip::LinkType;
 use crate::time::Nanos;
 
 /// What a section that Twinline wrote names as its application, followed by a version.

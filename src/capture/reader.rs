@@ -9,9 +9,9 @@ use std::path::Path;
 use super::CaptureError;
 use super::format::{Block, Fault, Packet};
 use super::input::{Identity, Input};
-use super::link::{self, Reason};
 use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION};
+use crate::ip::{self, Reason};
 use crate::time::Nanos;
 
 /// A UDP datagram over IPv4, as a file holds it.
@@ -283,7 +283,7 @@ impl Reader {
         let stamp = packet.stamp.or(self.last_stamp).unwrap_or(Nanos::ZERO);
         self.last_stamp = Some(stamp);
         let found = match self.input.data().get(packet.bytes.clone()) {
-            Some(bytes) => link::datagram(packet.link, bytes),
+            Some(bytes) => ip::datagram(packet.link, bytes),
             None => Err(Reason::Malformed),
         };
         match found {

@@ -1,5 +1,6 @@
 //! `twinline capture`.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -12,9 +13,11 @@ use super::live::recording::{Captured, Recording};
 use super::live::tally::Tally;
 use super::live::{self, Ending, Listen, Listening, Stops, pause, pin};
 use super::{Failure, Outcome, say};
+use crate::arbiter::Settings;
 use crate::handler::desk;
 use crate::handler::{Hot, record, settings};
-use crate::source::live::Live;
+use crate::source::method::WithSource;
+use crate::source::{self, Source};
 
 /// Record the lines as pcapng, with nanosecond stamps
 ///
@@ -39,7 +42,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let rules = feeds.first().map(|(_, framing)| framing.rules());
     let stops = Stops::on_signals()?;
     let clock = live::clock();
-    let listening = live::listen(feeds, args.listen.core, true)?.pop();
+    let listening = live::listen(feeds, &args.listen, true)?.pop();
     let (Some(listening), Some(rules)) = (listening, rules) else { return Ok(ExitCode::SUCCESS) };
     let (tap, recording) = Recording::start(&args.output, &listening.feed, clock, listening.voice.clone())?;
     listening.tell();
@@ -52,10 +55,7 @@ pub(super) fn run(args: Args) -> Outcome {
         let voice = voice.clone();
         move || {
             pin(core, &voice);
-            let mut source: Live = live;
-            let outcome = record(settings, &mut source, &mut hot);
-            let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };
-            (ending, outcome.err())
+            live.with(Receiving { settings, hot })
         }
     });
     let thread = thread.context("cannot start the thread that receives")?;
@@ -86,5 +86,22 @@ pub(super) fn run(args: Args) -> Outcome {
     match cut_off {
         Some(error) => Err(Failure::run(anyhow!(error))),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The thread that receives, but for its source.
+struct Receiving {
+    settings: Settings,
+    hot: Hot,
+}
+
+impl WithSource for Receiving {
+    type Output = (Ending, Option<io::Error>);
+
+    fn with<S: Source + source::Facts>(self, mut source: S) -> Self::Output {
+        let Receiving { settings, mut hot } = self;
+        let outcome = record(settings, &mut source, &mut hot);
+        let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };
+        (ending, outcome.err())
     }
 }

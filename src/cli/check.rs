@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Failure, Outcome, feed, say};
-use crate::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, ReceiveConfig, duration_text, size_text};
+use crate::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, Method, ReceiveConfig, duration_text, size_text};
 use crate::frame::ChannelKey;
 use crate::framing::AnyFraming;
 use crate::os::machine::{self, Finding, Severity};
@@ -151,7 +151,13 @@ fn parameters(feed: &Feed, framing: AnyFraming, row: &mut impl FnMut(&str, Strin
     let receive = &feed.receive;
     let core = receive.core.map_or("on any core".to_owned(), |core| format!("on core {core}"));
     let stamps = if receive.kernel_stamps { "with kernel stamps" } else { "without kernel stamps" };
-    row("receive", format!("{core}, {} of buffer a socket, {stamps}", size_text(receive.buffer)));
+    let (method, of) = match receive.method {
+        Method::Socket => ("by sockets", "socket"),
+        Method::Packet => ("by packet sockets with mapped rings", "line"),
+        Method::Xdp => ("by AF_XDP", "line"),
+        Method::Auto => ("by the fastest method that works", "line or socket"),
+    };
+    row("receive", format!("{method}, {core}, {} of buffer a {of}, {stamps}", size_text(receive.buffer)));
 }
 
 /// What this machine has; `None` where it does not tell.
@@ -301,7 +307,7 @@ mod tests {
                 "  silent_after   2s",
                 "  session_grace  2s (default)",
                 "  join           live: from the first number that comes (default)",
-                "  receive        on core 1, 8MiB of buffer a socket, without kernel stamps",
+                "  receive        by sockets, on core 1, 8MiB of buffer a socket, without kernel stamps",
                 "  warning: take care",
             ]
         );

@@ -13,13 +13,14 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 
 use super::{Failure, feed, say};
-use crate::config::Feed;
+use crate::config::{Feed, Method};
 use crate::framing::AnyFraming;
 use crate::os::clock::Clock;
 use crate::os::cpu::{self, PinError, Spin};
 use crate::os::receive::ReceiveOptions;
 use crate::os::signal::Stop;
-use crate::source::live::{Live, LiveError, SourceFacts};
+use crate::source::live::{LiveError, SourceFacts};
+use crate::source::method::{AnyLive, Taken};
 use crate::source::watch::LiveWatch;
 use crate::time::Nanos;
 
@@ -39,6 +40,13 @@ pub(super) struct Listen {
     /// Pin the thread that receives to this core [default: `core` under [receive] in the feed file]
     #[arg(long, value_name = "N")]
     pub(super) core: Option<usize>,
+    /// How to receive: socket, packet, xdp, or auto, the fastest that works [default: `receive` in the feed file]
+    #[arg(long, value_name = "METHOD", value_parser = method)]
+    pub(super) receive: Option<Method>,
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::from_name(text).ok_or_else(|| format!("expected one of: {}", Method::NAMES.join(", ")))
 }
 
 fn seconds(text: &str) -> Result<Nanos, String> {
@@ -67,8 +75,10 @@ pub(super) struct Listening {
     pub(super) feed: Feed,
     pub(super) framing: AnyFraming,
     pub(super) voice: Voice,
-    pub(super) live: Live,
+    pub(super) live: AnyLive,
     pub(super) watch: LiveWatch,
+    /// By which method, and why.
+    pub(super) taken: Taken,
     /// The core that the thread which receives is to be pinned to.
     pub(super) core: Option<usize>,
     pub(super) spin: Spin,
@@ -100,11 +110,11 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<(Feed, AnyFraming)>, Failure
 /// A core or an interface that this machine does not have, as a usage failure; a socket that cannot be had.
 pub(super) fn listen(
     feeds: Vec<(Feed, AnyFraming)>,
-    core: Option<usize>,
+    wanted: &Listen,
     senders: bool,
 ) -> Result<Vec<Listening>, Failure> {
     let usable = cpu::usable();
-    let cores: Vec<Option<usize>> = feeds.iter().map(|(feed, _)| core.or(feed.receive.core)).collect();
+    let cores: Vec<Option<usize>> = feeds.iter().map(|(feed, _)| wanted.core.or(feed.receive.core)).collect();
     for (&core, (feed, _)) in cores.iter().zip(&feeds) {
         if let Some(core) = core.filter(|core| !usable.contains(core)) {
             let error = PinError::NoSuchCore { core, usable };
@@ -119,7 +129,8 @@ pub(super) fn listen(
             kernel_stamps: feed.receive.kernel_stamps,
             senders,
         };
-        let (live, watch) = Live::open(&feed, &options).map_err(|error| match error {
+        let method = wanted.receive.unwrap_or(feed.receive.method);
+        let (live, watch, taken) = AnyLive::open(&feed, method, &options).map_err(|error| match error {
             LiveError::NoInterface { .. } => Failure::usage(error),
             _ => Failure::run(error),
         })?;
@@ -130,6 +141,7 @@ pub(super) fn listen(
             voice,
             live,
             watch,
+            taken,
             core: cores[at],
             spin: spin(at, &cores, &usable),
         });
@@ -158,7 +170,8 @@ impl Listening {
             };
             format!("{} {groups} on {}", line.name, line.interface)
         });
-        self.voice.say(format_args!("listening to {}: {}", self.feed.name, lines.collect::<Vec<_>>().join(", ")));
+        let lines = lines.collect::<Vec<_>>().join(", ");
+        self.voice.say(format_args!("listening to {}: {lines}; receive = {}", self.feed.name, self.taken));
     }
 }
 

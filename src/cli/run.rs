@@ -25,8 +25,10 @@ use crate::handler::desk::{self, Inquiry};
 use crate::handler::tap::Tap;
 use crate::handler::{Handler, Hot, live};
 use crate::os::clock::Clock;
-use crate::source::live::Live;
+use crate::os::cpu::Spin;
+use crate::source::method::{Taken, WithSource};
 use crate::source::watch::LiveWatch;
+use crate::source::{self, Source};
 
 /// Run the arbiter, for as long as it is wanted
 ///
@@ -72,7 +74,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let stops = Stops::on_signals()?;
     let clock = live::clock();
     let mut running = Vec::new();
-    for one in live::listen(feeds, args.listen.core, args.capture.is_some())? {
+    for one in live::listen(feeds, &args.listen, args.capture.is_some())? {
         running.push(Running::open(&args, one, &stops, clock, several)?);
     }
     for one in &running {
@@ -176,7 +178,7 @@ impl WithFraming for Running {
 impl Running {
     fn arbitrate<F: Framing>(self, framing: F) -> anyhow::Result<FeedEnd> {
         let Running { listening, clock, stops, mut output, recording, listen, until_end } = self;
-        let Listening { feed, voice, live, watch, core, spin, .. } = listening;
+        let Listening { feed, voice, live, watch, taken, core, spin, .. } = listening;
         let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
         // only a frame that packs otherwise needs to say so
         let packing = if F::PACKET_SEQUENCED { Packing::WHOLE } else { Packing::LENGTH_BE16 };
@@ -191,23 +193,35 @@ impl Running {
             let (feed, voice) = (feed.clone(), voice.clone());
             move || {
                 pin(core, &voice);
-                receive(framing, &feed, live, hot, delivery)
+                live.with(Receiving { framing, feed: &feed, hot, delivery })
             }
         })?;
         let mut keeping = Keeping::new(clock, &voice, &feed, (watch, inquiry), &listen, &stops);
         keeping.replay(client, &mut output);
         let hot = thread.join().map_err(|_| anyhow!("the arbiter's thread has failed: what it knew is gone"))?;
-        Ok(keeping.report(hot, output, recording, &names, (spin, core)))
+        Ok(keeping.report(hot, output, recording, &names, (spin, core, &taken)))
     }
 }
 
-/// The arbiter's thread.
-fn receive<F: Framing>(framing: F, feed: &Feed, mut source: Live, mut hot: Hot, mut delivery: Delivery) -> HotEnd<F> {
-    let mut handler = Handler::new(framing, feed);
-    let outcome = live(&mut handler, &mut source, &mut hot, &mut delivery);
-    let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };
-    let overrun = delivery.dropped();
-    HotEnd { handler, ending, overrun, error: outcome.err().map(|error| error.to_string()) }
+/// The arbiter's thread, but for its source.
+struct Receiving<'a, F> {
+    framing: F,
+    feed: &'a Feed,
+    hot: Hot,
+    delivery: Delivery,
+}
+
+impl<F: Framing> WithSource for Receiving<'_, F> {
+    type Output = HotEnd<F>;
+
+    fn with<S: Source + source::Facts>(self, mut source: S) -> HotEnd<F> {
+        let Receiving { framing, feed, mut hot, mut delivery } = self;
+        let mut handler = Handler::new(framing, feed);
+        let outcome = live(&mut handler, &mut source, &mut hot, &mut delivery);
+        let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };
+        let overrun = delivery.dropped();
+        HotEnd { handler, ending, overrun, error: outcome.err().map(|error| error.to_string()) }
+    }
 }
 
 /// Housekeeping of one feed: what the arbiter says becomes files and words.
@@ -297,7 +311,7 @@ impl<'a> Keeping<'a> {
         mut output: Output,
         recording: Option<Recording>,
         names: &[String],
-        (spin, core): (crate::os::cpu::Spin, Option<usize>),
+        (spin, core, taken): (Spin, Option<usize>, &Taken),
     ) -> FeedEnd {
         let HotEnd { handler, mut ending, overrun, error } = hot;
         self.housekeeping.end();
@@ -329,6 +343,7 @@ impl<'a> Keeping<'a> {
             self.voice.say(error);
         }
         let mut source = self.housekeeping.source(&ending, spin, core);
+        source.insert("receive".into(), taken.method.name().into());
         source.insert("overrun".into(), {
             let Dropped { overruns, messages, events } = overrun;
             json!({ "overruns": overruns, "messages": messages, "events": events })

@@ -17,6 +17,8 @@ use crate::frame::Packing;
 use crate::framing::{Framing, WithFraming};
 use crate::handler::desk;
 use crate::handler::{Handler, Hot, live};
+use crate::source::method::WithSource;
+use crate::source::{self, Source};
 
 mod print;
 
@@ -56,7 +58,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Outcome {
     let feeds = live::load(std::slice::from_ref(&args.feed))?;
     let stops = Stops::on_signals()?;
-    let listening = live::listen(feeds, args.listen.core, false)?.pop();
+    let listening = live::listen(feeds, &args.listen, false)?.pop();
     let Some(listening) = listening else { return Ok(ExitCode::SUCCESS) };
     listening.tell();
     listening.framing.with(Tailing { args, listening, stops })
@@ -73,24 +75,20 @@ impl WithFraming for Tailing {
 
     fn with<F: Framing>(self, framing: F) -> Outcome {
         let Tailing { args, listening, stops } = self;
-        let Listening { feed, voice, live: mut source, watch, core, spin, .. } = listening;
+        let Listening { feed, voice, live: source, watch, core, spin, .. } = listening;
         let clock = live::clock();
         let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
         let packing = if F::PACKET_SEQUENCED { Packing::WHOLE } else { Packing::LENGTH_BE16 };
         let facts = Facts { packing, feed: feed.name.clone(), lines: names.clone() };
         let output = if args.first { Output::First } else { Output::Ordered };
-        let (mut delivery, client) = client::open(&facts, output.into(), RING_CAPACITY).map_err(Failure::run)?;
+        let (delivery, client) = client::open(&facts, output.into(), RING_CAPACITY).map_err(Failure::run)?;
         let (desk, inquiry) = desk::open().map_err(Failure::run)?;
-        let mut hot = Hot::new(clock, spin, stops.both(), desk);
+        let hot = Hot::new(clock, spin, stops.both(), desk);
         let thread = thread::Builder::new().name("arbiter".into()).spawn({
             let (feed, voice) = (feed.clone(), voice.clone());
             move || {
                 pin(core, &voice);
-                let mut handler = Handler::new(framing, &feed);
-                let outcome = live(&mut handler, &mut source, &mut hot, &mut delivery);
-                let dropped = Delivery::dropped(&delivery);
-                let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };
-                (ending, dropped, outcome.err())
+                source.with(Receiving { handler: Handler::new(framing, &feed), hot, delivery })
             }
         });
         let thread = thread.context("cannot start the arbiter's thread")?;
@@ -132,6 +130,24 @@ impl WithFraming for Tailing {
             Some(error) => Err(Failure::run(anyhow!("the sockets cannot be received from any more: {error}"))),
             None => Ok(ExitCode::SUCCESS),
         }
+    }
+}
+
+/// The arbiter's thread, but for its source.
+struct Receiving<F> {
+    handler: Handler<F>,
+    hot: Hot,
+    delivery: Delivery,
+}
+
+impl<F: Framing> WithSource for Receiving<F> {
+    type Output = (Ending, Dropped, Option<io::Error>);
+
+    fn with<S: Source + source::Facts>(self, mut source: S) -> Self::Output {
+        let Receiving { mut handler, mut hot, mut delivery } = self;
+        let outcome = live(&mut handler, &mut source, &mut hot, &mut delivery);
+        let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };
+        (ending, Delivery::dropped(&delivery), outcome.err())
     }
 }
 

@@ -130,6 +130,11 @@ impl<'a> Value<'a> {
         checked.map_err(|problem| self.refuse(problem))
     }
 
+    /// Whether it is a text; where it may be that or something else.
+    pub(super) fn is_text(&self) -> bool {
+        self.value.get_ref().is_str()
+    }
+
     fn expected(&self, what: &str) -> ConfigError {
         self.refuse(format!("expected {what}, found {}", found(self.value.get_ref())))
     }

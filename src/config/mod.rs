@@ -59,7 +59,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
         "arbiter",
         &["gap_timeout", "settle", "hold_messages", "hold_bytes", "max_jump", "silent_after", "session_grace", "join"],
     ),
-    ("receive", &["buffer", "core", "kernel_stamps"]),
+    ("receive", &["method", "buffer", "core", "kernel_stamps"]),
 ];
 
 /// What one feed file describes, validated.
@@ -173,10 +173,43 @@ impl Default for ArbiterConfig {
     }
 }
 
+/// By which way of the kernel live lines are received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// UDP sockets: needs no privilege.
+    #[default]
+    Socket,
+    /// A packet socket with a mapped ring a line.
+    Packet,
+    /// An AF_XDP socket a line.
+    Xdp,
+    /// The fastest of them that works here.
+    Auto,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Method; 4] = [Method::Socket, Method::Packet, Method::Xdp, Method::Auto];
+    /// Their names, in the same order.
+    pub const NAMES: [&str; 4] = ["socket", "packet", "xdp", "auto"];
+
+    /// What a feed file calls it.
+    pub const fn name(self) -> &'static str {
+        Method::NAMES[self as usize]
+    }
+
+    /// The method of this name.
+    pub fn from_name(name: &str) -> Option<Method> {
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
 /// How live lines are received. A replay of a capture has no use for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiveConfig {
-    /// The size to ask for each socket's receive buffer, in bytes.
+    /// By which way of the kernel.
+    pub method: Method,
+    /// The size to ask for, of each socket's receive buffer or of each line's ring, in bytes.
     pub buffer: u64,
     /// The core that the arbiter's thread is pinned to; `None`: wherever the system puts it.
     pub core: Option<usize>,
@@ -186,7 +219,7 @@ pub struct ReceiveConfig {
 
 impl Default for ReceiveConfig {
     fn default() -> ReceiveConfig {
-        ReceiveConfig { buffer: 8 << 20, core: None, kernel_stamps: false }
+        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false }
     }
 }
 

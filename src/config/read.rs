@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::document::{Document, Table, Value, choice};
-use super::{ArbiterConfig, ConfigError, Feed, GROUPS_MAX, GapTimeout, LINES_MAX, LineConfig, ReceiveConfig};
+use super::{ArbiterConfig, ConfigError, Feed, GROUPS_MAX, GapTimeout, LINES_MAX, LineConfig, Method, ReceiveConfig};
 
 /// As long as a name may be: it stands in every report.
 const NAME_BYTES_MAX: usize = 64;
@@ -25,7 +25,8 @@ pub(super) fn feed(document: &Document<'_>, framings: &[&str]) -> Result<Feed, C
         None => ArbiterConfig::default(),
     };
     let receive = match top.get("receive") {
-        Some(typed) => receive(&typed.table("the table [receive]")?)?,
+        Some(typed) if typed.is_text() => ReceiveConfig { method: method(&typed)?, ..ReceiveConfig::default() },
+        Some(typed) => receive(&typed.table("a method, such as \"packet\", or the table [receive]")?)?,
         None => ReceiveConfig::default(),
     };
     Ok(Feed { name, framing, lines, arbiter, receive })
@@ -261,6 +262,9 @@ fn arbiter(table: &Table<'_>) -> Result<ArbiterConfig, ConfigError> {
 
 fn receive(table: &Table<'_>) -> Result<ReceiveConfig, ConfigError> {
     let mut receive = ReceiveConfig::default();
+    if let Some(typed) = table.get("method") {
+        receive.method = method(&typed)?;
+    }
     if let Some(typed) = table.get("buffer") {
         // what the kernel takes is a C int, which it doubles
         receive.buffer = typed.size(4 << 10..=1 << 29)?;
@@ -272,4 +276,11 @@ fn receive(table: &Table<'_>) -> Result<ReceiveConfig, ConfigError> {
         receive.kernel_stamps = typed.boolean()?;
     }
     Ok(receive)
+}
+
+fn method(typed: &Value<'_>) -> Result<Method, ConfigError> {
+    let name = typed.string(&format!("one of: {}", Method::NAMES.join(", ")))?;
+    Method::from_name(name).ok_or_else(|| {
+        typed.refuse(format!("{name:?} is no way to receive; {}", choice(name, &Method::NAMES, "methods")))
+    })
 }

@@ -65,7 +65,10 @@ fn what_is_left_out_has_its_default() {
         ]
     );
     assert_eq!(feed.arbiter, ArbiterConfig::default());
-    assert_eq!(feed.receive, ReceiveConfig { buffer: 8 << 20, core: None, kernel_stamps: false });
+    assert_eq!(
+        feed.receive,
+        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false }
+    );
 }
 
 #[test]
@@ -82,6 +85,7 @@ fn every_key_is_read() {
         session_grace = "1s"
         join = "live"
         [receive]
+        method = "packet"
         buffer = 65_536
         core = 3
         kernel_stamps = true
@@ -100,7 +104,29 @@ fn every_key_is_read() {
             session_grace: Some(Nanos::from_secs(1)),
         }
     );
-    assert_eq!(feed.receive, ReceiveConfig { buffer: 65_536, core: Some(3), kernel_stamps: true });
+    assert_eq!(
+        feed.receive,
+        ReceiveConfig { method: Method::Packet, buffer: 65_536, core: Some(3), kernel_stamps: true }
+    );
+}
+
+#[test]
+fn a_receive_method_may_stand_alone() {
+    let top = |receive: &str| parse(&TWO_LINES.replacen("framing", &format!("{receive}\nframing"), 1));
+    for method in Method::ALL {
+        let alone = top(&format!("receive = \"{}\"", method.name())).unwrap().receive;
+        assert_eq!(alone, ReceiveConfig { method, ..ReceiveConfig::default() });
+        let table = with(&format!("[receive]\nmethod = \"{}\"", method.name()));
+        assert_eq!(parse(&table).unwrap().receive, alone);
+    }
+    assert_eq!(
+        top("receive = \"packets\"").unwrap_err().to_string(),
+        r#"line 2: receive: "packets" is no way to receive; did you mean packet? The methods are: socket, packet, xdp, auto"#
+    );
+    assert_eq!(
+        top("receive = 5").unwrap_err().to_string(),
+        r#"line 2: receive: expected a method, such as "packet", or the table [receive], found the number 5"#
+    );
 }
 
 #[test]
@@ -323,6 +349,7 @@ fn in_a_parameter_each_fault_is_named_with_its_line_and_key() {
         ("[arbiter]\nbuffer = 1", "arbiter.buffer: this is no key of [arbiter]; it belongs under [receive]".to_owned()),
         ("[receive]\nbuffer = 10", "receive.buffer: expected a whole number from 4096 to 536870912, found 10".to_owned()),
         ("[receive]\ncore = 1024", "receive.core: expected a whole number from 0 to 1023, found 1024".to_owned()),
+        ("[receive]\nmethod = 1", "receive.method: expected one of: socket, packet, xdp, auto, found the number 1".to_owned()),
         ("[receive]\nkernel_stamps = 1", "receive.kernel_stamps: expected true or false, found the number 1".to_owned()),
     ] {
         assert_eq!(refusal(&with(typed)), format!("line 8: {said}"), "{typed}");

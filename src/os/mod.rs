@@ -3,8 +3,11 @@
 
 pub mod clock;
 pub mod cpu;
+mod filter;
 pub mod machine;
 pub mod netns;
+pub mod packet;
+pub mod raw;
 pub mod receive;
 pub mod send;
 pub mod signal;

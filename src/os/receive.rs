@@ -10,6 +10,8 @@
 //!                                           -> a backlog -> recvmmsg, up to 32 in all
 //! ```
 //!
+//! A line that is received from a mapped ring has a [`Membership`] alone, whose socket hears nothing ([`Membership::deaf`]).
+//!
 //! Why like this: a spinning `recvfrom` brings a lone datagram soonest; `recvmmsg` costs more when there is nothing and
 //! less a datagram when there is much. The second look after a hit is what tells a caller whether the socket was emptied.
 //! No control messages are asked for unless kernel stamps are: the count of what overflowed is read from the socket
@@ -24,8 +26,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
+use super::filter;
 use crate::time::Nanos;
 
 /// The most datagrams that one poll of a socket takes.
@@ -216,6 +219,30 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// A socket that is there to be joined and hears nothing: for a line that is received otherwise, and whose group must be
+    /// asked of the network all the same.
+    ///
+    /// At a unicast address it is bound, since a kernel that finds no socket there tells the sender so; it takes nothing all
+    /// the same. It counts nothing as lost.
+    ///
+    /// # Errors
+    /// What was being done, and what the system says to it.
+    pub fn deaf(group: SocketAddrV4, source: Option<Ipv4Addr>, anywhere: bool) -> Result<Membership, SocketError> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
+            .map_err(SocketError::doing("open a UDP socket"))?;
+        let program: Vec<SockFilter> =
+            filter::nothing().iter().map(|step| SockFilter::new(step.code, step.jt, step.jf, step.k)).collect();
+        socket.attach_filter(&program).map_err(SocketError::doing("attach a filter"))?;
+        socket.set_recv_buffer_size(1).map_err(SocketError::doing("ask for a small buffer"))?;
+        if !group.ip().is_multicast() {
+            if anywhere {
+                socket.set_freebind_v4(true).map_err(SocketError::doing("bind before the address is there"))?;
+            }
+            socket.bind(&group.into()).map_err(SocketError::doing("bind"))?;
+        }
+        Ok(Membership { socket, group, source, joined: None, buffer_asked: 0, buffer_given: 0, overflow_seen: 0 })
+    }
+
     /// The group and port that the socket hears.
     pub fn group(&self) -> SocketAddrV4 {
         self.group
@@ -284,7 +311,7 @@ impl Membership {
 }
 
 /// Asks beyond `rmem_max`, which takes a privilege, and else for as much as there is; says what was given.
-fn ask_for_buffer(socket: &Socket, bytes: usize) -> Result<usize, SocketError> {
+pub(super) fn ask_for_buffer(socket: &Socket, bytes: usize) -> Result<usize, SocketError> {
     let bytes = i32::try_from(bytes).unwrap_or(i32::MAX / 2).min(i32::MAX / 2);
     if set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes).is_err() {
         set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes)
@@ -319,12 +346,21 @@ pub(super) fn set_option<T: Copy>(socket: &Socket, level: i32, name: i32, value:
 }
 
 /// Values that are whole whatever bytes the kernel writes into them.
-trait Plain: Copy + Default {}
-impl Plain for i32 {}
-impl Plain for [u32; 9] {}
+pub(super) trait Plain: Copy {
+    const ZERO: Self;
+}
+impl Plain for i32 {
+    const ZERO: i32 = 0;
+}
+impl Plain for [u32; 9] {
+    const ZERO: [u32; 9] = [0; 9];
+}
+impl Plain for libc::tpacket_stats {
+    const ZERO: libc::tpacket_stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+}
 
-fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Result<T> {
-    let mut value = T::default();
+pub(super) fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Result<T> {
+    let mut value = T::ZERO;
     let mut len = mem::size_of::<T>() as libc::socklen_t;
     // SAFETY: the pointer and the length describe one live T, and any bytes make a T (`Plain`)
     let done = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, ptr::from_mut(&mut value).cast(), &mut len) };

@@ -9,12 +9,14 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::config::Feed;
+use crate::config::{Feed, Method};
 use crate::frame::{LINES_MAX, Line};
+use crate::ip::fragments::FragmentFacts;
 use crate::os::netns::{Interface, no_such_interface};
-use crate::os::receive::{BATCH, Batch, ReceiveOptions, Receiver, SocketError, passes};
-use crate::source::watch::LiveWatch;
-use crate::source::{Datagram, Pass, Source};
+use crate::os::raw::RingError;
+use crate::os::receive::{BATCH, Batch, Membership, ReceiveOptions, Receiver, SocketError, passes};
+use crate::source::watch::{Joins, LiveWatch};
+use crate::source::{Datagram, Facts, Pass, Source};
 
 /// Why a feed cannot be listened to.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +52,27 @@ pub enum LiveError {
         /// What was being done, and what the system says.
         error: SocketError,
     },
+    /// A ring cannot be had.
+    #[error("line {line}, interface {interface}: {error}")]
+    Ring {
+        /// The line.
+        line: String,
+        /// The interface, as configured.
+        interface: String,
+        /// What was being done, what the system says, and what is missing.
+        error: RingError,
+    },
+    /// The method is not to be had at all.
+    #[error("receive = \"{}\": {why}", .method.name())]
+    Unsupported {
+        /// The method.
+        method: Method,
+        /// What is missing, and what to use instead.
+        why: &'static str,
+    },
 }
 
-/// What a line's sockets brought.
+/// What a line brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineFacts {
     /// Datagrams handed over.
@@ -61,10 +81,27 @@ pub struct LineFacts {
     pub bytes: u64,
     /// Datagrams of another sender than the line's `source` (unicast; of a group the kernel takes in that sender's alone).
     pub strangers: u64,
-    /// Datagrams longer than UDP over IPv4 can make them: not handed over.
+    /// Datagrams longer than UDP over IPv4 can make them, and frames of which the ring had not all: not handed over.
     pub truncated: u64,
     /// Receive calls that failed in passing.
     pub errors: u64,
+    /// What was found wrong with frames; of sockets the kernel sees to that, and counts it in its own way.
+    pub frames: FrameFacts,
+    /// What became of fragments; of sockets the kernel sees to that as well.
+    pub fragments: FragmentFacts,
+}
+
+/// Frames of a mapped ring that hold no datagram of the line, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameFacts {
+    /// Their headers contradict each other, or say more than there is.
+    pub malformed: u64,
+    /// The IPv4 header's checksum is wrong.
+    pub ip_checksum: u64,
+    /// The UDP checksum is wrong.
+    pub udp_checksum: u64,
+    /// They are for none of the line's groups and ports.
+    pub foreign: u64,
 }
 
 /// What the lines brought: a plain copy, without a system call. What only the kernel knows is [`LiveWatch::facts`]'s.
@@ -104,12 +141,7 @@ impl Live {
     /// # Errors
     /// [`LiveError`].
     pub fn open(feed: &Feed, options: &ReceiveOptions) -> Result<(Live, LiveWatch), LiveError> {
-        let interfaces = Interface::all().map_err(|error| LiveError::Interfaces { feed: feed.name.clone(), error })?;
-        let found: Vec<_> = feed.lines.iter().map(|line| Interface::find(&interfaces, &line.interface)).collect();
-        if found.iter().all(Option::is_none) {
-            let interfaces = feed.lines.iter().map(|line| line.interface.clone()).collect();
-            return Err(LiveError::NoInterface { feed: feed.name.clone(), interfaces });
-        }
+        let found = interfaces(feed)?;
         let lines = feed.lines.len();
         let mut watch = LiveWatch::new();
         let mut by_line = Vec::with_capacity(lines);
@@ -128,20 +160,12 @@ impl Live {
                 let options = ReceiveOptions { senders, ..*options };
                 let (receiver, mut membership) =
                     Receiver::open(group, line.source, found.is_none(), &options).map_err(failed)?;
-                if let Some(interface) = found {
-                    match membership.join(interface.index) {
-                        // gone since it was listed: the watch will see
-                        Err(error) if !no_such_interface(&error) => {
-                            return Err(failed(SocketError { doing: "join the group", error }));
-                        }
-                        _ => {}
-                    }
-                }
+                join(&mut membership, found.as_ref()).map_err(failed)?;
                 receivers.push(receiver);
                 memberships.push(membership);
             }
             by_line.push(receivers.into_iter());
-            watch.add(Line(index as u8), line, found.as_ref(), memberships);
+            watch.add(Line(index as u8), line, found.as_ref(), Joins { sockets: memberships, ring: None });
         }
         let mut sockets = Vec::new();
         for group in 0..feed.lines.iter().map(|line| line.groups.len()).max().unwrap_or(0) {
@@ -158,6 +182,34 @@ impl Live {
     /// What the lines brought up to now.
     pub fn facts(&self) -> SourceFacts {
         self.facts
+    }
+}
+
+impl Facts for Live {
+    fn facts(&self) -> SourceFacts {
+        self.facts
+    }
+}
+
+/// The interfaces of a feed's lines, as far as they are there.
+///
+/// # Errors
+/// Not one is.
+pub(super) fn interfaces(feed: &Feed) -> Result<Vec<Option<Interface>>, LiveError> {
+    let interfaces = Interface::all().map_err(|error| LiveError::Interfaces { feed: feed.name.clone(), error })?;
+    let found: Vec<_> = feed.lines.iter().map(|line| Interface::find(&interfaces, &line.interface)).collect();
+    if found.iter().all(Option::is_none) {
+        let interfaces = feed.lines.iter().map(|line| line.interface.clone()).collect();
+        return Err(LiveError::NoInterface { feed: feed.name.clone(), interfaces });
+    }
+    Ok(found)
+}
+
+/// Joins a group where its line's interface is there. One that is gone since it was listed is no error: the watch will see.
+pub(super) fn join(membership: &mut Membership, found: Option<&Interface>) -> Result<(), SocketError> {
+    match found.map_or(Ok(()), |interface| membership.join(interface.index)) {
+        Err(error) if !no_such_interface(&error) => Err(SocketError { doing: "join the group", error }),
+        _ => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where datagrams come from: one [`Source`], with live sockets and captures behind it.
+//! Where datagrams come from: one [`Source`], with live sockets, mapped rings and captures behind it.
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -8,6 +8,8 @@ use crate::os::receive::KernelStamp;
 use crate::time::Nanos;
 
 pub mod live;
+pub mod mapped;
+pub mod method;
 pub mod simulated;
 pub mod watch;
 
@@ -18,7 +20,7 @@ pub struct Datagram<'a> {
     pub line: Line,
     /// Its group's place in the line's list.
     pub group: u16,
-    /// Who sent it; `0.0.0.0:0` where live sockets were not asked for it.
+    /// Who sent it; `0.0.0.0:0` where live sockets were not asked for it. (A mapped ring always tells.)
     pub source: SocketAddrV4,
     /// The stamp that it carries (a capture's); `None`: the stamp of the pass that took it.
     pub stamp: Option<Nanos>,
@@ -37,6 +39,12 @@ pub struct Pass {
     pub full: bool,
     /// Nothing will come any more.
     pub ended: bool,
+}
+
+/// A source that knows what its lines brought.
+pub trait Facts {
+    /// What they brought up to now: a plain copy, without a system call.
+    fn facts(&self) -> live::SourceFacts;
 }
 
 /// Where datagrams come from.

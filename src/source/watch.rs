@@ -8,7 +8,7 @@
 //! | the link goes down, comes up | [`What::Down`], [`What::Up`] | nothing: the membership stays |
 //! | the interface is deleted | [`What::Gone`] | the group is left there |
 //! | it is created again | [`What::Joined`] | joined on the new one, on the same socket |
-//! | the receive buffer overflows | [`What::Overflow`] | counted: facts of the source, not of the arbiter (ARBITRATION 10.2) |
+//! | the receive buffer overflows | [`What::Overflow`], [`What::RingOverflow`] | counted: facts of the source, not of the arbiter (ARBITRATION 10.2) |
 //! | the receive buffer is smaller than asked for | [`What::SmallBuffer`] | said once |
 
 use std::fmt;
@@ -18,6 +18,7 @@ use std::net::SocketAddrV4;
 use crate::config::LineConfig;
 use crate::frame::Line;
 use crate::os::netns::Interface;
+use crate::os::raw::Attachment;
 use crate::os::receive::Membership;
 
 /// Something to tell the user about a line.
@@ -62,6 +63,13 @@ pub enum What {
         /// What the system says.
         error: String,
     },
+    /// The line's ring cannot be attached; it is tried again at each check, and said once.
+    NotAttached {
+        /// The interface, as configured.
+        interface: String,
+        /// What the system says, and what is missing.
+        error: String,
+    },
     /// The link went down.
     Down {
         /// The interface, as configured.
@@ -78,6 +86,11 @@ pub enum What {
         group: SocketAddrV4,
         /// How many since the last notice.
         datagrams: u32,
+    },
+    /// The kernel threw frames away at a line's ring.
+    RingOverflow {
+        /// How many since the last notice.
+        frames: u64,
     },
     /// The kernel gave a smaller receive buffer than was asked for.
     SmallBuffer {
@@ -100,6 +113,9 @@ impl fmt::Display for Notice {
             What::NotJoined { group, interface, error } => {
                 write!(f, "cannot join {group} on interface {interface}: {error}; trying again")
             }
+            What::NotAttached { interface, error } => {
+                write!(f, "interface {interface}: {error}; trying again")
+            }
             What::Down { interface } => write!(f, "interface {interface} is down"),
             What::Up { interface } => write!(f, "interface {interface} is up"),
             What::Overflow { group, datagrams } => {
@@ -107,6 +123,9 @@ impl fmt::Display for Notice {
                     f,
                     "{datagrams} datagrams of {group} lost at the socket: its buffer was full, the arbiter too slow"
                 )
+            }
+            What::RingOverflow { frames } => {
+                write!(f, "{frames} frames lost at the ring: it was full, the arbiter too slow")
             }
             What::SmallBuffer { asked, given } => write!(
                 f,
@@ -141,9 +160,9 @@ impl fmt::Display for InterfaceState {
 /// What the kernel knows of a line, as of the last check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchFacts {
-    /// Datagrams that the kernel threw away at the line's sockets.
+    /// Datagrams that the kernel threw away at the line's sockets, or frames at its ring.
     pub overflow: u64,
-    /// The receive buffer that each socket asked for, in bytes.
+    /// The receive buffer that each socket, or the ring, asked for, in bytes.
     pub buffer_asked: usize,
     /// The smallest that one was given.
     pub buffer_given: usize,
@@ -153,7 +172,16 @@ pub struct WatchFacts {
     pub gone: u64,
 }
 
-/// Housekeeping's half of a feed's live sockets. The sockets close when both halves are dropped.
+/// What a line is received by, as far as housekeeping goes.
+#[derive(Debug)]
+pub(super) struct Joins {
+    /// A socket for each group.
+    pub(super) sockets: Vec<Membership>,
+    /// The ring, where the line has one: what the sockets would lose is then nobody's loss.
+    pub(super) ring: Option<Box<dyn Attachment>>,
+}
+
+/// Housekeeping's half of a feed's live lines. What they are received by closes when both halves are dropped.
 #[derive(Debug)]
 pub struct LiveWatch {
     lines: Vec<LineWatch>,
@@ -166,12 +194,16 @@ impl LiveWatch {
         LiveWatch { lines: Vec::new(), notices: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, line: Line, config: &LineConfig, found: Option<&Interface>, sockets: Vec<Membership>) {
-        let buffers = || sockets.iter().map(Membership::buffer_bytes);
+    pub(super) fn add(&mut self, line: Line, config: &LineConfig, found: Option<&Interface>, joins: Joins) {
+        let sockets = joins.sockets.iter().map(Membership::buffer_bytes);
+        let buffers: Vec<(usize, usize)> = match &joins.ring {
+            None => sockets.collect(),
+            Some(ring) => vec![ring.buffer_bytes()],
+        };
         let facts = WatchFacts {
             overflow: 0,
-            buffer_asked: buffers().map(|(asked, _)| asked).max().unwrap_or(0),
-            buffer_given: buffers().map(|(_, given)| given).min().unwrap_or(0),
+            buffer_asked: buffers.iter().map(|(asked, _)| *asked).max().unwrap_or(0),
+            buffer_given: buffers.iter().map(|(_, given)| *given).min().unwrap_or(0),
             interface: state(found),
             gone: 0,
         };
@@ -182,7 +214,7 @@ impl LiveWatch {
             index: found.map(|found| found.index),
             by_addr: found.filter(|found| found.name != config.interface).map(|found| found.name.clone()),
             complained: false,
-            sockets,
+            joins,
             facts,
         };
         if found.is_none() {
@@ -241,7 +273,7 @@ struct LineWatch {
     /// Its name, where it was found by address.
     by_addr: Option<String>,
     complained: bool,
-    sockets: Vec<Membership>,
+    joins: Joins,
     facts: WatchFacts,
 }
 
@@ -251,11 +283,19 @@ impl LineWatch {
     }
 
     fn count_overflow(&mut self, notices: &mut Vec<Notice>) -> io::Result<()> {
-        for i in 0..self.sockets.len() {
-            let datagrams = self.sockets[i].overflow()?;
+        if let Some(ring) = &mut self.joins.ring {
+            let frames = ring.overflow()?;
+            if frames > 0 {
+                self.facts.overflow += frames;
+                notices.push(self.notice(What::RingOverflow { frames }));
+            }
+            return Ok(());
+        }
+        for i in 0..self.joins.sockets.len() {
+            let datagrams = self.joins.sockets[i].overflow()?;
             if datagrams > 0 {
                 self.facts.overflow += u64::from(datagrams);
-                let group = self.sockets[i].group();
+                let group = self.joins.sockets[i].group();
                 notices.push(self.notice(What::Overflow { group, datagrams }));
             }
         }
@@ -270,7 +310,10 @@ impl LineWatch {
         if self.index.is_some() && self.index != found.as_ref().map(|found| found.index) {
             let index = self.index.unwrap_or_default();
             notices.push(self.notice(What::Gone { interface: interface(), index }));
-            self.sockets.iter_mut().for_each(Membership::leave);
+            self.joins.sockets.iter_mut().for_each(Membership::leave);
+            if let Some(ring) = &mut self.joins.ring {
+                ring.detach();
+            }
             self.index = None;
             self.complained = false;
             self.facts.gone += 1;
@@ -291,22 +334,29 @@ impl LineWatch {
         self.facts.interface = now;
     }
 
-    /// Joins every socket that is not joined on `found` yet.
+    /// Joins every socket that is not joined on `found` yet, and attaches the ring.
     fn join(&mut self, found: &Interface, notices: &mut Vec<Notice>) {
         let mut failed = None;
-        for socket in self.sockets.iter_mut().filter(|socket| socket.joined() != Some(found.index)) {
+        let interface = || self.interface.clone();
+        for socket in self.joins.sockets.iter_mut().filter(|socket| socket.joined() != Some(found.index)) {
             if let Err(error) = socket.join(found.index) {
-                failed.get_or_insert((socket.group(), error));
+                let (group, error) = (socket.group(), error.to_string());
+                failed.get_or_insert_with(|| What::NotJoined { group, interface: interface(), error });
             }
         }
-        let interface = self.interface.clone();
-        if let Some((group, error)) = failed {
+        if let Some(ring) = self.joins.ring.as_mut().filter(|ring| ring.attached() != Some(found.index))
+            && let Err(error) = ring.attach(found.index)
+        {
+            let error = error.to_string();
+            failed.get_or_insert_with(|| What::NotAttached { interface: interface(), error });
+        }
+        if let Some(what) = failed {
             if !self.complained {
-                notices.push(self.notice(What::NotJoined { group, interface, error: error.to_string() }));
+                notices.push(self.notice(what));
             }
             self.complained = true;
         } else if self.complained || self.index != Some(found.index) {
-            notices.push(self.notice(What::Joined { interface, index: found.index }));
+            notices.push(self.notice(What::Joined { interface: interface(), index: found.index }));
             self.complained = false;
         }
         self.index = Some(found.index);

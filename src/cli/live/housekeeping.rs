@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::config::LineConfig;
 use crate::frame::{LINES_MAX, Line};
 use crate::handler::desk::{Answer, Ask, Counters, Inquiry};
+use crate::ip::fragments::FragmentFacts;
 use crate::os::clock::Clock;
 use crate::os::cpu::Spin;
 use crate::os::signal::Stop;
+use crate::source::live::LineFacts;
 use crate::source::watch::{InterfaceState, LiveWatch, Notice, WatchFacts, What};
 use crate::time::Nanos;
 
@@ -155,8 +157,8 @@ impl Housekeeping {
     }
 
     fn notice(&mut self, now: Nanos, notice: &Notice) {
-        if let What::Overflow { .. } = notice.what {
-            // at once, and then with the status line: a socket that overflows does so at every look
+        if let What::Overflow { .. } | What::RingOverflow { .. } = notice.what {
+            // at once, and then with the status line: what overflows does so at every look
             let said = &mut self.overflow_said[notice.line.index()];
             if self.status != StatusLine::None && said.is_some_and(|said| now < said + STATUS_EVERY) {
                 return;
@@ -268,6 +270,11 @@ impl Housekeeping {
                 "strangers": facts.strangers,
                 "truncated": facts.truncated,
                 "receive_errors": facts.errors,
+                "malformed_frames": facts.frames.malformed,
+                "bad_ip_checksum": facts.frames.ip_checksum,
+                "bad_udp_checksum": facts.frames.udp_checksum,
+                "foreign_frames": facts.frames.foreign,
+                "fragments": fragments_json(&facts.fragments),
                 "overflow": watched.overflow,
                 "buffer_asked": watched.buffer_asked,
                 "buffer_given": watched.buffer_given,
@@ -294,7 +301,8 @@ impl Housekeeping {
             let facts = ending.facts.lines[at];
             let _ = write!(text, "line {}: {} datagrams, {} bytes", line.name, facts.datagrams, facts.bytes);
             let _ = write!(text, ", {} lost at the socket, {} not captured", watched.overflow, ending.dropped[at]);
-            for (count, what) in [(facts.strangers, "of other senders"), (facts.truncated, "too long")] {
+            let left_out = [(facts.strangers, "of other senders"), (facts.truncated, "too long")];
+            for (count, what) in left_out.into_iter().chain(refused(&facts)) {
                 if count > 0 {
                     let _ = write!(text, ", {count} {what}");
                 }
@@ -317,8 +325,37 @@ impl Housekeeping {
             for (count, what) in losses.into_iter().filter(|(count, _)| *count > 0) {
                 self.voice.say(format_args!("line {}: {count} datagrams {what}", line.name));
             }
+            for (count, what) in refused(&ending.facts.lines[at]).into_iter().filter(|(count, _)| *count > 0) {
+                self.voice.say(format_args!("line {}: {count} {what}, left out", line.name));
+            }
         }
     }
+}
+
+/// What was found wrong with a line's frames, and how often.
+fn refused(facts: &LineFacts) -> [(u64, &'static str); 5] {
+    let (frames, fragments) = (&facts.frames, &facts.fragments);
+    let given_up = fragments.overlapping + fragments.inconsistent + fragments.expired + fragments.evicted;
+    [
+        (frames.malformed, "frames with headers that contradict each other"),
+        (frames.ip_checksum, "frames with a wrong IPv4 checksum"),
+        (frames.udp_checksum, "datagrams with a wrong UDP checksum"),
+        (frames.foreign, "frames for none of its groups"),
+        (given_up + fragments.malformed, "fragments or datagrams in fragments given up"),
+    ]
+}
+
+fn fragments_json(facts: &FragmentFacts) -> Value {
+    json!({
+        "fragments": facts.fragments,
+        "datagrams": facts.datagrams,
+        "duplicates": facts.duplicates,
+        "malformed": facts.malformed,
+        "overlapping": facts.overlapping,
+        "inconsistent": facts.inconsistent,
+        "expired": facts.expired,
+        "evicted": facts.evicted,
+    })
 }
 
 /// What to say of a line that was never heard, the likeliest cause first.

@@ -1,0 +1,114 @@
+//! By which method of the kernel a feed's live lines are received, chosen once, at the start.
+//!
+//! [`AnyLive::open`] opens what the feed file or the user asked for; [`AnyLive::with`] hands the source to code that is
+//! compiled for each method, so that no loop asks again.
+
+use std::fmt;
+
+use crate::config::{Feed, Method};
+use crate::os::packet::PacketRing;
+use crate::os::receive::ReceiveOptions;
+use crate::source::live::{Live, LiveError};
+use crate::source::mapped::Mapped;
+use crate::source::watch::LiveWatch;
+use crate::source::{Facts, Source};
+
+/// What `auto` tries before it takes sockets, the fastest first.
+const FASTER: [Method; 1] = [Method::Packet];
+
+/// The hot half of a feed's live lines, by any method.
+#[derive(Debug)]
+pub enum AnyLive {
+    /// UDP sockets.
+    Socket(Live),
+    /// Packet sockets with mapped rings.
+    Packet(Mapped<PacketRing>),
+}
+
+/// What is done with a source, whatever it is.
+pub trait WithSource {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn with<S: Source + Facts + Send>(self, source: S) -> Self::Output;
+}
+
+/// The method by which a feed is received, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The method; never [`Method::Auto`].
+    pub method: Method,
+    /// The faster ones that do not work here, each with the reason, where the choice was left to the program.
+    pub passed_over: Vec<(Method, String)>,
+    /// Whether it was.
+    pub auto: bool,
+}
+
+impl fmt::Display for Taken {
+    /// `packet`, or `packet (the fastest that works here; not xdp: ...)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.method.name())?;
+        if self.auto {
+            f.write_str(" (the fastest that works here")?;
+            for (method, why) in &self.passed_over {
+                write!(f, "; not {}: {why}", method.name())?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl AnyLive {
+    /// Opens and joins all lines of a feed by a method: as [`Live::open`] does with sockets.
+    ///
+    /// # Errors
+    /// [`LiveError`]; with [`Method::Auto`] that of the sockets.
+    pub fn open(
+        feed: &Feed,
+        method: Method,
+        options: &ReceiveOptions,
+    ) -> Result<(AnyLive, LiveWatch, Taken), LiveError> {
+        if method != Method::Auto {
+            let (live, watch) = AnyLive::by(feed, method, options)?;
+            return Ok((live, watch, Taken { method, passed_over: Vec::new(), auto: false }));
+        }
+        let mut passed_over = Vec::new();
+        for method in FASTER {
+            match AnyLive::by(feed, method, options) {
+                Ok((live, watch)) => return Ok((live, watch, Taken { method, passed_over, auto: true })),
+                // what is wrong with the feed or the host is so by every method
+                Err(error @ (LiveError::NoInterface { .. } | LiveError::Interfaces { .. })) => return Err(error),
+                Err(error) => passed_over.push((method, error.to_string())),
+            }
+        }
+        let (live, watch) = AnyLive::by(feed, Method::Socket, options)?;
+        Ok((live, watch, Taken { method: Method::Socket, passed_over, auto: true }))
+    }
+
+    fn by(feed: &Feed, method: Method, options: &ReceiveOptions) -> Result<(AnyLive, LiveWatch), LiveError> {
+        match method {
+            Method::Socket | Method::Auto => {
+                let (live, watch) = Live::open(feed, options)?;
+                Ok((AnyLive::Socket(live), watch))
+            }
+            Method::Packet => {
+                let (live, watch) = Mapped::open(feed, options, PacketRing::open)?;
+                Ok((AnyLive::Packet(live), watch))
+            }
+            Method::Xdp => Err(LiveError::Unsupported {
+                method,
+                why: r#"this version has no AF_XDP: take receive = "packet", or "socket""#,
+            }),
+        }
+    }
+
+    /// Hands the source over, as what it is.
+    pub fn with<W: WithSource>(self, what: W) -> W::Output {
+        match self {
+            AnyLive::Socket(live) => what.with(live),
+            AnyLive::Packet(live) => what.with(live),
+        }
+    }
+}

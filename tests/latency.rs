@@ -76,7 +76,7 @@ fn an_open_loop_run_counts_every_message_and_writes_files_that_can_be_read() {
         assert!(timed <= due && timed + number(pass, "/lost") >= due, "what warms up is not timed: {pass:#}");
     }
     assert!(passes.iter().any(|pass| !pass["causes_ns"]["waited"].is_null()), "A loses what B brings later");
-    assert_eq!((&report["ratio"], &report["stopped"]), (&Value::Null, &Value::Bool(false)));
+    assert_eq!((report["ratios"].as_array().unwrap().len(), &report["stopped"]), (0, &Value::Bool(false)));
 
     let names = names(&bed, "out");
     for name in ["latency.html", "latency.json", "2k-16B.hlog", "5k-300B.hgrm", "5k-300B-receive-to-read.hgrm"] {
@@ -206,7 +206,7 @@ fn the_ratio_is_measured_in_rounds_with_its_control() {
     let done = bed.done(&[arguments.as_slice(), &more].concat());
     assert!(done.stderr.contains("THE ARBITER TO THE BARE RECEIVE LOOP"), "{}", done.stderr);
     let report = report(done);
-    let ratio = &report["ratio"];
+    let ratio = &report["ratios"][0];
     let of = |pointer: &str| number(ratio, pointer);
     let (near, far) = (of("/rounds/near"), of("/rounds/far"));
     assert!(near + far > 0, "{ratio:#}");
@@ -225,7 +225,7 @@ fn the_ratio_is_measured_in_rounds_with_its_control() {
         assert!(count <= headline * 10 && count + of("/lost") >= headline * 10, "{ratio:#}");
     }
     assert!(report["passes"].as_array().unwrap().is_empty(), "no open loop");
-    assert!(names(&bed, "out").contains(&"two-core-arbiter.hgrm".to_owned()));
+    assert!(names(&bed, "out").contains(&"two-core-socket-arbiter.hgrm".to_owned()));
     self_contained(&String::from_utf8(bed.read("out/latency.html")).unwrap());
 }
 
@@ -238,12 +238,12 @@ fn on_one_core_threads_yield_and_say_so() {
     assert!(done.stderr.contains("they yield"), "{}", done.stderr);
     let report_of_ratio = report(done);
     let of = |pointer: &str| number(&report_of_ratio, pointer);
-    assert!(of("/ratio/rounds/near") + of("/ratio/rounds/far") > 0);
+    assert!(of("/ratios/0/rounds/near") + of("/ratios/0/rounds/far") > 0);
     let open = ["latency", "lab.toml", "--rate", "1k", "--burst", "4", "--pack", "2", "--seconds", "0.2", "--json"];
     let done = on_one_core(|| bed.done(&open));
     assert!(done.stderr.contains("they yield"), "{}", done.stderr);
     let report = report(done);
-    assert!(report["ratio"].is_null(), "one core has no ratio by default");
+    assert!(report["ratios"].as_array().unwrap().is_empty(), "one core has no ratio by default");
     adds_up(&report["passes"][0]);
     assert_eq!(
         number(&report, "/passes/0/lines/A/datagrams_sent"),
@@ -291,6 +291,7 @@ fn what_is_wrong_with_the_arguments_is_said() {
         ("lab.toml --cores 0,0", "--cores: expected one to three different cores"),
         ("lab.toml --layout spread --cores 0", "--layout spread takes 3 cores"),
         ("lab.toml --layout sideways", "possible values"),
+        ("lab.toml --receive pigeon", "expected one of: socket, packet"),
         ("lab.toml --pack 0", "--pack"),
         ("lab.toml --burst 0", "--burst"),
         ("packets.toml --pack 2", "--pack: cme-mdp3 numbers packets"),
@@ -341,13 +342,27 @@ fn lines_between_two_namespaces_are_measured() {
     let text = text.replacen("interface = \"127.0.0.1\"", &a, 1).replacen("interface = \"127.0.0.1\"", &b, 1);
     fs::write(bed.path("lab.toml"), text).unwrap();
     let publisher = format!("{}-pub", netns.prefix);
-    let arguments = ["latency", "lab.toml", "--rate", "1k", "--seconds", "0.3", "--block", "20", "--json"];
+    let arguments = ["latency", "lab.toml", "--rate", "1k", "--seconds", "0.3", "--block", "20", "--stamps", "--json"];
     let run = netns.on("recv", || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_twinline"));
-        Program::start(command.args(arguments).args(["--publish-netns", &publisher]).current_dir(&bed.dir))
+        let more = ["--receive", "socket,packet", "--publish-netns", &publisher];
+        Program::start(command.args(arguments).args(more).current_dir(&bed.dir))
     });
     let report = report(run.wait());
     assert_eq!(report["publish_netns"], publisher.as_str());
-    adds_up(&report["passes"][0]);
-    assert!(number(&report, "/passes/0/delivered") > 0);
+    let passes = report["passes"].as_array().unwrap();
+    let labels: Vec<&str> = passes.iter().map(|pass| pass["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["1k/s 64 B", "1k/s 64 B stamps", "1k/s 64 B packet", "1k/s 64 B packet stamps"]);
+    for pass in passes {
+        adds_up(pass);
+        assert!(number(pass, "/delivered") > 0);
+        let stamps = pass["kernel_stamps"]["software"].as_u64();
+        let received = number(pass, "/lines/A/datagrams_received") + number(pass, "/lines/B/datagrams_received");
+        assert_eq!(stamps, pass["label"].as_str().unwrap().ends_with("stamps").then_some(received));
+    }
+    if cpu::cores() > 1 {
+        let methods: Vec<&str> =
+            report["ratios"].as_array().unwrap().iter().map(|ratio| ratio["method"].as_str().unwrap()).collect();
+        assert_eq!(methods, ["socket", "packet"]);
+    }
 }

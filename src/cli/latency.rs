@@ -9,13 +9,15 @@ use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, Outcome, feed};
-use crate::config::Feed;
+use crate::config::{Feed, Method};
 use crate::frame::Session;
 use crate::framing::{AnyFraming, Framing, WithFraming};
+use crate::latency::chart::span_text;
 use crate::latency::latencies::histogram;
 use crate::latency::message::{Load, MESSAGE_LEN_MAX, MESSAGE_LEN_MIN};
 use crate::latency::open_loop::{self, MeasureError};
 use crate::latency::ratio::Ratios;
+use crate::latency::read::Interval;
 use crate::latency::two_core;
 use crate::os::clock::Clock;
 use crate::os::cpu::PinError;
@@ -25,8 +27,10 @@ use crate::os::signal::Stop;
 use crate::publisher::fault::{Delay, Share};
 use crate::publisher::plan::PACK_MAX;
 use crate::publisher::spec::{PerLine, RateSpec, parse_span};
-use crate::source::live::{Live, LiveError};
+use crate::source::live::LiveError;
+use crate::source::method::{AnyLive, Taken, WithSource};
 use crate::source::watch::{LiveWatch, WatchFacts};
+use crate::source::{Facts, Source};
 use crate::time::Nanos;
 
 mod files;
@@ -51,6 +55,7 @@ Examples:
   twinline latency feeds/loopback.toml --layout two-core --seconds 30 --out results
   twinline latency feeds/loopback.toml --rates 10k,100k,500k --size 64,512 --seconds 10 --out results --json
   twinline latency feeds/loopback.toml --rate 50k --burst 16 --loss 1% --delay B=20us
+  twinline latency feeds/loopback.toml --receive socket,packet --layout two-core
   twinline latency nic-in.toml --to nic-out.toml --publish-netns lab --stamps --cores 2,3,4";
 
 /// Measure latency on this machine: percentiles, HdrHistogram logs, a picture
@@ -95,7 +100,10 @@ pub(super) struct Args {
     /// What losses and delays are drawn from
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Measure each pass a second time with kernel or NIC receive stamps: they cost a recvmmsg in place of a recvfrom
+    /// How to receive, a ratio and passes each: socket, packet, xdp, or auto, the fastest that works [default: the feed file's]
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', value_parser = super::live::method)]
+    receive: Vec<Method>,
+    /// Measure each pass a second time with kernel or NIC receive stamps: of a socket they cost a recvmmsg in place of a recvfrom
     #[arg(long)]
     stamps: bool,
     /// Which threads have which cores, and what is measured [default: the ratio, then open loop on as many cores as there are]
@@ -162,10 +170,15 @@ impl WithFraming for Measuring {
         let mut results = Results::new(machine, setup, self.framing);
         let mut session = 0;
         if setup.measures_ratio() {
-            session += 1;
-            let ratio = bench.ratio(args.block, args.size[0], session_of(session))?;
-            human.tell(&text::ratio(&ratio))?;
-            results.ratio = Some(ratio);
+            for &method in &setup.methods {
+                if stop.requested() {
+                    break;
+                }
+                session += 1;
+                let ratio = bench.ratio(method, args.block, args.size[0], session_of(session))?;
+                human.tell(&text::ratio(&ratio))?;
+                results.ratios.push(ratio);
+            }
         }
         for pass in setup.passes() {
             if stop.requested() {
@@ -219,6 +232,7 @@ impl Human {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Asked {
     load: Load,
+    method: Method,
     stamps: bool,
 }
 
@@ -234,7 +248,9 @@ impl Asked {
         };
         let burst = if burst > 1 { format!(" burst {burst}") } else { String::new() };
         let stamps = if self.stamps { " stamps" } else { "" };
-        format!("{rate}/s {size} B{burst}{stamps}")
+        let method = if self.method == Method::Socket { "" } else { self.method.name() };
+        let method = if method.is_empty() { String::new() } else { format!(" {method}") };
+        format!("{rate}/s {size} B{burst}{method}{stamps}")
     }
 }
 
@@ -249,44 +265,19 @@ struct Bench<'a, F> {
 
 impl<F: Framing> Bench<'_, F> {
     /// The one place where the lines are listened to. Each measurement opens them anew: what was sent before it is not heard.
-    fn listen(&self, kernel_stamps: bool) -> Result<(Live, LiveWatch), Failure> {
+    fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, Taken), Failure> {
         let feed = &self.setup.feed;
         let options = ReceiveOptions { buffer_bytes: self.setup.buffer(), kernel_stamps, senders: false };
-        Live::open(feed, &options).map_err(|error| match error {
+        AnyLive::open(feed, method, &options).map_err(|error| match error {
             LiveError::NoInterface { .. } => Failure::usage(error),
             error => Failure::run(error),
         })
     }
 
-    fn ratio(&self, block: u32, size: usize, session: Session) -> Result<RatioResults, Failure> {
-        let setup = self.setup;
-        let (mut source, mut watch) = self.listen(false)?;
-        let (publisher, arbiter, spin) = setup.two_cores();
-        let settings = two_core::Settings {
-            feed: &setup.feed,
-            to: &setup.to,
-            namespace: setup.namespace.as_deref(),
-            publisher,
-            arbiter,
-            spin,
-            size,
-            block,
-            span: setup.span,
-        };
-        let progress = Progress::new("ratio", setup.span, self.clock);
-        let tell = |rounds: &[_]| {
-            progress.show(|| match Ratios::of(rounds, true) {
-                None => format!("{} rounds, none near yet", rounds.len()),
-                Some(Ratios { p50, p99 }) => {
-                    format!("{} rounds, p50 {:.3}, p99 {:.3}", rounds.len(), p50.arbiter.median, p99.arbiter.median)
-                }
-            });
-        };
-        let measured = two_core::measure(self.framing, &settings, session, &mut source, (self.clock, self.stop), tell);
-        progress.finish();
-        let watched = watched(&mut watch)?;
-        let measured = measured.map_err(failure)?;
-        let ratio = RatioResults::new(measured, setup.two_cores(), size, block, &watched);
+    fn ratio(&self, method: Method, block: u32, size: usize, session: Session) -> Result<RatioResults, Failure> {
+        let (live, watch, taken) = self.listen(method, false)?;
+        let (measured, watched) = live.with(Rotating { bench: self, watch, taken: &taken, block, size, session })?;
+        let ratio = RatioResults::new(measured, taken.method, self.setup.two_cores(), size, block, &watched);
         if let Some(folder) = self.folder {
             folder.ratio(&ratio)?;
         }
@@ -295,45 +286,11 @@ impl<F: Framing> Bench<'_, F> {
 
     fn pass(&self, asked: &Asked, session: Session) -> Result<PassResults, Failure> {
         let setup = self.setup;
-        let (mut source, mut watch) = self.listen(asked.stamps)?;
-        let settings = open_loop::Settings {
-            feed: &setup.feed,
-            to: &setup.to,
-            namespace: setup.namespace.as_deref(),
-            arrangement: setup.arrangement,
-            warm_up: setup.warm_up,
-            span: setup.span,
-            lines: &setup.lines,
-            seed: setup.seed,
-            kernel_stamps: asked.stamps,
-        };
+        let (live, watch, taken) = self.listen(asked.method, asked.stamps)?;
+        let asked = Asked { method: taken.method, ..*asked };
         let label = asked.label();
-        let progress = Progress::new(&label, setup.warm_up + setup.span, self.clock);
-        let mut log = self.folder.map(|folder| folder.log(&label, self.clock.now())).transpose()?;
-        let (mut recent, mut trouble) = (String::new(), Ok(()));
-        let measured = open_loop::measure(
-            self.framing,
-            &settings,
-            (asked.load, session),
-            &mut source,
-            (self.clock, self.stop),
-            |interval| {
-                let Some(interval) = interval else { return progress.show(|| recent.clone()) };
-                let mut all = histogram();
-                interval.causes.iter().for_each(|cause| all += cause);
-                let at = |q| Nanos(all.value_at_quantile(q));
-                recent = format!("p50 {}, p99 {}, max {}", at(0.5), at(0.99), at(1.0));
-                if let (Some(log), true) = (&mut log, trouble.is_ok()) {
-                    trouble = log.write(interval);
-                }
-            },
-        );
-        progress.finish();
-        let watched = watched(&mut watch)?;
-        let measured = measured.map_err(failure)?;
-        trouble?;
-        log.map_or(Ok(()), files::Log::finish)?;
-        let pass = PassResults::new(*asked, label, measured, setup, &watched);
+        let (measured, watched) = live.with(Paced { bench: self, watch, asked, label: &label, session })?;
+        let pass = PassResults::new(asked, label, measured, setup, &watched);
         if pass.sent_nothing() {
             let why = pass.last_error().unwrap_or_default();
             return Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up? {why}")));
@@ -349,6 +306,98 @@ impl<F: Framing> Bench<'_, F> {
             folder.pass(&pass)?;
         }
         Ok(pass)
+    }
+}
+
+/// The ratio, once the receive method is a type.
+struct Rotating<'a, F> {
+    bench: &'a Bench<'a, F>,
+    watch: LiveWatch,
+    taken: &'a Taken,
+    block: u32,
+    size: usize,
+    session: Session,
+}
+
+impl<F: Framing> WithSource for Rotating<'_, F> {
+    type Output = Result<(two_core::Measured, Vec<WatchFacts>), Failure>;
+
+    fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
+        let Bench { setup, framing, clock, stop, .. } = *self.bench;
+        let (publisher, arbiter, spin) = setup.two_cores();
+        let settings = two_core::Settings {
+            feed: &setup.feed,
+            to: &setup.to,
+            namespace: setup.namespace.as_deref(),
+            publisher,
+            arbiter,
+            spin,
+            size: self.size,
+            block: self.block,
+            span: setup.span,
+        };
+        let progress = Progress::new(&format!("ratio, {}", self.taken.method.name()), setup.span, clock);
+        let tell = |rounds: &[_]| {
+            progress.show(|| match Ratios::of(rounds, true) {
+                None => format!("{} rounds, none near yet", rounds.len()),
+                Some(Ratios { p50, p99 }) => {
+                    format!("{} rounds, p50 {:.3}, p99 {:.3}", rounds.len(), p50.arbiter.median, p99.arbiter.median)
+                }
+            });
+        };
+        let measured = two_core::measure(framing, &settings, self.session, &mut source, (clock, stop), tell);
+        progress.finish();
+        let watched = watched(&mut self.watch)?;
+        Ok((measured.map_err(failure)?, watched))
+    }
+}
+
+/// An open-loop pass, once the receive method is a type.
+struct Paced<'a, F> {
+    bench: &'a Bench<'a, F>,
+    watch: LiveWatch,
+    asked: Asked,
+    label: &'a str,
+    session: Session,
+}
+
+impl<F: Framing> WithSource for Paced<'_, F> {
+    type Output = Result<(open_loop::Measured, Vec<WatchFacts>), Failure>;
+
+    fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
+        let Bench { setup, framing, clock, stop, folder } = *self.bench;
+        let settings = open_loop::Settings {
+            feed: &setup.feed,
+            to: &setup.to,
+            namespace: setup.namespace.as_deref(),
+            arrangement: setup.arrangement,
+            warm_up: setup.warm_up,
+            span: setup.span,
+            lines: &setup.lines,
+            seed: setup.seed,
+            kernel_stamps: self.asked.stamps,
+        };
+        let progress = Progress::new(self.label, setup.warm_up + setup.span, clock);
+        let mut log = folder.map(|folder| folder.log(self.label, clock.now())).transpose()?;
+        let (mut recent, mut trouble) = (String::new(), Ok(()));
+        let tell = |interval: Option<&Interval>| {
+            let Some(interval) = interval else { return progress.show(|| recent.clone()) };
+            let mut all = histogram();
+            interval.causes.iter().for_each(|cause| all += cause);
+            let at = |q| span_text(all.value_at_quantile(q) as f64);
+            recent = format!("p50 {}, p99 {}, max {}", at(0.5), at(0.99), at(1.0));
+            if let (Some(log), true) = (&mut log, trouble.is_ok()) {
+                trouble = log.write(interval);
+            }
+        };
+        let load = (self.asked.load, self.session);
+        let measured = open_loop::measure(framing, &settings, load, &mut source, (clock, stop), tell);
+        progress.finish();
+        let watched = watched(&mut self.watch)?;
+        let measured = measured.map_err(failure)?;
+        trouble?;
+        log.map_or(Ok(()), files::Log::finish)?;
+        Ok((measured, watched))
     }
 }
 
@@ -417,12 +466,12 @@ mod tests {
 
     #[test]
     fn a_pass_is_named_by_what_it_is() {
-        let asked = |rate: f64, burst, size, stamps| {
-            Asked { load: Load { micro_rate: (rate * 1e6) as u64, burst, size }, stamps }.label()
+        let asked = |rate: f64, burst, size, method, stamps| {
+            Asked { load: Load { micro_rate: (rate * 1e6) as u64, burst, size }, method, stamps }.label()
         };
-        assert_eq!(asked(100_000.0, 1, 64, false), "100k/s 64 B");
-        assert_eq!(asked(1_500_000.0, 16, 512, true), "1.5M/s 512 B burst 16 stamps");
-        assert_eq!(asked(1_234.0, 1, 16, false), "1234/s 16 B");
-        assert_eq!(asked(0.5, 1, 16, false), "0.5/s 16 B");
+        assert_eq!(asked(100_000.0, 1, 64, Method::Socket, false), "100k/s 64 B");
+        assert_eq!(asked(1_500_000.0, 16, 512, Method::Packet, true), "1.5M/s 512 B burst 16 packet stamps");
+        assert_eq!(asked(1_234.0, 1, 16, Method::Socket, false), "1234/s 16 B");
+        assert_eq!(asked(0.5, 1, 16, Method::Xdp, false), "0.5/s 16 B xdp");
     }
 }

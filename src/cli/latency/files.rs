@@ -66,10 +66,11 @@ impl Folder {
 
     /// The percentile files of the ratio.
     pub(super) fn ratio(&self, ratio: &RatioResults) -> Result<(), Failure> {
+        let method = ratio.method.name();
         for kind in Kind::ALL {
-            self.hgrm(&file_name(&format!("two-core {}", kind.words())), ratio.times(kind))?;
+            self.hgrm(&file_name(&format!("two-core {method} {}", kind.words())), ratio.times(kind))?;
         }
-        self.hgrm("two-core-receive-to-read", ratio.to_client())
+        self.hgrm(&format!("two-core-{method}-receive-to-read"), ratio.to_client())
     }
 
     /// The percentile files of a pass.

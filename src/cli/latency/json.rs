@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::results::{METHOD, PassResults, RatioResults, Results};
+use super::results::{PassResults, RatioResults, Results};
 use crate::latency::latencies::Percentiles;
 use crate::latency::publish::LATE;
 use crate::latency::ratio::{Ratio, Ratios};
@@ -25,8 +25,7 @@ pub(super) fn report(results: &Results) -> Value {
         "to": results.to,
         "publish_netns": results.namespace,
         "framing": results.framing,
-        "method": METHOD,
-        "ratio": results.ratio.as_ref().map(ratio),
+        "ratios": results.ratios.iter().map(ratio).collect::<Vec<_>>(),
         "passes": results.passes.iter().map(pass).collect::<Vec<_>>(),
         "stopped": results.stopped,
     })
@@ -39,6 +38,7 @@ fn ratio(ratio: &RatioResults) -> Value {
         Kind::ALL.iter().map(|kind| (kind.words(), Percentiles::of(ratio.times(*kind)))).collect();
     let near = ratio.near_rounds();
     json!({
+        "method": ratio.method.name(),
         "layout": ratio.layout,
         "size": ratio.size,
         "block": ratio.block,
@@ -85,6 +85,7 @@ fn pass(pass: &PassResults) -> Value {
     });
     json!({
         "label": pass.label,
+        "method": pass.asked.method.name(),
         "layout": pass.layout,
         "rate": load.rate(),
         "burst": load.burst,

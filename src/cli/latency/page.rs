@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use indicatif::HumanCount;
 
-use super::results::{METHOD, PassResults, RatioResults, Results, rows};
+use super::results::{PassResults, RatioResults, Results, rows};
 use crate::latency::chart::{Boxes, Chart, Curve, escape, span_text};
 use crate::latency::latencies::{Percentiles, Stage};
 use crate::latency::ratio::Ratios;
@@ -44,7 +44,7 @@ pub(super) fn page(results: &Results) -> String {
     let from = results.namespace.as_ref().map_or(String::new(), |name| format!(" from the namespace {}", escape(name)));
     let _ = writeln!(
         out,
-        "<p class=\"faint\">twinline {}, framing {}{way}{from}, received by {METHOD}.<br>{}; a look at the clock costs {} ns.</p>",
+        "<p class=\"faint\">twinline {}, framing {}{way}{from}.<br>{}; a look at the clock costs {} ns.</p>",
         env!("CARGO_PKG_VERSION"),
         results.framing,
         escape(&results.machine.line),
@@ -62,13 +62,9 @@ pub(super) fn page(results: &Results) -> String {
     if results.stopped {
         remark(&mut out, "it was stopped: these are the measurements up to then");
     }
-    if let Some(of) = &results.ratio {
-        headline(&mut out, of);
-    }
+    results.ratios.iter().for_each(|of| headline(&mut out, of));
     overview(&mut out, &results.passes);
-    if let Some(of) = &results.ratio {
-        ratio(&mut out, of);
-    }
+    results.ratios.iter().for_each(|of| ratio(&mut out, of));
     results.passes.iter().for_each(|of| pass(&mut out, of));
     machine(&mut out, results);
     out += "</body></html>\n";
@@ -111,7 +107,8 @@ fn headline(out: &mut String, ratio: &RatioResults) {
     }
     let _ = writeln!(
         out,
-        "</div>\n<p class=\"faint\">{} rounds{}.</p>",
+        "</div>\n<p class=\"faint\">Received by {}; {} rounds{}.</p>",
+        ratio.method.name(),
         ratio.rounds.len(),
         if near { "" } else { ", all far" }
     );
@@ -199,7 +196,8 @@ fn table(out: &mut String, rows: impl IntoIterator<Item = (String, Option<Percen
 fn ratio(out: &mut String, ratio: &RatioResults) {
     let _ = writeln!(
         out,
-        "<h2>The arbiter to the bare receive loop</h2>\n<p>One message at a time, {} bytes, in rotating blocks of {}: {}.</p>",
+        "<h2>The arbiter to the bare receive loop, by {}</h2>\n<p>One message at a time, {} bytes, in rotating blocks of {}: {}.</p>",
+        ratio.method.name(),
         ratio.size,
         ratio.block,
         escape(&ratio.layout)

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 
 use super::{Asked, Setup};
+use crate::config::Method;
 use crate::frame::Line;
 use crate::framing::AnyFraming;
 use crate::latency::arbitrate::StampCounts;
@@ -15,9 +16,6 @@ use crate::latency::two_core::{self, Kind};
 use crate::os::cpu::Spin;
 use crate::os::machine::Finding;
 use crate::source::watch::WatchFacts;
-
-/// The receive method that was measured.
-pub(super) const METHOD: &str = "socket";
 
 /// The machine, and what of it spoils the numbers.
 #[derive(Debug)]
@@ -36,7 +34,8 @@ pub(super) struct Results {
     pub(super) to: String,
     pub(super) namespace: Option<String>,
     pub(super) framing: &'static str,
-    pub(super) ratio: Option<RatioResults>,
+    /// One a receive method.
+    pub(super) ratios: Vec<RatioResults>,
     pub(super) passes: Vec<PassResults>,
     pub(super) stopped: bool,
 }
@@ -49,7 +48,7 @@ impl Results {
             to: setup.to.name.clone(),
             namespace: setup.namespace.clone(),
             framing: framing.name(),
-            ratio: None,
+            ratios: Vec::new(),
             passes: Vec::new(),
             stopped: false,
         }
@@ -59,6 +58,7 @@ impl Results {
 /// The ratio to the bare loop.
 #[derive(Debug)]
 pub(super) struct RatioResults {
+    pub(super) method: Method,
     pub(super) layout: String,
     pub(super) size: usize,
     pub(super) block: u32,
@@ -72,6 +72,7 @@ pub(super) struct RatioResults {
 impl RatioResults {
     pub(super) fn new(
         measured: two_core::Measured,
+        method: Method,
         (publisher, arbiter, spin): (Option<usize>, Option<usize>, Spin),
         size: usize,
         block: u32,
@@ -79,6 +80,7 @@ impl RatioResults {
     ) -> RatioResults {
         let core = |core: Option<usize>| core.map_or("any core".to_owned(), |core| format!("core {core}"));
         RatioResults {
+            method,
             layout: format!(
                 "one thread on {} publishes and reads, the arbiter is on {}; {spin}",
                 core(publisher),

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use super::{Args, Asked, sent_on};
 use crate::cli::Failure;
-use crate::config::Feed;
+use crate::config::{Feed, Method};
 use crate::framing::AnyFraming;
 use crate::latency::message::Load;
 use crate::latency::open_loop::Arrangement;
@@ -39,6 +39,8 @@ pub(super) struct Setup {
     pub(super) lines: Vec<LinePlan>,
     pub(super) pack: u32,
     pub(super) seed: u64,
+    /// How to receive, in the order in which they are measured.
+    pub(super) methods: Vec<Method>,
     layout: Option<Layout>,
     passes: Vec<Asked>,
     cores: Vec<usize>,
@@ -70,7 +72,10 @@ impl Setup {
             args.size.iter().map(load)
         });
         let stamps = if args.stamps { [false, true].as_slice() } else { &[false] };
-        let passes = passes.flat_map(|load| stamps.iter().map(move |&stamps| Asked { load, stamps }));
+        let methods = if args.receive.is_empty() { vec![feed.receive.method] } else { args.receive.clone() };
+        let ways = methods.iter().flat_map(|&method| stamps.iter().map(move |&stamps| (method, stamps)));
+        let passes = passes.flat_map(|load| ways.clone().map(move |(method, stamps)| Asked { load, method, stamps }));
+        let passes = passes.collect();
         Ok(Setup {
             namespace: args.publish_netns.clone(),
             arrangement: arrangement(args.layout, &cores),
@@ -80,7 +85,8 @@ impl Setup {
             pack: args.pack,
             seed: args.seed,
             layout: args.layout,
-            passes: passes.collect(),
+            passes,
+            methods,
             cores,
             feed,
             to,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use indicatif::HumanCount;
 
 use super::Setup;
-use super::results::{LineResults, METHOD, Machine, PassResults, RatioResults, Results, rows};
+use super::results::{LineResults, Machine, PassResults, RatioResults, Results, rows};
 use crate::framing::AnyFraming;
 use crate::latency::chart::span_text;
 use crate::latency::latencies::{Cause, Percentiles};
@@ -22,12 +22,17 @@ pub(super) fn machine(machine: &Machine) -> String {
     out
 }
 
+/// The receive methods that are asked for.
+fn methods(setup: &Setup) -> String {
+    setup.methods.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ")
+}
+
 /// What is about to be measured, where.
 pub(super) fn beginning(setup: &Setup, framing: AnyFraming) -> String {
     let (feed, to) = (&setup.feed, &setup.to);
     let way = if feed == to { String::new() } else { format!(", sent on {}", to.name) };
     let from = setup.namespace.as_ref().map_or(String::new(), |name| format!(" from the namespace {name}"));
-    let mut out = format!("feed {} ({}){way}{from}; received by {METHOD}\n", feed.name, framing.name());
+    let mut out = format!("feed {} ({}){way}{from}; received by {}\n", feed.name, framing.name(), methods(setup));
     if feed.lines.first().is_some_and(|line| line.groups.len() > 1) {
         out += "only the first group of each line is sent on\n";
     }
@@ -50,9 +55,12 @@ fn ratio_rows(out: &mut String, Ratios { p50, p99 }: &Ratios) {
 /// The ratio to the bare loop.
 pub(super) fn ratio(ratio: &RatioResults) -> String {
     let mut out = String::new();
-    let RatioResults { size, block, layout, .. } = ratio;
-    let _ =
-        writeln!(out, "\nTHE ARBITER TO THE BARE RECEIVE LOOP, send to read, {size}-byte messages, blocks of {block}");
+    let RatioResults { size, block, layout, method, .. } = ratio;
+    let _ = writeln!(
+        out,
+        "\nTHE ARBITER TO THE BARE RECEIVE LOOP, by {}, send to read, {size}-byte messages, blocks of {block}",
+        method.name()
+    );
     let _ = writeln!(out, "  {layout}");
     let (near, all) = (ratio.near_rounds(), ratio.rounds.len());
     let _ = writeln!(out, "  {near} rounds near, {} far (a cache line's round trip of 200 ns or more)", all - near);
@@ -144,9 +152,8 @@ pub(super) fn ending(results: &Results) -> String {
     if results.stopped {
         out += "\nstopped: these are the measurements up to then\n";
     }
-    if let Some(ratio) = &results.ratio
-        && let Some((Ratios { p50, p99 }, _)) = ratio.headline()
-    {
+    for ratio in &results.ratios {
+        let Some((Ratios { p50, p99 }, _)) = ratio.headline() else { continue };
         let verdict = match (p50.says_something(), p99.says_something()) {
             (true, true) => "",
             (false, false) => " (by the control, this run says nothing)",
@@ -155,7 +162,8 @@ pub(super) fn ending(results: &Results) -> String {
         };
         let _ = writeln!(
             out,
-            "\nthe arbiter to the bare loop: p50 {:.3} ({:.3}..{:.3}), p99 {:.3} ({:.3}..{:.3}); control {:.3}, {:.3}{verdict}",
+            "\nthe arbiter to the bare loop, by {}: p50 {:.3} ({:.3}..{:.3}), p99 {:.3} ({:.3}..{:.3}); control {:.3}, {:.3}{verdict}",
+            ratio.method.name(),
             p50.arbiter.median,
             p50.arbiter.q1,
             p50.arbiter.q3,

@@ -134,8 +134,11 @@ pub struct Measured {
     pub rounds: Vec<Round>,
     /// From send to read, by kind and whether the round was near: first the far ones, then the near.
     pub times: [[Histogram<u64>; 4]; 2],
-    /// From the receive call's return to the client's read, of the stamped blocks; far, near.
+    /// From the receive call's return to the client's read, of the stamped blocks; far, near. Only of messages that were taken
+    /// up after the send call had returned: before that nobody is there to read.
     pub to_client: [Histogram<u64>; 2],
+    /// How many of the stamped blocks' messages were taken up while the send call still went on.
+    pub during_send: u64,
     /// Messages that were sent in blocks, warm-up and lost ones among them.
     pub sent: u64,
     /// Messages that did not come in time.
@@ -362,6 +365,7 @@ struct Driver<'a, F> {
     datagram: Vec<u8>,
     times: Histogram<u64>,
     to_client: Histogram<u64>,
+    during_send: u64,
     sent: u64,
     lost: u64,
     lost_in_a_row: u64,
@@ -393,6 +397,7 @@ impl<'a, F: Framing> Driver<'a, F> {
             datagram: Vec::with_capacity(1 << 16),
             times: histogram(),
             to_client: histogram(),
+            during_send: 0,
             sent: 0,
             lost: 0,
             lost_in_a_row: 0,
@@ -405,6 +410,7 @@ impl<'a, F: Framing> Driver<'a, F> {
             rounds: Vec::new(),
             times: [four(), four()],
             to_client: [histogram(), histogram()],
+            during_send: 0,
             sent: 0,
             lost: 0,
             stopped: false,
@@ -440,7 +446,7 @@ impl<'a, F: Framing> Driver<'a, F> {
                 break;
             }
         }
-        (measured.sent, measured.lost) = (self.sent, self.lost);
+        (measured.sent, measured.lost, measured.during_send) = (self.sent, self.lost, self.during_send);
         Ok(measured)
     }
 
@@ -518,6 +524,7 @@ impl<'a, F: Framing> Driver<'a, F> {
         self.encode(kind);
         let start = self.clock.now();
         let sent = self.send(0)?;
+        let returned = if kind == Kind::Stamped { self.clock.now() } else { start };
         let received = if sent { self.arrival(kind, start)? } else { None };
         let now = self.clock.now();
         self.lost_in_a_row = if received.is_some() { 0 } else { self.lost_in_a_row + 1 };
@@ -528,8 +535,10 @@ impl<'a, F: Framing> Driver<'a, F> {
             None => self.lost += 1,
             Some(stamp) if timed => {
                 self.times.saturating_record((now - start).0);
-                if kind == Kind::Stamped {
+                if kind == Kind::Stamped && stamp >= returned {
                     self.to_client.saturating_record((now - stamp).0);
+                } else if kind == Kind::Stamped {
+                    self.during_send += 1;
                 }
             }
             Some(_) => {}

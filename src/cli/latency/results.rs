@@ -150,6 +150,13 @@ impl RatioResults {
         if self.rounds.len() < 30 {
             remarks.push(format!("{} rounds are few: give it more --seconds", self.rounds.len()));
         }
+        if self.measured.during_send > 0 {
+            remarks.push(format!(
+                "{} messages of the stamped blocks were received while their send call still went on: they are not in \"receive return \
+                 to client read\", since the sender is the reader",
+                self.measured.during_send
+            ));
+        }
         if self.lost() > 0 {
             remarks.push(format!("{} of {} messages did not come within 100 ms", self.lost(), self.sent()));
         }

@@ -21,7 +21,7 @@ use crate::latency::read::Interval;
 use crate::latency::two_core;
 use crate::os::clock::Clock;
 use crate::os::cpu::PinError;
-use crate::os::machine;
+use crate::os::machine::{self, Finding, Severity};
 use crate::os::receive::ReceiveOptions;
 use crate::os::signal::Stop;
 use crate::publisher::fault::{Delay, Share};
@@ -158,11 +158,13 @@ impl WithFraming for Measuring {
         let folder = args.out.as_deref().map(Folder::make).transpose()?;
         let stop = Stop::on_signals().context("cannot listen to signals")?;
         let clock = Clock::start();
-        let machine = Machine {
-            line: machine::describe(),
-            findings: machine::look(&setup.cores(), &setup.interfaces(), setup.buffer()),
-            clock_reading_ns: clock.reading_cost().0,
-        };
+        let mut findings = machine::look(&setup.cores(), &setup.interfaces(), setup.buffer());
+        if cfg!(debug_assertions) {
+            let what = "this program was built without optimisation: every figure is many times too high".to_owned();
+            let advice = "build it with `cargo build --release`".to_owned();
+            findings.insert(0, Finding { what, advice, severity: Severity::Spoils });
+        }
+        let machine = Machine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
         let mut human = Human(args.json);
         human.tell(&text::machine(&machine))?;
         human.tell(&text::beginning(setup, self.framing))?;

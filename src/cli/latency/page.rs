@@ -17,7 +17,7 @@ const STYLE: &str = "\
 *{box-sizing:border-box}body{margin:0 auto;max-width:70rem;padding:1.5rem 1rem 3rem;background:var(--bg);color:var(--ink);\
 font:16px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\
 h1{font-size:1.5rem;margin:0 0 .25rem}h2{font-size:1.15rem;margin:2.2rem 0 .5rem;padding-top:1rem;border-top:1px solid var(--rule)}\
-p{margin:.35rem 0}.faint{color:var(--faint)}.headline{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}\
+p{margin:.35rem 0}.faint{color:var(--faint)}.caption{margin:1.2rem 0 .4rem;font-weight:600}.headline{display:flex;flex-wrap:wrap;gap:.8rem;margin:0 0 1.2rem}\
 .figure{flex:1 1 11rem;background:var(--panel);border:1px solid var(--rule);border-radius:.6rem;padding:.7rem .9rem}\
 .figure b{display:block;font-size:1.9rem;line-height:1.2;font-variant-numeric:tabular-nums}.figure span{color:var(--faint);font-size:.86rem;display:block}\
 .mute b{color:var(--faint);text-decoration:line-through;text-decoration-thickness:2px}\
@@ -41,7 +41,10 @@ pub(super) fn page(results: &Results) -> String {
          initial-scale=1\"><title>Latency of {feed}</title><style>{STYLE}</style></head><body>\n<h1>Latency of {feed}</h1>\n"
     );
     let way = if results.to == results.feed { String::new() } else { format!(", sent on {}", escape(&results.to)) };
-    let from = results.namespace.as_ref().map_or(String::new(), |name| format!(" from the namespace {}", escape(name)));
+    let from = results
+        .namespace
+        .as_ref()
+        .map_or(String::new(), |name| format!(", published from the namespace {}", escape(name)));
     let _ = writeln!(
         out,
         "<p class=\"faint\">twinline {}, framing {}{way}{from}.<br>{}; a look at the clock costs {} ns.</p>",
@@ -81,7 +84,13 @@ fn headline(out: &mut String, ratio: &RatioResults) {
         ratio.remarks().iter().for_each(|text| remark(out, text));
         return;
     };
-    out.push_str("<div class=\"headline\">\n");
+    let far = if near { "" } else { ", all far" };
+    let _ = writeln!(
+        out,
+        "<p class=\"caption\">Received by {}; {} rounds{far}.</p>\n<div class=\"headline\">",
+        ratio.method.name(),
+        ratio.rounds.len()
+    );
     let mut figure = |value: String, what: String, counts: bool| {
         let mute = if counts { "" } else { " mute" };
         let _ = writeln!(out, "<div class=\"figure{mute}\"><b>{value}</b><span>{what}</span></div>");
@@ -99,19 +108,13 @@ fn headline(out: &mut String, ratio: &RatioResults) {
     figure(
         format!("{:.3}", p50.control.median),
         format!("the control at p50, the bare loop against itself; {:.3} at p99", p99.control.median),
-        p50.says_something() && p99.says_something(),
+        p50.says_something(),
     );
     if let Some(of) = Percentiles::of(ratio.to_client()) {
         let what = format!("from receive return to client read at p50; {} at p99", span_text(of.p99 as f64));
         figure(span_text(of.p50 as f64), what, true);
     }
-    let _ = writeln!(
-        out,
-        "</div>\n<p class=\"faint\">Received by {}; {} rounds{}.</p>",
-        ratio.method.name(),
-        ratio.rounds.len(),
-        if near { "" } else { ", all far" }
-    );
+    out.push_str("</div>\n");
     ratio.remarks().iter().for_each(|text| remark(out, text));
 }
 

@@ -12,7 +12,7 @@
 //! | 2 | [`frame`], [`os`], [`config`] |
 //! | 3 | [`framing`], [`arbiter`], [`ip`] |
 //! | 4 | [`source`], [`capture`], [`delivery`] |
-//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`] |
+//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`] |
 //! | 6 | [`cli`] |
 
 pub mod arbiter;
@@ -25,6 +25,7 @@ pub mod frame;
 pub mod framing;
 pub mod handler;
 pub mod ip;
+pub mod latency;
 pub mod os;
 pub mod publisher;
 pub mod replay;

@@ -309,7 +309,8 @@ fn kernel_stamps_come_where_asked_for() {
     let mut sender = sender(a);
     (0..40u8).for_each(|n| send(&mut sender, &[n]));
     let mut stamps = Vec::new();
-    let mut poll = || live.poll(&mut |d| stamps.push((d.payload[0], d.kernel_stamp.unwrap()))).unwrap().full;
+    let mut poll =
+        || live.poll(&mut |d| stamps.push((d.payload[0], d.kernel_stamp.unwrap().software.unwrap()))).unwrap().full;
     assert_eq!([poll(), poll(), poll()], [true, false, false]);
     assert_eq!(stamps.iter().map(|&(n, _)| n).collect::<Vec<_>>(), (0..40).collect::<Vec<u8>>());
     // the wall clock may have been stepped in between: an hour is near enough to tell the unit and the epoch

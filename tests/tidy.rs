@@ -27,6 +27,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("client", FIFTH),
     ("publisher", FIFTH),
     ("replay", FIFTH),
+    ("latency", FIFTH),
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
@@ -48,6 +49,7 @@ const FIFTH: &[&str] = &[
     "client",
     "publisher",
     "replay",
+    "latency",
     "recovery",
 ];
 /// The top floor: it may name everything.

@@ -45,7 +45,7 @@ pub(super) struct Listen {
     pub(super) receive: Option<Method>,
 }
 
-fn method(text: &str) -> Result<Method, String> {
+pub(super) fn method(text: &str) -> Result<Method, String> {
     Method::from_name(text).ok_or_else(|| format!("expected one of: {}", Method::NAMES.join(", ")))
 }
 

@@ -10,6 +10,7 @@ mod capture;
 mod check;
 mod demo;
 mod feed;
+mod latency;
 mod live;
 mod output;
 mod publish;
@@ -36,6 +37,7 @@ enum Verb {
     Replay(replay::Args),
     Capture(capture::Args),
     Tail(tail::Args),
+    Latency(latency::Args),
     Check(check::Args),
 }
 
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
         Verb::Replay(args) => replay::run(args),
         Verb::Capture(args) => capture::run(args),
         Verb::Tail(args) => tail::run(args),
+        Verb::Latency(args) => latency::run(args),
         Verb::Check(args) => check::run(args),
     };
     match outcome {

@@ -1,4 +1,4 @@
-//! The network that a thread sees: its interfaces, and, for tests, the namespace that they belong to.
+//! The network that a thread sees: its interfaces, and the namespace that they belong to.
 //!
 //! An interface is known for sure by its index alone: a NIC that is deleted and re-created has the same name and address, a
 //! new index, and none of the memberships that the old one had.
@@ -116,16 +116,58 @@ pub fn no_such_interface(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENODEV)
 }
 
+/// Why a thread cannot enter a network namespace.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    /// There is no namespace of that name.
+    #[error("there is no network namespace {name} (/run/netns/{name}): `ip netns list` shows those that there are")]
+    NoSuchNamespace {
+        /// The name.
+        name: String,
+    },
+    /// A privilege is missing.
+    #[error(
+        "cannot enter the network namespace {name}: this takes the capability CAP_SYS_ADMIN; start as root, or give it to the \
+         program (`setcap cap_sys_admin+ep`)"
+    )]
+    Privilege {
+        /// The namespace's name.
+        name: String,
+    },
+    /// The system says no for another reason.
+    #[error("cannot enter the network namespace {name}: {error}")]
+    System {
+        /// The namespace's name.
+        name: String,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl EnterError {
+    fn of(name: &str, error: io::Error) -> EnterError {
+        let name = name.to_owned();
+        match error.raw_os_error() {
+            Some(libc::ENOENT) => EnterError::NoSuchNamespace { name },
+            Some(libc::EPERM | libc::EACCES) => EnterError::Privilege { name },
+            _ => EnterError::System { name, error },
+        }
+    }
+}
+
 /// Puts the current thread, and the threads that it starts, into the network namespace that `ip netns add` gave this name.
+/// Sockets belong to the namespace in which they are opened.
 ///
 /// # Errors
-/// The system's: there is no such namespace, or this takes a privilege that the process does not have.
-#[doc(hidden)]
-pub fn enter(name: &str) -> io::Result<()> {
-    let namespace = File::open(format!("/run/netns/{name}"))?;
+/// [`EnterError`].
+pub fn enter(name: &str) -> Result<(), EnterError> {
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return Err(EnterError::NoSuchNamespace { name: name.to_owned() });
+    }
+    let namespace = File::open(format!("/run/netns/{name}")).map_err(|error| EnterError::of(name, error))?;
     // SAFETY: an open descriptor and a flag; the call touches no memory of ours
     let done = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 { Ok(()) } else { Err(EnterError::of(name, io::Error::last_os_error())) }
 }
 
 #[cfg(test)]
@@ -143,5 +185,14 @@ mod tests {
         }
         assert_eq!(Interface::resolve("nosuchnic0").unwrap(), None);
         assert_eq!(Interface::resolve("203.0.113.77").unwrap(), None);
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_entered_is_told_with_what_to_do() {
+        for name in ["no such namespace", "", "../netns", "a/b"] {
+            assert!(matches!(enter(name).unwrap_err(), EnterError::NoSuchNamespace { .. }), "{name}");
+        }
+        let refused = EnterError::of("lab", io::Error::from_raw_os_error(libc::EPERM)).to_string();
+        assert!(refused.contains("lab") && refused.contains("CAP_SYS_ADMIN"), "{refused}");
     }
 }

@@ -79,8 +79,8 @@ pub struct ReceiveOptions {
     /// How many bytes may wait in each socket. The kernel counts its own bookkeeping, which for small datagrams
     /// is most of it.
     pub buffer_bytes: usize,
-    /// Whether each datagram brings the kernel's receive stamp (`CLOCK_REALTIME`): costs a `recvmmsg` in place of the
-    /// cheaper `recvfrom`.
+    /// Whether each datagram brings the [`KernelStamp`]s that there are: costs a `recvmmsg` in place of the cheaper
+    /// `recvfrom`.
     pub kernel_stamps: bool,
     /// Whether each datagram says who sent it: what a capture wants, at a sixth of the cost of a receive. Without it, the
     /// sender is [`Received::NOBODY`].
@@ -93,13 +93,23 @@ impl Default for ReceiveOptions {
     }
 }
 
+/// When a datagram came, as the system saw it (`SO_TIMESTAMPING`). At least one of the two is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelStamp {
+    /// When the kernel took it from the driver, by `CLOCK_REALTIME`.
+    pub software: Option<Nanos>,
+    /// When the NIC took it from the wire, by the NIC's own clock: only where the NIC stamps, and was told to
+    /// (`hwstamp_ctl -i NIC -r 1`).
+    pub hardware: Option<Nanos>,
+}
+
 /// A datagram, as the kernel hands it over.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     /// Who sent it, where asked for.
     pub sender: SocketAddrV4,
-    /// When the kernel took it from the NIC, where asked for.
-    pub kernel_stamp: Option<Nanos>,
+    /// When kernel and NIC took it, where asked for.
+    pub kernel_stamp: Option<KernelStamp>,
     /// The UDP payload.
     pub payload: &'a [u8],
     /// Whether the payload's end was cut off.
@@ -145,7 +155,11 @@ impl Receiver {
         }
         let buffer_given = ask_for_buffer(&socket, options.buffer_bytes)?;
         if options.kernel_stamps {
-            set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1i32)
+            let both = libc::SOF_TIMESTAMPING_RX_SOFTWARE
+                | libc::SOF_TIMESTAMPING_SOFTWARE
+                | libc::SOF_TIMESTAMPING_RX_HARDWARE
+                | libc::SOF_TIMESTAMPING_RAW_HARDWARE;
+            set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &both)
                 .map_err(SocketError::doing("ask for kernel stamps"))?;
         }
         // the group, not the wildcard: other groups on the same port stay out
@@ -373,10 +387,10 @@ struct Slots {
     buffers: [[u8; BUFFER + STAGGER]; BATCH],
 }
 
-/// Room for one stamp, 32 bytes as CMSG_SPACE counts them, and as much again.
+/// Room for the stamps, 64 bytes as CMSG_SPACE counts them, and as much again.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
-struct ControlSpace([u8; 64]);
+struct ControlSpace([u8; 128]);
 
 const SENDER_LEN: libc::socklen_t = mem::size_of::<libc::sockaddr_in>() as libc::socklen_t;
 
@@ -488,24 +502,31 @@ impl Batch {
         Received { sender, kernel_stamp, payload, truncated }
     }
 
-    fn kernel_stamp(&self, i: usize) -> Option<Nanos> {
+    fn kernel_stamp(&self, i: usize) -> Option<KernelStamp> {
         let at = self.slots.as_ptr();
         // SAFETY: the header names its own control space and how much of it the kernel wrote; the CMSG calls stay within
-        // that, and the stamp is read where the kernel says that it put one
+        // that, and the stamps are read where the kernel says that it put three of them
         unsafe {
             let header = &raw const (*at).headers[i].msg_hdr;
             let mut control = libc::CMSG_FIRSTHDR(header);
             while !control.is_null() {
-                if (*control).cmsg_level == libc::SOL_SOCKET && (*control).cmsg_type == libc::SCM_TIMESTAMPNS {
-                    let stamp = libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned();
-                    let (seconds, rest) = (u64::try_from(stamp.tv_sec).ok()?, u64::try_from(stamp.tv_nsec).ok()?);
-                    return Some(Nanos::from_secs(seconds) + Nanos(rest));
+                if (*control).cmsg_level == libc::SOL_SOCKET && (*control).cmsg_type == libc::SCM_TIMESTAMPING {
+                    // the second of the three is a thing of the past
+                    let [software, _, hardware] =
+                        libc::CMSG_DATA(control).cast::<[libc::timespec; 3]>().read_unaligned();
+                    return Some(KernelStamp { software: nanos(software), hardware: nanos(hardware) });
                 }
                 control = libc::CMSG_NXTHDR(header, control);
             }
         }
         None
     }
+}
+
+/// The time that a stamp tells; zero is no stamp.
+fn nanos(stamp: libc::timespec) -> Option<Nanos> {
+    let (seconds, rest) = (u64::try_from(stamp.tv_sec).ok()?, u64::try_from(stamp.tv_nsec).ok()?);
+    Some(Nanos::from_secs(seconds) + Nanos(rest)).filter(|&stamp| stamp > Nanos::ZERO)
 }
 
 impl Drop for Batch {

@@ -22,7 +22,7 @@ use crate::ip::{self, Ipv4, LinkType, Reason, Udp, UdpChecksum};
 use crate::os::clock::Clock;
 use crate::os::netns::no_such_interface;
 use crate::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, RingError, RingOptions};
-use crate::os::receive::{Membership, ReceiveOptions, passes};
+use crate::os::receive::{KernelStamp, Membership, ReceiveOptions, passes};
 use crate::source::live::{LineFacts, LiveError, SourceFacts, interfaces, join};
 use crate::source::watch::{Joins, LiveWatch};
 use crate::source::{Datagram, Facts, Pass, Source};
@@ -238,7 +238,8 @@ impl Place {
                     group,
                     source: SocketAddrV4::new(source, udp.source_port),
                     stamp: None,
-                    kernel_stamp: frame.kernel_stamp,
+                    // a ring has one stamp a frame, and it is the kernel's
+                    kernel_stamp: frame.kernel_stamp.map(|at| KernelStamp { software: Some(at), hardware: None }),
                     payload,
                 });
             };

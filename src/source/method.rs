@@ -35,7 +35,7 @@ pub trait WithSource {
     type Output;
 
     /// Does it.
-    fn with<S: Source + Facts>(self, source: S) -> Self::Output;
+    fn with<S: Source + Facts + Send>(self, source: S) -> Self::Output;
 }
 
 /// The method by which a feed is received, and why.

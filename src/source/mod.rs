@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddrV4;
 
 use crate::frame::Line;
+use crate::os::receive::KernelStamp;
 use crate::time::Nanos;
 
 pub mod live;
@@ -24,8 +25,8 @@ pub struct Datagram<'a> {
     pub source: SocketAddrV4,
     /// The stamp that it carries (a capture's); `None`: the stamp of the pass that took it.
     pub stamp: Option<Nanos>,
-    /// The kernel's receive stamp, where asked for.
-    pub kernel_stamp: Option<Nanos>,
+    /// When kernel and NIC took it, where asked for.
+    pub kernel_stamp: Option<KernelStamp>,
     /// The UDP payload.
     pub payload: &'a [u8],
 }

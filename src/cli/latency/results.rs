@@ -1,0 +1,369 @@
+//! What was measured, in the form that text, JSON and the page are made of.
+
+use hdrhistogram::Histogram;
+
+use super::{Asked, Setup};
+use crate::config::Method;
+use crate::frame::Line;
+use crate::framing::AnyFraming;
+use crate::latency::arbitrate::StampCounts;
+use crate::latency::chart::span_text;
+use crate::latency::latencies::{Cause, Percentiles, Stage};
+use crate::latency::open_loop::Measured;
+use crate::latency::publish::{LATE, LineSent};
+use crate::latency::ratio::{Ratios, Round};
+use crate::latency::two_core::{self, Kind};
+use crate::os::cpu::Spin;
+use crate::os::machine::Finding;
+use crate::source::watch::WatchFacts;
+
+/// The machine, and what of it spoils the numbers.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) line: String,
+    pub(super) findings: Vec<Finding>,
+    /// What one look at the clock costs.
+    pub(super) clock_reading_ns: u64,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(super) struct Results {
+    pub(super) machine: Machine,
+    pub(super) feed: String,
+    pub(super) to: String,
+    pub(super) namespace: Option<String>,
+    pub(super) framing: &'static str,
+    /// One a receive method.
+    pub(super) ratios: Vec<RatioResults>,
+    pub(super) passes: Vec<PassResults>,
+    pub(super) stopped: bool,
+}
+
+impl Results {
+    pub(super) fn new(machine: Machine, setup: &Setup, framing: AnyFraming) -> Results {
+        Results {
+            machine,
+            feed: setup.feed.name.clone(),
+            to: setup.to.name.clone(),
+            namespace: setup.namespace.clone(),
+            framing: framing.name(),
+            ratios: Vec::new(),
+            passes: Vec::new(),
+            stopped: false,
+        }
+    }
+}
+
+/// The ratio to the bare loop.
+#[derive(Debug)]
+pub(super) struct RatioResults {
+    pub(super) method: Method,
+    pub(super) layout: String,
+    pub(super) size: usize,
+    pub(super) block: u32,
+    pub(super) rounds: Vec<Round>,
+    pub(super) near: Option<Ratios>,
+    pub(super) far: Option<Ratios>,
+    measured: two_core::Measured,
+    pub(super) overflow: u64,
+}
+
+impl RatioResults {
+    pub(super) fn new(
+        measured: two_core::Measured,
+        method: Method,
+        (publisher, arbiter, spin): (Option<usize>, Option<usize>, Spin),
+        size: usize,
+        block: u32,
+        watched: &[WatchFacts],
+    ) -> RatioResults {
+        let core = |core: Option<usize>| core.map_or("any core".to_owned(), |core| format!("core {core}"));
+        RatioResults {
+            method,
+            layout: format!(
+                "one thread on {} publishes and reads, the arbiter is on {}; {spin}",
+                core(publisher),
+                core(arbiter)
+            ),
+            size,
+            block,
+            near: Ratios::of(&measured.rounds, true),
+            far: Ratios::of(&measured.rounds, false),
+            rounds: measured.rounds.clone(),
+            overflow: watched.iter().map(|line| line.overflow).sum(),
+            measured,
+        }
+    }
+
+    /// What the headline is made of: the near rounds, or the far ones where no round was near.
+    pub(super) fn headline(&self) -> Option<(Ratios, bool)> {
+        self.near.map(|ratios| (ratios, true)).or(self.far.map(|ratios| (ratios, false)))
+    }
+
+    /// Times from send to read, of the rounds that the headline is of.
+    pub(super) fn times(&self, kind: Kind) -> &Histogram<u64> {
+        &self.measured.times[usize::from(self.near.is_some())][kind as usize]
+    }
+
+    /// From receive return to client read, of the same rounds.
+    pub(super) fn to_client(&self) -> &Histogram<u64> {
+        &self.measured.to_client[usize::from(self.near.is_some())]
+    }
+
+    pub(super) fn near_rounds(&self) -> usize {
+        self.rounds.iter().filter(|round| round.near()).count()
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.measured.sent
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.measured.lost
+    }
+
+    /// What is to be said beside the numbers.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let Some((ratios, near)) = self.headline() else {
+            return vec!["not one round was finished: give it more --seconds".to_owned()];
+        };
+        let off: Vec<String> = [("p50", ratios.p50), ("p99", ratios.p99)]
+            .iter()
+            .filter(|(_, ratio)| !ratio.says_something())
+            .map(|(name, ratio)| format!("{name} ({:.3})", ratio.control.median))
+            .collect();
+        if !off.is_empty() {
+            remarks.push(format!(
+                "the control, the bare loop against itself, is off 1.00 by more than 0.01 at {}: there this run says nothing",
+                off.join(" and at ")
+            ));
+        }
+        if !near {
+            remarks.push(
+                "no round was near (a cache line's round trip below 200 ns): these are the far ones, or a machine whose cores are \
+                 always far"
+                    .to_owned(),
+            );
+        }
+        if self.rounds.len() < 30 {
+            remarks.push(format!("{} rounds are few: give it more --seconds", self.rounds.len()));
+        }
+        if self.measured.during_send > 0 {
+            remarks.push(format!(
+                "{} messages of the stamped blocks were received while their send call still went on: they are not in \"receive return \
+                 to client read\", since the sender is the reader",
+                self.measured.during_send
+            ));
+        }
+        if self.lost() > 0 {
+            remarks.push(format!("{} of {} messages did not come within 100 ms", self.lost(), self.sent()));
+        }
+        if self.overflow > 0 {
+            remarks.push(format!("the kernel threw {} datagrams away at full sockets", self.overflow));
+        }
+        remarks
+    }
+}
+
+/// One line of a pass.
+#[derive(Debug)]
+pub(super) struct LineResults {
+    pub(super) name: String,
+    pub(super) sent: LineSent,
+    pub(super) received: u64,
+    pub(super) overflow: u64,
+    /// Messages that it brought first, and how long they took.
+    pub(super) won: Histogram<u64>,
+}
+
+/// One open-loop pass.
+#[derive(Debug)]
+pub(super) struct PassResults {
+    pub(super) asked: Asked,
+    pub(super) label: String,
+    pub(super) pack: u32,
+    pub(super) layout: String,
+    pub(super) lines: Vec<LineResults>,
+    /// Numbers that the publisher used.
+    pub(super) sent: u64,
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    /// Of the lost, those that no line sent.
+    pub(super) lost_by_faults: u64,
+    pub(super) overrun: u64,
+    pub(super) overruns: u64,
+    pub(super) timed: u64,
+    pub(super) foreign: u64,
+    /// Came after they were given up.
+    pub(super) late: u64,
+    pub(super) late_sends: u64,
+    pub(super) rate_reached: f64,
+    pub(super) lateness: Histogram<u64>,
+    pub(super) total: Histogram<u64>,
+    pub(super) causes: Vec<(Cause, Histogram<u64>)>,
+    pub(super) stages: Vec<(Stage, Histogram<u64>)>,
+    pub(super) stamps: Option<StampCounts>,
+    wall_step_ns: i64,
+    stopped: bool,
+    given_up: bool,
+}
+
+impl PassResults {
+    pub(super) fn new(
+        asked: Asked,
+        label: String,
+        measured: Measured,
+        setup: &Setup,
+        watched: &[WatchFacts],
+    ) -> PassResults {
+        let Measured { published, totals, stages, counts, stamps, wall_step_ns, datagrams, late, .. } = measured;
+        let line = |(at, line): (usize, &crate::config::LineConfig)| LineResults {
+            name: line.name.clone(),
+            sent: published.lines[at].clone(),
+            received: datagrams[at],
+            overflow: watched.get(at).map_or(0, |line| line.overflow),
+            won: totals.of_line(Line(at as u8)),
+        };
+        let seconds = published.elapsed.0 as f64 / 1e9;
+        PassResults {
+            asked,
+            label,
+            pack: setup.pack,
+            layout: setup.arrangement.to_string(),
+            lines: setup.feed.lines.iter().enumerate().map(line).collect(),
+            sent: published.numbers,
+            delivered: counts.delivered - counts.foreign,
+            lost: counts.lost,
+            lost_by_faults: published.lost,
+            overrun: counts.overrun,
+            overruns: counts.overruns,
+            timed: counts.timed,
+            foreign: counts.foreign,
+            late,
+            late_sends: published.late,
+            rate_reached: if seconds > 0.0 { published.numbers as f64 / seconds } else { 0.0 },
+            lateness: published.lateness,
+            total: totals.all(),
+            causes: Cause::ALL.map(|cause| (cause, totals.of_cause(cause))).into(),
+            stages: Stage::ALL.map(|stage| (stage, stages.of(stage).clone())).into(),
+            stamps,
+            wall_step_ns,
+            stopped: published.stopped,
+            given_up: published.given_up,
+        }
+    }
+
+    /// Numbers that the client heard nothing of: before the arbiter had believed the first frame, or behind the last that came.
+    pub(super) fn unseen(&self) -> u64 {
+        self.sent.saturating_sub(self.delivered + self.lost + self.overrun)
+    }
+
+    pub(super) fn sent_nothing(&self) -> bool {
+        self.lines.iter().all(|line| line.sent.datagrams == 0) && self.lines.iter().any(|line| line.sent.errors > 0)
+    }
+
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.lines.iter().find_map(|line| line.sent.last_error.as_deref())
+    }
+
+    /// Whether the publisher kept up with the rate.
+    pub(super) fn rate_held(&self) -> bool {
+        self.stopped || self.rate_reached > 0.98 * self.asked.load.rate() || self.lateness.max() < 1_000_000
+    }
+
+    /// What is to be said beside the numbers.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if !self.rate_held() {
+            remarks.push(format!(
+                "the publisher did not hold the rate: {:.0} messages a second in place of {:.0}. Messages waited for it, up to {}: \
+                 the totals are its queue's. Ask for less, or for more --pack",
+                self.rate_reached,
+                self.asked.load.rate(),
+                span_text(self.lateness.max() as f64)
+            ));
+        }
+        if self.given_up {
+            remarks.push(
+                "the pass was given up after twice its time: messages that were due by then and never sent are missing here, so the \
+                 percentiles are too good"
+                    .to_owned(),
+            );
+        }
+        let datagrams = self.lateness.len().max(1);
+        if self.rate_held() && self.late_sends * 100 > datagrams && self.asked.load.burst == 1 {
+            remarks.push(format!(
+                "{:.1} % of the datagrams left more than {} late: the publisher was held up, by its core or its system calls",
+                self.late_sends as f64 * 100.0 / datagrams as f64,
+                span_text(LATE.0 as f64)
+            ));
+        }
+        let overflow: u64 = self.lines.iter().map(|line| line.overflow).sum();
+        if overflow > 0 {
+            remarks.push(format!(
+                "the kernel threw {overflow} datagrams away at full sockets: the arbiter did not keep up, or the buffer is small"
+            ));
+        }
+        if self.overruns > 0 {
+            remarks.push(format!("the client was too slow {} times, for {} messages", self.overruns, self.overrun));
+        }
+        let errors: u64 = self.lines.iter().map(|line| line.sent.errors).sum();
+        if errors > 0 {
+            remarks.push(format!("{errors} sends failed, the last of: {}", self.last_error().unwrap_or_default()));
+        }
+        if self.foreign > 0 {
+            remarks
+                .push(format!("{} messages of another sender came on these groups; they are not timed", self.foreign));
+        }
+        if self.late > 0 {
+            remarks.push(format!(
+                "{} messages came after they were given up as lost: see gap_timeout in the feed file",
+                self.late
+            ));
+        }
+        if let Some(stamps) = &self.stamps {
+            remarks.push(self.of_stamps(stamps));
+        }
+        if self.stopped {
+            remarks.push("it was stopped: these are the messages up to then".to_owned());
+        }
+        remarks
+    }
+
+    fn of_stamps(&self, stamps: &StampCounts) -> String {
+        let mut said = match (stamps.software, stamps.hardware) {
+            (0, 0) => "no kernel stamp came".to_owned(),
+            (_, 0) => "kernel stamps are the kernel's own (software): no NIC stamped".to_owned(),
+            (_, hardware) => format!(
+                "{hardware} datagrams brought the NIC's own stamp (hardware), by its own clock, which is not compared with ours; \
+                 the times are from the kernel's"
+            ),
+        };
+        if stamps.out_of_order > 0 {
+            said += &format!("; {} stamps lie outside of send and receive, and are left out", stamps.out_of_order);
+        }
+        if self.wall_step_ns.unsigned_abs() > 1_000 {
+            said += &format!("; the wall clock, which they are by, was moved by {} ns meanwhile", self.wall_step_ns);
+        }
+        said
+    }
+}
+
+/// Rows of a pass's table: what, and its percentiles (`None`: nothing to tell).
+pub(super) fn rows(pass: &PassResults) -> Vec<(String, Option<Percentiles>)> {
+    let mut rows = vec![("intended send -> client read".to_owned(), Percentiles::of(&pass.total))];
+    for (cause, times) in &pass.causes {
+        rows.push((format!("  {}", cause.words()), Percentiles::of(times)));
+    }
+    for line in &pass.lines {
+        rows.push((format!("  line {} came first", line.name), Percentiles::of(&line.won)));
+    }
+    for (stage, times) in &pass.stages {
+        if pass.stamps.is_some() || !matches!(stage, Stage::Kernel | Stage::Woken) {
+            rows.push((stage.words().to_owned(), Percentiles::of(times)));
+        }
+    }
+    rows
+}

@@ -1,0 +1,34 @@
+//! Measuring latency on one machine: publisher, arbiter and client in one process, by one clock.
+//!
+//! Two ways, for two questions.
+//!
+//! [`open_loop`]: how long do messages take at this rate? Open loop: every message has a time at which it is to be sent,
+//! whatever became of those before it, and its latency counts from that time. A publisher, or an arbiter, that was held up
+//! shows in all the messages that it kept waiting (no coordinated omission).
+//!
+//! ```text
+//!  intended send   send      [kernel stamp]   receive return   ring publish        client read
+//!       |           |              |               |                |                   |
+//!       +-----------+--------------+---------------+----------------+-------------------+--> by one clock
+//!        late sends   kernel, wire   waiting for us  arbitration       ring, client
+//! ```
+//!
+//! [`two_core`]: what does the arbiter add? One message at a time, the bare receive loop, the same again as a control, and
+//! the arbiter in rotating blocks: the ratio is what to trust, where absolute figures drift ([`ratio`]).
+//!
+//! The first 16 bytes of each message are its [`message::Stamps`]: when it was to be sent, and when it was. Its number is the
+//! framing's.
+//!
+//! [`chart`] draws curves as SVG, [`hgrm`] writes the percentile file that the usual plotters take.
+
+pub mod arbitrate;
+pub mod chart;
+pub mod hgrm;
+pub mod latencies;
+pub mod message;
+pub mod open_loop;
+pub mod pingpong;
+pub mod publish;
+pub mod ratio;
+pub mod read;
+pub mod two_core;

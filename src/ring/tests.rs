@@ -136,6 +136,20 @@ fn payload_that_imitates_headers_is_never_taken_for_one() {
     }
 }
 
+/// Fails when [`Producer::abandon`] goes on believing in what was cleared (tried).
+#[test]
+fn what_was_abandoned_is_never_taken_for_a_header() {
+    let (mut producer, mut consumer) = heap(SMALL, b"").unwrap();
+    let word = |position: u64| if position % 16 == 8 { sequence(position - 8) } else { 8 };
+    let body: Vec<u8> = (HEADER as u64..512).step_by(8).flat_map(|position| word(position).to_le_bytes()).collect();
+    producer.stage(b"", &body, 0).unwrap();
+    producer.abandon();
+    producer.write(b"", b"short").unwrap();
+    assert_eq!(consumer.peek(), Ok(Some(b"short".as_slice())));
+    consumer.release();
+    assert_eq!(consumer.peek(), Ok(None));
+}
+
 #[test]
 fn the_consumers_cursor_is_read_only_where_the_cached_one_leaves_no_room() {
     let (mut producer, mut consumer) = heap(SMALL, b"").unwrap();

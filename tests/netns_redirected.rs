@@ -91,9 +91,9 @@ fn datagrams_come_by_the_ring_and_what_the_kernel_is_left_with_by_the_socket() {
     let (mut live, mut watch) = bed.open(&feed(&lines));
     assert_eq!(live.modes(), "a0: native mode; b0: native mode");
     let mut senders = Vec::new();
-    for at in 0..lines.len() {
+    for (at, line) in lines.iter().enumerate() {
         for group in 0..GROUPS.len() {
-            let mut sender = bed.sender("pub", &lines[at], group);
+            let mut sender = bed.sender("pub", line, group);
             heard(&mut sender, &mut live, (at, group as u16, b"up".to_vec()));
             senders.push((at, group as u16, sender));
         }

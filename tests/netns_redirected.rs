@@ -219,3 +219,22 @@ fn what_a_ring_has_no_room_for_is_told() {
     assert!(said.len() == 1 && said[0].starts_with("line A: 88 frames"), "{said:?}");
     assert_eq!(watch.facts()[0].overflow, 88);
 }
+
+#[test]
+fn sockets_are_looked_at_when_there_is_a_reason() {
+    let Some(bed) = Bed::up("rlook") else { return };
+    let lines = [line("A", "a0", &GROUPS[..1])];
+    let (mut live, _watch) = bed.open(&feed(&lines));
+    let mut sender = bed.sender("pub", &lines[0], 0);
+    heard(&mut sender, &mut live, (0, 0, b"up".to_vec()));
+    // just looked at: without a reason it would be 8,192 passes until the next time
+    heard(&mut sender, &mut live, (0, 0, vec![1; 3_000]));
+    (0..300).for_each(|_| assert_eq!(poll(&mut live), []));
+    assert_eq!(sender.send(&[2; 3_000]).unwrap(), None);
+    let mut passes = 0;
+    wait_for("a datagram in fragments", || {
+        passes += 1;
+        !poll(&mut live).is_empty()
+    });
+    assert!(passes < 7_000, "{passes} passes");
+}

@@ -2,7 +2,6 @@
 
 use twinline::os::receive::ReceiveOptions;
 use twinline::os::send::{SendOptions, Sender};
-use twinline::source::Facts;
 
 use crate::{A, a_and_b, at, by_every_way, seen, send};
 

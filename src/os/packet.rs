@@ -40,6 +40,9 @@ const BLOCK: usize = 32 * SLOT;
 const NOTES: usize = 10;
 /// What the notes say of UDP datagrams in one piece (VIRTIO_NET_HDR_GSO_UDP_L4).
 const JOINED_UDP: u8 = 5;
+/// An EtherType that no frame has (it is reserved), nor any that the filter takes: with none at all, the kernel would keep the
+/// one that was.
+const NOTHING: i32 = 0xffff;
 /// Room for the longest frame: an IPv4 packet, and what is before it.
 const LONGEST: usize = (1 << 16) + 128;
 
@@ -235,7 +238,7 @@ pub struct PacketAttachment {
 }
 
 impl PacketAttachment {
-    /// Binds to all frames of an interface, or, without a protocol, to none; says what link layer it has.
+    /// Binds to the frames of an interface that have this EtherType (`ETH_P_ALL`: any); says what link layer it has.
     fn bind(&self, protocol: i32, index: u32) -> io::Result<u16> {
         // SAFETY: zero bytes are a sockaddr_ll
         let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
@@ -274,7 +277,7 @@ impl Attachment for PacketAttachment {
     fn detach(&mut self) {
         if let Some(index) = self.attached.take() {
             // an interface that is gone has taken its socket off already
-            let _ = self.bind(0, index);
+            let _ = self.bind(NOTHING, index);
         }
     }
 

@@ -248,6 +248,15 @@ impl With for Contend {
     }
 }
 
+/// Ends the receiver's thread, also where the sender's fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn number(payload: &[u8]) -> u64 {
     payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
@@ -282,6 +291,7 @@ impl<S: Source + Send> Turn for Contender<S> {
                     let _ = polled.expect("a poll");
                 }
             });
+            let _ending = Ending(&over);
             while arrived.load(Ordering::Acquire) != u64::MAX {
                 hint::spin_loop();
             }
@@ -310,7 +320,6 @@ impl<S: Source + Send> Turn for Contender<S> {
                     None => times.lost += 1,
                 }
             }
-            over.store(true, Ordering::Relaxed);
         });
         times
     }
@@ -528,6 +537,7 @@ impl With for Load<'_> {
                 }
                 received
             });
+            let ending = Ending(&over);
             machine::pin(0);
             let payload = [7; LEN];
             let burst = [(0, &payload[..]); BURST as usize];
@@ -548,7 +558,7 @@ impl With for Load<'_> {
                 next = next + tick;
             }
             let took = clock.now() - start;
-            over.store(true, Ordering::Relaxed);
+            drop(ending);
             (sent, took, receiving.join().expect("the receiver"))
         });
         Bed::on(&self.bed.receiving, || watch.check().expect("the interfaces"));

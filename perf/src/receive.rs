@@ -589,9 +589,7 @@ fn load(args: &Args, clock: &Clock, bed: &Bed) {
                 assert!(bed.set(&format!("{}/queues/rx-0/rps_cpus", interface(pair)), mask), "a file of /sys");
             }
             if softirq == SoftIrq::Receiving && method == "xdp, native" {
-                println!(
-                    "| {method} | the receiver's core | not possible: veth takes frames where they are sent | | | | | |"
-                );
+                println!("| {method} | the receiver's core | not tried: packet steering comes after it | | | | | |");
                 continue;
             }
             let senders = pairs.map(|pair| bed.frames(pair));

@@ -91,9 +91,9 @@ fn datagrams_come_by_the_ring_and_what_the_kernel_is_left_with_by_the_socket() {
     let (mut live, mut watch) = bed.open(&feed(&lines));
     assert_eq!(live.modes(), "a0: native mode; b0: native mode");
     let mut senders = Vec::new();
-    for at in 0..lines.len() {
+    for (at, line) in lines.iter().enumerate() {
         for group in 0..GROUPS.len() {
-            let mut sender = bed.sender("pub", &lines[at], group);
+            let mut sender = bed.sender("pub", line, group);
             heard(&mut sender, &mut live, (at, group as u16, b"up".to_vec()));
             senders.push((at, group as u16, sender));
         }
@@ -218,4 +218,23 @@ fn what_a_ring_has_no_room_for_is_told() {
     let said = bed.notices(&mut watch);
     assert!(said.len() == 1 && said[0].starts_with("line A: 88 frames"), "{said:?}");
     assert_eq!(watch.facts()[0].overflow, 88);
+}
+
+#[test]
+fn sockets_are_looked_at_when_there_is_a_reason() {
+    let Some(bed) = Bed::up("rlook") else { return };
+    let lines = [line("A", "a0", &GROUPS[..1])];
+    let (mut live, _watch) = bed.open(&feed(&lines));
+    let mut sender = bed.sender("pub", &lines[0], 0);
+    heard(&mut sender, &mut live, (0, 0, b"up".to_vec()));
+    // just looked at: without a reason it would be 8,192 passes until the next time
+    heard(&mut sender, &mut live, (0, 0, vec![1; 3_000]));
+    (0..300).for_each(|_| assert_eq!(poll(&mut live), []));
+    assert_eq!(sender.send(&[2; 3_000]).unwrap(), None);
+    let mut passes = 0;
+    wait_for("a datagram in fragments", || {
+        passes += 1;
+        !poll(&mut live).is_empty()
+    });
+    assert!(passes < 7_000, "{passes} passes");
 }

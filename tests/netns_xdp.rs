@@ -391,9 +391,8 @@ fn child_on(namespace: &str, interface: &str, wrapper: &[&str]) -> (Child, BufRe
         .spawn()
         .unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let said = output.by_ref().lines().map(Result::unwrap);
-    let said =
-        said.filter(|line| line.starts_with("attached") || line.starts_with("refused")).next().unwrap_or_default();
+    let mut said = output.by_ref().lines().map(Result::unwrap);
+    let said = said.find(|line| line.starts_with("attached") || line.starts_with("refused")).unwrap_or_default();
     (child, output, said)
 }
 

@@ -39,7 +39,8 @@ pub struct Redirected {
     rings: Vec<SharedRing>,
     /// Which ring the next pass polls first.
     first: usize,
-    sockets: Live,
+    /// Boxed: it is looked at seldom.
+    sockets: Box<Live>,
     /// In how many more passes to look at the sockets.
     looks: u32,
     passes: u32,
@@ -121,7 +122,7 @@ impl Redirected {
         }
         let facts = SourceFacts::default();
         let modes = said.join("; ");
-        Ok((Redirected { rings, first: 0, sockets, looks: 0, passes: 0, facts, modes }, watch))
+        Ok((Redirected { rings, first: 0, sockets: Box::new(sockets), looks: 0, passes: 0, facts, modes }, watch))
     }
 
     /// In which mode each interface's frames are redirected, and why not in the other, as it was at the start; for the user.

@@ -24,6 +24,7 @@ use std::mem;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::rings::Mapping;
 use super::{Mode, QUEUES_MAX};
@@ -116,8 +117,8 @@ impl Program {
         set(&self.sockets, &queue, &(socket.as_raw_fd() as u32))
     }
 
-    /// Attaches the program, for as long as the descriptor, or a duplicate, is open.
-    pub(super) fn attach(&self, interface: u32, mode: Mode) -> io::Result<OwnedFd> {
+    /// Attaches the program, for as long as the link lives.
+    pub(super) fn attach(&self, interface: u32, mode: Mode) -> io::Result<Link> {
         #[repr(C)]
         struct Attach {
             program: u32,
@@ -135,16 +136,37 @@ impl Program {
             },
         };
         // SAFETY: numbers alone
-        unsafe { bpf_descriptor(LINK_CREATE, &attach) }
+        unsafe { bpf_descriptor(LINK_CREATE, &attach) }.map(|link| Link(Mutex::new(link)))
     }
 }
 
-/// Detaches a program now, whoever else has a descriptor of its link.
-pub(super) fn detach(link: &OwnedFd) {
-    let detach = [link.as_raw_fd() as u32];
-    // an error says that the interface is gone, and the program with it
-    // SAFETY: numbers alone
-    let _ = unsafe { bpf(LINK_DETACH, &detach) };
+/// An attachment of the program.
+#[derive(Debug)]
+pub(super) struct Link(Mutex<OwnedFd>);
+
+impl Link {
+    /// Detaches the program now, whoever else has the link: a process that was just forked has all descriptors for a moment.
+    pub(super) fn detach(&self) {
+        let link = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let detach = [link.as_raw_fd() as u32];
+        // an error says that it is detached, or that the interface is gone, and the program with it
+        // SAFETY: numbers alone
+        let _ = unsafe { bpf(LINK_DETACH, &detach) };
+    }
+
+    /// Takes the place of a detached one, for whoever has that.
+    pub(super) fn renew(&self, by: &Link) {
+        let (mut old, mut new) = (self.0.lock(), by.0.lock());
+        if let (Ok(old), Ok(new)) = (&mut old, &mut new) {
+            std::mem::swap(&mut **old, &mut **new);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.detach();
+    }
 }
 
 /// A counter that the program shares.

@@ -17,7 +17,7 @@ mod rings;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crossbeam::queue::ArrayQueue;
 use socket2::{Domain, Socket, Type};
 
 use super::raw::{Attachment, BATCH, RawFrame, Ring, RingError, RingOptions};
-use bpf::{Count, Program};
+use bpf::{Count, Link, Program};
 use rings::{Xsk, XskWatch};
 
 /// The longest frame that comes this way, in bytes.
@@ -35,7 +35,7 @@ pub const LONGEST: usize = rings::LONGEST;
 /// A queue beyond these gets no socket: its frames go to the kernel.
 const QUEUES_MAX: usize = 64;
 /// How often the hot half looks for new sockets: once in so many empty polls.
-const LOOK_EVERY: u32 = 1024;
+const LOOK_EVERY: u32 = 64;
 /// How long to wait, in all, for a process that has just ended to let go of a queue: 1 + 2 + 4 ... ms.
 const PATIENCE: u32 = 9;
 
@@ -79,14 +79,14 @@ pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, X
     let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, left, handover: Arc::clone(&handover) };
     let buffer = (options.buffer_bytes, options.buffer_bytes);
     let patience = PATIENCE;
-    Ok((ring, XdpAttachment { program, buffer, modes, patience, attached: None, overflow: 0, handover }))
+    Ok((ring, XdpAttachment { program, buffer, modes, patience, attached: None, kept: None, overflow: 0, handover }))
 }
 
-/// What an attachment consists of; the two halves have one each, of duplicated descriptors.
+/// What the hot half has of an attachment.
 #[derive(Debug, Default)]
 struct Sockets {
     // the first to go: nothing is redirected to sockets that are closing
-    _link: Option<OwnedFd>,
+    _link: Option<Arc<Link>>,
     queues: Vec<Xsk>,
 }
 
@@ -147,7 +147,8 @@ impl XdpRing {
     fn look_for_sockets(&mut self) {
         self.empty = 0;
         // closing is for housekeeping: until there is room for the old ones, the new ones wait
-        if !self.handover.spent.is_full()
+        if !self.handover.fresh.is_empty()
+            && !self.handover.spent.is_full()
             && let Some(fresh) = self.handover.fresh.pop()
         {
             self.first = 0;
@@ -166,6 +167,8 @@ pub struct XdpAttachment {
     /// How long to wait for a queue, as [`PATIENCE`]: at the first attachment only, for housekeeping has a next time.
     patience: u32,
     attached: Option<Attached>,
+    /// What it was detached from: the hot half has its sockets until it gets others.
+    kept: Option<Attached>,
     /// Frames lost at sockets that are closed, and not told of yet.
     overflow: u64,
     handover: Arc<Handover>,
@@ -173,7 +176,7 @@ pub struct XdpAttachment {
 
 #[derive(Debug)]
 struct Attached {
-    link: OwnedFd,
+    link: Arc<Link>,
     interface: u32,
     mode: Mode,
     /// Why the mode is not the first that was tried.
@@ -191,22 +194,23 @@ impl Attachment for XdpAttachment {
         let patience = std::mem::take(&mut self.patience);
         let sockets = match self.take_over(index, patience) {
             Ok(sockets) => sockets,
-            // the calls have errors of their own for an interface that is gone
             Err(error) if name(index).is_none() => {
                 return Err(RingError { error: io::Error::from_raw_os_error(libc::ENODEV), lacks: "", ..error });
             }
-            Err(error) => return Err(error),
+            Err(error) => return self.take_up(index, error),
         };
+        self.kept = None;
         // what the hot half has not taken yet belongs to an interface that is gone again
         drop(self.handover.fresh.force_push(sockets));
         Ok(())
     }
 
     fn detach(&mut self) {
-        if let Some(gone) = self.attached.take() {
-            bpf::detach(&gone.link);
+        if let Some(mut gone) = self.attached.take() {
+            gone.link.detach();
             // an error would be that of a closed socket, which has lost no more
-            self.overflow += gone.queues.into_iter().map(|mut queue| queue.lost().unwrap_or(0)).sum::<u64>();
+            self.overflow += gone.queues.iter_mut().map(|queue| queue.lost().unwrap_or(0)).sum::<u64>();
+            self.kept = Some(gone);
         }
     }
 
@@ -247,13 +251,13 @@ impl XdpAttachment {
     /// Attaches the program and opens a socket for each receive queue: for the hot half; the other's part is kept.
     fn take_over(&mut self, interface: u32, patience: u32) -> Result<Sockets, RingError> {
         let (link, mode, instead) = self.link(interface)?;
-        let duplicate = || failed("duplicate a descriptor");
-        let mut sockets = Sockets { _link: Some(link.try_clone().map_err(duplicate())?), queues: Vec::new() };
+        let link = Arc::new(link);
+        let mut sockets = Sockets { _link: Some(Arc::clone(&link)), queues: Vec::new() };
         let mut queues = Vec::new();
         for queue in 0..receive_queues(interface) {
             let socket = Xsk::new(self.buffer.0)?;
             bind(&socket, interface, queue, mode, patience)?;
-            queues.push(socket.watch().map_err(duplicate())?);
+            queues.push(socket.watch().map_err(failed("duplicate an AF_XDP socket"))?);
             self.buffer.1 = socket.bytes();
             sockets.queues.push(socket);
         }
@@ -264,8 +268,26 @@ impl XdpAttachment {
         Ok(sockets)
     }
 
+    /// Attaches the program again where it was, to the sockets that the hot half has: where they hold the queue, the interface
+    /// is the same one (it had another name for a while).
+    fn take_up(&mut self, interface: u32, error: RingError) -> Result<(), RingError> {
+        let held = error.doing == BIND && error.error.raw_os_error() == Some(libc::EBUSY);
+        let Some(kept) = self.kept.take_if(|kept| held && kept.interface == interface) else { return Err(error) };
+        match self.link(interface) {
+            Ok((link, mode, instead)) => {
+                kept.link.renew(&link);
+                self.attached = Some(Attached { mode, instead, ..kept });
+                Ok(())
+            }
+            Err(error) => {
+                self.kept = Some(kept);
+                Err(error)
+            }
+        }
+    }
+
     /// In the first mode that works. Without sockets the program redirects nothing.
-    fn link(&self, interface: u32) -> Result<(OwnedFd, Mode, Option<RingError>), RingError> {
+    fn link(&self, interface: u32) -> Result<(Link, Mode, Option<RingError>), RingError> {
         let mut refused = None;
         for &mode in self.modes {
             match self.program.attach(interface, mode) {

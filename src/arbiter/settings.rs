@@ -17,6 +17,8 @@ pub enum GapTimeout {
 const HOLD_MESSAGES_MAX: u64 = 1 << 24;
 const HOLD_BYTES_MAX: u64 = 1 << 30;
 const GAPS_MAX: usize = 1 << 24;
+/// A bit a number, for each line of each channel: 2 MiB.
+const SETTLE_MAX: u64 = 1 << 24;
 
 /// What an arbiter must know of a feed.
 #[derive(Clone, Debug)]
@@ -72,6 +74,7 @@ impl Settings {
         self.hold_messages = self.hold_messages.min(HOLD_MESSAGES_MAX);
         self.hold_bytes = self.hold_bytes.min(HOLD_BYTES_MAX);
         self.gaps_max = self.gaps_max.min(GAPS_MAX);
+        self.settle = self.settle.min(SETTLE_MAX);
         self
     }
 

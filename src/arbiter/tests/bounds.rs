@@ -3,6 +3,17 @@
 use super::*;
 
 #[test]
+fn whoever_asks_for_more_than_memory_can_be_addressed_by_gets_the_most() {
+    let mut f = Feed::hand_with(2, |s| {
+        (s.hold_messages, s.hold_bytes, s.gaps_max) = (16, 16, 4);
+        s.settle = u64::MAX;
+    });
+    f.data(0, A, 1..2);
+    f.data(0, B, 1..2);
+    assert_eq!(f.arbiter.settings().settle, 1 << 24);
+}
+
+#[test]
 fn rule_2_2_a_feed_has_at_most_256_channels() {
     let mut f = Feed::hand_with(2, |s| {
         (s.hold_messages, s.gaps_max) = (16, 4);

@@ -15,7 +15,8 @@ use crate::source::watch::LiveWatch;
 use crate::source::xdp::Redirected;
 use crate::source::{Facts, Source};
 
-/// What `auto` tries before it takes sockets, the fastest first.
+/// What `auto` tries before it takes sockets, the fastest first. AF_XDP only where the driver redirects: in skb mode it has no lead
+/// over a packet socket's ring, and takes what this host sends in one piece (`UDP_SEGMENT`) for one datagram.
 const FASTER: [Method; 2] = [Method::Xdp, Method::Packet];
 
 /// The hot half of a feed's live lines, by any method.
@@ -85,6 +86,10 @@ impl AnyLive {
         let mut passed_over = Vec::new();
         for method in FASTER {
             match AnyLive::by(feed, method, options) {
+                Ok((AnyLive::Xdp(live), _)) if !live.all_native() => {
+                    let why = format!("not every driver here redirects ({})", live.modes());
+                    passed_over.push((method, why));
+                }
                 Ok((live, watch)) => {
                     let how = live.how();
                     return Ok((live, watch, Taken { method, passed_over, auto: true, how }));

@@ -46,6 +46,7 @@ pub struct Redirected {
     passes: u32,
     facts: SourceFacts,
     modes: String,
+    all_native: bool,
 }
 
 /// An interface's.
@@ -99,6 +100,7 @@ impl Redirected {
         let (sockets, mut watch) = Live::open(feed, options)?;
         let mut rings = Vec::with_capacity(shared.len());
         let mut said = Vec::new();
+        let mut all_native = true;
         for (lines, (ring, mut attachment)) in shared.iter().zip(opened) {
             let line = &feed.lines[lines[0]];
             if let Some(interface) = &found[lines[0]] {
@@ -112,6 +114,7 @@ impl Redirected {
                 }
             }
             if let Some((mode, instead)) = attachment.mode() {
+                all_native &= mode == Mode::Native;
                 let why = instead.map(|refused| format!(", native: {}", refused.error)).unwrap_or_default();
                 said.push(format!("{}: {mode} mode{why}", line.interface));
             }
@@ -122,12 +125,18 @@ impl Redirected {
         }
         let facts = SourceFacts::default();
         let modes = said.join("; ");
-        Ok((Redirected { rings, first: 0, sockets: Box::new(sockets), looks: 0, passes: 0, facts, modes }, watch))
+        let sockets = Box::new(sockets);
+        Ok((Redirected { rings, first: 0, sockets, looks: 0, passes: 0, facts, modes, all_native }, watch))
     }
 
     /// In which mode each interface's frames are redirected, and why not in the other, as it was at the start; for the user.
     pub fn modes(&self) -> &str {
         &self.modes
+    }
+
+    /// Whether the driver redirects on every interface that was there at the start.
+    pub fn all_native(&self) -> bool {
+        self.all_native
     }
 }
 

@@ -87,3 +87,24 @@ fn without_the_privilege_it_says_which_and_auto_takes_what_works() {
     assert_eq!(done.code(), 2);
     assert!(done.stderr.contains("expected one of: socket, packet, xdp, auto"), "{}", done.stderr);
 }
+
+#[test]
+fn auto_takes_what_the_driver_redirects_and_else_a_packet_ring() {
+    let Some(bed) = Bed::up("auto") else { return };
+    let files = live_harness::Bed::new("auto");
+    let loopback = FEED.replace("\"a0\"", "\"127.0.0.1\"").replace("\"b0\"", "\"127.0.0.1\"");
+    for (name, feed, takes) in [
+        ("veth.toml", FEED, "; receive = xdp (a0: native mode; b0: native mode; the fastest that works here)"),
+        (
+            "lo.toml",
+            loopback.as_str(),
+            "; receive = packet (the fastest that works here; not xdp: not every driver here redirects (",
+        ),
+    ] {
+        fs::write(files.path(name), feed).unwrap();
+        let auto = start(&bed, "recv", &files, &["run", name, "--receive", "auto"]);
+        let said = auto.said("listening");
+        assert!(said.contains(takes), "{said}");
+        auto.interrupt().fine();
+    }
+}

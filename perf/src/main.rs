@@ -8,6 +8,7 @@ mod arbitration;
 mod curves;
 mod instructions;
 mod machine;
+mod pingpong;
 mod receive;
 mod ring;
 mod scale;
@@ -24,6 +25,7 @@ struct Cli {
 enum Benchmark {
     Arbitration(arbitration::Args),
     Instructions(instructions::Args),
+    Pingpong(pingpong::Args),
     Receive(receive::Args),
     Ring(ring::Args),
     Scale(scale::Args),
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
         Benchmark::Instructions(args) => return instructions::run(&args),
+        Benchmark::Pingpong(args) => return pingpong::run(&args),
         Benchmark::Receive(args) => receive::run(&args),
         Benchmark::Ring(args) => ring::run(&args),
         Benchmark::Scale(args) => scale::run(&args),

@@ -74,6 +74,9 @@ use follow::Due;
 use crate::frame::{ChannelKey, Frame, Kind, LINES_MAX, Line};
 use crate::time::Nanos;
 
+/// No place.
+const NOWHERE: u16 = u16::MAX;
+
 /// How many channels a feed may have.
 pub const CHANNELS_MAX: usize = 256;
 
@@ -84,7 +87,9 @@ pub struct Arbiter {
     channels: Vec<Channel>,
     /// `(name, place)`, sorted by name.
     names: Vec<(ChannelKey, u16)>,
-    /// The place that the last frame went to.
+    /// The place of each group's channel, in a framing that names none; [`NOWHERE`] where it has not begun.
+    by_group: Box<[u16]>,
+    /// The place that the last frame went to, in a framing that names channels.
     last_place: u16,
     candidates: Candidates,
     no_channel: u64,
@@ -97,8 +102,10 @@ pub struct Arbiter {
 impl Arbiter {
     /// An arbiter that has seen nothing yet.
     pub fn new(settings: Settings) -> Arbiter {
+        let by_group = vec![NOWHERE; usize::from(settings.groups)].into_boxed_slice();
         Arbiter {
             settings: settings.bounded(),
+            by_group,
             channels: Vec::with_capacity(CHANNELS_MAX),
             names: Vec::with_capacity(CHANNELS_MAX),
             last_place: 0,
@@ -115,7 +122,11 @@ impl Arbiter {
     #[inline(always)]
     pub fn on_frame<S: Sink>(&mut self, stamp: Nanos, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) {
         self.advance(stamp, sink);
-        if let Some(channel) = self.channels.get_mut(usize::from(self.last_place))
+        let place = match frame.key {
+            None => self.by_group.get(usize::from(group)).map_or(NOWHERE, |&place| place),
+            Some(_) => self.last_place,
+        };
+        if let Some(channel) = self.channels.get_mut(usize::from(place))
             && channel.at.key == (ChannelKey { group, key: frame.key })
         {
             match channel.on_quick_frame(&self.settings, self.now, line, frame, sink) {
@@ -129,7 +140,22 @@ impl Arbiter {
         }
         // a copy: who has the frame's address here would keep it in memory on the short way as well
         let frame = *frame;
+        if frame.key.is_some_and(|_| self.on_another_channel(line, group, &frame, sink)) {
+            return;
+        }
         self.on_frame_slowly(line, group, &frame, sink);
+    }
+
+    /// A frame that may be of another channel than the last one's, and a usual one there. False: nothing is done.
+    #[inline(never)]
+    fn on_another_channel<S: Sink>(&mut self, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) -> bool {
+        let Some(place) = self.place(ChannelKey { group, key: frame.key }) else { return false };
+        let Some(channel) = self.channels.get_mut(place) else { return false };
+        let quick = channel.on_quick_frame(&self.settings, self.now, line, frame, sink);
+        if quick == Quick::Followed {
+            self.due = self.due.min(channel.due);
+        }
+        quick != Quick::No
     }
 
     /// The same, in any case but the usual one; time is at the frame already.
@@ -174,13 +200,7 @@ impl Arbiter {
     }
 
     /// The place of a channel that has begun.
-    #[inline]
     fn place(&mut self, name: ChannelKey) -> Option<usize> {
-        if let Some(channel) = self.channels.get(usize::from(self.last_place))
-            && channel.at.key == name
-        {
-            return Some(usize::from(self.last_place));
-        }
         let at = self.names.binary_search_by_key(&name, |&(name, _)| name).ok()?;
         self.last_place = self.names[at].1;
         Some(usize::from(self.last_place))
@@ -246,6 +266,9 @@ impl Arbiter {
         self.channels.push(channel);
         let sorted = self.names.partition_point(|&(name, _)| name < candidate.name);
         self.names.insert(sorted, (candidate.name, place as u16));
+        if let (None, Some(by_group)) = (candidate.name.key, self.by_group.get_mut(usize::from(candidate.name.group))) {
+            *by_group = place as u16;
+        }
     }
 
     /// The counters of every channel that has begun, in the order of their names.

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use crossbeam::queue::ArrayQueue;
@@ -345,9 +345,12 @@ fn throughput<S: Transmit, R: Receive>(clock: &Clock, messages: u64, open: fn() 
     let messages = messages / S::BATCH * S::BATCH;
     // how far the receiver is: a delivery does not wait for its client, so the benchmark does, far from the limit
     let read = AtomicU64::new(0);
+    // a thread may take milliseconds to come to its core
+    let ready = AtomicBool::new(false);
     thread::scope(|scope| {
         let receiving = scope.spawn(|| {
             machine::pin(1);
+            ready.store(true, Ordering::Relaxed);
             for n in 0..messages {
                 let found = loop {
                     if let Some(found) = receiver.receive() {
@@ -362,6 +365,9 @@ fn throughput<S: Transmit, R: Receive>(clock: &Clock, messages: u64, open: fn() 
             }
             clock.now()
         });
+        while !ready.load(Ordering::Relaxed) {
+            spin_loop();
+        }
         let start = clock.now();
         let mut far = 0;
         for n in (0..messages).step_by(S::BATCH as usize) {

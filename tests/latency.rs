@@ -177,7 +177,9 @@ fn kernel_stamps_have_a_pass_of_their_own_and_are_told_for_what_they_are() {
     assert!(plain["kernel_stamps"].is_null() && plain["stages_ns"]["send-to-kernel-stamp"].is_null());
     let stamps = &stamped["kernel_stamps"];
     let received = number(stamped, "/lines/A/datagrams_received") + number(stamped, "/lines/B/datagrams_received");
-    assert_eq!((number(stamps, "/software"), number(stamps, "/hardware"), number(stamps, "/none")), (received, 0, 0));
+    // the kernel begins to stamp a moment after it was asked to
+    assert_eq!((number(stamps, "/software") + number(stamps, "/none"), number(stamps, "/hardware")), (received, 0));
+    assert!(number(stamps, "/software") > 0);
     let of = |stage: &str| number(stamped, &format!("/stages_ns/{stage}/count"));
     // the wall clock may be stepped under the test: then stamps are left out, and that is said
     assert_eq!(of("send-to-kernel-stamp"), of("kernel-stamp-to-receive"));
@@ -356,9 +358,13 @@ fn lines_between_two_namespaces_are_measured() {
     for pass in passes {
         adds_up(pass);
         assert!(number(pass, "/delivered") > 0);
-        let stamps = pass["kernel_stamps"]["software"].as_u64();
-        let received = number(pass, "/lines/A/datagrams_received") + number(pass, "/lines/B/datagrams_received");
-        assert_eq!(stamps, pass["label"].as_str().unwrap().ends_with("stamps").then_some(received));
+        let stamps = &pass["kernel_stamps"];
+        assert_eq!(stamps.is_object(), pass["label"].as_str().unwrap().ends_with("stamps"));
+        if stamps.is_object() {
+            let received = number(pass, "/lines/A/datagrams_received") + number(pass, "/lines/B/datagrams_received");
+            assert_eq!(number(stamps, "/software") + number(stamps, "/none"), received);
+            assert!(number(stamps, "/software") > 0);
+        }
     }
     if cpu::cores() > 1 {
         let methods: Vec<&str> =

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::process;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use twinline::config::{ArbiterConfig, Feed, LineConfig};
 use twinline::os::clock::Clock;
@@ -307,6 +308,13 @@ fn kernel_stamps_come_where_asked_for() {
     let (mut live, _watch) = Live::open(&feed(vec![line("A", &[a])]), &options).unwrap();
     let before = Clock::start().now();
     let mut sender = sender(a);
+    // the kernel begins to stamp a moment after it was asked to
+    let (began, mut stamped) = (Instant::now(), false);
+    while !stamped {
+        assert!(began.elapsed() < Duration::from_secs(30), "no datagram has a stamp");
+        send(&mut sender, b"?");
+        live.poll(&mut |d| stamped = d.kernel_stamp.is_some()).unwrap();
+    }
     (0..40u8).for_each(|n| send(&mut sender, &[n]));
     let mut stamps = Vec::new();
     let mut poll =

@@ -537,6 +537,13 @@ fn kernel_stamps_come_where_asked_for() {
         by_ways(&ways, if kernel_stamps { "stamps" } else { "none" }, &a_and_b(), options, |case| {
             let mut a = case.sender(at(A), "a0");
             case.heard(&mut a, b"up");
+            // the kernel begins to stamp a moment after it was asked to
+            wait_for("a stamp", || {
+                let mut stamped = !kernel_stamps;
+                send(&mut a, b"?");
+                while case.pass(&mut |d| stamped |= d.kernel_stamp.is_some()).datagrams > 0 {}
+                stamped
+            });
             let before = Clock::start().now();
             (0..40u8).for_each(|n| send(&mut a, &[n]));
             let mut stamps = Vec::new();

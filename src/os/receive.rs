@@ -93,7 +93,8 @@ impl Default for ReceiveOptions {
     }
 }
 
-/// When a datagram came, as the system saw it (`SO_TIMESTAMPING`). At least one of the two is there.
+/// When a datagram came, as the system saw it (`SO_TIMESTAMPING`). At least one of the two is there. The kernel begins to stamp a
+/// moment after the first socket has asked for it: the first datagrams may come without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelStamp {
     /// When the kernel took it from the driver, by `CLOCK_REALTIME`.

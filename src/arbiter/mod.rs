@@ -118,7 +118,7 @@ impl Arbiter {
 
     /// A frame has come by `line`, from that line's group number `group`. A stamp before the last one counts as the last one.
     ///
-    /// A line that the settings do not have is ignored; a caller that takes lines from configuration has no such line.
+    /// A line that the settings do not have is ignored, its stamp aside; a caller that takes lines from configuration has no such line.
     #[inline(always)]
     pub fn on_frame<S: Sink>(&mut self, stamp: Nanos, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) {
         self.advance(stamp, sink);

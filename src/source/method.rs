@@ -87,7 +87,7 @@ impl AnyLive {
         for method in FASTER {
             match AnyLive::by(feed, method, options) {
                 Ok((AnyLive::Xdp(live), _)) if !live.all_native() => {
-                    let why = format!("not every driver here redirects ({})", live.modes());
+                    let why = format!("not every line has an interface whose driver redirects ({})", live.modes());
                     passed_over.push((method, why));
                 }
                 Ok((live, watch)) => {

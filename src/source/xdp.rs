@@ -113,8 +113,10 @@ impl Redirected {
                     _ => {}
                 }
             }
-            if let Some((mode, instead)) = attachment.mode() {
-                all_native &= mode == Mode::Native;
+            let mode = attachment.mode();
+            // of an interface that is not there yet, nobody knows what its driver can
+            all_native &= mode.as_ref().is_some_and(|(mode, _)| *mode == Mode::Native);
+            if let Some((mode, instead)) = mode {
                 let why = instead.map(|refused| format!(", native: {}", refused.error)).unwrap_or_default();
                 said.push(format!("{}: {mode} mode{why}", line.interface));
             }
@@ -134,7 +136,7 @@ impl Redirected {
         &self.modes
     }
 
-    /// Whether the driver redirects on every interface that was there at the start.
+    /// Whether, at the start, every line's interface was there and its driver redirects.
     pub fn all_native(&self) -> bool {
         self.all_native
     }

@@ -93,12 +93,18 @@ fn auto_takes_what_the_driver_redirects_and_else_a_packet_ring() {
     let Some(bed) = Bed::up("auto") else { return };
     let files = live_harness::Bed::new("auto");
     let loopback = FEED.replace("\"a0\"", "\"127.0.0.1\"").replace("\"b0\"", "\"127.0.0.1\"");
+    let missing = FEED.replace("\"b0\"", "\"nosuchnic0\"");
     for (name, feed, takes) in [
+        (
+            "missing.toml",
+            missing.as_str(),
+            "; receive = packet (the fastest that works here; not xdp: not every line has an interface whose driver redirects (a0: native",
+        ),
         ("veth.toml", FEED, "; receive = xdp (a0: native mode; b0: native mode; the fastest that works here)"),
         (
             "lo.toml",
             loopback.as_str(),
-            "; receive = packet (the fastest that works here; not xdp: not every driver here redirects (",
+            "; receive = packet (the fastest that works here; not xdp: not every line has an interface whose driver redirects (",
         ),
     ] {
         fs::write(files.path(name), feed).unwrap();

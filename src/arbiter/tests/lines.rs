@@ -219,3 +219,20 @@ fn rule_7_3_within_the_last_65536_numbers() {
     assert_eq!(f.arbiter.lead(channel, A, B).unwrap().len(), 1 + 2, "4 is 65,537 below the mark");
     assert_eq!(f.counts(B).duplicate, 4, "and a duplicate all the same");
 }
+
+#[test]
+fn rule_7_3_lines_that_pack_otherwise_lead_number_by_number() {
+    let mut f = Feed::mold().joined();
+    for (n, at) in (2..6).zip([1, 2, 4, 8]) {
+        f.data(at, A, n..n + 1);
+    }
+    f.data(10, B, 2..6);
+    // its copy is no pair, and a number that nobody has brought is no copy
+    f.data(30, B, 2..6);
+    f.data(40, B, 4..7);
+    let channel = f.report().channel.key;
+    let leads = f.arbiter.lead(channel, A, B).unwrap();
+    // the first message came by both at 0
+    assert_eq!((leads.len(), leads.max()), (1 + 4, Nanos::from_millis(9)));
+    assert_eq!((f.counts(B).duplicate, f.counts(B).first_arrivals, f.counts(A).first_arrivals), (1 + 4 + 4 + 2, 1, 5));
+}

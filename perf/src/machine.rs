@@ -1,22 +1,14 @@
 //! The machine that a benchmark runs on: what it is, its two cores, and whether they are near each other just now.
 
-#![expect(clippy::disallowed_types, reason = "the bare cache line is what rings are measured against")]
-
 use std::fs;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use core_affinity::CoreId;
-use crossbeam::utils::CachePadded;
+use twinline::latency::pingpong::{NEAR, PingPong};
 use twinline::os::clock::Clock;
+use twinline::os::cpu::Spin;
 use twinline::time::Nanos;
-
-/// A cache line's round trip below this is the near state.
-const NEAR: Nanos = Nanos(200);
-/// Round trips that are timed together, and how many such groups.
-const TRIPS: u64 = 100;
-const GROUPS: u64 = 40;
 
 /// One line: processor, cores, kernel.
 pub fn line() -> String {
@@ -64,32 +56,13 @@ pub fn gated<T>(clock: &Clock, block: impl FnOnce() -> T) -> (Distance, T) {
 
 /// The median round trip of a cache line between this core and the second; this thread is pinned to the first.
 pub fn round_trip(clock: &Clock) -> Nanos {
-    let (ping, pong) = (CachePadded::new(AtomicU64::new(0)), CachePadded::new(AtomicU64::new(0)));
-    let trip = |n| {
-        ping.store(n, Ordering::Release);
-        while pong.load(Ordering::Acquire) != n {
-            std::hint::spin_loop();
-        }
-    };
-    thread::scope(|scope| {
+    let (lines, spin) = (PingPong::default(), Spin::new(false));
+    let trip = thread::scope(|scope| {
         scope.spawn(|| {
             pin(1);
-            for n in 1..=(GROUPS + 1) * TRIPS {
-                while ping.load(Ordering::Acquire) != n {
-                    std::hint::spin_loop();
-                }
-                pong.store(n, Ordering::Release);
-            }
+            lines.answer(clock, spin)
         });
-        (1..=TRIPS).for_each(trip);
-        let mut groups: Vec<_> = (1..=GROUPS)
-            .map(|group| {
-                let start = clock.now();
-                (group * TRIPS + 1..=(group + 1) * TRIPS).for_each(trip);
-                clock.now() - start
-            })
-            .collect();
-        groups.sort();
-        Nanos(groups[groups.len() / 2].0 / TRIPS)
-    })
+        lines.round_trip(clock, spin)
+    });
+    trip.expect("the other thread answers within seconds")
 }

@@ -151,6 +151,14 @@ impl Input {
         self.identity
     }
 
+    /// What the file is packed with.
+    pub(super) fn compression(&self) -> Option<&'static str> {
+        match &self.bytes {
+            Bytes::Plain(_) => None,
+            Bytes::Gzip(_) => Some("gzip"),
+        }
+    }
+
     /// Whether a gzip member broke off.
     pub(super) fn cut(&self) -> bool {
         matches!(&self.bytes, Bytes::Gzip(gzip) if gzip.cut)

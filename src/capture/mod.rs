@@ -32,7 +32,7 @@ use thiserror::Error;
 
 pub use lines::{Ambiguity, Found, LineMap};
 pub use merge::{CaptureInput, Captures, Ignored, Item};
-pub use reader::{Counts, Reader, Record, Warning};
+pub use reader::{Counts, FileKind, InterfaceFacts, Reader, Record, Seen, Warning};
 pub use writer::{PAYLOAD_MAX, Writer};
 
 /// Why a capture cannot be read or written (on).

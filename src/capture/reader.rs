@@ -11,7 +11,7 @@ use super::format::{Block, Fault, Packet};
 use super::input::{Identity, Input};
 use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION};
-use crate::ip::{self, Reason};
+use crate::ip::{self, LinkType, Reason};
 use crate::time::Nanos;
 
 /// A UDP datagram over IPv4, as a file holds it.
@@ -29,6 +29,41 @@ pub struct Record<'a> {
     pub destination: SocketAddrV4,
     /// The UDP payload.
     pub payload: &'a [u8],
+}
+
+/// How a file says it was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileKind {
+    /// `pcap` or `pcapng`; `nothing` where the file ends within its first header.
+    pub format: &'static str,
+    /// What it is packed with, by its first bytes.
+    pub compression: Option<&'static str>,
+}
+
+/// What a file says of one of its interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceFacts<'a> {
+    /// Its name, where the file has one.
+    pub name: Option<&'a str>,
+    /// Its LINKTYPE number.
+    pub link: u16,
+    /// How many stamps a second has.
+    pub ticks_per_second: u64,
+}
+
+/// A packet as it stands in the file, whatever it is: what [`Reader::advance_seeing`] shows before it looks into it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// When it was captured; `None` where the record has no stamp.
+    pub stamp: Option<Nanos>,
+    /// The capture interface, by its place in the file's section.
+    pub interface: u32,
+    /// What the file says of that interface.
+    pub facts: InterfaceFacts<'a>,
+    /// The link layer.
+    pub link: LinkType,
+    /// The packet.
+    pub bytes: &'a [u8],
 }
 
 /// What a file's records were: `records` is the sum of those from `datagrams` to `malformed`.
@@ -242,6 +277,16 @@ impl Reader {
     /// Goes to the next datagram; false at the end.
     #[inline]
     pub(super) fn advance(&mut self) -> Result<bool, CaptureError> {
+        self.advance_seeing(|_| {})
+    }
+
+    /// Goes to the next datagram, which [`Reader::current`] then is, and shows every packet on the way, that of the datagram
+    /// last; false at the end.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    #[inline]
+    pub fn advance_seeing(&mut self, mut see: impl FnMut(&Seen<'_>)) -> Result<bool, CaptureError> {
         if self.state != State::Reading {
             return Ok(false);
         }
@@ -254,6 +299,7 @@ impl Reader {
             };
             match block {
                 Ok(Block::Packet(packet)) => {
+                    see(&self.seen(&packet));
                     if self.take(packet) {
                         return Ok(true);
                     }
@@ -306,6 +352,22 @@ impl Reader {
         false
     }
 
+    #[inline]
+    fn seen(&self, packet: &Packet) -> Seen<'_> {
+        let facts = match &self.format {
+            Format::Pcap(format) => Some(format.facts()),
+            Format::PcapNg(format) => format.facts(packet.interface),
+            Format::Nothing => None,
+        };
+        Seen {
+            stamp: packet.stamp,
+            interface: packet.interface,
+            facts: facts.unwrap_or(InterfaceFacts { name: None, link: 0, ticks_per_second: 0 }),
+            link: packet.link,
+            bytes: self.input.data().get(packet.bytes.clone()).unwrap_or_default(),
+        }
+    }
+
     fn fail(&mut self, fault: Fault) -> CaptureError {
         self.state = State::Ended;
         let (file, at, records) = (self.file.clone(), self.input.consumed(), self.counts.records);
@@ -315,9 +377,9 @@ impl Reader {
         }
     }
 
-    /// The datagram that [`Reader::advance`] went to.
+    /// The datagram that [`Reader::advance_seeing`] went to.
     #[inline]
-    pub(super) fn current(&self) -> Record<'_> {
+    pub fn current(&self) -> Record<'_> {
         Record {
             stamp: self.current.stamp,
             interface: self.current.interface,
@@ -334,6 +396,16 @@ impl Reader {
     /// The file, as given; what messages call it.
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// What kind of file it is.
+    pub fn kind(&self) -> FileKind {
+        let format = match &self.format {
+            Format::Pcap(_) => "pcap",
+            Format::PcapNg(_) => "pcapng",
+            Format::Nothing => "nothing",
+        };
+        FileKind { format, compression: self.input.compression() }
     }
 
     /// What its records were, so far.

@@ -1,0 +1,1 @@
+//! Scenarios, and exactly what is found.

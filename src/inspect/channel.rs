@@ -291,7 +291,10 @@ impl Channel {
             Some(Reset::Heartbeat(first)) => {
                 self.reset_said = next > first;
             }
-            None if reset_said && frame.sequence < next && frame.sequence - rules.initial.0.min(frame.sequence) <= NEAR => {
+            None if reset_said
+                && frame.sequence < next
+                && frame.sequence - rules.initial.0.min(frame.sequence) <= NEAR =>
+            {
                 let number = rules.width.extend(frame.sequence, Some(SeqNo(next)), SeqNo(next), NEAR).0;
                 if number < next {
                     self.resets += 1;
@@ -377,5 +380,7 @@ fn print(bytes: &[u8]) -> u64 {
     let word = |part: Option<&[u8; 8]>| part.map_or(0, |word| u64::from_le_bytes(*word));
     let middle = bytes.get(bytes.len() / 2..).and_then(<[u8]>::first_chunk);
     let words = [word(bytes.first_chunk()), word(middle), word(bytes.last_chunk())];
-    words.iter().fold(bytes.len() as u64, |print, word| (print ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))
+    words
+        .iter()
+        .fold(bytes.len() as u64, |print, word| (print ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))
 }

@@ -88,7 +88,9 @@ impl Role {
     pub const fn said(self) -> Option<&'static str> {
         match self {
             Role::Data => None,
-            Role::Heartbeats => Some("nothing but heartbeats: an idle channel, or a gap or refresh channel that nobody uses"),
+            Role::Heartbeats => {
+                Some("nothing but heartbeats: an idle channel, or a gap or refresh channel that nobody uses")
+            }
             Role::Unsequenced => Some("nothing is in the sequence: it looks like a gap, refresh or snapshot channel"),
             Role::MostlyUnsequenced => {
                 Some("most frames are outside of the sequence: it looks like a refresh or retransmission channel")

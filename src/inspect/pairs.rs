@@ -78,7 +78,8 @@ pub(super) fn groups(flows: &[FlowFindings]) -> Vec<Group> {
         // a flow that stands for each group of this channel
         let mut first: Vec<(usize, &Run)> = Vec::new();
         for (flow, run) in runs {
-            let like = first.iter().find(|(other, theirs)| *other != flow && are_one(theirs, run)).map(|(other, _)| *other);
+            let like =
+                first.iter().find(|(other, theirs)| *other != flow && are_one(theirs, run)).map(|(other, _)| *other);
             match like {
                 Some(other) => unite(&mut parents, other, flow),
                 None if first.len() < COMPARED_MAX => first.push((flow, run)),

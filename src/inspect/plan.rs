@@ -85,8 +85,10 @@ pub fn plans(findings: &Findings, interfaces: &[Interface], stem: &str) -> Vec<P
     let count = feeds.len();
     let mut plans = Vec::with_capacity(count);
     for (at, mut feed) in feeds.into_iter().enumerate() {
-        let mut over: Vec<usize> = feed.split_off(feed.len().min(GROUPS_MAX)).into_iter().flat_map(|c| c.lines).collect();
-        let places: Vec<(SocketAddrV4, u32)> = feed.iter().flat_map(|c| &c.lines).map(|&at| place(&flows[at].key)).collect();
+        let mut over: Vec<usize> =
+            feed.split_off(feed.len().min(GROUPS_MAX)).into_iter().flat_map(|c| c.lines).collect();
+        let places: Vec<(SocketAddrV4, u32)> =
+            feed.iter().flat_map(|c| &c.lines).map(|&at| place(&flows[at].key)).collect();
         let (mine, others): (Vec<usize>, Vec<usize>) =
             besides.into_iter().partition(|&at| places.contains(&place(&flows[at].key)));
         besides = others;
@@ -175,9 +177,9 @@ fn line_names(flows: &[FlowFindings], interfaces: &[Interface], feed: &[Channel]
         .collect();
     let shared = feed.iter().any(|channel| {
         let keys: Vec<FlowKey> = channel.lines.iter().map(|&at| flows[at].key).collect();
-        keys.iter().enumerate().any(|(at, a)| {
-            keys[..at].iter().any(|b| a.destination == b.destination && a.source == b.source)
-        })
+        keys.iter()
+            .enumerate()
+            .any(|(at, a)| keys[..at].iter().any(|b| a.destination == b.destination && a.source == b.source))
     });
     let distinct = names.iter().enumerate().all(|(at, name)| is_line(name) && !names[..at].contains(name));
     let letters: Vec<String> = LETTERS[..count].iter().map(|&letter| letter.to_owned()).collect();
@@ -238,8 +240,15 @@ fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
             files.push(file);
         }
     }
-    let _ = writeln!(out, "# What `twinline inspect` found in {}: to be checked against the exchange's own", plain(&files.join(", ")));
-    let _ = writeln!(out, "# documents, and every interface to be filled in. Keys: feeds/README.md. Scores: feeds/INSPECT.md.");
+    let _ = writeln!(
+        out,
+        "# What `twinline inspect` found in {}: to be checked against the exchange's own",
+        plain(&files.join(", "))
+    );
+    let _ = writeln!(
+        out,
+        "# documents, and every interface to be filled in. Keys: feeds/README.md. Scores: feeds/INSPECT.md."
+    );
     let _ = writeln!(out, "#");
     let _ = writeln!(out, "# framing: {} ({:.2})", plan.sureness.word(), plan.score);
     let surest = plan.channels.iter().flatten().filter_map(|&at| flows[at].best());
@@ -249,7 +258,12 @@ fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
         }
     }
     if !plan.rivals.is_empty() {
-        let _ = writeln!(out, "#   EITHER {} OR {}: nothing in the capture tells which.", plan.framing, plan.rivals.join(" or "));
+        let _ = writeln!(
+            out,
+            "#   EITHER {} OR {}: nothing in the capture tells which.",
+            plan.framing,
+            plan.rivals.join(" or ")
+        );
         let hint = super::apart(&plan.framing, &plan.rivals[0]);
         let _ = writeln!(out, "#   What would tell: {hint}.");
     }
@@ -264,7 +278,11 @@ fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
     }
     for &at in &plan.besides {
         let key = flows[at].key;
-        let _ = writeln!(out, "# Not in here: {} from {}, beyond what a feed can have or a second sender.", key.destination, key.source);
+        let _ = writeln!(
+            out,
+            "# Not in here: {} from {}, beyond what a feed can have or a second sender.",
+            key.destination, key.source
+        );
     }
     if plan.by_file {
         let lines: Vec<String> = plan.lines.iter().map(|line| format!("{line}=FILE")).collect();
@@ -328,11 +346,18 @@ fn line_text(out: &mut String, plan: &Plan, flows: &[FlowFindings], interfaces: 
     match senders.as_slice() {
         // what tells the lines apart must be there
         [sender, ..] if plan.channels.iter().any(shares) => {
-            let _ = writeln!(out, "source = \"{}\"    # the lines share a group, and this tells them apart", keys[0].source);
+            let _ = writeln!(
+                out,
+                "source = \"{}\"    # the lines share a group, and this tells them apart",
+                keys[0].source
+            );
             let _ = sender;
         }
         [sender] => {
-            let _ = writeln!(out, "# source = \"{sender}\"    # the only sender in the capture; set it where no other may send");
+            let _ = writeln!(
+                out,
+                "# source = \"{sender}\"    # the only sender in the capture; set it where no other may send"
+            );
         }
         senders => {
             let list: Vec<String> = senders.iter().take(8).map(ToString::to_string).collect();

@@ -161,9 +161,10 @@ mod tests {
     #[test]
     fn numbers_are_counted_once() {
         let mut spans = Spans::default();
-        assert_eq!(add(&mut spans, &[(1, 4), (4, 6), (8, 9), (2, 5), (5, 9), (20, 30), (0, 40), (9, 9)]), [
-            3, 2, 1, 0, 2, 10, 22, 0
-        ]);
+        assert_eq!(
+            add(&mut spans, &[(1, 4), (4, 6), (8, 9), (2, 5), (5, 9), (20, 30), (0, 40), (9, 9)]),
+            [3, 2, 1, 0, 2, 10, 22, 0]
+        );
         assert_eq!((spans.received(), spans.range()), (40, Some((0, 40))));
         assert!(spans.is_exact());
     }

@@ -39,7 +39,7 @@ impl WithFraming for Begin {
     fn with<F: Framing>(self, framing: F) -> Box<dyn Trial> {
         Box::new(Candidate {
             framing,
-            rules: F::RULES,
+            rules: framing.rules(),
             score: Score::default(),
             channels: Vec::new(),
             last: 0,

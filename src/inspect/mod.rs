@@ -201,7 +201,7 @@ impl Inspection {
             trial.on_datagram(stamp, payload, &mut self.budget);
         }
         let count = flow.traffic.datagrams;
-        if flow.trials.len() > 1 && (count == 16 || count == 64 || count.is_multiple_of(1_024)) || count == 16 {
+        if count == 16 || count == 64 || count.is_multiple_of(1_024) {
             flow.give_up(&mut self.budget);
         }
         if self.budget.is_overdrawn() {

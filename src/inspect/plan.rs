@@ -242,13 +242,15 @@ fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
     }
     let _ = writeln!(
         out,
-        "# What `twinline inspect` found in {}: to be checked against the exchange's own",
-        plain(&files.join(", "))
+        "# What `twinline inspect` found in these captures. It is to be checked against the exchange's own documents, and"
     );
     let _ = writeln!(
         out,
-        "# documents, and every interface to be filled in. Keys: feeds/README.md. Scores: feeds/INSPECT.md."
+        "# every interface to be filled in. Keys: feeds/README.md. What the scores mean: feeds/INSPECT.md."
     );
+    for file in files {
+        let _ = writeln!(out, "#   {}", plain(file));
+    }
     let _ = writeln!(out, "#");
     let _ = writeln!(out, "# framing: {} ({:.2})", plan.sureness.word(), plan.score);
     let surest = plan.channels.iter().flatten().filter_map(|&at| flows[at].best());

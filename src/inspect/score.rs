@@ -206,11 +206,14 @@ impl Score {
             said.push("no step from one number to the next".to_owned());
         }
         if self.contradictions > 0 {
-            said.push(format!("{} times a number says two things", grouped(self.contradictions)));
+            said.push(format!("numbers say two things {}", counted(self.contradictions, "time")));
         }
         if self.heartbeats > 0 && self.heartbeats_agree + self.heartbeats_far > 0 {
             let all = self.heartbeats_agree + self.heartbeats_far;
             said.push(format!("{} of {} heartbeats agree", grouped(self.heartbeats_agree), grouped(all)));
+        }
+        if self.heartbeats > 0 && self.heartbeats_agree + self.heartbeats_far == 0 && self.frames > 0 {
+            said.push(format!("{} among them", counted(self.heartbeats, "heartbeat")));
         }
         if self.strangers > 1 {
             said.push(format!("{} channels or sessions", grouped(self.strangers)));
@@ -221,6 +224,11 @@ impl Score {
 
 fn share(of: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { of as f64 / all as f64 }
+}
+
+/// `1 record`, `1,234 records`.
+pub fn counted(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
 }
 
 /// `1234567` as `1,234,567`.

@@ -6,7 +6,7 @@ use super::Inspected;
 use super::files::{FileFacts, InterfaceSeen};
 use crate::inspect::channel::{Began, Channel, RUNS_MAX, Run};
 use crate::inspect::packets::Kind;
-use crate::inspect::score::{Sureness, grouped};
+use crate::inspect::score::{Sureness, counted, grouped};
 use crate::inspect::{Findings, FlowFindings, Group, Pair, Traffic, apart};
 use crate::time::Nanos;
 
@@ -128,12 +128,13 @@ fn file_text(out: &mut String, at: usize, file: &FileFacts, interfaces: &[Interf
     let _ = writeln!(out, "{}", plain(&file.name));
     let packed = file.kind.compression.map_or(String::new(), |name| format!(", packed with {name}"));
     let counts = &file.counts;
-    row(out, "file", &format!("{}{packed}; {} records", file.kind.format, grouped(counts.records)));
+    row(out, "file", &format!("{}{packed}; {}", file.kind.format, counted(counts.records, "record")));
     let mine: Vec<&InterfaceSeen> = interfaces.iter().filter(|seen| seen.file == at).collect();
     for seen in mine.iter().take(INTERFACES_SHOWN) {
         let name = seen.name.as_deref().map_or(String::new(), |name| format!(" {:?}", plain(name)));
-        let (link, unit, packets) = (link_name(seen.link), resolution(seen.ticks_per_second), grouped(seen.packets));
-        row(out, "interface", &format!("{}{name}: {link}, {unit}; {packets} packets", seen.id));
+        let (link, unit, packets) =
+            (link_name(seen.link), resolution(seen.ticks_per_second), counted(seen.packets, "packet"));
+        row(out, "interface", &format!("{}{name}: {link}, {unit}; {packets}", seen.id));
     }
     if mine.len() > INTERFACES_SHOWN {
         row(out, "", &format!("... and {} interfaces more", mine.len() - INTERFACES_SHOWN));
@@ -141,7 +142,7 @@ fn file_text(out: &mut String, at: usize, file: &FileFacts, interfaces: &[Interf
     if let Some((first, last)) = file.stamps {
         row(out, "time", &format!("{} to {}, {}", instant(first), instant(last), span(last - first)));
     }
-    let mut parts = vec![format!("{} datagrams of UDP over IPv4", grouped(counts.datagrams))];
+    let mut parts = vec![format!("{} of UDP over IPv4", counted(counts.datagrams, "datagram"))];
     let kinds =
         Kind::ALL.iter().filter(|kind| **kind != Kind::Udp).map(|kind| (kind.title(), file.kinds[*kind as usize]));
     let others = [
@@ -211,7 +212,7 @@ fn flow_text(out: &mut String, at: usize, findings: &Findings, interfaces: &[Int
 
 fn traffic_text(out: &mut String, traffic: &Traffic) {
     let Traffic { datagrams, bytes, peak, size, .. } = traffic;
-    let mut said = format!("{} datagrams, {} bytes", grouped(*datagrams), grouped(*bytes));
+    let mut said = format!("{}, {}", counted(*datagrams, "datagram"), counted(*bytes, "byte"));
     if let Some(rate) = traffic.mean_rate() {
         let _ = write!(said, "; {} a second", rate_text(rate));
     }
@@ -290,7 +291,7 @@ fn run_text(run: &Run) -> String {
         Began::Restart => " (after a restart without a mark)",
     };
     said.push_str(began);
-    let _ = write!(said, ", {} messages in {} frames", grouped(run.messages), grouped(run.frames));
+    let _ = write!(said, ", {} in {}", counted(run.messages, "message"), counted(run.frames, "frame"));
     let holes = run.holes();
     let _ = match holes.count {
         0 => write!(said, ", no hole"),
@@ -305,10 +306,10 @@ fn run_text(run: &Run) -> String {
     };
     match run.duplicates() {
         0 => {}
-        n => drop(write!(said, ", {} copies", grouped(n))),
+        n => drop(write!(said, ", {} again", counted(n, "message"))),
     }
     if run.heartbeats > 0 {
-        let _ = write!(said, ", {} heartbeats", grouped(run.heartbeats));
+        let _ = write!(said, ", {}", counted(run.heartbeats, "heartbeat"));
     }
     if run.strange > 0 {
         let _ = write!(said, ", {} frames with a number far off", grouped(run.strange));

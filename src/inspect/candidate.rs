@@ -71,7 +71,7 @@ impl<F: Framing> Trial for Candidate<F> {
                     if probe {
                         end = end_in(payload, &frame);
                         self.score.checks_lengths |= frame.packing.width > 0;
-                        if frame.packing.width == 0 && frame.kind == Kind::Data {
+                        if frame.packing.width == 0 && frame.kind.has_messages() {
                             chained = Some(is_chain(frame.body));
                         }
                     }
@@ -111,10 +111,10 @@ impl<F: Framing> Trial for Candidate<F> {
 
 impl<F: Framing> Candidate<F> {
     fn on_frame(&mut self, stamp: Nanos, frame: &Frame<'_>, budget: &mut Budget) {
-        let heartbeat = frame.kind != Kind::Data;
+        let heartbeat = !frame.kind.has_messages();
         match frame.kind {
             Kind::Unsequenced => self.score.unsequenced += 1,
-            Kind::Data => {
+            Kind::Data | Kind::Last => {
                 self.score.frames += 1;
                 self.score.messages += u64::from(frame.count);
                 self.score.heartbeats += u64::from(frame.heartbeat);

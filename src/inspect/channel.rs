@@ -214,6 +214,7 @@ impl Channel {
     ) -> Option<Step> {
         if frame.kind == Kind::Unsequenced {
             self.unsequenced += 1;
+            self.reset_outside(stamp, frame, budget);
             return None;
         }
         let began = self.turn(stamp, frame, rules, budget);
@@ -222,9 +223,9 @@ impl Channel {
         let expected = run.next;
         let first = rules.width.extend(frame.sequence, Some(SeqNo(expected)), SeqNo(expected), NEAR).0;
         let Some(end) = first.checked_add(u64::from(frame.count)) else { return Some(Step::Far) };
-        if frame.kind != Kind::Data {
+        run.ended |= frame.kind.ends_session();
+        if !frame.kind.has_messages() {
             run.heartbeats += 1;
-            run.ended |= frame.kind == Kind::EndOfSession;
             let step = step_of(first, expected);
             // a stranger far ahead would make a hole of all between
             if first <= expected || first - expected <= NEAR || run.spans.received() == 0 {
@@ -280,8 +281,10 @@ impl Channel {
         match frame.reset {
             Some(Reset::Marked(first)) => {
                 let print = print(frame.bytes);
-                // what stands at its beginning is told again; what went on is begun anew, unless this is an old copy
-                if next > first.saturating_add(u64::from(frame.count)) && print != self.reset_print {
+                // what stands at its beginning is told again, and what carries the flag behind the first goes on; what had
+                // gone on is begun anew, unless this is an old copy
+                let flagged = frame.sequence > first && next.saturating_sub(frame.sequence) <= NEAR;
+                if !flagged && next > first.saturating_add(u64::from(frame.count)) && print != self.reset_print {
                     self.reset_print = print;
                     self.resets += 1;
                     return self.begin(stamp, frame.session, Began::Reset, first.min(frame.sequence), budget);
@@ -304,6 +307,18 @@ impl Channel {
             None => {}
         }
         false
+    }
+
+    /// Acts on a reset that a frame outside of the sequence marks.
+    fn reset_outside(&mut self, stamp: Nanos, frame: &Frame<'_>, budget: &mut Budget) {
+        let Some(Reset::Marked(first)) = frame.reset else { return };
+        let Some(run) = self.runs.get(self.current).filter(|run| run.next > first) else { return };
+        let (print, session) = (print(frame.bytes), run.session);
+        if print != self.reset_print {
+            self.reset_print = print;
+            self.resets += 1;
+            self.begin(stamp, session, Began::Reset, first, budget);
+        }
     }
 
     fn begin(&mut self, stamp: Nanos, session: Session, began: Began, first: u64, budget: &mut Budget) -> bool {

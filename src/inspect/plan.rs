@@ -24,6 +24,10 @@ const LETTERS: [&str; LINES_MAX] = ["A", "B", "C", "D", "E", "F", "G", "H"];
 /// Names of a feed and of a NIC may be as long as this.
 const NAME_MAX: usize = 64;
 const NIC_MAX: usize = 15;
+/// How wide a comment is.
+const COMMENT_WIDTH: usize = 96;
+/// How many flows that were left out are named.
+const BESIDES_SAID: usize = 8;
 
 /// A feed file to be.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Interface {
 /// A channel with its lines, on the way to a plan.
 struct Channel {
     lines: Vec<usize>,
+    /// More lines than a feed can have.
+    over: Vec<usize>,
 }
 
 /// The feed files for `findings`, the best first. `stem` is what to name them after, `interfaces` are the capture's by number.
@@ -85,8 +91,9 @@ pub fn plans(findings: &Findings, interfaces: &[Interface], stem: &str) -> Vec<P
     let count = feeds.len();
     let mut plans = Vec::with_capacity(count);
     for (at, mut feed) in feeds.into_iter().enumerate() {
-        let mut over: Vec<usize> =
-            feed.split_off(feed.len().min(GROUPS_MAX)).into_iter().flat_map(|c| c.lines).collect();
+        let beyond = feed.split_off(feed.len().min(GROUPS_MAX));
+        let mut over: Vec<usize> = beyond.into_iter().flat_map(|channel| channel.lines).collect();
+        over.extend(feed.iter().flat_map(|channel| &channel.over));
         let places: Vec<(SocketAddrV4, u32)> =
             feed.iter().flat_map(|c| &c.lines).map(|&at| place(&flows[at].key)).collect();
         let (mine, others): (Vec<usize>, Vec<usize>) =
@@ -129,8 +136,7 @@ fn channels(findings: &Findings) -> (Vec<Channel>, Vec<usize>) {
         }
         taken.extend(set.iter().map(|&at| place(&flows[at].key)));
         let (lines, over) = set.split_at(set.len().min(LINES_MAX));
-        besides.extend(over);
-        channels.push(Channel { lines: lines.to_vec() });
+        channels.push(Channel { lines: lines.to_vec(), over: over.to_vec() });
     }
     channels.sort_by_key(|channel| channel.lines[0]);
     (channels, besides)
@@ -240,13 +246,11 @@ fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
             files.push(file);
         }
     }
-    let _ = writeln!(
-        out,
-        "# What `twinline inspect` found in these captures. It is to be checked against the exchange's own documents, and"
-    );
-    let _ = writeln!(
-        out,
-        "# every interface to be filled in. Keys: feeds/README.md. What the scores mean: feeds/INSPECT.md."
+    comment(
+        &mut out,
+        "",
+        "What `twinline inspect` found in these captures. It is to be checked against the exchange's own documents, and every \
+         interface to be filled in. Keys: feeds/README.md. What the scores mean: feeds/INSPECT.md.",
     );
     for file in files {
         let _ = writeln!(out, "#   {}", plain(file));
@@ -256,45 +260,65 @@ fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
     let surest = plan.channels.iter().flatten().filter_map(|&at| flows[at].best());
     if let Some(best) = surest.min_by(|a, b| a.value.total_cmp(&b.value)) {
         for said in best.score.evidence() {
-            let _ = writeln!(out, "#   {said}");
+            comment(&mut out, "  ", &said);
         }
     }
-    if !plan.rivals.is_empty() {
-        let _ = writeln!(
-            out,
-            "#   EITHER {} OR {}: nothing in the capture tells which.",
-            plan.framing,
-            plan.rivals.join(" or ")
-        );
-        let hint = super::apart(&plan.framing, &plan.rivals[0]);
-        let _ = writeln!(out, "#   What would tell: {hint}.");
+    if let [rival, ..] = plan.rivals.as_slice() {
+        let either =
+            format!("EITHER {} OR {}: nothing in the capture tells which.", plan.framing, plan.rivals.join(" OR "));
+        comment(&mut out, "  ", &either);
+        comment(&mut out, "  ", &format!("What would tell: {}.", super::apart(&plan.framing, rival)));
     }
     for pair in findings.groups.iter().flat_map(|group| &group.pairs) {
         let channel = plan.channels.iter().position(|lines| lines.contains(&pair.a) && lines.contains(&pair.b));
         if let Some(channel) = channel {
-            let _ = writeln!(out, "# channel {channel}: {}", said_of(pair, plan, &plan.channels[channel]));
+            comment(&mut out, "", &format!("channel {channel}: {}", said_of(pair, plan, &plan.channels[channel])));
         }
     }
     if let [_] = plan.lines.as_slice() {
-        let _ = writeln!(out, "# One line was found: what it loses is lost. Add the other as a [[line]].");
+        comment(&mut out, "", "One line was found: what it loses is lost. Add the other as a [[line]].");
     }
-    for &at in &plan.besides {
+    for &at in plan.besides.iter().take(BESIDES_SAID) {
         let key = flows[at].key;
-        let _ = writeln!(
-            out,
-            "# Not in here: {} from {}, beyond what a feed can have or a second sender.",
+        let said = format!(
+            "Not in here: {} from {}, beyond what a feed can have or a second sender.",
             key.destination, key.source
         );
+        comment(&mut out, "", &said);
+    }
+    if plan.besides.len() > BESIDES_SAID {
+        comment(&mut out, "", &format!("... and {} more.", grouped((plan.besides.len() - BESIDES_SAID) as u64)));
     }
     if plan.by_file {
         let lines: Vec<String> = plan.lines.iter().map(|line| format!("{line}=FILE")).collect();
-        let _ = writeln!(out, "# Lines share a group: arbitrate with one capture a line, as {}.", lines.join(" "));
+        comment(
+            &mut out,
+            "",
+            &format!("Lines share a group: arbitrate with one capture a line, as {}.", lines.join(" ")),
+        );
     }
     let _ = writeln!(out, "\nname = {}\nframing = {}", quoted(&plan.name), quoted(&plan.framing));
     for (line, name) in plan.lines.iter().enumerate() {
         line_text(&mut out, plan, flows, interfaces, line, name);
     }
     out
+}
+
+/// A comment, in as many lines as it needs.
+fn comment(out: &mut String, indent: &str, text: &str) {
+    let mut line = format!("# {indent}");
+    let empty = line.len();
+    for word in text.split_whitespace() {
+        if line.len() > empty && line.chars().count() + 1 + word.chars().count() > COMMENT_WIDTH {
+            let _ = writeln!(out, "{line}");
+            line.truncate(empty);
+        }
+        if line.len() > empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{line}");
 }
 
 fn said_of(pair: &Pair, plan: &Plan, lines: &[usize]) -> String {

@@ -14,6 +14,8 @@ use crate::time::Nanos;
 const FLOWS_SHOWN: usize = 40;
 const CHANNELS_SHOWN: usize = 40;
 const INTERFACES_SHOWN: usize = 16;
+const LINES_SHOWN: usize = 16;
+const PAIRS_SHOWN: usize = 28;
 const WIDTH: usize = 100;
 const INDENT: usize = 12;
 
@@ -321,10 +323,16 @@ fn run_text(run: &Run) -> String {
 }
 
 fn group_text(out: &mut String, findings: &Findings, group: &Group) {
-    let names: Vec<String> = group.flows.iter().map(|at| (at + 1).to_string()).collect();
+    let mut names: Vec<String> = group.flows.iter().take(LINES_SHOWN).map(|at| (at + 1).to_string()).collect();
+    if group.flows.len() > LINES_SHOWN {
+        names.push(format!("and {} more", group.flows.len() - LINES_SHOWN));
+    }
     let _ = writeln!(out, "\nlines of one channel: flows {}", names.join(", "));
-    for pair in &group.pairs {
+    for pair in group.pairs.iter().take(PAIRS_SHOWN) {
         pair_text(out, pair);
+    }
+    if group.pairs.len() > PAIRS_SHOWN {
+        row(out, "", &format!("... and {} pairs more", group.pairs.len() - PAIRS_SHOWN));
     }
     let rivals = group.flows.iter().any(|&at| findings.flows[at].rivals().next().is_some());
     let sure =
@@ -361,7 +369,7 @@ fn pair_text(out: &mut String, pair: &Pair) {
         out,
         "skew",
         &format!(
-            "{b} behind {a}: median {}, from {} to {}; 99 % within {}; {a} first {} times, {b} {}, both at once {}",
+            "{b} behind {a}: median {}, from {} to {}; 99 % within {}; flow {a} led {} times, flow {b} {} times, {} at once",
             signed(skew.median),
             signed(skew.min),
             signed(skew.max),

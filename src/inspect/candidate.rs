@@ -2,13 +2,16 @@
 
 use super::Budget;
 use super::channel::{Channel, Step};
-use super::score::{PROBED_MAX, Score};
+use super::score::{CHANGED_BYTES, CHANGED_MAX, PROBED_MAX, Score};
 use crate::frame::{Frame, Kind, SequenceRules};
 use crate::framing::{AnyFraming, Framing, Malformed, WithFraming};
 use crate::time::Nanos;
 
 /// How many channels of a flow are followed; the frames of others are counted.
 pub const CHANNELS_MAX: usize = 256;
+
+/// How long a datagram may be, behind the bytes that are changed, for that to be tried.
+const CHANGED_TAIL: usize = 2_000;
 
 /// What a framing makes of a flow, whichever it is.
 pub(super) trait Trial: Send {
@@ -91,6 +94,7 @@ impl<F: Framing> Trial for Candidate<F> {
             let whole = payload.len() - end <= 1 && self.refuses(&payload[..payload.len().saturating_sub(1)]);
             self.score.checks_lengths |= whole;
             self.score.accounted += u32::from(whole || chained == Some(true));
+            self.change(payload);
         }
     }
 
@@ -145,6 +149,19 @@ impl<F: Framing> Candidate<F> {
         };
         self.last = at;
         Some(at)
+    }
+
+    /// Counts which of the first bytes may not be otherwise.
+    fn change(&mut self, payload: &[u8]) {
+        let mut changed = [0; CHANGED_BYTES + CHANGED_TAIL];
+        let Some(whole) = changed.get_mut(..payload.len()).filter(|_| self.score.changed < CHANGED_MAX) else { return };
+        whole.copy_from_slice(payload);
+        for at in 0..payload.len().min(CHANGED_BYTES) {
+            changed[at] ^= 0x80;
+            self.score.demanding += u32::from(self.refuses(&changed[..payload.len()]));
+            changed[at] ^= 0x80;
+        }
+        self.score.changed += 1;
     }
 
     /// Whether this is no datagram of the framing.

@@ -186,6 +186,16 @@ struct Fallen {
     next: u64,
 }
 
+/// What a low number is.
+enum Fall {
+    /// Not the beginning of a restart.
+    No,
+    /// It may begin one.
+    Waits,
+    /// It goes on with one.
+    Goes,
+}
+
 impl Channel {
     /// A channel of which nothing came yet.
     pub fn new(key: Option<u32>) -> Channel {
@@ -233,8 +243,6 @@ impl Channel {
             }
             return Some(if began { Step::Start } else { step });
         }
-        run.frames += 1;
-        run.heartbeats += u64::from(frame.heartbeat);
         let this = LastFrame { sequence: first, count: frame.count, print: print(frame.body) };
         let before = std::mem::replace(&mut run.last, this);
         let known = end <= expected && run.spans.contains(first) && run.spans.contains(end.saturating_sub(1));
@@ -245,11 +253,21 @@ impl Channel {
         } else {
             step_of(first, expected)
         };
-        if step == Step::Far && first > expected {
-            // one number far ahead may be corrupt: two that agree are not
-            match run.far.filter(|far| first.abs_diff(far.1) <= NEAR) {
+        let low = !began && step != Step::Contradiction && end.saturating_add(FALL) <= expected;
+        if low && first <= rules.initial.0.saturating_add(NEAR) || self.fallen.frames > 0 {
+            match self.fall(stamp, low, first, end, budget) {
+                Fall::Goes => return Some(Step::Exact),
+                Fall::Waits => return Some(step),
+                Fall::No => {}
+            }
+        }
+        let run = self.runs.get_mut(self.current)?;
+        if step == Step::Far && (first > expected || end.saturating_add(NEAR) < run.first) {
+            // one number far off may be corrupt: two that agree ahead are not
+            match run.far.filter(|far| first > expected && first.abs_diff(far.1) <= NEAR) {
                 Some(far) => {
                     run.strange -= 1;
+                    run.frames += 1;
                     run.messages += run.spans.add(far.0, far.1, budget);
                 }
                 None => {
@@ -260,8 +278,10 @@ impl Channel {
             }
         }
         run.far = None;
+        run.frames += 1;
+        run.heartbeats += u64::from(frame.heartbeat);
         run.take(stamp, frame, first, budget);
-        if began { Some(Step::Start) } else { self.fall(stamp, first, end, expected, step, budget) }
+        Some(if began { Step::Start } else { step })
     }
 
     /// Goes to the run that the frame belongs to; whether it begins with it.
@@ -336,41 +356,38 @@ impl Channel {
         true
     }
 
-    /// Looks whether the numbers fell back and go on from there.
-    fn fall(
-        &mut self,
-        stamp: Nanos,
-        first: u64,
-        end: u64,
-        expected: u64,
-        step: Step,
-        budget: &mut Budget,
-    ) -> Option<Step> {
-        if end.saturating_add(FALL) > expected || step == Step::Contradiction {
-            self.fallen.frames = 0;
-            return Some(step);
+    /// Looks whether the numbers fell back and go on from there. What waits for that counts as strange meanwhile.
+    fn fall(&mut self, stamp: Nanos, low: bool, first: u64, end: u64, budget: &mut Budget) -> Fall {
+        let Some(run) = self.runs.get_mut(self.current) else { return Fall::No };
+        if self.fallen.frames > 0 && !(low && first == self.fallen.next) {
+            // it was no restart: old copies, where such numbers have come at all
+            let Fallen { frames, first, next } = std::mem::take(&mut self.fallen);
+            if next.saturating_add(NEAR) >= run.first {
+                run.strange -= u64::from(frames);
+                run.frames += u64::from(frames);
+                run.messages += next - first;
+                run.first = run.first.min(first);
+                run.spans.add(first, next, budget);
+            }
         }
-        if self.fallen.frames > 0 && first == self.fallen.next {
-            self.fallen.frames += 1;
-        } else {
-            self.fallen = Fallen { frames: 1, first, next: end };
-            return Some(step);
+        if !low {
+            return Fall::No;
         }
-        self.fallen.next = end;
+        let begins = self.fallen.frames == 0;
+        self.fallen = Fallen { frames: self.fallen.frames + 1, first: if begins { first } else { self.fallen.first }, next: end };
+        run.strange += 1;
         if self.fallen.frames < FALL_FRAMES {
-            return Some(Step::Exact);
+            return if begins { Fall::Waits } else { Fall::Goes };
         }
-        let (from, fallen) = (self.fallen.first, &mut self.runs[self.current]);
-        fallen.frames -= u64::from(FALL_FRAMES);
-        fallen.messages -= end - from;
-        let session = fallen.session;
+        run.strange -= u64::from(FALL_FRAMES);
+        let (from, session) = (self.fallen.first, run.session);
         self.restarts += 1;
         self.begin(stamp, session, Began::Restart, from, budget);
         let run = &mut self.runs[self.current];
         run.frames = u64::from(FALL_FRAMES);
         run.messages = run.spans.add(from, end, budget);
         run.next = end;
-        Some(Step::Exact)
+        Fall::Goes
     }
 
     /// Gives back what it holds of the budget.

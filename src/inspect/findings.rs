@@ -106,6 +106,14 @@ impl FlowFindings {
             let order = b.value.total_cmp(&a.value);
             if (a.value - b.value).abs() < 1e-9 { a.place.cmp(&b.place) } else { order }
         });
+        // and of those, the one that demands more of a datagram
+        if let Some(best) = tried.first().map(|best| best.value) {
+            let near = tried.iter().take_while(|tried| tried.value >= best - EITHER).count();
+            let more = |a: &usize, b: &usize| tried[*a].score.demands().total_cmp(&tried[*b].score.demands());
+            if let Some(at) = (0..near).max_by(more).filter(|&at| tried[at].score.demands_more_than(&tried[0].score)) {
+                tried[..=at].rotate_right(1);
+            }
+        }
         for run in tried.iter_mut().flat_map(|tried| &mut tried.channels).flat_map(|channel| &mut channel.runs) {
             run.sample.sort();
         }
@@ -117,10 +125,13 @@ impl FlowFindings {
         self.tried.first().filter(|best| best.sureness() > Sureness::None)
     }
 
-    /// The framings that fit as well as the best: it is either of them.
+    /// The framings that fit as well as the best, and demand as much: it is either of them.
     pub fn rivals(&self) -> impl Iterator<Item = &Tried> {
-        let floor = self.best().map_or(f64::MAX, |best| best.value - EITHER);
-        self.tried.iter().skip(1).filter(move |tried| tried.value >= floor && !tried.score.dropped)
+        let best = self.best();
+        self.tried.iter().skip(1).filter(move |tried| {
+            best.is_some_and(|best| tried.value >= best.value - EITHER && !best.score.demands_more_than(&tried.score))
+                && !tried.score.dropped
+        })
     }
 
     /// The framing that comes nearest, where none fits.

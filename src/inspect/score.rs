@@ -25,6 +25,10 @@ use crate::framing::Malformed;
 pub const PROBED_MAX: u32 = 64;
 /// Two framings this close are told as either of the two.
 pub const EITHER: f64 = 0.05;
+/// How many datagrams are tried with a byte changed, and how many of their first bytes.
+pub const CHANGED_MAX: u32 = 4;
+/// How many of their first bytes.
+pub const CHANGED_BYTES: usize = 48;
 
 /// What a score means, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +110,10 @@ pub struct Score {
     pub accounted: u32,
     /// Whether the framing counts messages or lengths; one that does not proves less.
     pub checks_lengths: bool,
+    /// How many of the first bytes may not be otherwise, in the datagrams that were tried with each of them changed.
+    pub demanding: u32,
+    /// How many datagrams those were.
+    pub changed: u32,
     /// Whether it was given up before the end.
     pub dropped: bool,
 }
@@ -152,7 +160,7 @@ impl Score {
     /// All of it in one number, from 0 to 1.
     pub fn value(&self) -> f64 {
         let accounted = self.accounted_share();
-        let structure = if self.checks_lengths { 0.5 + 0.5 * accounted } else { 0.8 + 0.2 * accounted };
+        let structure = if self.checks_lengths { 0.5 + 0.5 * accounted } else { 0.6 + 0.4 * accounted };
         // what only says that there is nothing to say hardly proves a framing
         let moving = (self.exact + self.near) as f64;
         let still = self.parsed.saturating_sub(1) as f64;
@@ -162,6 +170,17 @@ impl Score {
             0.5 + 0.3 * still / (still + 8.0)
         };
         self.parsed_share() * structure * self.continuity().unwrap_or(1.0) * enough
+    }
+
+    /// How many of a datagram's first bytes it would not take otherwise, on average. Of two framings that read the same
+    /// datagrams, the one that demands more has more reason.
+    pub fn demands(&self) -> f64 {
+        if self.changed == 0 { 0.0 } else { f64::from(self.demanding) / f64::from(self.changed) }
+    }
+
+    /// Whether it demands so much more than another that the other is no rival.
+    pub fn demands_more_than(&self, other: &Score) -> bool {
+        self.demands() >= other.demands() + 2.0
     }
 
     /// Whether it cannot win any more.
@@ -278,7 +297,7 @@ mod tests {
         assert!(score(|_| ()) > 0.99);
         assert!(score(|s| s.parsed = 40) < 0.5);
         assert!(score(|s| s.accounted = 0) < 0.51);
-        assert!(score(|s| (s.accounted, s.checks_lengths) = (0, false)) < 0.81);
+        assert!(score(|s| (s.accounted, s.checks_lengths) = (0, false)) < 0.61);
         assert!(score(|s| (s.exact, s.near) = (89, 10)) > 0.95, "a lossy line is still certain");
         assert!(score(|s| (s.exact, s.far) = (20, 79)) < 0.25);
         assert!(score(|s| (s.exact, s.contradictions) = (0, 99)) < 0.01);

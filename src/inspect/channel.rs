@@ -374,7 +374,8 @@ impl Channel {
             return Fall::No;
         }
         let begins = self.fallen.frames == 0;
-        self.fallen = Fallen { frames: self.fallen.frames + 1, first: if begins { first } else { self.fallen.first }, next: end };
+        self.fallen =
+            Fallen { frames: self.fallen.frames + 1, first: if begins { first } else { self.fallen.first }, next: end };
         run.strange += 1;
         if self.fallen.frames < FALL_FRAMES {
             return if begins { Fall::Waits } else { Fall::Goes };

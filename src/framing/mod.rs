@@ -11,9 +11,16 @@ use std::fmt;
 use crate::frame::{Frame, Packing, SequenceRules, Session};
 
 mod cme_mdp3;
+mod field;
+mod iex_tp;
+mod memx_udp;
+mod miax_mach;
 mod moldudp64;
 
 pub use cme_mdp3::CmeMdp3;
+pub use iex_tp::IexTp;
+pub use memx_udp::MemxUdp;
+pub use miax_mach::MiaxMach;
 pub use moldudp64::MoldUdp64;
 
 /// Why a datagram, or what is left of it, is not a frame.
@@ -202,7 +209,7 @@ macro_rules! framings {
     };
 }
 
-framings!(MoldUdp64, CmeMdp3);
+framings!(MoldUdp64, CmeMdp3, IexTp, MemxUdp, MiaxMach);
 
 /// What to do once the framing is a type: the one match, after which everything is monomorphised.
 pub trait WithFraming {

@@ -10,17 +10,25 @@ use std::fmt;
 
 use crate::frame::{Frame, Packing, SequenceRules, Session};
 
+mod b3_umdf;
 mod cme_mdp3;
+mod eurex_eobi;
+mod euronext_optiq;
 mod field;
 mod iex_tp;
 mod memx_udp;
 mod miax_mach;
+mod moex_simba;
 mod moldudp64;
 
+pub use b3_umdf::B3Umdf;
 pub use cme_mdp3::CmeMdp3;
+pub use eurex_eobi::EurexEobi;
+pub use euronext_optiq::EuronextOptiq;
 pub use iex_tp::IexTp;
 pub use memx_udp::MemxUdp;
 pub use miax_mach::MiaxMach;
+pub use moex_simba::MoexSimba;
 pub use moldudp64::MoldUdp64;
 
 /// Why a datagram, or what is left of it, is not a frame.
@@ -209,7 +217,7 @@ macro_rules! framings {
     };
 }
 
-framings!(MoldUdp64, CmeMdp3, IexTp, MemxUdp, MiaxMach);
+framings!(MoldUdp64, CmeMdp3, IexTp, MemxUdp, MiaxMach, EurexEobi, EuronextOptiq, B3Umdf, MoexSimba);
 
 /// What to do once the framing is a type: the one match, after which everything is monomorphised.
 pub trait WithFraming {

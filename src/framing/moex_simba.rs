@@ -10,8 +10,9 @@
 //!
 //! * The number is the packet's: one packet is one message, what is behind its header (16 bytes, 28 in incremental packets) up to
 //!   `MsgSize`, which counts the header. What the packet holds is the client's to read; nothing else of it is checked here.
-//! * Numbers start at 1, every day; zero is malformed; after 4,294,967,295 comes 1. The trading session of incremental packets
-//!   is what they are about, and no session here: nothing says that the numbers start again with it.
+//! * Numbers start at 1, every day, which no packet marks: an arbiter is to be started anew every day. Zero is malformed; after
+//!   4,294,967,295 comes 1. The trading session of incremental packets is what they are about, and no session here: nothing
+//!   says that the numbers start again with it.
 //! * A heartbeat (message 1) is a packet like any other, which consumes a number; every 30 s.
 //! * `SequenceReset` (message 2) says the number of the packet that comes next; a cycle of snapshots ends with one, that says 1. It
 //!   marks a reset, and is delivered as unsequenced: nothing comes after its own number.

@@ -74,7 +74,7 @@ impl<F: Framing> Trial for Candidate<F> {
                     if probe {
                         end = end_in(payload, &frame);
                         self.score.checks_lengths |= frame.packing.width > 0;
-                        if frame.packing.width == 0 && frame.kind.has_messages() {
+                        if frame.packing.width == 0 && frame.count > 0 {
                             chained = Some(is_chain(frame.body));
                         }
                     }

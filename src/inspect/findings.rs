@@ -162,6 +162,10 @@ pub fn apart(a: &str, b: &str) -> &'static str {
         "the fourth byte: a unit (1, 2, ...) at Cboe, a printable group at LSE; and how a day begins"
     } else if both("nyse-pillar", "hkex-omd") {
         "bytes 2 and 3: delivery flag and count at NYSE, count and a zero at HKEX"
+    } else if both("euronext-optiq", "b3-umdf") {
+        "bytes 18 and 19: 50 EB at B3; and a number that goes on, at byte 4 there and at byte 8 at Euronext"
+    } else if both("moldudp64", "memx-udp") {
+        "the first two bytes: a type and 18 at MEMX, the session's text elsewhere"
     } else if both("opra", "cta") {
         "the fourth byte: O at OPRA, T or Q at CTA"
     } else {

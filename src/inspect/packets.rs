@@ -136,7 +136,7 @@ pub fn look(link: LinkType, packet: &[u8]) -> (Kind, Tags) {
             Some(_) => network(IPV4, Some(packet)),
             None => Kind::Short,
         },
-        LinkType::Other => Kind::OtherLink,
+        _ => Kind::OtherLink,
     };
     (kind, tags)
 }

@@ -120,7 +120,12 @@ fn golden_packets_are_at_least_possibly_what_they_are() {
         let (mut files, mut seen) = (Vec::new(), 0);
         find(&dir.join("packets").join(folder), &mut files);
         for file in files {
-            // the Nasdaq ones of several packets are zeroed
+            // the Nasdaq ones of several packets are zeroed; one that is filed under MEMX was sent to a Nasdaq group
+            let framing = if file.ends_with("Memx/Equities.MemiorDepth.v1.3/StockTradingActionMessage.pcap") {
+                "moldudp64"
+            } else {
+                framing
+            };
             let report = inspected(&[file.to_str().unwrap()]);
             for flow in report["flows"].as_array().unwrap().iter().filter(|flow| !flow["framing"].is_null()) {
                 assert!(has(flow, framing), "{}: {framing}, but {} {}", file.display(), flow["framing"], flow["tried"]);

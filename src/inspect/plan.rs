@@ -74,7 +74,7 @@ struct Channel {
 pub fn plans(findings: &Findings, interfaces: &[Interface], stem: &str) -> Vec<Plan> {
     let flows = &findings.flows;
     let (channels, mut besides) = channels(findings);
-    let mut feeds: BTreeMap<Vec<(usize, u32, [u8; 5])>, Vec<Channel>> = BTreeMap::new();
+    let mut feeds: BTreeMap<Kinship, Vec<Channel>> = BTreeMap::new();
     for channel in channels {
         feeds.entry(kinship(flows, &channel)).or_default().push(channel);
     }
@@ -142,8 +142,11 @@ fn channels(findings: &Findings) -> (Vec<Channel>, Vec<usize>) {
     (channels, besides)
 }
 
+/// Line by line: the framing, the capture interface, the group's first two bytes and the sender's first three.
+type Kinship = Vec<(usize, u32, [u8; 5])>;
+
 /// What channels of one feed have in common, line by line.
-fn kinship(flows: &[FlowFindings], channel: &Channel) -> Vec<(usize, u32, [u8; 5])> {
+fn kinship(flows: &[FlowFindings], channel: &Channel) -> Kinship {
     let line = |&at: &usize| {
         let FlowKey { destination, interface, source } = flows[at].key;
         let ([a, b, _, _], [x, y, z, _]) = (destination.ip().octets(), source.octets());

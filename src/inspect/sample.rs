@@ -114,8 +114,7 @@ mod tests {
 
     #[test]
     fn no_numbers_overfill_it() {
-        let mut budget = Budget::default();
-        budget.sample_max = 4;
+        let mut budget = Budget { sample_max: 4, ..Budget::default() };
         let far = sample((0..60).map(|n| 1 << n), &mut budget);
         assert!(far.entries.len() <= 4 && far.step() > 1, "{far:?}");
         assert_eq!(Sample { shift: 3, entries: vec![] }.next_from(u64::MAX - 1), u64::MAX);

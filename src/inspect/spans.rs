@@ -153,8 +153,7 @@ mod tests {
     use super::*;
 
     fn add(spans: &mut Spans, ranges: &[(u64, u64)]) -> Vec<u64> {
-        let mut budget = Budget::default();
-        budget.spans = spans.spans.len() as u64;
+        let mut budget = Budget { spans: spans.spans.len() as u64, ..Budget::default() };
         ranges.iter().map(|&(first, end)| spans.add(first, end, &mut budget)).collect()
     }
 
@@ -195,8 +194,8 @@ mod tests {
 
     #[test]
     fn without_budget_a_set_keeps_one_range() {
-        let (mut spans, mut budget) = (Spans::default(), Budget::default());
-        budget.spans = super::super::SPANS_IN_ALL;
+        let mut spans = Spans::default();
+        let mut budget = Budget { spans: super::super::SPANS_IN_ALL, ..Budget::default() };
         for n in 0..100 {
             spans.add(n * 2, n * 2 + 1, &mut budget);
         }

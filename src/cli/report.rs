@@ -66,6 +66,9 @@ struct LineJson {
     unsequenced: u64,
     malformed: u64,
     state: &'static str,
+    divergent: u64,
+    /// `malformed` by reason: those that there were.
+    malformed_reasons: Ordered<&'static str, u64>,
 }
 
 /// By how much `first` came before `later`, of the numbers that both brought.
@@ -101,6 +104,8 @@ struct ReportJson<'a> {
     gaps_omitted: u64,
     epochs_omitted: u64,
     ignored: Ordered<&'static str, u64>,
+    /// Where it is `off`, no `divergent` says anything.
+    verify: String,
 }
 
 /// Records that took no part, by reason.
@@ -124,12 +129,18 @@ pub(super) struct Report<'a, F> {
 }
 
 impl<F: Framing> Report<'_, F> {
-    fn malformed(&self, channel: &ChannelReport, line: Line) -> u64 {
+    /// What of a line could not be read on a channel, by reason: the reasons that there were.
+    fn malformed(&self, channel: &ChannelReport, line: Line) -> Vec<(&'static str, u64)> {
         // a datagram that cannot be read has no key: it counts for its group's only channel, or for the line alone
-        if F::RULES.keyed { 0 } else { self.handler.malformed().of_group(line, channel.channel.key.group) }
+        if self.handler.arbiter().settings().rules.keyed {
+            return Vec::new();
+        }
+        let group = channel.channel.key.group;
+        reasons(|reason| self.handler.malformed().get(line, group, reason))
     }
 
     fn line(&self, channel: &ChannelReport, at: usize, counts: &LineCounts) -> LineJson {
+        let malformed = self.malformed(channel, Line(at as u8));
         LineJson {
             frames: counts.frames,
             messages: counts.messages,
@@ -144,8 +155,10 @@ impl<F: Framing> Report<'_, F> {
             before_join: counts.before_join,
             implausible: counts.implausible,
             unsequenced: counts.unsequenced,
-            malformed: self.malformed(channel, Line(at as u8)),
+            malformed: malformed.iter().map(|(_, count)| count).sum(),
             state: channel.states[at].name(),
+            divergent: counts.divergent,
+            malformed_reasons: Ordered(malformed),
         }
     }
 
@@ -238,6 +251,7 @@ impl<F: Framing> Report<'_, F> {
                 ("fragments", ignored.fragments),
                 ("malformed", ignored.malformed),
             ]),
+            verify: self.feed.arbiter.verify.to_string(),
         };
         Ok(serde_json::to_string(&report)?)
     }
@@ -282,8 +296,8 @@ impl<F: Framing> Report<'_, F> {
             )?;
             for (at, name) in self.names.iter().enumerate() {
                 let counts = &channel.lines[at];
-                let refused =
-                    counts.stale + counts.before_join + counts.implausible + self.malformed(&channel, Line(at as u8));
+                let malformed: u64 = self.malformed(&channel, Line(at as u8)).iter().map(|(_, count)| count).sum();
+                let refused = counts.stale + counts.before_join + counts.implausible + malformed;
                 writeln!(
                     out,
                     "  {name:<10} {:>10} {:>12} {:>12} {:>12} {:>9} {:>9} {:>9}  {}",
@@ -295,6 +309,14 @@ impl<F: Framing> Report<'_, F> {
                     counts.late,
                     refused,
                     channel.states[at].name()
+                )?;
+            }
+            let divergent = self.names.iter().zip(&channel.lines).filter(|(_, counts)| counts.divergent > 0);
+            for (name, counts) in divergent {
+                writeln!(
+                    out,
+                    "  DIVERGENCE: {} of the copies that {name} brought are not the message that came first, which stands",
+                    counts.divergent
                 )?;
             }
             for lead in self.leads(&channel) {
@@ -313,6 +335,24 @@ impl<F: Framing> Report<'_, F> {
         if none {
             writeln!(out, "\nno channel began: nothing of this feed was there")?;
         }
+        let malformed = self.names.iter().enumerate().map(|(at, name)| {
+            let line = Line(at as u8);
+            (name, reasons(|reason| self.handler.malformed().of_line(line, reason)))
+        });
+        let malformed: Vec<_> = malformed.filter(|(_, reasons)| !reasons.is_empty()).collect();
+        if !malformed.is_empty() {
+            writeln!(out, "\nmalformed datagrams")?;
+        }
+        for (name, reasons) in malformed {
+            let reasons: Vec<String> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            writeln!(out, "  {name:<10} {}", reasons.join(", "))?;
+        }
         Ok(())
     }
+}
+
+/// The reasons under which something was counted.
+fn reasons(count: impl Fn(Malformed) -> u64) -> Vec<(&'static str, u64)> {
+    let all = Malformed::ALL.iter().map(|&reason| (reason.name(), count(reason)));
+    all.filter(|&(_, count)| count > 0).collect()
 }

@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// Whether it is named by a number, and which.
-    fn as_number(self) -> Option<u64> {
+    pub fn as_number(self) -> Option<u64> {
         (self.words[1] & Session::NUMERIC != 0).then(|| self.words[0].swap_bytes())
     }
 
@@ -149,18 +149,35 @@ impl fmt::Display for ChannelKey {
 pub enum Kind {
     /// Messages `sequence .. sequence + count`.
     Data,
+    /// The same, and the session ends with them.
+    Last,
     /// No messages; `sequence` is the next expected, whatever the framing writes on the wire.
     Heartbeat,
     /// No messages; the session ends before `sequence`.
     EndOfSession,
-    /// Messages (or none) outside of the sequence (ARBITRATION 4.4); `sequence` means nothing.
+    /// Messages (or none) outside of the sequence (ARBITRATION 4.4); `sequence` means nothing. It may mark a reset all the same.
     Unsequenced,
+}
+
+impl Kind {
+    /// Whether it brings messages `sequence .. sequence + count`.
+    #[inline]
+    pub const fn has_messages(self) -> bool {
+        matches!(self, Kind::Data | Kind::Last)
+    }
+
+    /// Whether the session ends with it.
+    #[inline]
+    pub const fn ends_session(self) -> bool {
+        matches!(self, Kind::EndOfSession | Kind::Last)
+    }
 }
 
 /// How a frame marks a reset of its channel's numbers (ARBITRATION 6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
-    /// By a message or a flag: the new epoch starts at this number, and the frame belongs to it.
+    /// By a message or a flag: the new epoch starts at this number, and the frame belongs to it. A frame above that number is
+    /// one of several that carry a flag: it marks nothing where it brings what its line has not brought yet.
     Marked(u64),
     /// By a heartbeat at the initial number: believed only when the line's next frame bears it out.
     Heartbeat(u64),
@@ -219,6 +236,68 @@ impl Packing {
 
     /// A big-endian 16-bit length that does not count itself, then the message: MoldUDP64, MEMX.
     pub const LENGTH_BE16: Packing = Packing { width: 2, offset: 0, big_endian: true, length_adds: 2, skip: 2 };
+
+    /// The same, little-endian: IEX.
+    pub const LENGTH_LE16: Packing = Packing { big_endian: false, ..Packing::LENGTH_BE16 };
+
+    /// A message that begins with its own length, the whole of it, in one byte: Cboe, LSE.
+    pub const OWN_U8: Packing = Packing { width: 1, offset: 0, big_endian: false, length_adds: 0, skip: 0 };
+
+    /// A message that begins with its own length, the whole of it, in 16 bits, little-endian: NYSE, HKEX.
+    pub const OWN_LE16: Packing = Packing { width: 2, ..Packing::OWN_U8 };
+
+    /// The same, big-endian: CTA.
+    pub const OWN_BE16: Packing = Packing { big_endian: true, ..Packing::OWN_LE16 };
+
+    /// Makes a message of this packing out of any bytes: where a message carries its own length, that is put where it
+    /// belongs (what a publisher is given has none); else they are the message as they are. Clears `out`; false where the
+    /// length does not fit its field.
+    pub fn wrap(self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        out.clear();
+        let (at, width) = (usize::from(self.offset), usize::from(self.width));
+        if width == 0 || usize::from(self.skip) >= at + width {
+            out.extend_from_slice(bytes);
+            return width == 0 || bytes.len() + at + width <= self.block_max();
+        }
+        let (front, rest) = bytes.split_at(at.min(bytes.len()));
+        out.extend_from_slice(front);
+        out.resize(at + width, 0);
+        out.extend_from_slice(rest);
+        self.put_length(out)
+    }
+
+    /// What [`Packing::wrap`] made a message of, where the length stands at its front; else the message.
+    #[inline]
+    pub fn content(self, message: &[u8]) -> &[u8] {
+        let own = self.offset == 0 && self.skip < self.width;
+        message.get(if own { usize::from(self.width) } else { 0 }..).unwrap_or_default()
+    }
+
+    /// Writes a block's length into its field; false where it does not fit.
+    pub fn put_length(self, block: &mut [u8]) -> bool {
+        let (at, width) = (usize::from(self.offset), usize::from(self.width));
+        if block.len() > self.block_max() || block.len() < at + width {
+            return false;
+        }
+        let Some(length) = block.len().checked_sub(usize::from(self.length_adds)) else { return false };
+        match (width, self.big_endian) {
+            (0, _) => {}
+            (1, _) => block[at] = length as u8,
+            (_, true) => block[at..at + 2].copy_from_slice(&(length as u16).to_be_bytes()),
+            (_, false) => block[at..at + 2].copy_from_slice(&(length as u16).to_le_bytes()),
+        }
+        true
+    }
+
+    /// The longest block that its length field can say.
+    const fn block_max(self) -> usize {
+        let most = match self.width {
+            0 => return usize::MAX,
+            1 => u8::MAX as usize,
+            _ => u16::MAX as usize,
+        };
+        most + self.length_adds as usize
+    }
 
     /// The size of the block that `rest` begins with; `None` where the block is not whole.
     #[inline]

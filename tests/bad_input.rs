@@ -221,7 +221,8 @@ fn the_program_counts_what_it_cannot_read_in_a_capture_and_delivers_the_rest() {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     let channel = &json["channels"][0];
     let sent = script.messages.len() as u64;
     assert_eq!((channel["delivered"].as_u64(), channel["lost"].as_u64()), (Some(sent), Some(0)));
@@ -233,6 +234,10 @@ fn the_program_counts_what_it_cannot_read_in_a_capture_and_delivers_the_rest() {
         }
         let all: u64 = script.malformed.iter().sum();
         assert_eq!(channel["lines"][line]["malformed"].as_u64(), Some(all));
+        let came = Malformed::ALL.into_iter().filter(|reason| script.malformed[reason.index()] > 0);
+        let reasons = came.map(|reason| format!("\"{}\":{}", reason.name(), script.malformed[reason.index()]));
+        let reasons = format!("\"malformed_reasons\":{{{}}}", reasons.collect::<Vec<_>>().join(","));
+        assert_eq!(text.matches(&reasons).count(), 2, "those that came, in their order, for both lines: {reasons}");
         assert_eq!(channel["lines"][line]["missing"].as_u64(), Some(0));
     }
     let told = std::fs::read(&messages).unwrap();
@@ -241,5 +246,11 @@ fn the_program_counts_what_it_cannot_read_in_a_capture_and_delivers_the_rest() {
         .iter()
         .flat_map(|message| [&(message.len() as u16).to_be_bytes()[..], message].concat())
         .collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_twinline")).arg("arbitrate").args([&feed_file, &capture]).output();
+    let report = String::from_utf8(output.unwrap().stdout).unwrap();
+    let (_, report) = report.split_once("\nmalformed datagrams\n").unwrap_or_else(|| panic!("{report}"));
+    let came = Malformed::ALL.into_iter().filter(|reason| script.malformed[reason.index()] > 0);
+    let reasons: Vec<String> = came.map(|reason| format!("{} {reason}", script.malformed[reason.index()])).collect();
+    assert_eq!(report, format!("  A          {0}\n  B          {0}\n", reasons.join(", ")));
     assert!(told == expected, "the messages file holds what was sent: {} bytes, not {}", expected.len(), told.len());
 }

@@ -285,7 +285,7 @@ impl<S: Sink + Count> Arbitrated<S> {
     }
 
     fn verified(sink: S, verify: Verify) -> Arbitrated<S> {
-        let mut settings = Settings::new(MoldUdp64::RULES, vec![true, true], 1);
+        let mut settings = Settings::new(MoldUdp64.rules(), vec![true, true], 1);
         settings.verify = verify;
         Arbitrated { arbiter: Arbiter::new(settings), sink }
     }

@@ -315,8 +315,9 @@ impl<F: Framing> Report<'_, F> {
             for (name, counts) in divergent {
                 writeln!(
                     out,
-                    "  DIVERGENCE: {} of the copies that {name} brought are not the message that came first, which stands",
-                    counts.divergent
+                    "  DIVERGENCE: what line {name} brought is not always the message that came first, which stands: \
+                     {} of {} duplicates differ (verify = {})",
+                    counts.divergent, counts.duplicate, self.feed.arbiter.verify
                 )?;
             }
             for lead in self.leads(&channel) {

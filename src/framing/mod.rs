@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use crate::frame::{Frame, SequenceRules, Session};
+use crate::frame::{Frame, Packing, SequenceRules, Session};
 
 mod cme_mdp3;
 mod moldudp64;
@@ -25,11 +25,24 @@ pub enum Malformed {
     Overrun,
     /// A sequence number of zero where the framing has none, or one that runs over the end of its range.
     Sequence,
+    /// A length in the header that cannot be: less than the header itself, or more than the datagram holds.
+    Length,
+    /// A type, a flag or a version that the framing does not have.
+    Type,
+    /// The checksum in the header is not that of the bytes.
+    Checksum,
 }
 
 impl Malformed {
     /// Every reason, in the order of [`Malformed::index`].
-    pub const ALL: [Malformed; 3] = [Malformed::Header, Malformed::Overrun, Malformed::Sequence];
+    pub const ALL: [Malformed; 6] = [
+        Malformed::Header,
+        Malformed::Overrun,
+        Malformed::Sequence,
+        Malformed::Length,
+        Malformed::Type,
+        Malformed::Checksum,
+    ];
 
     /// Its place in [`Malformed::ALL`].
     pub const fn index(self) -> usize {
@@ -42,6 +55,9 @@ impl Malformed {
             Malformed::Header => "header",
             Malformed::Overrun => "overrun",
             Malformed::Sequence => "sequence",
+            Malformed::Length => "length",
+            Malformed::Type => "type",
+            Malformed::Checksum => "checksum",
         }
     }
 }
@@ -52,14 +68,57 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// A framing, both ways.
-pub trait Framing: Copy + Send + 'static {
+/// What a framing here was held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A captured stream, whole.
+    Stream,
+    /// Captured packets.
+    Packets,
+    /// The venue's document alone.
+    Document,
+    /// Captured packets and another's dissector, without the venue's document: it is read, and not published.
+    Dissector,
+}
+
+impl Proof {
+    /// In words, as the README has it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Proof::Stream => "on a real stream",
+            Proof::Packets => "on real packets",
+            Proof::Document => "from the document alone",
+            Proof::Dissector => "on real packets, without the document: read only",
+        }
+    }
+}
+
+/// A framing, both ways. Its value is what a publisher writes: a reader takes what comes.
+pub trait Framing: Copy + Send + Sync + 'static {
     /// Its name in feed files.
     const NAME: &'static str;
+    /// What it was held against.
+    const PROOF: Proof;
+
     /// What the arbiter must know of its numbers.
-    const RULES: SequenceRules;
+    fn rules(self) -> SequenceRules;
+
     /// Whether a packet is one number whatever it holds; a publisher cannot pack such a framing in two ways.
-    const PACKET_SEQUENCED: bool;
+    fn packet_sequenced(self) -> bool;
+
+    /// How its frames pack messages; a frame that does otherwise says so itself.
+    fn packing(self) -> Packing;
+
+    /// The same, writing frames of the channel that `key` names. Nothing changes in a framing whose frames name none.
+    #[must_use]
+    fn with_key(self, key: u32) -> Self {
+        let _ = key;
+        self
+    }
+
+    /// The session that a publisher's text names: a number where the framing has one, [`Session::NONE`] where it has none;
+    /// `None` where the text names no session of this framing.
+    fn session(self, text: &str) -> Option<Session>;
 
     /// The frame that begins at `*at`, moving `*at` behind it; `None` at the end of the datagram. An empty datagram is
     /// malformed, not at its end.
@@ -68,8 +127,9 @@ pub trait Framing: Copy + Send + 'static {
     /// The reason why the rest of the datagram is no frame; the caller gives up the rest.
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>>;
 
-    /// Appends to `out` (which it clears) one datagram with `messages`, the first of which is number `sequence`.
-    /// Returns how many messages went in: as many as `out` may hold (`max_len` bytes, at least one message).
+    /// Appends to `out` (which it clears) one datagram with `messages`, the first of which is number `sequence`; each is as
+    /// [`Packing::wrap`] makes it. Returns how many messages went in: as many as `out` may hold (`max_len` bytes, at least one
+    /// message); none where the first cannot be carried.
     fn encode(self, session: Session, sequence: u64, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> usize;
 
     /// Makes `out` a heartbeat of a stream whose next number is `next`. Returns how many numbers it consumes.
@@ -85,7 +145,7 @@ macro_rules! framings {
         /// A framing that was named at run time. Match it once, at start: [`AnyFraming::with`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum AnyFraming {
-            $(#[doc = concat!("[`", stringify!($variant), "`]")] $variant),+
+            $(#[doc = concat!("[`", stringify!($variant), "`](struct@", stringify!($variant), ")")] $variant($variant)),+
         }
 
         impl AnyFraming {
@@ -94,28 +154,49 @@ macro_rules! framings {
 
             /// The framing of this name.
             pub fn from_name(name: &str) -> Option<AnyFraming> {
-                $(if name == <$variant as Framing>::NAME { return Some(AnyFraming::$variant); })+
+                $(if name == <$variant as Framing>::NAME { return Some(AnyFraming::$variant($variant::default())); })+
                 None
             }
 
             /// Its name.
             pub fn name(self) -> &'static str {
-                match self { $(AnyFraming::$variant => <$variant as Framing>::NAME),+ }
+                match self { $(AnyFraming::$variant(_) => <$variant as Framing>::NAME),+ }
+            }
+
+            /// What it was held against.
+            pub fn proof(self) -> Proof {
+                match self { $(AnyFraming::$variant(_) => <$variant as Framing>::PROOF),+ }
             }
 
             /// What the arbiter must know of its numbers.
             pub fn rules(self) -> SequenceRules {
-                match self { $(AnyFraming::$variant => <$variant as Framing>::RULES),+ }
+                match self { $(AnyFraming::$variant(framing) => framing.rules()),+ }
             }
 
             /// Whether it numbers packets, not messages.
             pub fn packet_sequenced(self) -> bool {
-                match self { $(AnyFraming::$variant => <$variant as Framing>::PACKET_SEQUENCED),+ }
+                match self { $(AnyFraming::$variant(framing) => framing.packet_sequenced()),+ }
+            }
+
+            /// How its frames pack messages.
+            pub fn packing(self) -> Packing {
+                match self { $(AnyFraming::$variant(framing) => framing.packing()),+ }
+            }
+
+            /// The session that a publisher's text names; see [`Framing::session`].
+            pub fn session(self, text: &str) -> Option<Session> {
+                match self { $(AnyFraming::$variant(framing) => framing.session(text)),+ }
+            }
+
+            /// The same, writing frames of the channel that `key` names.
+            #[must_use]
+            pub fn with_key(self, key: u32) -> AnyFraming {
+                match self { $(AnyFraming::$variant(framing) => AnyFraming::$variant(framing.with_key(key))),+ }
             }
 
             /// Goes on with the framing as a type.
             pub fn with<W: WithFraming>(self, then: W) -> W::Output {
-                match self { $(AnyFraming::$variant => then.with($variant)),+ }
+                match self { $(AnyFraming::$variant(framing) => then.with(framing)),+ }
             }
         }
     };

@@ -213,7 +213,7 @@ fn rule_7_4_the_frames_that_a_channel_begins_with_are_compared() {
 
 #[test]
 fn rule_7_4_a_heartbeat_that_consumes_a_number_is_a_message() {
-    let mut f = Feed::new(Wire::Cme, CmeMdp3::RULES, 2, |s| s.verify = Verify::All).joined();
+    let mut f = Feed::new(Wire::Cme, CmeMdp3.rules(), 2, |s| s.verify = Verify::All).joined();
     f.heartbeat(1, A, 2);
     f.heartbeat(2, B, 2);
     f.says(&[]);

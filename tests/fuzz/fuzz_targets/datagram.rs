@@ -51,7 +51,7 @@ impl WithFraming for Feeding<'_> {
     type Output = ();
 
     fn with<F: Framing>(self, framing: F) {
-        let mut settings = Settings::new(F::RULES, vec![true, true, false], 2);
+        let mut settings = Settings::new(framing.rules(), vec![true, true, false], 2);
         settings.hold_messages = 64;
         settings.hold_bytes = 4_096;
         settings.gaps_max = 8;

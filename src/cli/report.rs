@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use super::output::{Fate, GapLog};
 use crate::arbiter::{ChannelReport, LineCounts, line_name};
+use crate::capture::Ignored;
 use crate::config::Feed;
 use crate::frame::Line;
 use crate::framing::{Framing, Malformed};
 use crate::handler::Handler;
 
 /// A JSON object whose keys stand in the order given.
-struct Ordered<K, V>(Vec<(K, V)>);
+pub(super) struct Ordered<K, V>(pub(super) Vec<(K, V)>);
 
 impl<K: Serialize, V: Serialize> Serialize for Ordered<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -106,16 +107,6 @@ struct ReportJson<'a> {
     ignored: Ordered<&'static str, u64>,
     /// Where it is `off`, no `divergent` says anything.
     verify: String,
-}
-
-/// Records that took no part, by reason.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ignored {
-    pub(super) not_udp: u64,
-    pub(super) other_groups: u64,
-    pub(super) truncated: u64,
-    pub(super) fragments: u64,
-    pub(super) malformed: u64,
 }
 
 /// Everything that a report is made of.
@@ -234,7 +225,8 @@ impl<F: Framing> Report<'_, F> {
             let count = |&reason| (Malformed::name(reason), self.handler.malformed().of_line(Line(at as u8), reason));
             (name.as_str(), Ordered(Malformed::ALL.iter().map(count).collect()))
         });
-        let ignored = &self.ignored;
+        let mut ignored = ignored(&self.ignored);
+        ignored.insert(2, ("no_channel", self.handler.arbiter().no_channel()));
         let report = ReportJson {
             feed: &self.feed.name,
             framing: &self.feed.framing,
@@ -243,14 +235,7 @@ impl<F: Framing> Report<'_, F> {
             source: self.source.clone(),
             gaps_omitted: self.gaps.omitted(),
             epochs_omitted: channels.iter().map(|channel| channel.epochs_omitted).sum(),
-            ignored: Ordered(vec![
-                ("not_udp", ignored.not_udp),
-                ("other_groups", ignored.other_groups),
-                ("no_channel", self.handler.arbiter().no_channel()),
-                ("truncated", ignored.truncated),
-                ("fragments", ignored.fragments),
-                ("malformed", ignored.malformed),
-            ]),
+            ignored: Ordered(ignored),
             verify: self.feed.arbiter.verify.to_string(),
         };
         Ok(serde_json::to_string(&report)?)
@@ -350,6 +335,17 @@ impl<F: Framing> Report<'_, F> {
         }
         Ok(())
     }
+}
+
+/// A capture's records that took no part, by reason.
+pub(super) fn ignored(of: &Ignored) -> Vec<(&'static str, u64)> {
+    vec![
+        ("not_udp", of.not_udp),
+        ("other_groups", of.other_groups),
+        ("truncated", of.truncated),
+        ("fragments", of.fragments),
+        ("malformed", of.malformed),
+    ]
 }
 
 /// The reasons under which something was counted.

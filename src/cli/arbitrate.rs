@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::output::Output;
-use super::report::{Ignored, Report};
+use super::report::Report;
 use super::{Failure, Outcome, feed, say};
 use crate::capture::{CaptureError, CaptureInput, Captures};
 use crate::config::Feed;
@@ -156,13 +156,7 @@ impl WithFraming for Arbitrating {
                 "dropped": captures.dropped(),
                 "whole_recording": captures.is_whole_recording() && !stopped && failed.is_none(),
             }),
-            ignored: Ignored {
-                not_udp: ignored.not_udp,
-                other_groups: ignored.other_groups,
-                truncated: ignored.truncated,
-                fragments: ignored.fragments,
-                malformed: ignored.malformed,
-            },
+            ignored,
         };
         if args.outputs.json {
             println!("{}", report.json()?);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::arbitrate::{capture_failure, progress};
 use super::publish::seconds;
+use super::report::{Ordered, ignored};
 use super::sending::{LatenessNs, Send, late_text, taken_word, tell_taken};
 use super::{Failure, Outcome, feed, say};
 use crate::capture::{CaptureInput, Captures};
@@ -208,7 +209,7 @@ struct Summary<'a> {
     drift_ns_per_second: Option<f64>,
     starved: u64,
     stamps_raised: u64,
-    ignored: Ignored,
+    ignored: Ordered<&'static str, u64>,
     stopped: bool,
     limited: bool,
     warnings: Vec<String>,
@@ -227,15 +228,6 @@ struct LineSummary<'a> {
     last_error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Ignored {
-    not_udp: u64,
-    other_groups: u64,
-    truncated: u64,
-    fragments: u64,
-    malformed: u64,
-}
-
 impl<'a> Summary<'a> {
     fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a Report, wire: &'a UdpWire) -> Summary<'a> {
         let line = |(tally, taken): (&'a LineTally, &'a Taken)| LineSummary {
@@ -249,7 +241,6 @@ impl<'a> Summary<'a> {
             refused: tally.refused,
             last_error: tally.last_error.as_deref(),
         };
-        let ignored = report.read.ignored;
         Summary {
             feed: &feed.name,
             to: &to.name,
@@ -275,13 +266,7 @@ impl<'a> Summary<'a> {
             drift_ns_per_second: report.drift().map(|drift| drift.ns_per_second),
             starved: report.starved,
             stamps_raised: report.read.stamps_raised,
-            ignored: Ignored {
-                not_udp: ignored.not_udp,
-                other_groups: ignored.other_groups,
-                truncated: ignored.truncated,
-                fragments: ignored.fragments,
-                malformed: ignored.malformed,
-            },
+            ignored: Ordered(ignored(&report.read.ignored)),
             stopped: report.stopped,
             limited: report.limited,
             warnings: report.read.warnings.iter().map(ToString::to_string).collect(),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::output::{Fate, GapLog};
 use crate::arbiter::{ChannelReport, LineCounts, line_name};
+use crate::capture::Ignored;
 use crate::config::Feed;
 use crate::frame::Line;
 use crate::framing::{Framing, Malformed};
@@ -103,16 +104,6 @@ struct ReportJson<'a> {
     ignored: Ordered<&'static str, u64>,
 }
 
-/// Records that took no part, by reason.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ignored {
-    pub(super) not_udp: u64,
-    pub(super) other_groups: u64,
-    pub(super) truncated: u64,
-    pub(super) fragments: u64,
-    pub(super) malformed: u64,
-}
-
 /// Everything that a report is made of.
 pub(super) struct Report<'a, F> {
     pub(super) feed: &'a Feed,
@@ -120,6 +111,7 @@ pub(super) struct Report<'a, F> {
     pub(super) handler: &'a Handler<F>,
     pub(super) gaps: &'a GapLog,
     pub(super) source: Value,
+    /// Records that took no part.
     pub(super) ignored: Ignored,
 }
 
@@ -221,7 +213,8 @@ impl<F: Framing> Report<'_, F> {
             let count = |&reason| (Malformed::name(reason), self.handler.malformed().of_line(Line(at as u8), reason));
             (name.as_str(), Ordered(Malformed::ALL.iter().map(count).collect()))
         });
-        let ignored = &self.ignored;
+        let mut ignored = self.ignored.by_reason();
+        ignored.insert(2, ("no_channel", self.handler.arbiter().no_channel()));
         let report = ReportJson {
             feed: &self.feed.name,
             framing: &self.feed.framing,
@@ -230,14 +223,7 @@ impl<F: Framing> Report<'_, F> {
             source: self.source.clone(),
             gaps_omitted: self.gaps.omitted(),
             epochs_omitted: channels.iter().map(|channel| channel.epochs_omitted).sum(),
-            ignored: Ordered(vec![
-                ("not_udp", ignored.not_udp),
-                ("other_groups", ignored.other_groups),
-                ("no_channel", self.handler.arbiter().no_channel()),
-                ("truncated", ignored.truncated),
-                ("fragments", ignored.fragments),
-                ("malformed", ignored.malformed),
-            ]),
+            ignored: Ordered(ignored),
         };
         Ok(serde_json::to_string(&report)?)
     }
@@ -313,6 +299,30 @@ impl<F: Framing> Report<'_, F> {
         if none {
             writeln!(out, "\nno channel began: nothing of this feed was there")?;
         }
+        let ignored = ignored_text(&self.ignored);
+        if !ignored.is_empty() {
+            writeln!(out, "\nignored: {ignored}")?;
+        }
         Ok(())
     }
+}
+
+/// Which records took no part, for people; empty where all did.
+pub(super) fn ignored_text(ignored: &Ignored) -> String {
+    let fragments = &ignored.fragments;
+    let reasons = [
+        (ignored.not_udp, "not UDP over IPv4"),
+        (ignored.other_groups, "for other groups"),
+        (ignored.truncated, "cut off by the snap length"),
+        (ignored.malformed, "with headers that contradict each other"),
+        (fragments.duplicate, "fragments that came twice"),
+        (fragments.malformed, "fragments that no datagram can have"),
+        (fragments.overlapping, "of datagrams whose fragments overlap and disagree"),
+        (fragments.inconsistent, "of datagrams whose fragments disagree about the end"),
+        (fragments.expired, "of datagrams whose fragments took longer than a second"),
+        (fragments.evicted, "of datagrams given up since too many were in fragments at once"),
+        (fragments.incomplete, "of datagrams of which not all fragments are there"),
+    ];
+    let text = reasons.iter().filter(|(records, _)| *records > 0).map(|(records, what)| format!("{records} {what}"));
+    text.collect::<Vec<_>>().join(", ")
 }

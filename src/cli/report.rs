@@ -116,6 +116,7 @@ pub(super) struct Report<'a, F> {
     pub(super) handler: &'a Handler<F>,
     pub(super) gaps: &'a GapLog,
     pub(super) source: Value,
+    /// Records that took no part.
     pub(super) ignored: Ignored,
 }
 
@@ -225,7 +226,7 @@ impl<F: Framing> Report<'_, F> {
             let count = |&reason| (Malformed::name(reason), self.handler.malformed().of_line(Line(at as u8), reason));
             (name.as_str(), Ordered(Malformed::ALL.iter().map(count).collect()))
         });
-        let mut ignored = ignored(&self.ignored);
+        let mut ignored = self.ignored.by_reason();
         ignored.insert(2, ("no_channel", self.handler.arbiter().no_channel()));
         let report = ReportJson {
             feed: &self.feed.name,
@@ -333,23 +334,36 @@ impl<F: Framing> Report<'_, F> {
             let reasons: Vec<String> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
             writeln!(out, "  {name:<10} {}", reasons.join(", "))?;
         }
+        let ignored = ignored_text(&self.ignored);
+        if !ignored.is_empty() {
+            writeln!(out, "\nignored: {ignored}")?;
+        }
         Ok(())
     }
-}
-
-/// A capture's records that took no part, by reason.
-pub(super) fn ignored(of: &Ignored) -> Vec<(&'static str, u64)> {
-    vec![
-        ("not_udp", of.not_udp),
-        ("other_groups", of.other_groups),
-        ("truncated", of.truncated),
-        ("fragments", of.fragments),
-        ("malformed", of.malformed),
-    ]
 }
 
 /// The reasons under which something was counted.
 fn reasons(count: impl Fn(Malformed) -> u64) -> Vec<(&'static str, u64)> {
     let all = Malformed::ALL.iter().map(|&reason| (reason.name(), count(reason)));
     all.filter(|&(_, count)| count > 0).collect()
+}
+
+/// Which records took no part, for people; empty where all did.
+pub(super) fn ignored_text(ignored: &Ignored) -> String {
+    let fragments = &ignored.fragments;
+    let reasons = [
+        (ignored.not_udp, "not UDP over IPv4"),
+        (ignored.other_groups, "for other groups"),
+        (ignored.truncated, "cut off by the snap length"),
+        (ignored.malformed, "with headers that contradict each other"),
+        (fragments.duplicate, "fragments that came twice"),
+        (fragments.malformed, "fragments that no datagram can have"),
+        (fragments.overlapping, "of datagrams whose fragments overlap and disagree"),
+        (fragments.inconsistent, "of datagrams whose fragments disagree about the end"),
+        (fragments.expired, "of datagrams whose fragments took longer than a second"),
+        (fragments.evicted, "of datagrams given up since too many were in fragments at once"),
+        (fragments.incomplete, "of datagrams of which not all fragments are there"),
+    ];
+    let text = reasons.iter().filter(|(records, _)| *records > 0).map(|(records, what)| format!("{records} {what}"));
+    text.collect::<Vec<_>>().join(", ")
 }

@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Feed, LineConfig};
 use crate::frame::Line;
-use crate::ip::fragments::Reassembler;
+use crate::ip::fragments::{Reassembler, Via};
 use crate::ip::{self, Ipv4, LinkType, Reason, Udp, UdpChecksum};
 use crate::os::clock::Clock;
 use crate::os::netns::no_such_interface;
@@ -190,7 +190,7 @@ impl Reader {
         facts: &mut LineFacts,
         take: &mut impl FnMut(Datagram<'_>),
     ) -> Result<(), Reason> {
-        let fragment = ip.fragment()?;
+        let fragment = ip.fragment(Via::default())?;
         let Some(segment) = self.fragments.put(self.clock.now(), &fragment) else { return Ok(()) };
         // whether a sender left its checksum unfinished is known of no fragment
         let frame = RawFrame { checksum: Checksum::Unknown, joined: None, ..*frame };

@@ -24,7 +24,7 @@ mod json;
 mod malformed;
 mod text;
 
-use files::{FileFacts, Files, InterfaceSeen};
+use files::{FileFacts, Files, InterfaceSeen, Next};
 use malformed::Refusals;
 
 /// Say what is in a capture: flows, the framing that fits, holes, lines of one channel; and a feed file for it
@@ -170,8 +170,14 @@ fn pass(
     let (mut count, mut not_asked, mut failed) = (0u64, 0, None);
     loop {
         let item = match files.next() {
-            Ok(Some(item)) => item,
-            Ok(None) => break,
+            Ok(Next::Item(item)) => item,
+            Ok(Next::NotYet) => {
+                if stop.requested() {
+                    break;
+                }
+                continue;
+            }
+            Ok(Next::End) => break,
             Err(error) => {
                 failed = Some(error);
                 break;

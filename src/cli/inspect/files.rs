@@ -9,6 +9,8 @@ use crate::time::Nanos;
 
 /// How many interfaces of all files are told apart.
 const INTERFACES_MAX: usize = 4_096;
+/// How many blocks without a datagram go by before the caller may look at something else.
+const BLOCKS_AT_ONCE: u32 = 16_384;
 
 /// A capture interface that packets came by.
 #[derive(Clone, Debug)]
@@ -57,6 +59,14 @@ struct Head {
     due: bool,
 }
 
+/// What came of looking for the next datagram.
+pub(super) enum Next<'a> {
+    Item(Item<'a>),
+    /// Nothing yet: none was among many packets.
+    NotYet,
+    End,
+}
+
 /// One datagram.
 pub(super) struct Item<'a> {
     pub(super) record: Record<'a>,
@@ -92,18 +102,22 @@ impl Files {
     }
 
     /// The next datagram of all files: the earliest; of equal ones the file that was given first.
-    pub(super) fn next(&mut self) -> Result<Option<Item<'_>>, CaptureError> {
+    pub(super) fn next(&mut self) -> Result<Next<'_>, CaptureError> {
+        let mut left = BLOCKS_AT_ONCE;
         for (at, head) in self.heads.iter_mut().enumerate() {
             if std::mem::take(&mut head.due) {
-                head.advance(at, &mut self.interfaces)?;
+                head.advance(at, &mut left, &mut self.interfaces)?;
+                if head.due {
+                    return Ok(Next::NotYet);
+                }
             }
         }
         let ready = self.heads.iter_mut().filter_map(|head| head.at.map(|at| (head, at)));
         let Some((head, (tags, interface))) = ready.min_by_key(|(head, _)| head.reader.current().stamp) else {
-            return Ok(None);
+            return Ok(Next::End);
         };
         head.due = true;
-        Ok(Some(Item { record: head.reader.current(), tags, interface }))
+        Ok(Next::Item(Item { record: head.reader.current(), tags, interface }))
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -127,12 +141,19 @@ impl Files {
 }
 
 impl Head {
-    fn advance(&mut self, file: usize, interfaces: &mut Vec<InterfaceSeen>) -> Result<(), CaptureError> {
+    fn advance(
+        &mut self,
+        file: usize,
+        left: &mut u32,
+        interfaces: &mut Vec<InterfaceSeen>,
+    ) -> Result<(), CaptureError> {
         let Head { reader, facts, .. } = self;
         self.at = None;
         let mut last = (Tags::default(), 0);
-        if reader.advance_seeing(|seen| last = facts.see(file, seen, interfaces))? {
+        if reader.advance_seeing(left, |seen| last = facts.see(file, seen, interfaces))? {
             self.at = Some(last);
+        } else {
+            self.due = self.reader.is_reading();
         }
         Ok(())
     }

@@ -172,6 +172,9 @@ fn pass(
         let item = match files.next() {
             Ok(Next::Item(item)) => item,
             Ok(Next::NotYet) => {
+                if let Some(bar) = &bar {
+                    bar.set_position(files.position());
+                }
                 if stop.requested() {
                     break;
                 }

@@ -148,7 +148,8 @@ fn file_text(out: &mut String, at: usize, file: &FileFacts, interfaces: &[Interf
     let kinds =
         Kind::ALL.iter().filter(|kind| **kind != Kind::Udp).map(|kind| (kind.title(), file.kinds[*kind as usize]));
     let others = [
-        ("UDP fragments", counts.fragments),
+        ("fragments", counts.fragments),
+        ("datagrams put together of them", counts.reassembled),
         ("truncated by the snap length", counts.truncated),
         ("malformed", counts.malformed),
     ];

@@ -16,7 +16,7 @@ pub const LEAD_MAX: Nanos = Nanos::from_secs(60);
 #[derive(Clone, Copy)]
 struct First {
     stamp: Nanos,
-    /// The number over [`SPAN`], and one: zero is an empty slot.
+    /// From the top: the epoch (8 bits, never zero in a slot that tells of something), the number over [`SPAN`].
     tag: u32,
     line: u8,
     /// Bit `i`: line `i` has brought it.
@@ -27,6 +27,7 @@ struct First {
 pub struct Firsts {
     slots: Box<[First]>,
     mark: SeqNo,
+    epoch: u8,
 }
 
 /// `later` brought so many numbers `lead` after `first` did.
@@ -46,13 +47,18 @@ impl Firsts {
     /// Nothing is known yet.
     pub fn new() -> Firsts {
         let none = First { stamp: Nanos::ZERO, tag: 0, line: 0, seen: 0 };
-        Firsts { slots: vec![none; SPAN as usize].into_boxed_slice(), mark: SeqNo(0) }
+        Firsts { slots: vec![none; SPAN as usize].into_boxed_slice(), mark: SeqNo(0), epoch: 1 }
     }
 
     /// An epoch begins: what is known is of other numbers.
     pub fn clear(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.tag = 0);
         self.mark = SeqNo(0);
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            // once in 255 epochs the names of epochs begin again
+            self.slots.iter_mut().for_each(|slot| slot.tag = 0);
+            self.epoch = 1;
+        }
     }
 
     /// A line shows these numbers. What it brought after another line goes to `lead`, alike ones together.
@@ -67,7 +73,7 @@ impl Firsts {
         let mut n = range.first.max(self.mark.saturating_sub(SPAN)).0;
         while n < range.end.0 {
             let slot = &mut self.slots[(n % SPAN) as usize];
-            let tag = (n / SPAN) as u32 | 1 << 31;
+            let tag = u32::from(self.epoch) << 24 | ((n / SPAN) as u32 & 0xFF_FFFF);
             if slot.tag != tag {
                 *slot = First { stamp, tag, line: line.0, seen: bit };
             } else if slot.seen & bit == 0 {
@@ -247,9 +253,11 @@ mod tests {
         assert_eq!(show(&mut firsts, 200, A, 1 + SPAN, 2 + SPAN), []);
         assert_eq!(show(&mut firsts, 210, B, 1, 2), [], "too old to be known");
         assert_eq!(show(&mut firsts, 220, B, 1 + SPAN, 2 + SPAN), [(0, 20, 1)]);
-        firsts.clear();
-        assert_eq!(show(&mut firsts, 230, A, 1, 3), []);
-        assert_eq!(show(&mut firsts, 230, B, 1, 3), [(0, 0, 2)]);
+        for at in 230..600 {
+            firsts.clear();
+            assert_eq!(show(&mut firsts, at, A, 1, 3), []);
+            assert_eq!(show(&mut firsts, at, B, 1, 3), [(0, 0, 2)]);
+        }
     }
 
     #[test]

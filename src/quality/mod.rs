@@ -45,6 +45,7 @@ pub mod peaks;
 pub mod series;
 pub mod silence;
 pub mod top;
+pub mod utc;
 
 use account::{Account, Hole, Lengths};
 use fate::{CHANGES_LISTED, Change, Fate, Gaps, Piece, States};

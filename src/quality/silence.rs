@@ -1,8 +1,9 @@
 //! Silent stretches: a line that brings nothing while another does, and all lines at once.
 //!
 //! A stretch runs from one datagram of a line to its next; before the first and behind the last it runs to the ends of the
-//! capture. What lies between the first and the last datagram that another line brought within it is what the line was silent
-//! *alone* for: on a quiet feed every line is silent for long, and alone only for as long as the lines are apart.
+//! capture. What lies between the first and the last datagram that other lines brought within it, less their own longest pause,
+//! is what the line was silent *alone* for: on a quiet feed every line is silent for long, and none of them alone. (A copy that
+//! comes just behind and one that comes just ahead of a quiet hour are two datagrams and one pause.)
 
 use super::top::Top;
 use crate::frame::{LINES_MAX, Line};
@@ -22,7 +23,7 @@ pub struct Stretch {
     pub from: Nanos,
     /// The datagram after it; the capture's end where there was none.
     pub to: Nanos,
-    /// For how long another line went on: from its first datagram within the stretch to its last.
+    /// For how long others went on: from their first datagram within the stretch to their last, less their longest pause.
     pub alone: Nanos,
     /// How many datagrams the busiest other line brought meanwhile.
     pub others: u64,
@@ -69,6 +70,7 @@ struct LineSilence {
     others: [u64; LINES_MAX],
     others_first: Nanos,
     others_last: Nanos,
+    others_pause: Nanos,
     found: Stretches,
 }
 
@@ -89,6 +91,7 @@ impl Silences {
             others: [0; LINES_MAX],
             others_first: Nanos::MAX,
             others_last: Nanos::ZERO,
+            others_pause: Nanos::ZERO,
             found: Stretches::new(),
         };
         Silences { lines: vec![line; lines], start: None, last: Nanos::ZERO, all: Stretches::new() }
@@ -107,7 +110,11 @@ impl Silences {
                 silence.end(start, stamp);
             } else if let Some(others) = silence.others.get_mut(line.index()) {
                 *others += 1;
-                silence.others_first = silence.others_first.min(stamp);
+                if silence.others_first == Nanos::MAX {
+                    silence.others_first = stamp;
+                } else {
+                    silence.others_pause = silence.others_pause.max(stamp - silence.others_last);
+                }
                 silence.others_last = stamp;
             }
         }
@@ -144,14 +151,14 @@ impl LineSilence {
     fn end(&mut self, start: Nanos, to: Nanos) {
         let from = self.since.unwrap_or(start);
         let others = self.others.iter().copied().max().unwrap_or(0);
-        let alone = self.others_last - self.others_first;
+        let alone = (self.others_last - self.others_first) - self.others_pause;
         if to - from >= STRETCH_MIN {
             self.found.add(Stretch { from, to, alone, others }, alone);
         }
         self.since = Some(to);
         if others > 0 {
             self.others = [0; LINES_MAX];
-            (self.others_first, self.others_last) = (Nanos::MAX, Nanos::ZERO);
+            (self.others_first, self.others_last, self.others_pause) = (Nanos::MAX, Nanos::ZERO, Nanos::ZERO);
         }
     }
 }
@@ -178,14 +185,27 @@ mod tests {
         let of = |line| silences.line(line).unwrap();
         let listed: Vec<_> = of(a).listed.iter().copied().collect();
         // the longest stretch of all was the feed's own
-        assert_eq!(listed, [stretch(100, 300, 129, 3)]);
-        assert_eq!((of(a).longest, of(a).classes), (Nanos(1_700 * MS), [0, 0, 1, 0, 0, 0]));
+        assert_eq!(listed, [stretch(100, 300, 30, 3)]);
+        assert_eq!((of(a).longest, of(a).classes), (Nanos(1_700 * MS), [0, 1, 0, 0, 0, 0]));
         assert_eq!((of(b).listed.seen(), of(b).longest), (0, Nanos(1_701 * MS)));
         let all: Vec<_> =
             silences.all().listed.iter().map(|stretch| (stretch.from.0 / MS, stretch.span().0 / MS)).collect();
         let spans = [(301, 1_699), (101, 99), (230, 70), (2_002, 48), (200, 30), (2_000, 2), (100, 1), (300, 1)];
         assert_eq!(all, spans);
         assert_eq!(silences.all().classes, [3, 4, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_pause_of_the_feed_is_no_lines_own() {
+        let mut silences = Silences::new(2);
+        let (a, b) = (Line(0), Line(1));
+        // B's copy lags at first and leads after the pause
+        for (at, line) in [(0, a), (1, b), (9_000, b), (9_001, a)] {
+            silences.datagram(Nanos((at + 1) * MS), line);
+        }
+        silences.finish(Nanos(9_002 * MS));
+        assert_eq!(silences.line(a).unwrap().listed.seen(), 0);
+        assert_eq!(silences.all().longest, Nanos(8_999 * MS));
     }
 
     #[test]
@@ -196,7 +216,7 @@ mod tests {
         }
         silences.finish(Nanos(40 * MS));
         let listed: Vec<_> = silences.line(Line(1)).unwrap().listed.iter().copied().collect();
-        assert_eq!(listed, [stretch(5, 40, 9, 10)]);
+        assert_eq!(listed, [stretch(5, 40, 8, 10)]);
         assert_eq!(silences.all().longest, Nanos(26 * MS));
     }
 }

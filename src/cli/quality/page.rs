@@ -17,8 +17,10 @@ use crate::time::Nanos;
 const STYLE: &str = "caption{text-align:left;font-weight:600;padding:.2rem 0 .3rem}\
 .verdict{list-style:none;padding:0}.verdict li{border-left:4px solid var(--rule);padding:.1rem 0 .1rem .7rem;margin:.55rem 0}\
 .verdict .bad{border-color:var(--bad)}.verdict .note{border-color:var(--warn)}.verdict b{margin-right:.4rem}\
-.figure.bad b{color:var(--bad)}.figure.note b{color:var(--warn)}\
-nav{margin:.9rem 0;line-height:2}nav a{color:inherit;margin-right:1rem}.charts svg{break-inside:avoid}\
+\
+.figure{flex-basis:9rem}.figure.bad b{color:var(--bad)}.figure.note b{color:var(--warn)}\
+nav{margin:.9rem 0;line-height:2}nav a{color:inherit;margin-right:1rem}\
+.charts{grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr))}\
 td,th{vertical-align:top}@media print{nav{display:none}.scroll{overflow:visible}table{font-size:.7rem}th,td{padding:.12rem .3rem}}";
 
 fn class(severity: Severity) -> &'static str {
@@ -158,7 +160,7 @@ fn sections(out: &mut String, summary: &Summary, quality: &Quality) {
     let pictures = Pictures::new(summary, quality);
     let _ = writeln!(
         out,
-        "<p class=\"faint\">Pictures over time have a value every {}; times run from the first datagram.</p>",
+        "<p class=\"faint\">Pictures over time have a value every {}; below them, how long after the first datagram, and the time of day in UTC.</p>",
         span(quality.moments().width().0)
     );
     heading(out, "rate");

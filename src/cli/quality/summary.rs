@@ -184,6 +184,8 @@ pub(super) struct LeadJson {
     pub(super) numbers: u64,
     pub(super) of_first: u64,
     pub(super) over_first: u64,
+    /// With the same stamp on both.
+    pub(super) at_once: u64,
     pub(super) min_ns: i64,
     pub(super) p1_ns: i64,
     pub(super) p10_ns: i64,
@@ -448,14 +450,16 @@ impl<F: Framing> Parts<'_, F> {
         let lead = |((a, of), (b, over)): ((Line, &String), (Line, &String))| {
             let leads = self.quality.leads();
             let at = |quantile| leads.signed_quantile(a, b, quantile);
-            let ahead = |a, b| leads.pair(a, b).map_or(0, |pair| pair.len());
-            let (of_first, over_first) = (ahead(a, b), ahead(b, a));
+            let ties = |a, b| leads.pair(a, b).map_or(0, |pair| pair.count_at(0));
+            let ahead = |a, b| leads.pair(a, b).map_or(0, |pair| pair.len()) - ties(a, b);
+            let (of_first, over_first, at_once) = (ahead(a, b), ahead(b, a), ties(a, b) + ties(b, a));
             Some(LeadJson {
                 of: of.clone(),
                 over: over.clone(),
-                numbers: of_first + over_first,
+                numbers: of_first + over_first + at_once,
                 of_first,
                 over_first,
+                at_once,
                 min_ns: at(0.0)?,
                 p1_ns: at(0.01)?,
                 p10_ns: at(0.1)?,

@@ -14,7 +14,7 @@ const CHANNELS_SHOWN: usize = 64;
 /// Changes that the page has.
 const CHANGES_SHOWN: usize = 100;
 
-/// A table under a caption. Cells are escaped here.
+/// A table under a caption. Cells are escaped here; a line feed in one is a new line.
 fn table<R: IntoIterator<Item = String>>(
     out: &mut String,
     caption: &str,
@@ -31,7 +31,7 @@ fn table<R: IntoIterator<Item = String>>(
         none = false;
         out.push_str("<tr>");
         for cell in row {
-            let _ = write!(out, "<td>{}</td>", escape(&cell));
+            let _ = write!(out, "<td>{}</td>", escape(&cell).replace('\n', "<br>"));
         }
         out.push_str("</tr>\n");
     }
@@ -160,6 +160,7 @@ pub(super) fn leads(out: &mut String, summary: &Summary) {
             format!("{} over {}", lead.of, lead.over),
             count(lead.numbers),
             percent(lead.of_first, lead.numbers),
+            percent(lead.at_once, lead.numbers),
             at(lead.min_ns),
             at(lead.p1_ns),
             at(lead.p10_ns),
@@ -169,7 +170,7 @@ pub(super) fn leads(out: &mut String, summary: &Summary) {
             at(lead.max_ns),
         ]
     });
-    let heads = ["lead", "messages", "came first", "least", "p1", "p10", "median", "p90", "p99", "most"];
+    let heads = ["lead", "messages", "came first", "at once", "least", "p1", "p10", "median", "p90", "p99", "most"];
     table(out, "Lead, by messages that both lines brought", &heads, rows);
     note(out, "Above zero the first named line was ahead, below zero the other; each against the first copy of all.");
 }
@@ -222,7 +223,7 @@ pub(super) fn microbursts(out: &mut String, summary: &Summary) {
                 if peak.datagrams == 0 {
                     String::new()
                 } else {
-                    format!("{} ({})", summary.clock(at_ns), summary.after(at_ns))
+                    format!("{}\n{}", summary.clock(at_ns), summary.after(at_ns))
                 }
             };
             [
@@ -292,7 +293,7 @@ pub(super) fn silences(out: &mut String, summary: &Summary) {
     note(
         out,
         "A stretch runs from a datagram of the line to its next; a line is silent alone from the first to the last datagram \
-         that another line brought within it. Stretches below 1 ms are not counted.",
+         that others brought within it, less their own longest pause. Stretches below 1 ms are not counted.",
     );
 }
 

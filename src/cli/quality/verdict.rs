@@ -40,13 +40,16 @@ pub(super) fn of(summary: &Summary) -> Vec<Finding> {
             1.. => format!("{} was ahead of {} by {} at the median", lead.of, lead.over, span(median.unsigned_abs())),
             _ => format!("{} was ahead of {} by {} at the median", lead.over, lead.of, span(median.unsigned_abs())),
         };
+        let at_once = match lead.at_once {
+            0 => String::new(),
+            ties => format!("; {} came at once", percent(ties, lead.numbers)),
+        };
         let text = format!(
-            "{who}; of {} that both brought, {} came first by {}, {} by {}. The middle 80 % lie between {} and {}.",
+            "{who}. Of {} that both brought, {} came first with {share}, {} with {}{at_once}. The middle 80 % lie between {} and {}.",
             messages(lead.numbers),
-            share,
             lead.of,
-            percent(lead.over_first, lead.numbers),
             lead.over,
+            percent(lead.over_first, lead.numbers),
             signed(lead.p10_ns, &lead.of, &lead.over),
             signed(lead.p90_ns, &lead.of, &lead.over),
         );
@@ -58,7 +61,7 @@ pub(super) fn of(summary: &Summary) -> Vec<Finding> {
 /// How far who was ahead.
 fn signed(nanos: i64, of: &str, over: &str) -> String {
     match nanos {
-        0 => "0".to_owned(),
+        0 => "both at once".to_owned(),
         1.. => format!("{of} {} ahead", span(nanos.unsigned_abs())),
         _ => format!("{over} {} ahead", span(nanos.unsigned_abs())),
     }
@@ -138,26 +141,26 @@ fn stream(summary: &Summary) -> (Severity, String) {
         return (Severity::Fine, format!("Nothing was lost: all {} were delivered; {filled}.", messages(all)));
     }
     let pieces: u64 = gaps.lost.iter().map(|lost| lost.pieces).sum();
-    let why: Vec<String> = gaps
-        .lost
-        .iter()
-        .filter(|lost| lost.numbers > 0)
-        .map(|lost| format!("{}: {}", HumanCount(lost.numbers), reason_words(lost.reason)))
-        .collect();
+    let mut reasons = gaps.lost.iter().filter(|lost| lost.numbers > 0);
+    let why = match (reasons.next(), reasons.next()) {
+        (Some(only), None) => reason_words(only.reason).to_owned(),
+        _ => {
+            let all = gaps.lost.iter().filter(|lost| lost.numbers > 0);
+            let all = all.map(|lost| format!("{} because {}", HumanCount(lost.numbers), reason_words(lost.reason)));
+            all.collect::<Vec<_>>().join("; ")
+        }
+    };
     let late = match stream.late {
         0 => String::new(),
         late => format!(" {} of them came after all, too late.", HumanCount(late)),
     };
     let text = format!(
-        "{} of {} were lost ({}), in {}, missing on every line: {}.{late}",
+        "{} of {} were lost ({}), in {}: {why}.{late}",
         HumanCount(stream.lost),
         messages(all),
         percent(stream.lost, all),
         counted(pieces, "piece", "pieces"),
-        why.join("; ")
     );
-    // what came late was on a line
-    let text = if stream.late > 0 { text.replace(", missing on every line:", ":") } else { text };
     (Severity::Bad, text)
 }
 

@@ -138,7 +138,7 @@ impl Leads {
         let half = middle - 12.0;
         let wide = half / classes as f64;
         let x = |decade: i32| half * f64::from(decade - low) / f64::from(high - low);
-        let every = if high - low > 4 { 2 } else { 1 };
+        let every = if high - low > 3 { 2 } else { 1 };
         for decade in low..=high {
             for side in [-1.0, 1.0] {
                 let at = middle + side * x(decade);
@@ -172,10 +172,25 @@ impl Leads {
             }
         }
         let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
-        let share = |counts: &[u64]| format!("{:.1} %", 100.0 * sum(counts) / total as f64);
-        let side = |name: &str, counts: &[u64]| format!("{name} first: {}", share(counts));
-        text(&mut svg, "n", 12.0, bottom + 38.0, &format!("← {}", side(&self.second.0, &left)));
-        text(&mut svg, "n e", WIDTH - 12.0, bottom + 38.0, &format!("{} →", side(&self.first.0, &right)));
+        // at the same stamp, neither came first
+        let ties =
+            |leads: &[(u64, u64)]| leads.iter().filter(|(nanos, _)| *nanos == 0).map(|(_, n)| *n).sum::<u64>() as f64;
+        let share = |count: f64| format!("{:.1} %", 100.0 * count / total as f64);
+        let side = |name: &str, counts: &[u64], ties: f64| format!("{name} first: {}", share(sum(counts) - ties));
+        text(
+            &mut svg,
+            "n",
+            12.0,
+            bottom + 38.0,
+            &format!("← {}", side(&self.second.0, &left, ties(&self.second_ahead))),
+        );
+        text(
+            &mut svg,
+            "n e",
+            WIDTH - 12.0,
+            bottom + 38.0,
+            &format!("{} →", side(&self.first.0, &right, ties(&self.first_ahead))),
+        );
         text(
             &mut svg,
             "m s",

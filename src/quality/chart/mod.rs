@@ -166,7 +166,7 @@ impl TimeAxis {
         CLOCK.map(|seconds| seconds * 1e9).into_iter().find(|step| span / step <= most).unwrap_or(plain)
     }
 
-    /// Ticks below a field: how long after the start, and the time of day.
+    /// Ticks below a field: how long after the start, and the time of day in UTC.
     fn draw(&self, svg: &mut String, top: f64, bottom: f64) {
         let step = self.step();
         let digits = match step {
@@ -181,15 +181,13 @@ impl TimeAxis {
             let at = self.start + Nanos(after as u64);
             let x = self.x(at);
             rule(svg, (x, top), (x, bottom));
-            let words = if n == 0 { "0".to_owned() } else { short_span(after) };
+            let words = if n == 0 { "0".to_owned() } else { format!("+{}", short_span(after)) };
             let time = super::utc::time_of_day(at, digits);
             let half = time.len() as f64 * 3.4;
             let (class, place) = if x + half > WIDTH - 2.0 { ("e", WIDTH - 2.0) } else { ("m", x) };
             text(svg, class, place, bottom + 15.0, &words);
             text(svg, &format!("{class} s"), place, bottom + 30.0, &time);
         }
-        text(svg, "s", 4.0, bottom + 15.0, "after");
-        text(svg, "s", 4.0, bottom + 30.0, "UTC");
     }
 }
 

@@ -114,6 +114,10 @@ impl Curves {
                 line(&mut svg, i, curve, &x, &y);
             }
         }
+        let beyond = |value: &f64| *value < bottom || *value > top;
+        if self.curves.iter().any(|curve| curve.values.iter().flatten().any(beyond)) {
+            text(&mut svg, "e s", WIDTH - RIGHT, TOP - 5.0, "some lie beyond the edge");
+        }
         let mark = |svg: &mut String, i: usize, x: f64, y: f64| match self.curves[i].colour {
             Colour::Stream => {
                 let _ = write!(

@@ -21,7 +21,7 @@ const STYLE: &str = "caption{text-align:left;font-weight:600;padding:.2rem 0 .3r
 .figure{flex-basis:9rem}.figure.bad b{color:var(--bad)}.figure.note b{color:var(--warn)}\
 nav{margin:.9rem 0;line-height:2}nav a{color:inherit;margin-right:1rem}\
 .charts{grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr))}\
-td,th{vertical-align:top}@media print{nav{display:none}.scroll{overflow:visible}table{font-size:.7rem}th,td{padding:.12rem .3rem}}";
+td,th{vertical-align:top}@media print{nav{display:none}.charts{grid-template-columns:1fr 1fr}.scroll{overflow:visible}table{font-size:.7rem}th,td{padding:.12rem .3rem}}";
 
 fn class(severity: Severity) -> &'static str {
     match severity {
@@ -174,13 +174,19 @@ fn sections(out: &mut String, summary: &Summary, quality: &Quality) {
         tables::leads(out, summary);
     }
     heading(out, "loss");
-    charts(out, [pictures.missing(), pictures.bursts()]);
-    tables::bursts(out, summary);
-    heading(out, "gaps");
-    if summary.gaps.opened > 0 {
-        charts(out, [pictures.filled()]);
+    if summary.lines.iter().all(|line| line.missing == 0) && summary.stream.lost == 0 {
+        out.push_str("<p>No line missed a message that it should have brought.</p>\n");
+    } else {
+        charts(out, [pictures.missing(), pictures.bursts()]);
+        tables::bursts(out, summary);
     }
-    tables::gaps(out, summary);
+    heading(out, "gaps");
+    if summary.gaps.opened == 0 {
+        out.push_str("<p>No gap opened: each message came before any behind it, by one line or another.</p>\n");
+    } else {
+        charts(out, [pictures.filled()]);
+        tables::gaps(out, summary);
+    }
     heading(out, "silence");
     charts(out, [pictures.silences()]);
     tables::silences(out, summary);

@@ -21,22 +21,22 @@ fn table<R: IntoIterator<Item = String>>(
     heads: &[&str],
     rows: impl IntoIterator<Item = R>,
 ) {
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() {
+        note(out, &format!("{caption}: none."));
+        return;
+    }
     let _ = write!(out, "<div class=\"scroll\"><table><caption>{}</caption><thead><tr>", escape(caption));
     for head in heads {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escape(head));
     }
     out.push_str("</tr></thead><tbody>\n");
-    let mut none = true;
     for row in rows {
-        none = false;
         out.push_str("<tr>");
         for cell in row {
             let _ = write!(out, "<td>{}</td>", escape(&cell).replace('\n', "<br>"));
         }
         out.push_str("</tr>\n");
-    }
-    if none {
-        let _ = writeln!(out, "<tr><td colspan=\"{}\">none</td></tr>", heads.len());
     }
     out.push_str("</tbody></table></div>\n");
 }

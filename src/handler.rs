@@ -86,7 +86,7 @@ pub struct Handler<F> {
 impl<F: Framing> Handler<F> {
     /// A handler for a feed of this framing.
     pub fn new(framing: F, feed: &Feed) -> Handler<F> {
-        let settings = settings(feed, F::RULES);
+        let settings = settings(feed, framing.rules());
         let malformed = MalformedCounts::new(feed.lines.len(), usize::from(settings.groups));
         Handler { framing, arbiter: Arbiter::new(settings), malformed }
     }

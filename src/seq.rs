@@ -136,6 +136,21 @@ impl Width {
         }
     }
 
+    /// The number on the wire of a contiguous one: what [`Width::extend`] makes a contiguous number of.
+    ///
+    /// ```
+    /// use twinline::seq::{SeqNo, Width};
+    /// assert_eq!(Width::U32SkipZero.wire(SeqNo(u64::from(u32::MAX))), u64::from(u32::MAX));
+    /// assert_eq!(Width::U32SkipZero.wire(SeqNo(u64::from(u32::MAX) + 1)), 1, "zero is skipped");
+    /// ```
+    pub const fn wire(self, n: SeqNo) -> u64 {
+        match self {
+            Width::U64 => n.0,
+            Width::U32SkipZero if n.0 == 0 => 0,
+            Width::U32SkipZero => (n.0 - 1) % u32::MAX as u64 + 1,
+        }
+    }
+
     fn extend_narrow(self, raw: u64, line: Option<SeqNo>, channel: SeqNo, max_jump: u64) -> SeqNo {
         let cycle = self.cycle();
         // the cycle that a mark stands in; a mark is one past a number that was shown, so at a cycle's end the next

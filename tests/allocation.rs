@@ -102,7 +102,7 @@ struct Feed {
 
 impl Feed {
     fn new(change: impl FnOnce(&mut Settings)) -> Feed {
-        let mut settings = Settings::new(MoldUdp64::RULES, vec![true, true], 1);
+        let mut settings = Settings::new(MoldUdp64.rules(), vec![true, true], 1);
         change(&mut settings);
         Feed {
             arbiter: Arbiter::new(settings),

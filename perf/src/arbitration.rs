@@ -259,7 +259,7 @@ struct Arbitrated<S> {
 
 impl<S: Sink + Count> Arbitrated<S> {
     fn new(sink: S) -> Arbitrated<S> {
-        Arbitrated { arbiter: Arbiter::new(Settings::new(MoldUdp64::RULES, vec![true, true], 1)), sink }
+        Arbitrated { arbiter: Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1)), sink }
     }
 }
 

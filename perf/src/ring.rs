@@ -167,7 +167,7 @@ impl<const COUNT: usize, S: Sink> Arbitrated<COUNT, S> {
             datagram
         });
         let datagrams = datagrams.collect();
-        Arbitrated { arbiter: Arbiter::new(Settings::new(MoldUdp64::RULES, vec![true, true], 1)), datagrams, sink }
+        Arbitrated { arbiter: Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1)), datagrams, sink }
     }
 }
 

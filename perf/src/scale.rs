@@ -86,7 +86,7 @@ struct Bench {
 
 impl Bench {
     fn new(case: Case) -> Bench {
-        let mut settings = Settings::new(MoldUdp64::RULES, vec![true; usize::from(case.lines)], case.channels);
+        let mut settings = Settings::new(MoldUdp64.rules(), vec![true; usize::from(case.lines)], case.channels);
         settings.silent_after = NEVER;
         if case.held > 0 {
             settings.gap_timeout = GapTimeout::After(NEVER);

@@ -399,8 +399,9 @@ impl Channel {
         view.heard = true;
         view.live = true;
         if let Some(behind) = &mut view.behind {
-            behind.data |= frame.kind == Kind::Data && !frame.heartbeat;
-            behind.heartbeats |= frame.heartbeat || frame.kind != Kind::Data;
+            let data = frame.kind.has_messages() && !frame.heartbeat;
+            behind.data |= data;
+            behind.heartbeats |= !data;
         }
         let arrival = Arrival { frame: *frame, line, stamp: now };
         if frame.kind == Kind::Unsequenced {
@@ -411,6 +412,7 @@ impl Channel {
                 run.flags.unsequenced = true;
                 sink.unsequenced(&run);
             }
+            self.unsequenced_reset(cx, now, &arrival, sink);
         } else {
             view.counts.messages += u64::from(frame.count);
             self.route(cx, now, &arrival, sink);
@@ -445,7 +447,7 @@ impl Channel {
         }
         let shown = SeqRange::new(rest.first, rest.end());
         let view = &mut self.lines[index];
-        view.data_in_epoch |= frame.kind == Kind::Data && frame.reset.is_none();
+        view.data_in_epoch |= frame.kind.has_messages() && frame.reset.is_none();
         if *line != Line::RECOVERY {
             let judged = view.window.show(shown, self.account_from.unwrap_or(shown.first));
             view.counts.judge(judged);
@@ -466,14 +468,14 @@ impl Channel {
         while rest.count > 0 {
             self.take(cx, &mut rest, first_cursor, &mut out);
         }
-        if frame.kind == Kind::Data && self.end.is_some_and(|end| end.number < shown.end) {
+        if frame.kind.has_messages() && self.end.is_some_and(|end| end.number < shown.end) {
             self.end = None;
         }
         if self.stream.mark > mark {
             self.advanced = now;
             self.cancel_restarts_but(*line);
         }
-        if frame.kind == Kind::EndOfSession && shown.end == self.stream.mark {
+        if frame.kind.ends_session() && shown.end == self.stream.mark {
             let news = self.end.is_none_or(|end| end.number < shown.end);
             if news {
                 let deadline = now + self.gap_timeout(cx);

@@ -23,7 +23,7 @@
 //! }
 //!
 //! // two lines; line A loses the second datagram, line B packs them in one
-//! let mut arbiter = Arbiter::new(Settings::new(MoldUdp64::RULES, vec![true, true], 1));
+//! let mut arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
 //! let mut sink = Messages::default();
 //! let mut datagram = Vec::new();
 //! let a: [(u64, &[&[u8]]); 2] = [(1, &[b"one"]), (3, &[b"three"])];
@@ -93,6 +93,7 @@ pub struct Arbiter {
     last_place: u16,
     candidates: Candidates,
     no_channel: u64,
+    other_keys: u64,
     /// The last stamp.
     now: Nanos,
     /// Nothing is due before.
@@ -111,6 +112,7 @@ impl Arbiter {
             last_place: 0,
             candidates: Candidates::new(),
             no_channel: 0,
+            other_keys: 0,
             now: Nanos::ZERO,
             due: Nanos::MAX,
         }
@@ -234,6 +236,13 @@ impl Arbiter {
     #[cold]
     #[inline(never)]
     fn on_unknown<S: Sink>(&mut self, line: Line, name: ChannelKey, frame: &Frame<'_>, sink: &mut S) {
+        if let Some(key) = name.key
+            && !self.settings.keys.is_empty()
+            && !self.settings.keys.contains(&key)
+        {
+            self.other_keys += 1;
+            return;
+        }
         if frame.kind == Kind::Unsequenced || self.channels.len() == CHANNELS_MAX {
             self.no_channel += 1;
             return;
@@ -285,6 +294,11 @@ impl Arbiter {
     /// Frames of channels that never began, once the input has ended; those dropped so far before.
     pub fn no_channel(&self) -> u64 {
         self.no_channel
+    }
+
+    /// Frames of channels that the settings do not want.
+    pub fn other_keys(&self) -> u64 {
+        self.other_keys
     }
 
     /// By how much `first` came before `later` on a channel: every number that both brought within the last 65,536.

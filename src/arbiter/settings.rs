@@ -27,6 +27,8 @@ pub struct Settings {
     pub rules: SequenceRules,
     /// For each line, whether a loss waits for it; one to eight lines.
     pub wait: Vec<bool>,
+    /// Of a framing whose frames name channels: those that are wanted; all, where this is empty.
+    pub keys: Vec<u32>,
     /// How many groups each line has.
     pub groups: u16,
     /// When a gap is given up.
@@ -56,6 +58,7 @@ impl Settings {
         Settings {
             rules,
             wait,
+            keys: Vec::new(),
             groups,
             gap_timeout: GapTimeout::Auto,
             recovery_timeout: None,

@@ -8,7 +8,7 @@ use super::channel::{Candidate, Channel, Pending, Remembered, Shows, fell};
 use super::event::{EpochEndReason, Sink};
 use super::settings::Settings;
 use super::shelf::{Arrival, Fingerprint, Stored};
-use crate::frame::{LINES_MAX, Line, Reset, Session};
+use crate::frame::{Kind, LINES_MAX, Line, Reset, Session};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
@@ -73,7 +73,9 @@ impl Channel {
         self.bear_out_heartbeat_reset(cx, now, arrival, sink);
         match arrival.frame.reset {
             Some(Reset::Marked(first)) => {
-                self.reset(cx, now, arrival.line, first, Fingerprint::of(&arrival.frame), sink);
+                if !self.goes_on_flagged(cx, arrival, first) {
+                    self.reset(cx, now, arrival.line, first, Fingerprint::of(&arrival.frame), sink);
+                }
             }
             Some(Reset::Heartbeat(first)) => {
                 let view = &mut self.lines[index];
@@ -426,6 +428,33 @@ impl Channel {
         if below {
             self.reset(cx, now, arrival.line, first, fingerprint, sink);
         }
+    }
+
+    /// A frame outside of the sequence marks a reset (the start of a day that has number zero): as any other does.
+    pub(super) fn unsequenced_reset<S: Sink>(
+        &mut self,
+        cx: &Settings,
+        now: Nanos,
+        arrival: &Arrival<'_>,
+        sink: &mut S,
+    ) {
+        if let Some(Reset::Marked(first)) = arrival.frame.reset
+            && arrival.frame.session == self.session
+        {
+            self.reset(cx, now, arrival.line, first, Fingerprint::of(&arrival.frame), sink);
+        }
+    }
+
+    /// Whether a frame that carries the reset's flag, but not its first number, belongs to the run that the line is in: it brings
+    /// what the line has not brought there. The first packets of a run all carry the flag, and may come in any order.
+    fn goes_on_flagged(&self, cx: &Settings, arrival: &Arrival<'_>, first: u64) -> bool {
+        let view = &self.lines[arrival.line.index()];
+        let in_newest = view.epoch == self.newest() && self.pending.is_none();
+        if arrival.frame.kind == Kind::Unsequenced || arrival.frame.sequence <= first || !in_newest {
+            return false;
+        }
+        let number = self.extend(cx, arrival);
+        number >= self.base && view.window.misses(number)
     }
 
     /// A reset on `line`: opens an epoch, moves the line into the newest, or is one that was acted on already.

@@ -53,6 +53,12 @@ impl Window {
         self.shown.then_some(self.mark)
     }
 
+    /// Whether the window reaches down to `n`, or `n` is above the mark, and the line has not shown it.
+    pub(super) fn misses(&self, n: SeqNo) -> bool {
+        let Some(mark) = self.mark() else { return true };
+        n >= mark || (mark - n <= self.width && self.count(SeqRange::new(n, n + 1)) == 0)
+    }
+
     /// Starts afresh.
     pub(super) fn restart(&mut self) {
         (self.mark, self.shown) = (SeqNo(0), false);

@@ -98,7 +98,7 @@ impl WithFraming for Arbitrating {
 
     fn with<F: Framing>(self, framing: F) -> Outcome {
         let Arbitrating { args, feed, mut captures, stop } = self;
-        let mut output = args.outputs.open(&feed, &F::RULES)?;
+        let mut output = args.outputs.open(&feed, &framing.rules())?;
         let mut handler = Handler::new(framing, &feed);
         let bar = progress(captures.size());
         let mut count = 0u64;

@@ -291,7 +291,9 @@ mod tests {
             "[arbiter]\ngap_timeout = \"1.5ms\"\nsilent_after = \"2s\"\n[receive]\ncore = 1",
         );
         assert_eq!(
-            report(&feed, AnyFraming::MoldUdp64, &["take care".to_owned()]).lines().collect::<Vec<_>>(),
+            report(&feed, AnyFraming::MoldUdp64(crate::framing::MoldUdp64), &["take care".to_owned()])
+                .lines()
+                .collect::<Vec<_>>(),
             [
                 "  name           x",
                 "  framing        moldudp64: numbers messages from 1; a heartbeat every 1s",

@@ -81,6 +81,6 @@ mod tests {
     #[test]
     fn a_feed_comes_with_its_framing() {
         let (feed, framing) = load(Path::new("feeds/loopback.toml")).unwrap();
-        assert_eq!((feed.name.as_str(), framing), ("loopback", AnyFraming::MoldUdp64));
+        assert_eq!((feed.name.as_str(), framing), ("loopback", AnyFraming::MoldUdp64(crate::framing::MoldUdp64)));
     }
 }

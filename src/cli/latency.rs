@@ -177,7 +177,7 @@ impl WithFraming for Measuring {
                     break;
                 }
                 session += 1;
-                let ratio = bench.ratio(method, args.block, args.size[0], session_of(session))?;
+                let ratio = bench.ratio(method, args.block, args.size[0], session_of(framing, session))?;
                 human.tell(&text::ratio(&ratio))?;
                 results.ratios.push(ratio);
             }
@@ -187,7 +187,7 @@ impl WithFraming for Measuring {
                 break;
             }
             session += 1;
-            let pass = bench.pass(&pass, session_of(session))?;
+            let pass = bench.pass(&pass, session_of(framing, session))?;
             human.tell(&text::pass(&pass))?;
             results.passes.push(pass);
         }
@@ -209,8 +209,9 @@ impl WithFraming for Measuring {
 }
 
 /// Each pass has a session of its own: what another one left on the wire is not taken for its.
-fn session_of(n: u32) -> Session {
-    Session::text(format!("LAT{n:07}").as_bytes())
+fn session_of(framing: impl Framing, n: u32) -> Session {
+    let numbered = || framing.session(&(1 + n % 200).to_string());
+    framing.session(&format!("LAT{n:07}")).or_else(numbered).unwrap_or(Session::NONE)
 }
 
 /// Where text for people goes: stdout, or stderr where that is for JSON.

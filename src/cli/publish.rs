@@ -12,7 +12,7 @@ use super::{Failure, Outcome, say};
 use crate::capture::{CaptureInput, Captures};
 use crate::config::Feed;
 use crate::frame::Session;
-use crate::framing::{AnyFraming, Framing, WithFraming};
+use crate::framing::{AnyFraming, Framing, Proof, WithFraming};
 use crate::os::clock::Clock;
 use crate::os::signal::Stop;
 use crate::publisher::binary_file::BinaryFile;
@@ -83,9 +83,12 @@ struct MessageArgs {
     /// How long a made-up message is, in bytes [default: mixed]
     #[arg(long, value_name = "BYTES", value_parser = message_size, conflicts_with_all = ["itch", "capture", "stdin"])]
     message_size: Option<usize>,
-    /// The session's name
-    #[arg(long, value_name = "NAME", default_value = "TWIN000001", value_parser = session)]
-    session: Session,
+    /// The session's name, or its number where the framing's sessions have one [default: TWIN000001, or 1]
+    #[arg(long, value_name = "NAME", value_parser = session)]
+    session: Option<String>,
+    /// The channel within the group, where the framing names one (a Cboe unit, an IEX channel) [default: 1]
+    #[arg(long, value_name = "N")]
+    unit: Option<u32>,
     /// The first message's number
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
     first: u64,
@@ -172,11 +175,11 @@ fn message_size(text: &str) -> Result<usize, String> {
     size.ok_or_else(|| format!("expected {MADE_UP_LEN_MIN} to {MADE_UP_LEN_MAX} bytes; for example 36"))
 }
 
-fn session(text: &str) -> Result<Session, String> {
-    if (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(Session::text(text.as_bytes()))
+fn session(text: &str) -> Result<String, String> {
+    if (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(text.to_owned())
     } else {
-        Err("expected 1 to 10 printable ASCII characters without blanks; for example TWIN000001".into())
+        Err("expected 1 to 20 printable ASCII characters without blanks; for example TWIN000001".into())
     }
 }
 
@@ -196,6 +199,7 @@ pub(super) fn seconds(text: &str) -> Result<Nanos, String> {
 
 pub(super) fn run(args: Args) -> Outcome {
     let (feed, framing) = super::feed::load(&args.feed)?;
+    let framing = written(&args, framing)?;
     let config = configure(&args, &feed, framing)?;
     let source = source(&args, &feed, framing)?;
     framing.with(Publishing { args, feed, config, source })
@@ -263,6 +267,39 @@ fn source(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn Messa
     Ok(Box::new(MadeUp::new(args.messages.made_up, args.messages.message_size, args.faults.seed)))
 }
 
+/// The session that is asked for, or a usual one of the framing.
+fn session_of(typed: Option<&str>, framing: AnyFraming) -> Result<Session, Failure> {
+    let Some(typed) = typed else {
+        return Ok(framing.session("TWIN000001").or_else(|| framing.session("1")).unwrap_or(Session::NONE));
+    };
+    framing.session(typed).ok_or_else(|| {
+        let name = framing.name();
+        let expected = match framing.session("TWIN000001") {
+            Some(_) => "a shorter name; for example TWIN000001",
+            None => "a number that its header has room for; for example 1",
+        };
+        Failure::usage(anyhow!("--session {typed}: this is no session of {name}; expected {expected}"))
+    })
+}
+
+/// The framing as it is to be written: of the unit that is asked for.
+fn written(args: &Args, framing: AnyFraming) -> Result<AnyFraming, Failure> {
+    let name = framing.name();
+    if framing.proof() == Proof::Dissector {
+        return Err(Failure::usage(anyhow!(
+            "{name} can be read and not published: what is known of it are captured packets and another's dissector"
+        )));
+    }
+    match args.messages.unit {
+        Some(_) if !framing.rules().keyed => {
+            let error = anyhow!("--unit: {name} names no channels within a group; leave it out, or see --group");
+            Err(Failure::usage(error))
+        }
+        Some(unit) => Ok(framing.with_key(unit)),
+        None => Ok(framing),
+    }
+}
+
 /// The arguments against the feed.
 fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig, Failure> {
     let names: Vec<&str> = feed.lines.iter().map(|line| line.name.as_str()).collect();
@@ -317,7 +354,7 @@ fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig
         LinePlan { pack_min: min, pack_max: max, faults }
     };
     Ok(PlanConfig {
-        session: args.messages.session,
+        session: session_of(args.messages.session.as_deref(), framing)?,
         first: args.messages.first,
         rate: rate.with_burst(args.schedule.burst),
         lines: outages.into_iter().enumerate().map(line).collect(),
@@ -356,6 +393,7 @@ impl WithFraming for Publishing {
 
     fn with<F: Framing>(self, framing: F) -> Outcome {
         let Publishing { args, feed, config, source } = self;
+        let session = config.session;
         let mut plan = Plan::new(framing, config, source).map_err(Failure::usage)?;
         let mut wire = UdpWire::open(&feed).map_err(Failure::run)?;
         let stop = Stop::on_signals().context("cannot listen to signals")?;
@@ -373,8 +411,8 @@ impl WithFraming for Publishing {
         }
         summarise(&feed, args.faults.seed, &report);
         if args.json {
-            let object =
-                serde_json::to_string(&Summary::new(&feed, &args, &report)).context("cannot print the report")?;
+            let object = serde_json::to_string(&Summary::new(&feed, &args, session, &report))
+                .context("cannot print the report")?;
             writeln!(io::stdout(), "{object}").context("cannot write to stdout")?;
         }
         match result {
@@ -428,7 +466,7 @@ mod tests {
 
     fn plan(line: &str) -> Result<PlanConfig, String> {
         let refused = |failure: Failure| format!("{:#}", failure.error);
-        configure(&parse(line)?, &feed(), AnyFraming::MoldUdp64).map_err(refused)
+        configure(&parse(line)?, &feed(), AnyFraming::MoldUdp64(crate::framing::MoldUdp64)).map_err(refused)
     }
 
     #[test]
@@ -454,7 +492,10 @@ mod tests {
             ("--group 3", "--group 3: the lines of test have 1"),
             ("--made-up many", "for example 500000"),
             ("--message-size 5", "expected 19 to 1400 bytes"),
-            ("--session averylongname", "expected 1 to 10"),
+            (
+                "--session averylongname",
+                "--session averylongname: this is no session of moldudp64; expected a shorter name",
+            ),
             ("--seconds 0", "expected seconds above 0"),
             ("--seconds 1m", "expected seconds above 0"),
             ("--pack 0", "--pack"),
@@ -468,7 +509,8 @@ mod tests {
 
     #[test]
     fn a_packet_sequenced_framing_cannot_be_packed() {
-        let error = configure(&parse("--pack 2").unwrap(), &feed(), AnyFraming::CmeMdp3).unwrap_err();
+        let error =
+            configure(&parse("--pack 2").unwrap(), &feed(), AnyFraming::CmeMdp3(crate::framing::CmeMdp3)).unwrap_err();
         assert!(error.error.to_string().starts_with("--pack: cme-mdp3 numbers packets"));
         assert_eq!(error.code, 2);
     }

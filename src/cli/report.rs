@@ -126,7 +126,11 @@ pub(super) struct Report<'a, F> {
 impl<F: Framing> Report<'_, F> {
     fn malformed(&self, channel: &ChannelReport, line: Line) -> u64 {
         // a datagram that cannot be read has no key: it counts for its group's only channel, or for the line alone
-        if F::RULES.keyed { 0 } else { self.handler.malformed().of_group(line, channel.channel.key.group) }
+        if self.handler.arbiter().settings().rules.keyed {
+            0
+        } else {
+            self.handler.malformed().of_group(line, channel.channel.key.group)
+        }
     }
 
     fn line(&self, channel: &ChannelReport, at: usize, counts: &LineCounts) -> LineJson {

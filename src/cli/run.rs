@@ -19,7 +19,6 @@ use super::{Failure, Outcome, say};
 use crate::client::{self, Client, Polled};
 use crate::config::Feed;
 use crate::delivery::{Delivery, Dropped, Facts, Output as Stream, Record};
-use crate::frame::Packing;
 use crate::framing::{Framing, WithFraming};
 use crate::handler::desk::{self, Inquiry};
 use crate::handler::tap::Tap;
@@ -181,7 +180,7 @@ impl Running {
         let Listening { feed, voice, live, watch, taken, core, spin, .. } = listening;
         let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
         // only a frame that packs otherwise needs to say so
-        let packing = if F::PACKET_SEQUENCED { Packing::WHOLE } else { Packing::LENGTH_BE16 };
+        let packing = framing.packing();
         let facts = Facts { packing, feed: feed.name.clone(), lines: names.clone() };
         let (delivery, client) = client::open(&facts, Stream::Full.into(), RING_CAPACITY)?;
         let (desk, inquiry) = desk::open()?;

@@ -13,7 +13,6 @@ use super::live::{self, Ending, Listen, Listening, RING_CAPACITY, Stops, pause, 
 use super::{Failure, Outcome};
 use crate::client::{self, Client, Item, Polled};
 use crate::delivery::{Delivery, Dropped, Facts, Output};
-use crate::frame::Packing;
 use crate::framing::{Framing, WithFraming};
 use crate::handler::desk;
 use crate::handler::{Handler, Hot, live};
@@ -78,7 +77,7 @@ impl WithFraming for Tailing {
         let Listening { feed, voice, live: source, watch, core, spin, .. } = listening;
         let clock = live::clock();
         let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
-        let packing = if F::PACKET_SEQUENCED { Packing::WHOLE } else { Packing::LENGTH_BE16 };
+        let packing = framing.packing();
         let facts = Facts { packing, feed: feed.name.clone(), lines: names.clone() };
         let output = if args.first { Output::First } else { Output::Ordered };
         let (delivery, client) = client::open(&facts, output.into(), RING_CAPACITY).map_err(Failure::run)?;

@@ -14,7 +14,7 @@
 //!
 //! Source: CME client-systems wiki, "MDP 3.0 - Binary Packet Header", and the real two-line capture (10,000 packets).
 
-use super::{Framing, Malformed};
+use super::{Framing, Malformed, Proof};
 use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
@@ -25,7 +25,7 @@ const MESSAGE_HEADER: usize = 10;
 const TEMPLATE_HEARTBEAT: u16 = 12;
 
 /// The CME MDP 3.0 framing. The head of this file shows its header and rules.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CmeMdp3;
 
 impl CmeMdp3 {
@@ -38,14 +38,31 @@ impl CmeMdp3 {
 
 impl Framing for CmeMdp3 {
     const NAME: &'static str = "cme-mdp3";
-    const RULES: SequenceRules = SequenceRules {
-        width: Width::U32SkipZero,
-        initial: SeqNo(1),
-        unmarked_restart: true,
-        keyed: false,
-        heartbeat_interval: Nanos::from_secs(30),
-    };
-    const PACKET_SEQUENCED: bool = true;
+    const PROOF: Proof = Proof::Stream;
+
+    #[inline]
+    fn rules(self) -> SequenceRules {
+        SequenceRules {
+            width: Width::U32SkipZero,
+            initial: SeqNo(1),
+            unmarked_restart: true,
+            keyed: false,
+            heartbeat_interval: Nanos::from_secs(30),
+        }
+    }
+
+    fn packet_sequenced(self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn packing(self) -> Packing {
+        Packing::WHOLE
+    }
+
+    fn session(self, _: &str) -> Option<Session> {
+        Some(Session::NONE)
+    }
 
     #[inline]
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
@@ -76,7 +93,7 @@ impl Framing for CmeMdp3 {
 
     fn encode(self, _: Session, sequence: u64, messages: &[&[u8]], _: usize, out: &mut Vec<u8>) -> usize {
         out.clear();
-        out.extend_from_slice(&wire(sequence).to_le_bytes());
+        out.extend_from_slice(&(Width::U32SkipZero.wire(SeqNo(sequence)) as u32).to_le_bytes());
         out.extend_from_slice(&[0; 8]);
         let Some(message) = messages.first() else { return 0 };
         out.extend_from_slice(message);
@@ -95,11 +112,6 @@ impl Framing for CmeMdp3 {
     fn encode_end(self, _: Session, _: u64, _: &mut Vec<u8>) -> bool {
         false
     }
-}
-
-/// The 32-bit number of a contiguous one; zero is skipped at the wrap.
-fn wire(sequence: u64) -> u32 {
-    ((sequence.max(1) - 1) % u64::from(u32::MAX) + 1) as u32
 }
 
 #[cfg(test)]
@@ -134,11 +146,5 @@ mod tests {
         assert_eq!(parse(&[1; 11]).unwrap_err(), Malformed::Header);
         assert_eq!(parse(&[0; 40]).unwrap_err(), Malformed::Sequence);
         assert_eq!(parse(&[1; 12]).unwrap().body, b"");
-    }
-
-    #[test]
-    fn the_wire_number_skips_zero_at_the_wrap() {
-        assert_eq!(wire(u64::from(u32::MAX)), u32::MAX);
-        assert_eq!(wire(u64::from(u32::MAX) + 1), 1);
     }
 }

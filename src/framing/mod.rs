@@ -8,13 +8,29 @@
 
 use std::fmt;
 
-use crate::frame::{Frame, SequenceRules, Session};
+use crate::frame::{Frame, Packing, SequenceRules, Session};
 
+mod cboe_pitch;
 mod cme_mdp3;
+mod cta;
+mod hkex_omd;
+mod ice_impact;
+mod lse_mitch;
 mod moldudp64;
+mod nyse_pillar;
+mod opra;
+mod siac;
+mod unit_header;
 
+pub use cboe_pitch::CboePitch;
 pub use cme_mdp3::CmeMdp3;
+pub use cta::Cta;
+pub use hkex_omd::HkexOmd;
+pub use ice_impact::IceImpact;
+pub use lse_mitch::LseMitch;
 pub use moldudp64::MoldUdp64;
+pub use nyse_pillar::NysePillar;
+pub use opra::Opra;
 
 /// Why a datagram, or what is left of it, is not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,11 +41,24 @@ pub enum Malformed {
     Overrun,
     /// A sequence number of zero where the framing has none, or one that runs over the end of its range.
     Sequence,
+    /// A length in the header that cannot be: less than the header itself, or more than the datagram holds.
+    Length,
+    /// A type, a flag or a version that the framing does not have.
+    Type,
+    /// The checksum in the header is not that of the bytes.
+    Checksum,
 }
 
 impl Malformed {
     /// Every reason, in the order of [`Malformed::index`].
-    pub const ALL: [Malformed; 3] = [Malformed::Header, Malformed::Overrun, Malformed::Sequence];
+    pub const ALL: [Malformed; 6] = [
+        Malformed::Header,
+        Malformed::Overrun,
+        Malformed::Sequence,
+        Malformed::Length,
+        Malformed::Type,
+        Malformed::Checksum,
+    ];
 
     /// Its place in [`Malformed::ALL`].
     pub const fn index(self) -> usize {
@@ -42,6 +71,9 @@ impl Malformed {
             Malformed::Header => "header",
             Malformed::Overrun => "overrun",
             Malformed::Sequence => "sequence",
+            Malformed::Length => "length",
+            Malformed::Type => "type",
+            Malformed::Checksum => "checksum",
         }
     }
 }
@@ -52,14 +84,57 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// A framing, both ways.
-pub trait Framing: Copy + Send + 'static {
+/// What a framing here was held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A captured stream, whole.
+    Stream,
+    /// Captured packets.
+    Packets,
+    /// The venue's document alone.
+    Document,
+    /// Captured packets and another's dissector, without the venue's document: it is read, and not published.
+    Dissector,
+}
+
+impl Proof {
+    /// In words, as the README has it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Proof::Stream => "on a real stream",
+            Proof::Packets => "on real packets",
+            Proof::Document => "from the document alone",
+            Proof::Dissector => "on real packets, without the document: read only",
+        }
+    }
+}
+
+/// A framing, both ways. Its value is what a publisher writes: a reader takes what comes.
+pub trait Framing: Copy + Send + Sync + 'static {
     /// Its name in feed files.
     const NAME: &'static str;
+    /// What it was held against.
+    const PROOF: Proof;
+
     /// What the arbiter must know of its numbers.
-    const RULES: SequenceRules;
+    fn rules(self) -> SequenceRules;
+
     /// Whether a packet is one number whatever it holds; a publisher cannot pack such a framing in two ways.
-    const PACKET_SEQUENCED: bool;
+    fn packet_sequenced(self) -> bool;
+
+    /// How its frames pack messages; a frame that does otherwise says so itself.
+    fn packing(self) -> Packing;
+
+    /// The same, writing frames of the channel that `key` names. Nothing changes in a framing whose frames name none.
+    #[must_use]
+    fn with_key(self, key: u32) -> Self {
+        let _ = key;
+        self
+    }
+
+    /// The session that a publisher's text names: a number where the framing has one, [`Session::NONE`] where it has none;
+    /// `None` where the text names no session of this framing.
+    fn session(self, text: &str) -> Option<Session>;
 
     /// The frame that begins at `*at`, moving `*at` behind it; `None` at the end of the datagram. An empty datagram is
     /// malformed, not at its end.
@@ -68,8 +143,9 @@ pub trait Framing: Copy + Send + 'static {
     /// The reason why the rest of the datagram is no frame; the caller gives up the rest.
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>>;
 
-    /// Appends to `out` (which it clears) one datagram with `messages`, the first of which is number `sequence`.
-    /// Returns how many messages went in: as many as `out` may hold (`max_len` bytes, at least one message).
+    /// Appends to `out` (which it clears) one datagram with `messages`, the first of which is number `sequence`; each is as
+    /// [`Packing::wrap`] makes it. Returns how many messages went in: as many as `out` may hold (`max_len` bytes, at least one
+    /// message); none where the first cannot be carried.
     fn encode(self, session: Session, sequence: u64, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> usize;
 
     /// Makes `out` a heartbeat of a stream whose next number is `next`. Returns how many numbers it consumes.
@@ -85,7 +161,7 @@ macro_rules! framings {
         /// A framing that was named at run time. Match it once, at start: [`AnyFraming::with`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum AnyFraming {
-            $(#[doc = concat!("[`", stringify!($variant), "`]")] $variant),+
+            $(#[doc = concat!("[`", stringify!($variant), "`](struct@", stringify!($variant), ")")] $variant($variant)),+
         }
 
         impl AnyFraming {
@@ -94,34 +170,55 @@ macro_rules! framings {
 
             /// The framing of this name.
             pub fn from_name(name: &str) -> Option<AnyFraming> {
-                $(if name == <$variant as Framing>::NAME { return Some(AnyFraming::$variant); })+
+                $(if name == <$variant as Framing>::NAME { return Some(AnyFraming::$variant($variant::default())); })+
                 None
             }
 
             /// Its name.
             pub fn name(self) -> &'static str {
-                match self { $(AnyFraming::$variant => <$variant as Framing>::NAME),+ }
+                match self { $(AnyFraming::$variant(_) => <$variant as Framing>::NAME),+ }
+            }
+
+            /// What it was held against.
+            pub fn proof(self) -> Proof {
+                match self { $(AnyFraming::$variant(_) => <$variant as Framing>::PROOF),+ }
             }
 
             /// What the arbiter must know of its numbers.
             pub fn rules(self) -> SequenceRules {
-                match self { $(AnyFraming::$variant => <$variant as Framing>::RULES),+ }
+                match self { $(AnyFraming::$variant(framing) => framing.rules()),+ }
             }
 
             /// Whether it numbers packets, not messages.
             pub fn packet_sequenced(self) -> bool {
-                match self { $(AnyFraming::$variant => <$variant as Framing>::PACKET_SEQUENCED),+ }
+                match self { $(AnyFraming::$variant(framing) => framing.packet_sequenced()),+ }
+            }
+
+            /// How its frames pack messages.
+            pub fn packing(self) -> Packing {
+                match self { $(AnyFraming::$variant(framing) => framing.packing()),+ }
+            }
+
+            /// The session that a publisher's text names; see [`Framing::session`].
+            pub fn session(self, text: &str) -> Option<Session> {
+                match self { $(AnyFraming::$variant(framing) => framing.session(text)),+ }
+            }
+
+            /// The same, writing frames of the channel that `key` names.
+            #[must_use]
+            pub fn with_key(self, key: u32) -> AnyFraming {
+                match self { $(AnyFraming::$variant(framing) => AnyFraming::$variant(framing.with_key(key))),+ }
             }
 
             /// Goes on with the framing as a type.
             pub fn with<W: WithFraming>(self, then: W) -> W::Output {
-                match self { $(AnyFraming::$variant => then.with($variant)),+ }
+                match self { $(AnyFraming::$variant(framing) => then.with(framing)),+ }
             }
         }
     };
 }
 
-framings!(MoldUdp64, CmeMdp3);
+framings!(MoldUdp64, CmeMdp3, CboePitch, NysePillar, HkexOmd, LseMitch, Opra, Cta, IceImpact);
 
 /// What to do once the framing is a type: the one match, after which everything is monomorphised.
 pub trait WithFraming {
@@ -130,4 +227,24 @@ pub trait WithFraming {
 
     /// Goes on with `framing`.
     fn with<F: Framing>(self, framing: F) -> Self::Output;
+}
+
+/// Puts as many messages behind a header as the datagram may hold, at least one; none where the first is no block.
+fn append(packing: Packing, messages: &[&[u8]], max_count: usize, max_len: usize, out: &mut Vec<u8>) -> usize {
+    let mut count = 0;
+    for message in messages.iter().take(max_count) {
+        let full = count > 0 && out.len() + message.len() > max_len;
+        if full || packing.block_len(message) != Some(message.len()) {
+            break;
+        }
+        out.extend_from_slice(message);
+        count += 1;
+    }
+    count
+}
+
+/// The number after `last`, as a 32-bit counter has it that skips zero; the first where none was sent yet.
+#[inline]
+fn next_after(last: u32) -> u64 {
+    u64::from(last.checked_add(1).unwrap_or(1))
 }

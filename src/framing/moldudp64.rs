@@ -15,7 +15,7 @@
 //!
 //! Source: Nasdaq MoldUDP64 protocol specification 1.00.
 
-use super::{Framing, Malformed};
+use super::{Framing, Malformed, Proof};
 use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
@@ -24,7 +24,7 @@ const HEADER: usize = 20;
 const COUNT_END_OF_SESSION: u16 = 0xFFFF;
 
 /// The MoldUDP64 framing. The head of this file shows its header and rules.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MoldUdp64;
 
 fn header(session: Session, sequence: u64, count: u16, out: &mut Vec<u8>) {
@@ -40,14 +40,33 @@ fn header(session: Session, sequence: u64, count: u16, out: &mut Vec<u8>) {
 
 impl Framing for MoldUdp64 {
     const NAME: &'static str = "moldudp64";
-    const RULES: SequenceRules = SequenceRules {
-        width: Width::U64,
-        initial: SeqNo(1),
-        unmarked_restart: false,
-        keyed: false,
-        heartbeat_interval: Nanos::from_secs(1),
-    };
-    const PACKET_SEQUENCED: bool = false;
+    const PROOF: Proof = Proof::Packets;
+
+    #[inline]
+    fn rules(self) -> SequenceRules {
+        SequenceRules {
+            width: Width::U64,
+            initial: SeqNo(1),
+            unmarked_restart: false,
+            keyed: false,
+            heartbeat_interval: Nanos::from_secs(1),
+        }
+    }
+
+    fn packet_sequenced(self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn packing(self) -> Packing {
+        Packing::LENGTH_BE16
+    }
+
+    fn session(self, text: &str) -> Option<Session> {
+        let mut name = [b' '; 10];
+        name.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(Session::fixed(&name))
+    }
 
     #[inline]
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {

@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn questions_are_answered_in_their_order_and_an_unread_desk_does_no_harm() {
-        let arbiter = Arbiter::new(Settings::new(MoldUdp64::RULES, vec![true, true], 1));
+        let arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
         let (mut desk, mut inquiry) = open().unwrap();
         let channel = ChannelKey { group: 7, key: Some(9) };
         let lead = Ask::Lead { channel, first: Line(1), later: Line(0) };

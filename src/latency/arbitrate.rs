@@ -76,7 +76,7 @@ impl<S: Sink> Sink for Publishing<'_, S> {
         let stamp = if run.flags.held { run.stamp } else { self.taken.get() };
         self.sink.release(&Run { stamp, ..*run });
         let now = self.clock.now();
-        let stamps = run.messages().next().and_then(Stamps::read);
+        let stamps = run.messages().next().and_then(|message| Stamps::of(run.packing, message));
         if let (Some(stamps), Some(&from)) = (stamps, self.from.get())
             && stamps.intended >= from
             && stamps.intended <= now
@@ -156,8 +156,8 @@ impl<F: Framing> Beside<'_, F> {
         self.stamps.software += u64::from(stamp.software.is_some());
         self.stamps.hardware += u64::from(stamp.hardware.is_some());
         let frame = self.framing.frame(datagram.payload, &mut 0).and_then(Result::ok);
-        let message = frame.and_then(|frame| frame.packing.messages(frame.body).next());
-        let Some(Stamps { intended, sent }) = message.and_then(Stamps::read) else { return };
+        let stamps = frame.and_then(|frame| Stamps::of(frame.packing, frame.packing.messages(frame.body).next()?));
+        let Some(Stamps { intended, sent }) = stamps else { return };
         let (Some(software), Some(&from)) = (stamp.software, self.from.get()) else { return };
         if intended < from || intended > self.taken.get() {
             return;
@@ -263,7 +263,7 @@ mod tests {
         let mut source = Noting { source: &mut source, taken: &taken, clock };
         let stages = Stages::default();
         let mut sink = Publishing { sink: Released::default(), taken: &taken, clock, from: &from, stages };
-        let mut arbiter = Arbiter::new(Settings::new(MoldUdp64::RULES, vec![true, true], 1));
+        let mut arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
         let mut seen = Vec::new();
         let pass_began = clock.now();
         source

@@ -12,6 +12,7 @@
 
 use std::io;
 
+use crate::frame::Packing;
 use crate::framing::Framing;
 use crate::publisher::messages::{MessageSource, Timing};
 use crate::time::Nanos;
@@ -31,7 +32,13 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// The stamps of a message; `None` where it is too short to have any.
+    /// The stamps of a message, behind the length that it may begin with.
+    #[inline]
+    pub fn of(packing: Packing, message: &[u8]) -> Option<Stamps> {
+        Stamps::read(packing.content(message))
+    }
+
+    /// The stamps of a message's content; `None` where it is too short to have any.
     #[inline]
     pub fn read(message: &[u8]) -> Option<Stamps> {
         let (intended, rest) = message.split_first_chunk()?;
@@ -111,14 +118,15 @@ impl MessageSource for Timed {
     }
 }
 
-/// Where the messages of a datagram begin in it: added to `at`, which is cleared first.
+/// Where the contents of a datagram's messages begin in it: added to `at`, which is cleared first.
 pub fn places<F: Framing>(framing: F, datagram: &[u8], at: &mut Vec<usize>) {
     at.clear();
     let mut next = 0;
     while let Some(Ok(frame)) = framing.frame(datagram, &mut next) {
         // a frame's messages are a part of the datagram
         let begin = |part: &[u8]| part.as_ptr().addr() - datagram.as_ptr().addr();
-        at.extend(frame.packing.messages(frame.body).take(frame.count as usize).map(begin));
+        let messages = frame.packing.messages(frame.body).take(frame.count as usize);
+        at.extend(messages.map(|message| begin(frame.packing.content(message))));
     }
 }
 

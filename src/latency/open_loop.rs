@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use crate::client::{self, ClientError};
 use crate::config::Feed;
 use crate::delivery::{CAPACITY_DEFAULT, Deliveries, Delivery, Facts, Output};
-use crate::frame::{LINES_MAX, Packing, Session};
+use crate::frame::{LINES_MAX, Session};
 use crate::framing::Framing;
 use crate::handler::{Handler, live};
 use crate::os::clock::Clock;
@@ -190,10 +190,13 @@ struct Pass<'a> {
 ///
 /// # Errors
 /// The ring's.
-pub(super) fn ring<F: Framing>(feed: &Feed) -> Result<(Delivery, client::Client), ClientError> {
-    let packing = if F::PACKET_SEQUENCED { Packing::WHOLE } else { Packing::LENGTH_BE16 };
+pub(super) fn ring(framing: impl Framing, feed: &Feed) -> Result<(Delivery, client::Client), ClientError> {
     let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
-    client::open(&Facts { packing, feed: feed.name.clone(), lines }, Output::Ordered.into(), CAPACITY_DEFAULT)
+    client::open(
+        &Facts { packing: framing.packing(), feed: feed.name.clone(), lines },
+        Output::Ordered.into(),
+        CAPACITY_DEFAULT,
+    )
 }
 
 /// Empties a source of what was there before.
@@ -220,7 +223,7 @@ pub fn measure<F: Framing, S: Source + Send>(
     (clock, stop): (Clock, &Stop),
     mut tell: impl FnMut(Option<&Interval>),
 ) -> Result<Measured, MeasureError> {
-    let (delivery, client) = ring::<F>(settings.feed)?;
+    let (delivery, client) = ring(framing, settings.feed)?;
     let pass = Pass { settings, load, session, clock, stop, published: Stop::new(), from: OnceLock::new() };
     let pass = &pass;
     let (reader, intervals) = Reader::new(client, clock, &pass.from, settings.feed.lines.len());

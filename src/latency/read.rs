@@ -6,6 +6,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 
 use crate::client::{self, Client, Item, Polled};
+use crate::frame::Packing;
 use crate::os::clock::Clock;
 use crate::time::Nanos;
 
@@ -83,6 +84,7 @@ pub enum Found {
 /// A client that takes the time. Messages that were to be sent before `from` warm up, and are counted alone.
 #[derive(Debug)]
 pub struct Reader<'a> {
+    packing: Packing,
     client: Client,
     clock: Clock,
     from: &'a OnceLock<Nanos>,
@@ -102,6 +104,7 @@ impl<'a> Reader<'a> {
         // there is room for two
         let _ = spare.try_send(Interval::empty());
         let reader = Reader {
+            packing: client.facts().packing,
             client,
             clock,
             from,
@@ -125,7 +128,7 @@ impl<'a> Reader<'a> {
             Polled::Item(Item::Message(message)) => {
                 let now = self.clock.now();
                 let (line, stamp, flags) = (message.line, message.stamp, message.flags);
-                let stamps = Stamps::read(message.bytes).filter(|stamps| {
+                let stamps = Stamps::of(self.packing, message.bytes).filter(|stamps| {
                     let Stamps { intended, sent } = *stamps;
                     intended <= sent && sent <= now && now - intended < Nanos::from_secs(3_600)
                 });

@@ -303,7 +303,7 @@ pub fn measure<F: Framing, S: Source + Send>(
     (clock, stop): (Clock, &Stop),
     tell: impl FnMut(&[Round]) + Send,
 ) -> Result<Measured, MeasureError> {
-    let (delivery, client) = ring::<F>(settings.feed)?;
+    let (delivery, client) = ring(framing, settings.feed)?;
     let common = &Common::default();
     let (driven, received) = thread::scope(|scope| {
         let receiving = scope.spawn(move || receive(framing, settings, source, delivery, common, clock));
@@ -362,6 +362,8 @@ struct Driver<'a, F> {
     /// The arbiter's next number; the bare loop's messages have none of their own.
     number: u64,
     message: Vec<u8>,
+    /// The same with the length that the framing's messages carry.
+    wrapped: Vec<u8>,
     datagram: Vec<u8>,
     times: Histogram<u64>,
     to_client: Histogram<u64>,
@@ -394,6 +396,7 @@ impl<'a, F: Framing> Driver<'a, F> {
             serial: 0,
             number: 1,
             message: vec![0x5a; settings.size],
+            wrapped: Vec::with_capacity(1 << 11),
             datagram: Vec::with_capacity(1 << 16),
             times: histogram(),
             to_client: histogram(),
@@ -478,10 +481,11 @@ impl<'a, F: Framing> Driver<'a, F> {
     fn encode(&mut self, kind: Kind) {
         self.serial += 1;
         Stamps { intended: Nanos(self.serial), sent: Nanos::ZERO }.write(&mut self.message);
+        self.framing.packing().wrap(&self.message, &mut self.wrapped);
         let number = self.number;
         // only the arbiter looks at numbers
         self.number += u64::from(kind.mode() != BARE);
-        self.framing.encode(self.session, number, &[&self.message], usize::MAX, &mut self.datagram);
+        self.framing.encode(self.session, number, &[&self.wrapped], usize::MAX, &mut self.datagram);
     }
 
     /// Asks the other thread for a mode, and waits until it has taken it up.
@@ -573,7 +577,7 @@ impl<'a, F: Framing> Driver<'a, F> {
                     return Ok(Some(Nanos(flag.stamp.load(Ordering::Relaxed))));
                 }
             } else if let Polled::Item(Item::Message(message)) = self.client.poll()?
-                && let Some(stamps) = Stamps::read(message.bytes)
+                && let Some(stamps) = Stamps::of(self.framing.packing(), message.bytes)
                 && stamps.intended.0 == self.serial
             {
                 return Ok(Some(message.stamp));

@@ -11,7 +11,7 @@ use std::io;
 use crate::arbiter::{Event, Loss, Run, Sink};
 use crate::capture::Captures;
 use crate::config::Feed;
-use crate::frame::ChannelKey;
+use crate::frame::{ChannelKey, Packing};
 use crate::framing::Framing;
 use crate::handler::Handler;
 use crate::time::Nanos;
@@ -22,6 +22,7 @@ use super::messages::{MessageSource, Timing, Warning};
 /// that the arbiter's hold limits bound.
 pub struct Captured<F> {
     captures: Captures,
+    packing: Packing,
     handler: Handler<F>,
     released: Released,
     /// When the first message was captured.
@@ -73,6 +74,7 @@ impl<F: Framing> Captured<F> {
     pub fn new(framing: F, feed: &Feed, captures: Captures, group: u16) -> Captured<F> {
         Captured {
             captures,
+            packing: framing.packing(),
             handler: Handler::new(framing, feed),
             released: Released {
                 group,
@@ -123,6 +125,10 @@ impl<F: Framing> Captured<F> {
 }
 
 impl<F: Framing> MessageSource for Captured<F> {
+    fn packing(&self) -> Option<Packing> {
+        Some(self.packing)
+    }
+
     fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>> {
         self.read_on()?;
         let Some((stamp, len)) = self.released.messages.pop_front() else { return Ok(None) };

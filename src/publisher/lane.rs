@@ -91,6 +91,10 @@ impl<F: Framing> Lanes<F> {
         }
     }
 
+    pub(super) fn framing(&self) -> F {
+        self.framing
+    }
+
     pub(super) fn lines(&self) -> usize {
         self.paths.len()
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::capture;
+use crate::frame::Packing;
 use crate::time::Nanos;
 
 /// The longest message that a source hands over, in bytes: with any framing's header it still fits a UDP datagram.
@@ -104,6 +105,12 @@ pub trait MessageSource {
     /// [`io::ErrorKind::WouldBlock`] where a live source has no message yet: ask again later. Any other error ends it.
     fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>>;
 
+    /// How the messages carry their own length, where they are those of a framing; `None` where they are bare. A publisher
+    /// writes them as they are in a framing that packs alike.
+    fn packing(&self) -> Option<Packing> {
+        None
+    }
+
     /// Something to tell that stops nothing; each is told once. To be asked after [`MessageSource::next`].
     fn warning(&mut self) -> Option<Warning> {
         None
@@ -113,6 +120,10 @@ pub trait MessageSource {
 impl<S: MessageSource + ?Sized> MessageSource for Box<S> {
     fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>> {
         (**self).next(message)
+    }
+
+    fn packing(&self) -> Option<Packing> {
+        (**self).packing()
     }
 
     fn warning(&mut self) -> Option<Warning> {

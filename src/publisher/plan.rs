@@ -232,7 +232,7 @@ pub struct LineCounts {
 
 impl PlanConfig {
     /// Whether there can be a plan of it.
-    pub(super) fn check<F: Framing>(&self) -> Result<(), PlanError> {
+    pub(super) fn check<F: Framing>(&self, framing: F) -> Result<(), PlanError> {
         if self.lines.is_empty() || self.lines.len() > LINES_MAX {
             return Err(PlanError::Lines(self.lines.len()));
         }
@@ -246,7 +246,7 @@ impl PlanConfig {
             if min == 0 || min > max || max > PACK_MAX {
                 return Err(PlanError::Packing { min, max });
             }
-            if F::PACKET_SEQUENCED && max > 1 {
+            if framing.packet_sequenced() && max > 1 {
                 return Err(PlanError::PacketSequenced { framing: F::NAME });
             }
         }

@@ -65,6 +65,7 @@ pub struct Plan<F, S> {
     /// The message that was read ahead, and when it is due.
     ahead: Option<Nanos>,
     message: Vec<u8>,
+    wrapped: Vec<u8>,
     messages: u64,
     /// Steady rates count from here: a time, and how many messages there were before it.
     anchor: (Nanos, u64),
@@ -84,8 +85,8 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
     /// # Errors
     /// What cannot be in the configuration.
     pub fn new(framing: F, config: PlanConfig, source: S) -> Result<Plan<F, S>, PlanError> {
-        config.check::<F>()?;
-        let heartbeat = config.heartbeat.unwrap_or(F::RULES.heartbeat_interval).max(Nanos(1));
+        config.check(framing)?;
+        let heartbeat = config.heartbeat.unwrap_or(framing.rules().heartbeat_interval).max(Nanos(1));
         Ok(Plan {
             source,
             lanes: Lanes::new(framing, &config),
@@ -94,6 +95,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
             clock: config.start,
             ahead: None,
             message: Vec::new(),
+            wrapped: Vec::new(),
             messages: 0,
             anchor: (config.start, 0),
             waited: false,
@@ -278,7 +280,10 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         let limit = self.config.limit.map_or(Nanos::MAX, |limit| self.config.start + limit);
         if self.ahead.is_none() {
             match self.source.next(&mut self.message) {
-                Ok(Some(timing)) => self.ahead = Some(self.due(timing, now)?),
+                Ok(Some(timing)) => {
+                    self.wrap()?;
+                    self.ahead = Some(self.due(timing, now)?);
+                }
                 Ok(None) => {
                     self.phase = Phase::Lingering(self.clock.max(now) + self.config.linger);
                     return Ok(());
@@ -325,6 +330,20 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
             Event::End => self.end(),
             Event::Waiting => Ok(()),
         }
+    }
+
+    /// Gives the message that was read the length that the framing's messages carry, where the source's has none.
+    fn wrap(&mut self) -> Result<(), PlanError> {
+        let packing = self.lanes.framing().packing();
+        if self.source.packing() == Some(packing) {
+            return Ok(());
+        }
+        if !packing.wrap(&self.message, &mut self.wrapped) {
+            let (number, len) = (self.messages + self.config.first, self.message.len());
+            return Err(PlanError::TooLong { number, len, framing: F::NAME });
+        }
+        std::mem::swap(&mut self.message, &mut self.wrapped);
+        Ok(())
     }
 
     /// The message goes to its group, on every line.

@@ -263,7 +263,7 @@ pub fn moldudp64(seed: u64) -> World {
     if late_start {
         inputs.drain(..rng.usize(..inputs.len().min(60)));
     }
-    let mut settings = Settings::new(MoldUdp64::RULES, (0..lines).map(|_| true).collect(), 1);
+    let mut settings = Settings::new(MoldUdp64.rules(), (0..lines).map(|_| true).collect(), 1);
     if one_in(&mut rng, 4) {
         settings.wait[lines - 1] = false;
     }
@@ -338,7 +338,7 @@ pub fn cme_mdp3(seed: u64) -> World {
         start = sent.iter().map(|one| one.due).max().unwrap() + micros(rng.u64(1..5_000));
     }
     let inputs = arrive(sent);
-    let mut settings = Settings::new(CmeMdp3::RULES, vec![true; lines], 1);
+    let mut settings = Settings::new(CmeMdp3.rules(), vec![true; lines], 1);
     let claim = if rng.bool() {
         settings.gap_timeout = GapTimeout::After(lateness(&inputs) + Nanos(1));
         Claim::Union

@@ -109,11 +109,11 @@ impl Feed {
     }
 
     fn mold_with(lines: usize, change: impl FnOnce(&mut Settings)) -> Feed {
-        Feed::new(Wire::Mold, MoldUdp64::RULES, lines, change)
+        Feed::new(Wire::Mold, MoldUdp64.rules(), lines, change)
     }
 
     fn cme() -> Feed {
-        Feed::new(Wire::Cme, CmeMdp3::RULES, 2, |_| ())
+        Feed::new(Wire::Cme, CmeMdp3.rules(), 2, |_| ())
     }
 
     fn hand() -> Feed {

@@ -161,8 +161,8 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
 
 fn feed(rng: &mut fastrand::Rng, wire: Wire, lines: u8, small: bool) -> Feed {
     let rules = match wire {
-        Wire::Mold => MoldUdp64::RULES,
-        Wire::Cme => CmeMdp3::RULES,
+        Wire::Mold => MoldUdp64.rules(),
+        Wire::Cme => CmeMdp3.rules(),
         Wire::Hand => SequenceRules { unmarked_restart: rng.bool(), ..HAND },
     };
     let mut f = Feed::new(wire, rules, usize::from(lines), |s| {

@@ -9,7 +9,7 @@ use super::super::say;
 use super::super::sending::{LatenessNs, late_text};
 use super::Args;
 use crate::config::Feed;
-use crate::frame::Line;
+use crate::frame::{Line, Session};
 use crate::publisher::send::{LineTally, Report};
 use crate::publisher::truth::GroupRange;
 
@@ -114,7 +114,7 @@ struct LineSummary {
 }
 
 impl<'a> Summary<'a> {
-    pub(super) fn new(feed: &'a Feed, args: &Args, report: &Report) -> Summary<'a> {
+    pub(super) fn new(feed: &'a Feed, args: &Args, session: Session, report: &Report) -> Summary<'a> {
         let ranges = report.truth.lost_ranges();
         let range = |r: &GroupRange| Range { group: r.group, first: r.numbers.first.0, end: r.numbers.end.0 };
         let line = |(line, tally): (usize, &LineTally)| LineSummary {
@@ -136,7 +136,7 @@ impl<'a> Summary<'a> {
         Summary {
             feed: &feed.name,
             framing: &feed.framing,
-            session: args.messages.session.to_string(),
+            session: session.to_string(),
             first: args.messages.first,
             seed: args.faults.seed,
             messages: report.messages,

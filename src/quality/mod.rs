@@ -14,7 +14,7 @@
 //! use twinline::time::Nanos;
 //!
 //! // line A loses number 2, line B comes 70 ns after it
-//! let mut arbiter = Arbiter::new(Settings::new(MoldUdp64::RULES, vec![true, true], 1));
+//! let mut arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
 //! let mut quality = Quality::new(2, arbiter.settings().settle);
 //! let mut datagram = Vec::new();
 //! for (stamp, line, number) in [(100, 0, 1), (170, 1, 1), (240, 1, 2), (300, 0, 3), (370, 1, 3)] {
@@ -46,6 +46,9 @@ pub mod series;
 pub mod silence;
 pub mod top;
 pub mod utc;
+
+#[cfg(test)]
+mod tests;
 
 use account::{Account, Hole, Lengths};
 use fate::{CHANGES_LISTED, Change, Fate, Gaps, Piece, States};

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod arbitration;
+mod captures;
 mod curves;
 mod instructions;
 mod machine;
@@ -24,6 +25,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     Arbitration(arbitration::Args),
+    Captures(captures::Args),
     Instructions(instructions::Args),
     Pingpong(pingpong::Args),
     Receive(receive::Args),
@@ -34,6 +36,7 @@ enum Benchmark {
 fn main() -> ExitCode {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
+        Benchmark::Captures(args) => captures::run(&args),
         Benchmark::Instructions(args) => return instructions::run(&args),
         Benchmark::Pingpong(args) => return pingpong::run(&args),
         Benchmark::Receive(args) => receive::run(&args),

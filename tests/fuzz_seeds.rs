@@ -55,19 +55,26 @@ fn every_framing_has_a_seed() {
     let writes = std::env::var_os("TWINLINE_WRITE_SAMPLES").is_some_and(|value| value == "1");
     for (which, name) in AnyFraming::NAMES.iter().enumerate() {
         let Some(framing) = AnyFraming::from_name(name) else { continue };
-        let seed = framing.with(Seed(which as u8));
-        assert!(seed.len() < 4_096, "{name}: a seed is small, this has {} bytes", seed.len());
-        let file = seeds().join(name);
-        if writes {
-            fs::create_dir_all(seeds()).unwrap();
-            fs::write(file, seed).unwrap();
-        } else {
-            let stored = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-            assert!(
-                stored == seed,
-                "{} is not what the publisher sends; if that is meant: TWINLINE_WRITE_SAMPLES=1 cargo test --test fuzz_seeds",
-                file.display()
-            );
+        let arbitrated = 0x80;
+        for (name, first) in [((*name).to_owned(), 0), (format!("{name}-arbitrated"), arbitrated)] {
+            seed(&name, framing.with(Seed(which as u8 | first)), writes);
         }
     }
+}
+
+/// Holds a seed against its file, or writes it.
+fn seed(name: &str, seed: Vec<u8>, writes: bool) {
+    assert!(seed.len() < 4_096, "{name}: a seed is small, this has {} bytes", seed.len());
+    let file = seeds().join(name);
+    if writes {
+        fs::create_dir_all(seeds()).unwrap();
+        fs::write(file, seed).unwrap();
+        return;
+    }
+    let stored = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert!(
+        stored == seed,
+        "{} is not what the publisher sends; if that is meant: TWINLINE_WRITE_SAMPLES=1 cargo test --test fuzz_seeds",
+        file.display()
+    );
 }

@@ -28,6 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("publisher", FIFTH),
     ("replay", FIFTH),
     ("latency", FIFTH),
+    ("quality", FIFTH),
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
@@ -50,6 +51,7 @@ const FIFTH: &[&str] = &[
     "publisher",
     "replay",
     "latency",
+    "quality",
     "recovery",
 ];
 /// The top floor: it may name everything.

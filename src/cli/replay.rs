@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::arbitrate::{capture_failure, progress};
 use super::publish::seconds;
-use super::report::ignored_text;
+use super::report::{Ordered, ignored_text};
 use super::sending::{LatenessNs, Send, late_text, taken_word, tell_taken};
 use super::{Failure, Outcome, feed, say};
 use crate::capture::{CaptureInput, Captures};
@@ -208,7 +208,7 @@ struct Summary<'a> {
     drift_ns_per_second: Option<f64>,
     starved: u64,
     stamps_raised: u64,
-    ignored: BTreeMap<&'static str, u64>,
+    ignored: Ordered<&'static str, u64>,
     stopped: bool,
     limited: bool,
     warnings: Vec<String>,
@@ -240,7 +240,6 @@ impl<'a> Summary<'a> {
             refused: tally.refused,
             last_error: tally.last_error.as_deref(),
         };
-        let ignored = report.read.ignored;
         Summary {
             feed: &feed.name,
             to: &to.name,
@@ -266,7 +265,7 @@ impl<'a> Summary<'a> {
             drift_ns_per_second: report.drift().map(|drift| drift.ns_per_second),
             starved: report.starved,
             stamps_raised: report.read.stamps_raised,
-            ignored: ignored.by_reason().into_iter().collect(),
+            ignored: Ordered(report.read.ignored.by_reason()),
             stopped: report.stopped,
             limited: report.limited,
             warnings: report.read.warnings.iter().map(ToString::to_string).collect(),

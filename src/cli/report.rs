@@ -15,7 +15,7 @@ use crate::framing::{Framing, Malformed};
 use crate::handler::Handler;
 
 /// A JSON object whose keys stand in the order given.
-struct Ordered<K, V>(Vec<(K, V)>);
+pub(super) struct Ordered<K, V>(pub(super) Vec<(K, V)>);
 
 impl<K: Serialize, V: Serialize> Serialize for Ordered<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -67,6 +67,9 @@ struct LineJson {
     unsequenced: u64,
     malformed: u64,
     state: &'static str,
+    divergent: u64,
+    /// `malformed` by reason: those that there were.
+    malformed_reasons: Ordered<&'static str, u64>,
 }
 
 /// By how much `first` came before `later`, of the numbers that both brought.
@@ -102,6 +105,8 @@ struct ReportJson<'a> {
     gaps_omitted: u64,
     epochs_omitted: u64,
     ignored: Ordered<&'static str, u64>,
+    /// Where it is `off`, no `divergent` says anything.
+    verify: String,
 }
 
 /// Everything that a report is made of.
@@ -116,16 +121,18 @@ pub(super) struct Report<'a, F> {
 }
 
 impl<F: Framing> Report<'_, F> {
-    fn malformed(&self, channel: &ChannelReport, line: Line) -> u64 {
+    /// What of a line could not be read on a channel, by reason: the reasons that there were.
+    fn malformed(&self, channel: &ChannelReport, line: Line) -> Vec<(&'static str, u64)> {
         // a datagram that cannot be read has no key: it counts for its group's only channel, or for the line alone
         if self.handler.arbiter().settings().rules.keyed {
-            0
-        } else {
-            self.handler.malformed().of_group(line, channel.channel.key.group)
+            return Vec::new();
         }
+        let group = channel.channel.key.group;
+        reasons(|reason| self.handler.malformed().get(line, group, reason))
     }
 
     fn line(&self, channel: &ChannelReport, at: usize, counts: &LineCounts) -> LineJson {
+        let malformed = self.malformed(channel, Line(at as u8));
         LineJson {
             frames: counts.frames,
             messages: counts.messages,
@@ -140,8 +147,10 @@ impl<F: Framing> Report<'_, F> {
             before_join: counts.before_join,
             implausible: counts.implausible,
             unsequenced: counts.unsequenced,
-            malformed: self.malformed(channel, Line(at as u8)),
+            malformed: malformed.iter().map(|(_, count)| count).sum(),
             state: channel.states[at].name(),
+            divergent: counts.divergent,
+            malformed_reasons: Ordered(malformed),
         }
     }
 
@@ -228,6 +237,7 @@ impl<F: Framing> Report<'_, F> {
             gaps_omitted: self.gaps.omitted(),
             epochs_omitted: channels.iter().map(|channel| channel.epochs_omitted).sum(),
             ignored: Ordered(ignored),
+            verify: self.feed.arbiter.verify.to_string(),
         };
         Ok(serde_json::to_string(&report)?)
     }
@@ -272,8 +282,8 @@ impl<F: Framing> Report<'_, F> {
             )?;
             for (at, name) in self.names.iter().enumerate() {
                 let counts = &channel.lines[at];
-                let refused =
-                    counts.stale + counts.before_join + counts.implausible + self.malformed(&channel, Line(at as u8));
+                let malformed: u64 = self.malformed(&channel, Line(at as u8)).iter().map(|(_, count)| count).sum();
+                let refused = counts.stale + counts.before_join + counts.implausible + malformed;
                 writeln!(
                     out,
                     "  {name:<10} {:>10} {:>12} {:>12} {:>12} {:>9} {:>9} {:>9}  {}",
@@ -285,6 +295,15 @@ impl<F: Framing> Report<'_, F> {
                     counts.late,
                     refused,
                     channel.states[at].name()
+                )?;
+            }
+            let divergent = self.names.iter().zip(&channel.lines).filter(|(_, counts)| counts.divergent > 0);
+            for (name, counts) in divergent {
+                writeln!(
+                    out,
+                    "  DIVERGENCE: what line {name} brought is not always the message that came first, which stands: \
+                     {} of {} duplicates differ (verify = {})",
+                    counts.divergent, counts.duplicate, self.feed.arbiter.verify
                 )?;
             }
             for lead in self.leads(&channel) {
@@ -303,12 +322,30 @@ impl<F: Framing> Report<'_, F> {
         if none {
             writeln!(out, "\nno channel began: nothing of this feed was there")?;
         }
+        let malformed = self.names.iter().enumerate().map(|(at, name)| {
+            let line = Line(at as u8);
+            (name, reasons(|reason| self.handler.malformed().of_line(line, reason)))
+        });
+        let malformed: Vec<_> = malformed.filter(|(_, reasons)| !reasons.is_empty()).collect();
+        if !malformed.is_empty() {
+            writeln!(out, "\nmalformed datagrams")?;
+        }
+        for (name, reasons) in malformed {
+            let reasons: Vec<String> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            writeln!(out, "  {name:<10} {}", reasons.join(", "))?;
+        }
         let ignored = ignored_text(&self.ignored);
         if !ignored.is_empty() {
             writeln!(out, "\nignored: {ignored}")?;
         }
         Ok(())
     }
+}
+
+/// The reasons under which something was counted.
+fn reasons(count: impl Fn(Malformed) -> u64) -> Vec<(&'static str, u64)> {
+    let all = Malformed::ALL.iter().map(|&reason| (reason.name(), count(reason)));
+    all.filter(|&(_, count)| count > 0).collect()
 }
 
 /// Which records took no part, for people; empty where all did.

@@ -69,12 +69,7 @@ impl<R: Ring> Mapped<R> {
             .map_err(failed)?;
             let mut sockets = Vec::with_capacity(line.groups.len());
             for &group in &line.groups {
-                let failed = |error| LiveError::Socket {
-                    line: line.name.clone(),
-                    group,
-                    interface: line.interface.clone(),
-                    error,
-                };
+                let failed = |error| LiveError::at_socket(line, group, error);
                 let mut membership = Membership::deaf(group, line.source, found.is_none()).map_err(failed)?;
                 join(&mut membership, found.as_ref()).map_err(failed)?;
                 sockets.push(membership);

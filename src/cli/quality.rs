@@ -1,6 +1,5 @@
 //! `twinline report`: line quality, as one page that refers to nothing.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -244,14 +243,7 @@ fn read(args: &Args, captures: &Captures, no_channel: u64, stopped: bool, failed
             "dropped": captures.dropped(),
             "whole_recording": whole,
         }),
-        ignored: BTreeMap::from([
-            ("not_udp", ignored.not_udp),
-            ("other_groups", ignored.other_groups),
-            ("no_channel", no_channel),
-            ("truncated", ignored.truncated),
-            ("fragments", ignored.fragments),
-            ("malformed", ignored.malformed),
-        ]),
+        ignored: ignored.by_reason().into_iter().chain([("no_channel", no_channel)]).collect(),
         warnings,
     }
 }

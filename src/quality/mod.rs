@@ -408,7 +408,7 @@ impl Sink for Quality {
                     self.changes.push(Change { at: event.at, channel: event.channel, line, from, to, why });
                 }
             }
-            EventKind::Ended { .. } | EventKind::EpochEnd { .. } => {}
+            EventKind::Ended { .. } | EventKind::EpochEnd { .. } | EventKind::Divergence { .. } => {}
         }
         if let EventKind::Epoch { .. } | EventKind::Ended { .. } | EventKind::EpochEnd { .. } = event.kind {
             if self.epochs.len() == CHANGES_LISTED {

@@ -237,6 +237,7 @@ impl<F: Framing> Report<'_, F> {
             ignored: Ordered(vec![
                 ("not_udp", ignored.not_udp),
                 ("other_groups", ignored.other_groups),
+                ("other_units", self.handler.arbiter().other_keys()),
                 ("no_channel", self.handler.arbiter().no_channel()),
                 ("truncated", ignored.truncated),
                 ("fragments", ignored.fragments),
@@ -313,6 +314,10 @@ impl<F: Framing> Report<'_, F> {
                     crate::time::Nanos(lead.max_ns)
                 )?;
             }
+        }
+        let others = self.handler.arbiter().other_keys();
+        if others > 0 {
+            writeln!(out, "\nleft out: {others} frames of units that the feed does not want")?;
         }
         if none {
             writeln!(out, "\nno channel began: nothing of this feed was there")?;

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const FRAMINGS: &[&str] = &["moldudp64", "cme-mdp3"];
+const FRAMINGS: &[KnownFraming] = &[
+    KnownFraming { name: "moldudp64", keyed: false },
+    KnownFraming { name: "cboe", keyed: true },
+    KnownFraming { name: FIXED, keyed: false },
+];
 
 const TWO_LINES: &str = r#"name = "loopback"
 framing = "moldudp64"
@@ -159,7 +163,7 @@ fn a_group_may_come_twice_where_interface_or_source_differ() {
 fn at_the_top_each_fault_is_named_with_its_line_and_key() {
     for (text, said) in [
         ("", r#"line 1: name: a feed has no name; add one, such as name = "nasdaq-totalview""#),
-        ("name = \"x\"", "line 1: framing: a feed has no framing; add one of: moldudp64, cme-mdp3"),
+        ("name = \"x\"", "line 1: framing: a feed has no framing; add one of: moldudp64, cboe, fixed"),
         (
             "name = \"x\"\nframing = \"moldudp64\"",
             "line 1: line: a feed has no line; add a [[line]] table for every path that carries it",
@@ -169,19 +173,19 @@ fn at_the_top_each_fault_is_named_with_its_line_and_key() {
         ("\n\nname = 5", r#"line 3: name: expected a name, such as "nasdaq-totalview", found the number 5"#),
         (
             "name = \"x\"\nframing = \"moldudp\"",
-            r#"line 2: framing: "moldudp" is no framing; did you mean moldudp64? The framings are: moldudp64, cme-mdp3"#,
+            r#"line 2: framing: "moldudp" is no framing; did you mean moldudp64? The framings are: moldudp64, cboe, fixed"#,
         ),
         (
             "name = \"x\"\nframing = \"soup\"",
-            r#"line 2: framing: "soup" is no framing; the framings are: moldudp64, cme-mdp3"#,
+            r#"line 2: framing: "soup" is no framing; the framings are: moldudp64, cboe, fixed"#,
         ),
         (
             "name = \"x\"\nframming = \"moldudp64\"",
-            "line 2: framming: this is no key of the top of the file; did you mean framing? The keys there are: name, framing, line, arbiter, receive",
+            "line 2: framming: this is no key of the top of the file; did you mean framing? The keys there are: name, framing, units, line, arbiter, receive, fixed",
         ),
         (
             "name = \"x\"\n[[lines]]\n",
-            "line 2: lines: this is no key of the top of the file; did you mean line? The keys there are: name, framing, line, arbiter, receive",
+            "line 2: lines: this is no key of the top of the file; did you mean line? The keys there are: name, framing, units, line, arbiter, receive, fixed",
         ),
         ("settle = 5", "line 1: settle: this is no key of the top of the file; it belongs under [arbiter]"),
         ("[recovery]\n", "line 1: recovery: this needs recovery, which this version does not have; take the key out"),

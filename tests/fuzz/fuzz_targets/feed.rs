@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use twinline::config::{Feed, GROUPS_MAX, LINES_MAX};
 use twinline::framing::AnyFraming;
 
-fuzz_target!(|text: &str| match Feed::parse(text, AnyFraming::NAMES) {
+fuzz_target!(|text: &str| match Feed::parse(text, AnyFraming::known()) {
     Err(error) => assert!(error.to_string().starts_with("line "), "{error}"),
     Ok(feed) => {
         assert!(AnyFraming::NAMES.contains(&feed.framing.as_str()));

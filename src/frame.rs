@@ -215,10 +215,11 @@ pub struct Frame<'a> {
 ///
 /// Each message is a block: `block = read(length field) + length_adds` bytes, or all that is left where there is no
 /// length field. What is delivered is the block without its first `skip` bytes (ARBITRATION 2.4: a length that belongs to
-/// the transport is not part of the message).
+/// the transport is not part of the message). OPRA's messages have no length: theirs follows from what they are
+/// ([`Packing::OPRA`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Packing {
-    /// Bytes of the length field: 0 (the body is one message), 1 or 2.
+    /// Bytes of the length field: 0 (the body is one message), 1 or 2; anything above: by OPRA's rule.
     pub width: u8,
     /// Where the length field lies in its block.
     pub offset: u8,
@@ -249,11 +250,27 @@ impl Packing {
     /// The same, big-endian: CTA.
     pub const OWN_BE16: Packing = Packing { big_endian: true, ..Packing::OWN_LE16 };
 
+    /// A byte, then a big-endian 16-bit length of what follows, all of it part of the message: ICE.
+    pub const OWN_TYPE_BE16: Packing = Packing { width: 2, offset: 1, big_endian: true, length_adds: 3, skip: 0 };
+
+    /// OPRA: a message's size follows from its category and, in quotes, its indicator; an administrative message says how
+    /// long its text is. One of a category that is not known is all that is left: it can only be the last.
+    pub const OPRA: Packing = Packing { width: u8::MAX, offset: 12, big_endian: true, length_adds: 14, skip: 0 };
+
+    /// The bytes in front of the text of an administrative message of OPRA, which its processor sends: participant, category,
+    /// type, indicator, transaction, reference, length of the text.
+    const OPRA_TEXT: [u8; 14] = *b"OC  \0\0\0\0\0\0\0\0\0\0";
+
     /// Makes a message of this packing out of any bytes: where a message carries its own length, that is put where it
     /// belongs (what a publisher is given has none); else they are the message as they are. Clears `out`; false where the
-    /// length does not fit its field.
+    /// length does not fit its field. By OPRA's rule they become the text of an administrative message.
     pub fn wrap(self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
         out.clear();
+        if self.width > 2 {
+            out.extend_from_slice(&Packing::OPRA_TEXT);
+            out.extend_from_slice(bytes);
+            return self.put_length(out);
+        }
         let (at, width) = (usize::from(self.offset), usize::from(self.width));
         if width == 0 || usize::from(self.skip) >= at + width {
             out.extend_from_slice(bytes);
@@ -266,16 +283,20 @@ impl Packing {
         self.put_length(out)
     }
 
-    /// What [`Packing::wrap`] made a message of, where the length stands at its front; else the message.
+    /// What [`Packing::wrap`] made a message of, where the length stands at its front, or OPRA's text begins behind it; else
+    /// the message.
     #[inline]
     pub fn content(self, message: &[u8]) -> &[u8] {
+        if self.width > 2 {
+            return message.get(Packing::OPRA_TEXT.len()..).unwrap_or_default();
+        }
         let own = self.offset == 0 && self.skip < self.width;
         message.get(if own { usize::from(self.width) } else { 0 }..).unwrap_or_default()
     }
 
     /// Writes a block's length into its field; false where it does not fit.
     pub fn put_length(self, block: &mut [u8]) -> bool {
-        let (at, width) = (usize::from(self.offset), usize::from(self.width));
+        let (at, width) = (usize::from(self.offset), usize::from(self.width.min(2)));
         if block.len() > self.block_max() || block.len() < at + width {
             return false;
         }
@@ -306,7 +327,8 @@ impl Packing {
         let length = match self.width {
             0 => return Some(rest.len()),
             1 => usize::from(*rest.get(at)?),
-            _ => {
+            3.. => return opra_len(rest),
+            2 => {
                 let field = [*rest.get(at)?, *rest.get(at + 1)?];
                 usize::from(if self.big_endian { u16::from_be_bytes(field) } else { u16::from_le_bytes(field) })
             }
@@ -329,7 +351,7 @@ impl Packing {
         if count == 1 {
             return self.block_len(body);
         }
-        if self.are_alike(body, count) {
+        if self.width <= 2 && self.are_alike(body, count) {
             return Some(body.len());
         }
         let mut at = 0;
@@ -376,6 +398,31 @@ impl Packing {
     pub fn from_bytes(raw: [u8; 8]) -> Packing {
         Packing { width: raw[0], offset: raw[1], big_endian: raw[2] != 0, length_adds: raw[3], skip: raw[4] }
     }
+}
+
+/// The size of the message that `rest` begins with, by OPRA's rule: bytes of header and body by category, and the
+/// appendages that a quote's indicator announces. The head of `framing/opra.rs` names the sources.
+fn opra_len(rest: &[u8]) -> Option<usize> {
+    // participant, category, type, indicator, transaction, reference
+    let head = rest.first_chunk::<12>()?;
+    let appendages = || match head[3] {
+        b'C' | b'G' | b'K' | b'M' | b'N' | b'P' => 10,
+        b'O' => 20,
+        _ => 0,
+    };
+    let len = match head[1] {
+        b'a' => 43,
+        b'd' => 30,
+        b'f' => 72,
+        b'k' => 43 + appendages(),
+        b'q' => 29 + appendages(),
+        b'C' => Packing::OPRA_TEXT.len() + usize::from(u16::from_be_bytes([*rest.get(12)?, *rest.get(13)?])),
+        b'H' => 12,
+        b'R' => 155,
+        b'Y' => 27,
+        _ => rest.len(),
+    };
+    (len <= rest.len()).then_some(len)
 }
 
 /// Walks the messages of a body without a copy. See [`Packing::messages`].
@@ -457,8 +504,65 @@ mod tests {
     #[test]
     fn a_length_that_counts_itself_cannot_stall_the_walk() {
         // Cboe: one byte, the block's own length
-        let own = Packing { width: 1, offset: 0, big_endian: false, length_adds: 0, skip: 0 };
+        let own = Packing::OWN_U8;
         assert_eq!(own.block_len(&[0, 1, 2]), None);
         assert_eq!(own.messages(&[2, 9, 3, 8, 7]).collect::<Vec<_>>(), [[2, 9].as_slice(), &[3, 8, 7]]);
+    }
+
+    #[test]
+    fn opras_messages_are_as_long_as_their_category_says() {
+        let message = |category: u8, indicator: u8, len: usize| {
+            let mut message = vec![0; len];
+            message[..4].copy_from_slice(&[b'O', category, b' ', indicator]);
+            message
+        };
+        for (category, indicator, len) in [
+            (b'a', b' ', 43),
+            (b'd', b' ', 30),
+            (b'f', b' ', 72),
+            (b'k', b'A', 43),
+            (b'k', b'G', 53),
+            (b'k', b'O', 63),
+            (b'q', b' ', 29),
+            (b'q', b'M', 39),
+            (b'q', b'O', 49),
+            (b'C', b' ', 14),
+            (b'H', b' ', 12),
+            (b'R', b' ', 155),
+            (b'Y', b' ', 27),
+        ] {
+            let one = message(category, indicator, len);
+            assert_eq!(Packing::OPRA.block_len(&one), Some(len), "{}", char::from(category));
+            assert_eq!(Packing::OPRA.block_len(&one[..len - 1]), None, "{}", char::from(category));
+            let two = [one.clone(), message(b'H', b' ', 12)].concat();
+            assert_eq!(Packing::OPRA.blocks_len(&two, 2), Some(len + 12));
+            assert_eq!(Packing::OPRA.messages(&two).map(<[u8]>::len).collect::<Vec<_>>(), [len, 12]);
+        }
+        // what is not known is all that is left: as the last message it can be told from the others, in front it cannot
+        let unknown = [message(b'H', b' ', 12), message(b'!', b' ', 33)].concat();
+        assert_eq!(Packing::OPRA.blocks_len(&unknown, 2), Some(45));
+        assert_eq!(Packing::OPRA.blocks_len(&unknown, 3), None);
+        assert_eq!(Packing::OPRA.messages(&unknown).map(<[u8]>::len).collect::<Vec<_>>(), [12, 33]);
+        assert_eq!(Packing::from_bytes(Packing::OPRA.to_bytes()), Packing::OPRA);
+    }
+
+    #[test]
+    fn what_is_wrapped_is_a_block_and_its_content_is_found_again() {
+        let mut out = Vec::new();
+        for (packing, expected) in [
+            (Packing::OPRA, b"OC  \0\0\0\0\0\0\0\0\0\x03abc".as_slice()),
+            (Packing::OWN_U8, b"\x04abc"),
+            (Packing::OWN_BE16, b"\0\x05abc"),
+            (Packing::OWN_TYPE_BE16, b"a\0\x02bc"),
+        ] {
+            assert!(packing.wrap(b"abc", &mut out));
+            assert_eq!(out, expected);
+            assert_eq!(packing.block_len(&out), Some(out.len()));
+            let whole = packing.offset == 1;
+            assert_eq!(packing.content(&out), if whole { expected } else { b"abc" });
+        }
+        assert!(Packing::OPRA.wrap(&[0; 65_535], &mut out));
+        assert!(!Packing::OPRA.wrap(&[0; 65_536], &mut out));
+        assert!(!Packing::OWN_U8.wrap(&[0; 255], &mut out));
     }
 }

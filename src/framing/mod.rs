@@ -12,13 +12,29 @@ use std::sync::OnceLock;
 use crate::config::{FIXED, Feed, KnownFraming};
 use crate::frame::{Frame, Packing, SequenceRules, Session};
 
+mod cboe_pitch;
 mod cme_mdp3;
+mod cta;
 mod fixed;
+mod hkex_omd;
+mod ice_impact;
+mod lse_mitch;
 mod moldudp64;
+mod nyse_pillar;
+mod opra;
+mod siac;
+mod unit_header;
 
+pub use cboe_pitch::CboePitch;
 pub use cme_mdp3::CmeMdp3;
+pub use cta::Cta;
 pub use fixed::Fixed;
+pub use hkex_omd::HkexOmd;
+pub use ice_impact::IceImpact;
+pub use lse_mitch::LseMitch;
 pub use moldudp64::MoldUdp64;
+pub use nyse_pillar::NysePillar;
+pub use opra::Opra;
 
 /// Why a datagram, or what is left of it, is not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -233,7 +249,7 @@ macro_rules! framings {
     };
 }
 
-framings!(MoldUdp64, CmeMdp3);
+framings!(MoldUdp64, CmeMdp3, CboePitch, NysePillar, HkexOmd, LseMitch, Opra, Cta, IceImpact);
 
 impl AnyFraming {
     /// What a parser of feed files must know of every framing, [`Fixed`](struct@Fixed) with them.
@@ -267,4 +283,24 @@ pub trait WithFraming {
 
     /// Goes on with `framing`.
     fn with<F: Framing>(self, framing: F) -> Self::Output;
+}
+
+/// Puts as many messages behind a header as the datagram may hold, at least one; none where the first is no block.
+fn append(packing: Packing, messages: &[&[u8]], max_count: usize, max_len: usize, out: &mut Vec<u8>) -> usize {
+    let mut count = 0;
+    for message in messages.iter().take(max_count) {
+        let full = count > 0 && out.len() + message.len() > max_len;
+        if full || packing.block_len(message) != Some(message.len()) {
+            break;
+        }
+        out.extend_from_slice(message);
+        count += 1;
+    }
+    count
+}
+
+/// The number after `last`, as a 32-bit counter has it that skips zero; the first where none was sent yet.
+#[inline]
+fn next_after(last: u32) -> u64 {
+    u64::from(last.checked_add(1).unwrap_or(1))
 }

@@ -1,0 +1,97 @@
+//! What the blocks of OPRA and CTA have in common: the checksum, and what control messages do to the numbers.
+
+use super::{Malformed, next_after};
+use crate::frame::{Frame, Kind, Packing, Reset, Session};
+
+/// What a control message that stands alone in its block says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Control {
+    StartOfDay,
+    EndOfDay,
+    /// The counter is reset to the block's number.
+    Reset,
+    /// The last number sent; it consumes none.
+    LineIntegrity,
+}
+
+/// A block whose header was read.
+pub(super) struct Block<'a> {
+    pub(super) key: Option<u32>,
+    pub(super) number: u32,
+    pub(super) count: u32,
+    /// Whether it was sent before: what it says of the numbers was said then.
+    pub(super) again: bool,
+    /// What its only message says.
+    pub(super) control: Option<Control>,
+    pub(super) packing: Packing,
+    pub(super) body: &'a [u8],
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Block<'a> {
+    /// The frame that it is.
+    #[inline]
+    pub(super) fn frame(self) -> Frame<'a> {
+        let plain = self.number != 0 && self.count != 0 && self.control.is_none();
+        let (kind, sequence, reset) =
+            if plain { (Kind::Data, u64::from(self.number), None) } else { self.out_of_the_ordinary() };
+        let heartbeat = kind == Kind::Heartbeat || self.count == 0;
+        let messages = kind != Kind::Heartbeat;
+        Frame {
+            key: self.key,
+            session: Session::NONE,
+            kind,
+            sequence,
+            count: if messages { self.count } else { 0 },
+            heartbeat,
+            reset,
+            packing: self.packing,
+            body: if messages { self.body } else { &[] },
+            bytes: self.bytes,
+        }
+    }
+
+    #[cold]
+    fn out_of_the_ordinary(&self) -> (Kind, u64, Option<Reset>) {
+        let number = u64::from(self.number);
+        let control = if self.again { None } else { self.control };
+        match (control, self.number) {
+            (Some(Control::LineIntegrity), last) => {
+                (Kind::Heartbeat, next_after(last), (last == 0).then_some(Reset::Heartbeat(1)))
+            }
+            // a reset to zero: what follows is 1
+            (Some(Control::StartOfDay | Control::Reset), 0) => (Kind::Unsequenced, 0, Some(Reset::Marked(1))),
+            // what has no number, and what has no messages: what its number would mean is not documented
+            (_, 0) => (Kind::Unsequenced, 0, None),
+            _ if self.count == 0 => (Kind::Unsequenced, number, None),
+            (Some(Control::Reset), _) => (Kind::Data, number, Some(Reset::Marked(number))),
+            (Some(Control::EndOfDay), _) => (Kind::Last, number, None),
+            (Some(Control::StartOfDay) | None, _) => (Kind::Data, number, None),
+        }
+    }
+}
+
+/// Whether the 16 bits at `at` are the low ones of the sum of all other bytes.
+#[inline]
+pub(super) fn check(block: &[u8], at: usize) -> Result<(), Malformed> {
+    match block.get(at..at + 2) {
+        Some(&[high, low]) if checksum(block, at) == u16::from_be_bytes([high, low]) => Ok(()),
+        _ => Err(Malformed::Checksum),
+    }
+}
+
+/// The checksum that belongs at `at`.
+pub(super) fn checksum(block: &[u8], at: usize) -> u16 {
+    let all: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    let own: u32 = block[at..at + 2].iter().map(|&byte| u32::from(byte)).sum();
+    (all - own) as u16
+}
+
+/// Writes length and checksum of a block that is otherwise whole; false where it is too long for its length field.
+pub(super) fn seal(out: &mut [u8], checksum_at: usize) -> bool {
+    let Ok(len) = u16::try_from(out.len()) else { return false };
+    out[1..3].copy_from_slice(&len.to_be_bytes());
+    let sum = checksum(out, checksum_at);
+    out[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
+    true
+}

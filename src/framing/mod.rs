@@ -15,10 +15,14 @@ use crate::frame::{Frame, Packing, SequenceRules, Session};
 mod cboe_pitch;
 mod cme_mdp3;
 mod cta;
+mod field;
 mod fixed;
 mod hkex_omd;
 mod ice_impact;
+mod iex_tp;
 mod lse_mitch;
+mod memx_udp;
+mod miax_mach;
 mod moldudp64;
 mod nyse_pillar;
 mod opra;
@@ -31,7 +35,10 @@ pub use cta::Cta;
 pub use fixed::Fixed;
 pub use hkex_omd::HkexOmd;
 pub use ice_impact::IceImpact;
+pub use iex_tp::IexTp;
 pub use lse_mitch::LseMitch;
+pub use memx_udp::MemxUdp;
+pub use miax_mach::MiaxMach;
 pub use moldudp64::MoldUdp64;
 pub use nyse_pillar::NysePillar;
 pub use opra::Opra;
@@ -249,7 +256,7 @@ macro_rules! framings {
     };
 }
 
-framings!(MoldUdp64, CmeMdp3, CboePitch, NysePillar, HkexOmd, LseMitch, Opra, Cta, IceImpact);
+framings!(MoldUdp64, CmeMdp3, CboePitch, NysePillar, HkexOmd, LseMitch, Opra, Cta, IceImpact, IexTp, MemxUdp, MiaxMach);
 
 impl AnyFraming {
     /// What a parser of feed files must know of every framing, [`Fixed`](struct@Fixed) with them.
@@ -275,7 +282,6 @@ impl AnyFraming {
         Some(feed.units.first().map_or(framing, |&unit| framing.with_key(unit)))
     }
 }
-
 /// What to do once the framing is a type: the one match, after which everything is monomorphised.
 pub trait WithFraming {
     /// What comes of it.

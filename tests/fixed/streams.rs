@@ -136,6 +136,10 @@ fn captured_streams_come_out_the_same() {
         ("cme-mdp3", CME.to_owned(), vec!["224.0.31.64:14340", "224.0.32.64:15340"], "cme/mdp3-incremental-ab.pcapng"),
     ] {
         let (report, _, messages) = same(name, &table, &scratch.0, &lines, &captures.join(file));
-        assert!(report.contains(r#""delivered":"#) && messages.len() > 500, "{name}: {} bytes, {report}", messages.len());
+        assert!(
+            report.contains(r#""delivered":"#) && messages.len() > 500,
+            "{name}: {} bytes, {report}",
+            messages.len()
+        );
     }
 }

@@ -257,3 +257,6 @@ impl Test {
         self.low <= value && value <= self.high
     }
 }
+
+#[cfg(test)]
+mod tests;

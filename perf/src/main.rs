@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod arbitration;
 mod curves;
+mod framing;
 mod instructions;
 mod machine;
 mod pingpong;
@@ -24,6 +25,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     Arbitration(arbitration::Args),
+    Framing(framing::Args),
     Instructions(instructions::Args),
     Pingpong(pingpong::Args),
     Receive(receive::Args),
@@ -34,6 +36,7 @@ enum Benchmark {
 fn main() -> ExitCode {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
+        Benchmark::Framing(args) => framing::run(&args),
         Benchmark::Instructions(args) => return instructions::run(&args),
         Benchmark::Pingpong(args) => return pingpong::run(&args),
         Benchmark::Receive(args) => receive::run(&args),

@@ -12,9 +12,12 @@ use std::sync::OnceLock;
 use crate::config::{FIXED, Feed, KnownFraming};
 use crate::frame::{Frame, Packing, SequenceRules, Session};
 
+mod b3_umdf;
 mod cboe_pitch;
 mod cme_mdp3;
 mod cta;
+mod eurex_eobi;
+mod euronext_optiq;
 mod field;
 mod fixed;
 mod hkex_omd;
@@ -23,15 +26,19 @@ mod iex_tp;
 mod lse_mitch;
 mod memx_udp;
 mod miax_mach;
+mod moex_simba;
 mod moldudp64;
 mod nyse_pillar;
 mod opra;
 mod siac;
 mod unit_header;
 
+pub use b3_umdf::B3Umdf;
 pub use cboe_pitch::CboePitch;
 pub use cme_mdp3::CmeMdp3;
 pub use cta::Cta;
+pub use eurex_eobi::EurexEobi;
+pub use euronext_optiq::EuronextOptiq;
 pub use fixed::Fixed;
 pub use hkex_omd::HkexOmd;
 pub use ice_impact::IceImpact;
@@ -39,6 +46,7 @@ pub use iex_tp::IexTp;
 pub use lse_mitch::LseMitch;
 pub use memx_udp::MemxUdp;
 pub use miax_mach::MiaxMach;
+pub use moex_simba::MoexSimba;
 pub use moldudp64::MoldUdp64;
 pub use nyse_pillar::NysePillar;
 pub use opra::Opra;
@@ -256,7 +264,24 @@ macro_rules! framings {
     };
 }
 
-framings!(MoldUdp64, CmeMdp3, CboePitch, NysePillar, HkexOmd, LseMitch, Opra, Cta, IceImpact, IexTp, MemxUdp, MiaxMach);
+framings!(
+    MoldUdp64,
+    CmeMdp3,
+    CboePitch,
+    NysePillar,
+    HkexOmd,
+    LseMitch,
+    Opra,
+    Cta,
+    IceImpact,
+    IexTp,
+    MemxUdp,
+    MiaxMach,
+    EurexEobi,
+    EuronextOptiq,
+    B3Umdf,
+    MoexSimba,
+);
 
 impl AnyFraming {
     /// What a parser of feed files must know of every framing, [`Fixed`](struct@Fixed) with them.
@@ -282,6 +307,7 @@ impl AnyFraming {
         Some(feed.units.first().map_or(framing, |&unit| framing.with_key(unit)))
     }
 }
+
 /// What to do once the framing is a type: the one match, after which everything is monomorphised.
 pub trait WithFraming {
     /// What comes of it.

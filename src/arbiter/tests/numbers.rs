@@ -154,3 +154,15 @@ fn rule_2_5_the_mark_is_of_the_current_epoch() {
     f.wait(13);
     f.says(&["13 lost 2..3 deadline"]);
 }
+
+#[test]
+fn rule_2_2_channels_that_are_not_wanted_never_begin() {
+    let mut f = Feed::hand_with(2, |s| s.keys = vec![7]);
+    for n in 1..4 {
+        f.on(0, Some(3)).data(n, A, n..n + 1);
+        f.on(0, Some(7)).data(n, A, n..n + 1);
+    }
+    f.says(&["0.7: 2 epoch S1 1", "0.7: 2 line A waiting>up"]);
+    assert_eq!((f.arbiter.other_keys(), f.arbiter.no_channel()), (3, 0));
+    assert_eq!(f.report().channel.key, ChannelKey { group: 0, key: Some(7) });
+}

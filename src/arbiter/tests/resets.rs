@@ -408,3 +408,51 @@ fn rule_6_7_or_with_a_number_near_the_newest_mark_and_far_from_its_own() {
     f.says(&[]);
     f.released("1..40 | 1..202");
 }
+
+#[test]
+fn rule_6_4_a_frame_outside_of_the_sequence_may_mark_a_reset() {
+    let mut f = at_40(Feed::hand().joined());
+    for at in [2, 3] {
+        for line in [A, B] {
+            f.unsequenced().reset(MARKED).unlike(at as u8).data(at, line, 0..1);
+        }
+    }
+    f.says(&["2 epoch_end S1 40 reset", "2 epoch S1 1"]);
+    f.data(4, A, 1..2);
+    f.data(5, B, 1..3);
+    f.released("1..40 | 1..3");
+    assert_eq!(f.unsequenced_messages(), 4);
+    assert_eq!(f.counts(A).unsequenced, 2);
+}
+
+#[test]
+fn rule_6_4_one_outside_of_the_sequence_before_all_data_opens_nothing() {
+    let mut f = Feed::hand();
+    f.heartbeat(1, A, 1);
+    f.heartbeat(1, B, 1);
+    f.record.take(MS);
+    f.unsequenced().reset(MARKED).data(2, A, 0..1);
+    f.data(3, A, 1..3);
+    f.says(&[]);
+    f.released("1..3");
+}
+
+#[test]
+fn rule_6_4_the_first_packets_that_carry_a_flag_may_come_in_any_order() {
+    let mut f = at_40(Feed::hand().joined());
+    f.reset(MARKED).data(2, A, 1..2);
+    f.reset(MARKED).data(2, A, 2..3);
+    f.reset(MARKED).data(3, B, 2..3);
+    f.says(&["3 epoch_end S1 40 reset", "3 epoch S1 1"]);
+    f.data(4, B, 4..5);
+    f.says(&["4 gap 3..4 B"]);
+    // flagged, and behind one that is not: it is the run's own
+    f.reset(MARKED).data(5, B, 3..4);
+    f.says(&["5 filled 3..4 B"]);
+    f.data(6, A, 4..9);
+    f.released("1..40 | 1..9");
+    // but where the line has brought the number, its numbers start afresh
+    f.reset(MARKED).unlike(1).data(7, A, 2..3);
+    f.reset(MARKED).unlike(1).data(8, B, 2..3);
+    f.says(&["8 epoch_end S1 9 reset", "8 epoch S1 1", "8 gap 1..2 A"]);
+}

@@ -1,10 +1,14 @@
-//! Any datagrams, on any lines, at any times: framing and arbiter neither panic nor break what they promise.
+//! Any datagrams of any framing, on any lines, at any times: framing and arbiter neither panic nor break what they promise.
+//!
+//! The first byte says which framing, by its place in `AnyFraming::NAMES`, and by its highest bit whether an arbiter is given the
+//! frames (which takes some hundred times as long as reading them). Then come datagrams: a byte for line and group, one for the
+//! time that has passed, two for the length, and so many bytes.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use twinline::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
-use twinline::frame::Line;
+use twinline::frame::{Frame, Kind, Line};
 use twinline::framing::{AnyFraming, Framing, WithFraming};
 use twinline::seq::SeqNo;
 use twinline::time::Nanos;
@@ -42,6 +46,70 @@ impl Sink for Ordered {
 
     fn loss(&mut self, loss: &Loss) {
         self.goes_on(loss.channel.index, loss.range.first, loss.range.end);
+    }
+}
+
+/// What a framing promises of a frame that it hands out.
+fn check(frame: &Frame<'_>, datagram: &[u8], from: usize, to: usize) {
+    assert!(from < to && to <= datagram.len().max(1), "a frame moves on, and not past the end");
+    let lies_in = |part: &[u8], whole: &[u8]| {
+        let (part, whole) = (part.as_ptr_range(), whole.as_ptr_range());
+        whole.start <= part.start && part.end <= whole.end
+    };
+    assert!(frame.body.is_empty() || lies_in(frame.body, frame.bytes), "the messages lie in the frame");
+    assert!(lies_in(frame.bytes, datagram), "the frame lies in the datagram");
+    assert!(frame.sequence.checked_add(u64::from(frame.count)).is_some());
+    let messages = frame.packing.messages(frame.body).take(frame.count as usize).count();
+    assert_eq!(messages, frame.count as usize, "as many messages as it counts");
+    match frame.kind {
+        Kind::Data | Kind::Last => {
+            assert_eq!(frame.packing.messages(frame.body).count(), frame.count as usize, "and no more");
+            assert_eq!(frame.packing.blocks_len(frame.body, frame.count), Some(frame.body.len()));
+        }
+        Kind::Heartbeat | Kind::EndOfSession => assert_eq!(frame.count, 0),
+        Kind::Unsequenced => {}
+    }
+}
+
+/// What is written is read: a frame's messages, encoded anew, come back as they were.
+fn again<F: Framing>(framing: F, frame: &Frame<'_>) {
+    if frame.kind != Kind::Data || frame.heartbeat || frame.reset.is_some() || frame.packing != framing.packing() {
+        return;
+    }
+    let messages: Vec<&[u8]> = frame.packing.messages(frame.body).collect();
+    let framing = framing.with_key(frame.key.unwrap_or(0));
+    let mut out = Vec::new();
+    let took = framing.encode(frame.session, frame.sequence, &messages, 1 << 16, &mut out);
+    let (mut at, mut n) = (0, 0);
+    while let Some(back) = framing.frame(&out, &mut at) {
+        let back = back.expect("what was written is well formed");
+        assert_eq!((back.sequence, back.key, back.session), (frame.sequence + n as u64, frame.key, frame.session));
+        for message in back.packing.messages(back.body) {
+            assert_eq!(message, messages[n]);
+            n += 1;
+        }
+    }
+    assert_eq!(n, took);
+}
+
+struct Reading<'a>(&'a [u8]);
+
+impl WithFraming for Reading<'_> {
+    type Output = ();
+
+    fn with<F: Framing>(self, framing: F) {
+        let mut rest = self.0;
+        while let Some((&[_, _, low, high], after)) = rest.split_first_chunk::<4>() {
+            let len = usize::from(u16::from_le_bytes([low, high])).min(after.len());
+            let (datagram, after) = after.split_at(len);
+            rest = after;
+            let (mut at, mut from) = (0, 0);
+            while let Some(Ok(frame)) = framing.frame(datagram, &mut at) {
+                check(&frame, datagram, from, at);
+                from = at;
+                again(framing, &frame);
+            }
+        }
     }
 }
 
@@ -87,8 +155,10 @@ impl WithFraming for Feeding<'_> {
 
 fuzz_target!(|input: &[u8]| {
     let Some((&which, rest)) = input.split_first() else { return };
-    let framing = AnyFraming::NAMES[usize::from(which) % AnyFraming::NAMES.len()];
-    if let Some(framing) = AnyFraming::from_name(framing) {
-        framing.with(Feeding(rest));
+    let framing = AnyFraming::NAMES[usize::from(which & 0x7F) % AnyFraming::NAMES.len()];
+    let Some(framing) = AnyFraming::from_name(framing) else { return };
+    match which & 0x80 {
+        0 => framing.with(Reading(rest)),
+        _ => framing.with(Feeding(rest)),
     }
 });

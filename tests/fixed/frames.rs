@@ -101,7 +101,7 @@ fn left_out(name: &str, datagram: &[u8], ours: Result<(Kind, u32), Malformed>) -
         // fixed says nothing of a payload that is longer than its messages, nor of signs
         "iex-tp" => {
             matches!(ours, Err(Malformed::Length | Malformed::Sequence))
-                || datagram.len() > 40 + usize::from(datagram[12])
+                || datagram.get(12).is_some_and(|&len| datagram.len() > 40 + usize::from(len))
         }
         // a refresh without messages is no heartbeat to ours
         "nyse-pillar" => matches!(ours, Ok((Kind::Unsequenced, 0))),

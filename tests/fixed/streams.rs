@@ -143,3 +143,33 @@ fn captured_streams_come_out_the_same() {
         );
     }
 }
+
+#[test]
+fn frames_of_other_units_are_left_out_and_counted() {
+    let scratch = Scratch::new("units");
+    let lines = ["239.81.1.9:26409", "239.81.2.9:26409"];
+    let file = scratch.0.join("capture.pcapng");
+    for (name, text) in ["cboe-pitch", "fixed"].into_iter().zip(both("cboe-pitch", CBOE, &lines)) {
+        let of = |units: &str| text.replacen("framing", &format!("{units}\nframing"), 1);
+        let feed = Feed::parse(&of("units = [3, 5]"), AnyFraming::known()).unwrap();
+        // a publisher writes the first unit that its feed wants
+        AnyFraming::of(&feed).unwrap().with(Stream { feed: &feed, file: &file, seed: 3 });
+        let wanted = arbitrate(&scratch.0, &of("units = [5, 3]"), &file);
+        assert!(
+            wanted.0.contains(r#""other_units":0,"#) && wanted.0.contains(r#""channel":"0.3""#),
+            "{name}: {}",
+            wanted.0
+        );
+        let all = arbitrate(&scratch.0, &text, &file);
+        assert_eq!(wanted, all, "{name}");
+        let (report, events, messages) = arbitrate(&scratch.0, &of("units = [4]"), &file);
+        assert!(report.contains(r#""channels":[]"#) && !report.contains(r#""other_units":0,"#), "{name}: {report}");
+        assert_eq!((events.as_str(), messages.len()), ("", 0), "{name}");
+        let output = Command::new(env!("CARGO_BIN_EXE_twinline"))
+            .args([Path::new("arbitrate"), &scratch.0.join("feed.toml"), &file])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(" frames of units that the feed does not want\n"), "{name}: {said}");
+    }
+}

@@ -8,7 +8,7 @@
 
 use std::io;
 
-use crate::arbiter::{Arbiter, GapTimeout, Settings, Sink};
+use crate::arbiter::{Arbiter, GapTimeout, Settings, Sink, Verify};
 use crate::config::{self, Feed};
 use crate::frame::{Line, SequenceRules};
 use crate::framing::{Framing, Malformed};
@@ -40,6 +40,11 @@ pub fn settings(feed: &Feed, rules: SequenceRules) -> Settings {
     settings.silent_after = given.silent_after(rules.heartbeat_interval);
     settings.session_grace = given.session_grace(rules.heartbeat_interval);
     settings.keys = feed.units.clone();
+    settings.verify = match given.verify {
+        config::Verify::Off => Verify::Off,
+        config::Verify::All => Verify::All,
+        config::Verify::PerBillion(share) => Verify::PerBillion(share),
+    };
     settings
 }
 
@@ -64,11 +69,6 @@ impl MalformedCounts {
     /// How many came by a line in a group under a reason.
     pub fn get(&self, line: Line, group: u16, reason: Malformed) -> u64 {
         self.counts.get(line.index() * self.groups + usize::from(group)).map_or(0, |counts| counts[reason.index()])
-    }
-
-    /// How many came by a line in a group.
-    pub fn of_group(&self, line: Line, group: u16) -> u64 {
-        Malformed::ALL.iter().map(|&reason| self.get(line, group, reason)).sum()
     }
 
     /// How many came by a line under a reason.

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::UdpSocket;
 
-use twinline::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink};
+use twinline::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink, Verify};
 use twinline::config;
 use twinline::frame::{Line, Session};
 use twinline::framing::{AnyFraming, Framing, MoldUdp64};
@@ -64,6 +64,7 @@ struct Counts {
     gaps: u64,
     filled: u64,
     by_reason: [u64; 6],
+    divergences: u64,
 }
 
 impl Sink for Counts {
@@ -72,6 +73,7 @@ impl Sink for Counts {
             EventKind::Gap { .. } => self.gaps += 1,
             EventKind::Filled { .. } => self.filled += 1,
             EventKind::Lost { reason, .. } => self.by_reason[reason as usize] += 1,
+            EventKind::Divergence { .. } => self.divergences += 1,
             _ => {}
         }
     }
@@ -119,6 +121,10 @@ impl Feed {
         self.at += 1_000;
         self.frames += 1;
         MoldUdp64.encode(Session::text(b"TODAY"), first, &MESSAGES[..count], 65_000, &mut self.datagram);
+        if self.frames.is_multiple_of(16) {
+            // the last message is another
+            *self.datagram.last_mut().expect("a datagram") = b'S';
+        }
         let frame = MoldUdp64.frame(&self.datagram, &mut 0).expect("a frame").expect("well formed");
         self.arbiter.on_frame(Nanos(self.at), Line(line), 0, &frame, &mut self.counts);
     }
@@ -168,8 +174,10 @@ fn it_counts() {
 
 #[test]
 fn a_running_feed_allocates_nothing() {
-    for gap_timeout in [GapTimeout::Auto, GapTimeout::After(Nanos::from_micros(50))] {
-        let mut feed = Feed::new(|s| s.gap_timeout = gap_timeout);
+    let timeouts = [GapTimeout::Auto, GapTimeout::After(Nanos::from_micros(50))];
+    let verify = [Verify::Off, Verify::PerBillion(500_000_000), Verify::All];
+    for (gap_timeout, verify) in timeouts.into_iter().flat_map(|timeout| verify.map(|verify| (timeout, verify))) {
+        let mut feed = Feed::new(|s| (s.gap_timeout, s.verify) = (gap_timeout, verify));
         let mut next = feed.traffic(1, 2_000);
         assert_eq!(allocations(|| next = feed.traffic(next, 100_000)), 0);
         let counts = &feed.counts;
@@ -180,6 +188,7 @@ fn a_running_feed_allocates_nothing() {
             ("held", counts.held),
             ("lost", lost),
             ("late", counts.late),
+            ("divergences", if verify == Verify::Off { u64::MAX } else { counts.divergences }),
         ] {
             assert!(often > 100, "{what}: {often} are too few to prove anything");
         }

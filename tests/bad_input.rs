@@ -10,7 +10,7 @@ use twinline::arbiter::{ChannelReport, Event, Run, Sink};
 use twinline::capture::Writer;
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, CmeMdp3, Framing, Malformed, MoldUdp64};
+use twinline::framing::{AnyFraming, CboePitch, CmeMdp3, Framing, Malformed, MoldUdp64};
 use twinline::handler::Handler;
 use twinline::time::Nanos;
 
@@ -221,7 +221,8 @@ fn the_program_counts_what_it_cannot_read_in_a_capture_and_delivers_the_rest() {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     let channel = &json["channels"][0];
     let sent = script.messages.len() as u64;
     assert_eq!((channel["delivered"].as_u64(), channel["lost"].as_u64()), (Some(sent), Some(0)));
@@ -233,6 +234,10 @@ fn the_program_counts_what_it_cannot_read_in_a_capture_and_delivers_the_rest() {
         }
         let all: u64 = script.malformed.iter().sum();
         assert_eq!(channel["lines"][line]["malformed"].as_u64(), Some(all));
+        let came = Malformed::ALL.into_iter().filter(|reason| script.malformed[reason.index()] > 0);
+        let reasons = came.map(|reason| format!("\"{}\":{}", reason.name(), script.malformed[reason.index()]));
+        let reasons = format!("\"malformed_reasons\":{{{}}}", reasons.collect::<Vec<_>>().join(","));
+        assert_eq!(text.matches(&reasons).count(), 2, "those that came, in their order, for both lines: {reasons}");
         assert_eq!(channel["lines"][line]["missing"].as_u64(), Some(0));
     }
     let told = std::fs::read(&messages).unwrap();
@@ -241,5 +246,45 @@ fn the_program_counts_what_it_cannot_read_in_a_capture_and_delivers_the_rest() {
         .iter()
         .flat_map(|message| [&(message.len() as u16).to_be_bytes()[..], message].concat())
         .collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_twinline")).arg("arbitrate").args([&feed_file, &capture]).output();
+    let report = String::from_utf8(output.unwrap().stdout).unwrap();
+    let (_, report) = report.split_once("\nmalformed datagrams\n").unwrap_or_else(|| panic!("{report}"));
+    let came = Malformed::ALL.into_iter().filter(|reason| script.malformed[reason.index()] > 0);
+    let reasons: Vec<String> = came.map(|reason| format!("{} {reason}", script.malformed[reason.index()])).collect();
+    assert_eq!(report, format!("  A          {0}\n  B          {0}\n", reasons.join(", ")));
     assert!(told == expected, "the messages file holds what was sent: {} bytes, not {}", expected.len(), told.len());
+}
+
+/// Where frames name their channel, what cannot be read has none: it stands at the top of the report, by line and reason.
+#[test]
+fn in_a_framing_with_a_key_what_cannot_be_read_has_no_channel() {
+    let (feed, scratch) = (feed("cboe-pitch"), Scratch::new("bad-key"));
+    let (feed_file, capture) = (scratch.file("bad.toml"), scratch.file("bad.pcapng"));
+    std::fs::write(&feed_file, feed_text("cboe-pitch")).unwrap();
+    let mut writer = Writer::create(&capture, &feed).unwrap();
+    let source: SocketAddrV4 = "10.0.0.1:4000".parse().unwrap();
+    let mut at = 1_000_000;
+    for sequence in 1..5 {
+        let mut good = Vec::new();
+        assert_eq!(CboePitch { unit: 3 }.encode(Session::NONE, sequence, &[b"\x04\x20ab"], 1_400, &mut good), 1);
+        let cut = good[..5].to_vec();
+        for (line, datagram) in [(A, &good), (B, &good), (B, &cut)] {
+            at += 1;
+            writer.write(Nanos(at), line, source, feed.lines[line.index()].groups[0], datagram).unwrap();
+        }
+    }
+    writer.finish(Nanos(2_000_000), &[0, 0]).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_twinline"));
+        let output = command.arg("arbitrate").args([&feed_file, &capture]).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&run(&["--json"])).unwrap();
+    let [channel] = json["channels"].as_array().unwrap().as_slice() else { panic!("{json}") };
+    assert_eq!((&channel["channel"], &channel["delivered"]), (&"0.3".into(), &4.into()));
+    let line = &channel["lines"]["B"];
+    assert_eq!((&line["malformed"], &line["malformed_reasons"]), (&0.into(), &serde_json::json!({})));
+    assert_eq!((&json["malformed"]["A"]["header"], &json["malformed"]["B"]["header"]), (&0.into(), &4.into()));
+    assert!(run(&[]).ends_with("\nmalformed datagrams\n  B          4 header\n"));
 }

@@ -2,6 +2,10 @@
 
 #[path = "capture_files/build.rs"]
 mod build;
+#[path = "capture_files/fragments.rs"]
+mod fragments;
+#[path = "capture_files/links.rs"]
+mod links;
 #[path = "capture_files/merge.rs"]
 mod merge;
 #[path = "capture_files/random.rs"]

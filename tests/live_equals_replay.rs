@@ -26,7 +26,7 @@ fn replay_equals(bed: &Bed, feed: &str, live: &Done) -> serde_json::Value {
 #[test]
 fn moldudp64_with_every_fault_at_100_000_messages_a_second() {
     let bed = Bed::new("mold");
-    bed.feed("mold", "moldudp64", "");
+    bed.feed("mold", "moldudp64", "[arbiter]\nverify = \"all\"\n");
     let run = bed.start(&[&["run", "mold.toml"], &FILES[..]].concat());
     run.said("listening");
     bed.done(&[
@@ -66,6 +66,10 @@ fn moldudp64_with_every_fault_at_100_000_messages_a_second() {
     assert_eq!(number(session, "/delivered") + number(session, "/lost"), next - first);
     assert_eq!(session["ended"], true, "--until-end waits for it");
     assert!(!channel["gaps"].as_array().unwrap().is_empty(), "the lines lost something");
+    let said = String::from_utf8(bed.read("live.jsonl")).unwrap();
+    let said = said.lines().filter(|event| event.contains(r#""event":"divergence""#)).count() as u64;
+    let counted = ["A", "B"].map(|line| number(channel, &format!("/lines/{line}/divergent")));
+    assert!(said > 0 && said == counted.iter().sum::<u64>(), "corrupted copies: {said} said, {counted:?} counted");
 }
 
 #[test]

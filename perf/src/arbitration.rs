@@ -10,7 +10,7 @@
 use std::hint::black_box;
 
 use fastrand::Rng;
-use twinline::arbiter::{Arbiter, Event, Run, Settings, Sink};
+use twinline::arbiter::{Arbiter, Event, Run, Settings, Sink, Verify};
 use twinline::client::{self, Client, Item, Polled};
 use twinline::delivery::{CAPACITY_MIN, Delivery, Facts, Output};
 use twinline::frame::{Line, Packing, Session};
@@ -32,6 +32,9 @@ pub struct Args {
     /// A smoke run: 3 rounds over 8 megabytes
     #[arg(long)]
     quick: bool,
+    /// Measures as well what it costs to compare copies: of every number, and of one in a hundred
+    #[arg(long)]
+    verify: bool,
     /// For callgrind: arbitrates so many packets once, in the function `consume`, and times nothing
     #[arg(long, value_name = "PACKETS")]
     instructions: Option<usize>,
@@ -74,20 +77,39 @@ pub struct Counted {
     /// Messages a packet.
     pub pack: u64,
     rough: bool,
-    /// Into a client's ring; else into a sink that copies.
-    ring: bool,
+    into: Into,
 }
 
-pub const COUNTED: [Counted; 8] = [
-    Counted { name: "in turns, 1 a packet, copy", pack: 1, rough: false, ring: false },
-    Counted { name: "in turns, 16 a packet, copy", pack: 16, rough: false, ring: false },
-    Counted { name: "random lead and loss, 1 a packet, copy", pack: 1, rough: true, ring: false },
-    Counted { name: "random lead and loss, 16 a packet, copy", pack: 16, rough: true, ring: false },
-    Counted { name: "in turns, 1 a packet, client's ring", pack: 1, rough: false, ring: true },
-    Counted { name: "in turns, 16 a packet, client's ring", pack: 16, rough: false, ring: true },
-    Counted { name: "random lead and loss, 1 a packet, client's ring", pack: 1, rough: true, ring: true },
-    Counted { name: "random lead and loss, 16 a packet, client's ring", pack: 16, rough: true, ring: true },
+/// Where a counted case's messages go.
+#[derive(Clone, Copy)]
+enum Into {
+    /// A sink that copies.
+    Copy,
+    /// The same, and copies are compared.
+    Verified(Verify),
+    /// A client's ring.
+    Ring,
+}
+
+/// One number in a hundred.
+const ONE_IN_100: Verify = Verify::PerBillion(10_000_000);
+
+pub const COUNTED: [Counted; 12] = [
+    Counted { name: "in turns, 1 a packet, copy", pack: 1, rough: false, into: Into::Copy },
+    Counted { name: "in turns, 16 a packet, copy", pack: 16, rough: false, into: Into::Copy },
+    Counted { name: "random lead and loss, 1 a packet, copy", pack: 1, rough: true, into: Into::Copy },
+    Counted { name: "random lead and loss, 16 a packet, copy", pack: 16, rough: true, into: Into::Copy },
+    Counted { name: "in turns, 1 a packet, client's ring", pack: 1, rough: false, into: Into::Ring },
+    Counted { name: "in turns, 16 a packet, client's ring", pack: 16, rough: false, into: Into::Ring },
+    Counted { name: "random lead and loss, 1 a packet, client's ring", pack: 1, rough: true, into: Into::Ring },
+    Counted { name: "random lead and loss, 16 a packet, client's ring", pack: 16, rough: true, into: Into::Ring },
+    Counted { name: "in turns, 1 a packet, copy, all compared", pack: 1, rough: false, into: ALL_COMPARED },
+    Counted { name: "in turns, 16 a packet, copy, all compared", pack: 16, rough: false, into: ALL_COMPARED },
+    Counted { name: "in turns, 1 a packet, copy, 1 in 100 compared", pack: 1, rough: false, into: SOME_COMPARED },
+    Counted { name: "in turns, 16 a packet, copy, 1 in 100 compared", pack: 16, rough: false, into: SOME_COMPARED },
 ];
+const ALL_COMPARED: Into = Into::Verified(Verify::All);
+const SOME_COMPARED: Into = Into::Verified(ONE_IN_100);
 
 const CASES: [Case; 6] = [
     Case { name: "streaming, 1 a packet", pack: 1, rough: false, hot: false },
@@ -259,7 +281,13 @@ struct Arbitrated<S> {
 
 impl<S: Sink + Count> Arbitrated<S> {
     fn new(sink: S) -> Arbitrated<S> {
-        Arbitrated { arbiter: Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1)), sink }
+        Arbitrated::verified(sink, Verify::Off)
+    }
+
+    fn verified(sink: S, verify: Verify) -> Arbitrated<S> {
+        let mut settings = Settings::new(MoldUdp64.rules(), vec![true, true], 1);
+        settings.verify = verify;
+        Arbitrated { arbiter: Arbiter::new(settings), sink }
     }
 }
 
@@ -391,12 +419,18 @@ fn round<T: Take>(clock: &Clock, input: &mut Input, mut taker: T) -> f64 {
 /// One round of one of them.
 type Turn = fn(&Clock, &mut Input) -> f64;
 
-/// Who takes turns.
-const TAKERS: [(&str, Turn); 4] = [
+/// Who takes turns; the last two where they are asked for.
+const TAKERS: [(&str, Turn); 6] = [
     ("floor: walk and copy", |clock, input| round(clock, input, Floor(Copied::new()))),
     ("the floor again", |clock, input| round(clock, input, Floor(Copied::new()))),
     ("arbiter, copy", |clock, input| round(clock, input, Arbitrated::new(Copied::new()))),
     ("arbiter, client's ring", |clock, input| round(clock, input, Arbitrated::new(Ring::new()))),
+    ("arbiter, copy, all compared", |clock, input| {
+        round(clock, input, Arbitrated::verified(Copied::new(), Verify::All))
+    }),
+    ("arbiter, copy, 1 in 100 compared", |clock, input| {
+        round(clock, input, Arbitrated::verified(Copied::new(), ONE_IN_100))
+    }),
 ];
 
 /// Runs the benchmark and prints its table.
@@ -421,6 +455,7 @@ pub fn run(args: &Args) {
         "| case | | ns a packet | best | worst | ns a message in | ns a message out | to the floor | best | worst |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
+    let takers = if args.verify { &TAKERS[..] } else { &TAKERS[..TAKERS.len() - 2] };
     for case in CASES {
         let len = megabytes << 20;
         let (len, passes) = if case.hot { (HOT, (len / HOT) as u64) } else { (len, 1) };
@@ -428,14 +463,14 @@ pub fn run(args: &Args) {
         let mut times = [const { Vec::new() }; TAKERS.len()];
         // the first round finds the memory new, and is thrown away
         for turn in 0..=rounds {
-            for (times, (_, taker)) in times.iter_mut().zip(TAKERS) {
+            for (times, (_, taker)) in times.iter_mut().zip(takers) {
                 let time = taker(&clock, &mut input);
                 if turn > 0 {
                     times.push(time);
                 }
             }
         }
-        for (times_of, (name, _)) in times.iter().zip(TAKERS) {
+        for (times_of, (name, _)) in times.iter().zip(takers) {
             let ratios = times_of.iter().zip(&times[0]).map(|(time, floor)| time / floor).collect();
             let ([median, best, worst], [ratio, low, high]) = (spread(times_of.clone()), spread(ratios));
             let (message_in, message_out) = (median / case.pack as f64, 2.0 * median / case.pack as f64);
@@ -457,13 +492,13 @@ fn spread(mut values: Vec<f64>) -> [f64; 3] {
 
 /// Arbitrates about so many packets, for a tool that counts what `consume` does.
 fn count_instructions(counted: &Counted, packets: usize) {
-    let &Counted { name, pack, rough, ring } = counted;
+    let &Counted { name, pack, rough, into } = counted;
     let len = packets * (RECORD + 20 + pack as usize * (MESSAGE_LEN + 2));
     let input = Input::new(Case { name, pack, rough, hot: false }, len, 1);
-    let packets = if ring {
-        count_all(&input, Arbitrated::new(Ring::new()))
-    } else {
-        count_all(&input, Arbitrated::new(Copied::new()))
+    let packets = match into {
+        Into::Copy => count_all(&input, Arbitrated::new(Copied::new())),
+        Into::Verified(verify) => count_all(&input, Arbitrated::verified(Copied::new(), verify)),
+        Into::Ring => count_all(&input, Arbitrated::new(Ring::new())),
     };
     println!("packets: {packets}");
 }

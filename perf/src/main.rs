@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod arbitration;
+mod captures;
 mod curves;
 mod framing;
 mod instructions;
@@ -25,6 +26,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     Arbitration(arbitration::Args),
+    Captures(captures::Args),
     Framing(framing::Args),
     Instructions(instructions::Args),
     Pingpong(pingpong::Args),
@@ -36,6 +38,7 @@ enum Benchmark {
 fn main() -> ExitCode {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
+        Benchmark::Captures(args) => captures::run(&args),
         Benchmark::Framing(args) => framing::run(&args),
         Benchmark::Instructions(args) => return instructions::run(&args),
         Benchmark::Pingpong(args) => return pingpong::run(&args),

@@ -72,8 +72,8 @@ pub(super) struct LineView {
     /// It has been behind for long enough.
     pub(super) lags: bool,
     pub(super) state: LineState,
-    /// Nothing is special about it, nor about the channel: its frames may take the short way.
-    pub(super) quick: bool,
+    /// By which way its frames may go.
+    pub(super) way: Way,
     /// Bit `i`: a lead against line `i` counts for the automatic timeout (5.4).
     pub(super) paired: u16,
 }
@@ -125,6 +125,17 @@ pub(super) struct Remembered {
 pub(super) struct Pending {
     pub(super) first: SeqNo,
     pub(super) deadline: Nanos,
+}
+
+/// How far a line's frames may be taken at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Something is special about the line or the channel.
+    Long,
+    /// Nothing is: the short way.
+    Short,
+    /// Nothing is, but copies are compared: the short way with that.
+    Verified,
 }
 
 /// What came of the short way.
@@ -215,7 +226,7 @@ impl Channel {
             behind: None,
             lags: false,
             state: LineState::Waiting,
-            quick: false,
+            way: Way::Long,
             paired: 0,
         };
         let lines: Vec<LineView> = counts.into_iter().enumerate().map(line).collect();
@@ -247,7 +258,7 @@ impl Channel {
             restarts: Vec::new(),
             lag_mark: SeqNo(0),
             first_cursor: first,
-            status: Status::new(),
+            status: Status::new(cx.verify.is_on()),
             leads: Leads::new(cx.lines()),
             recent: RecentLead::new(),
             due: Nanos::ZERO,
@@ -299,8 +310,9 @@ impl Channel {
     /// A frame arrives by `line`, and the epoch can take it at once: it brings what is next, or what has come before.
     ///
     /// Inlined whole: with nothing behind it that takes the frame's address, a frame stays in registers from the framing on.
+    /// Where copies are compared, this is done by a second making of it (`VERIFIED`), so that the first knows nothing of it.
     #[inline(always)]
-    pub(super) fn on_quick_frame<S: Sink>(
+    pub(super) fn on_quick_frame<const VERIFIED: bool, S: Sink>(
         &mut self,
         cx: &Settings,
         now: Nanos,
@@ -310,7 +322,8 @@ impl Channel {
     ) -> Quick {
         let Some(view) = self.lines.get_mut(line.index()) else { return Quick::No };
         let plain = frame.kind == Kind::Data && !frame.heartbeat && frame.reset.is_none();
-        if !view.quick || !plain || frame.session != self.session {
+        let way = if VERIFIED { Way::Verified } else { Way::Short };
+        if view.way != way || !plain || frame.session != self.session {
             return Quick::No;
         }
         let next = self.stream.next;
@@ -318,22 +331,25 @@ impl Channel {
         let count = u64::from(frame.count);
         // a framing has seen to it that this does not wrap
         let end = SeqNo(first.0.wrapping_add(count));
+        let part = Part {
+            first,
+            count: frame.count,
+            line,
+            stamp: now,
+            heartbeat: false,
+            packing: frame.packing,
+            body: frame.body,
+        };
         if first == next && first == self.first_cursor {
             if !view.window.show_next(first, end) {
                 view.show(first, end);
             }
             view.counts.first_arrivals += count;
+            if VERIFIED {
+                self.verify(cx, &part, &mut self.out(now, sink));
+            }
             self.status.arrive(first, count, line, now);
             (self.stream.mark, self.first_cursor, self.advanced) = (end, end, now);
-            let part = Part {
-                first,
-                count: frame.count,
-                line,
-                stamp: now,
-                heartbeat: false,
-                packing: frame.packing,
-                body: frame.body,
-            };
             let mut out = Out { sink: &mut *sink, now, channel: self.at, session: self.session };
             out.sink.first(&part.run(self.at, self.session));
             self.stream.release(&part, false, &mut out);
@@ -349,6 +365,9 @@ impl Channel {
                 }
                 None if !self.copies_apart(cx, now, line, SeqRange::new(first, end)) => return Quick::No,
                 None => {}
+            }
+            if VERIFIED {
+                self.verify(cx, &part, &mut self.out(now, sink));
             }
             let view = &mut self.lines[line.index()];
             if !view.window.show_next(first, end) {
@@ -463,6 +482,10 @@ impl Channel {
             let timeout = cx.recovery_timeout.unwrap_or_else(|| self.gap_timeout(cx));
             self.stream.open(shown.first, *line, now + timeout, &mut out);
         }
+        if cx.verify.is_on() {
+            // before any number's standing changes, and so before `filled` (11)
+            self.verify(cx, &rest, &mut out);
+        }
         while rest.count > 0 {
             self.take(cx, &mut rest, first_cursor, &mut out);
         }
@@ -519,9 +542,8 @@ impl Channel {
             }
             Standing::Lost(lost) => {
                 let part = rest.split_to(lost.end);
-                let count = u64::from(part.count);
-                self.lines[line.index()].counts.late += count;
-                self.status.arrive(part.first, count, line, part.stamp);
+                self.lines[line.index()].counts.late += u64::from(part.count);
+                self.note_first_copies(&part);
                 self.stream.found(part.range());
                 self.output_first_late(part, first_cursor, out);
                 let mut run = part.run(self.at, self.session);
@@ -533,9 +555,14 @@ impl Channel {
 
     /// The first copy of `part` has come.
     fn arrive(&mut self, part: &Part<'_>) {
-        let count = u64::from(part.count);
-        self.lines[part.line.index()].counts.first_arrivals += count;
-        self.status.arrive(part.first, count, part.line, part.stamp);
+        self.lines[part.line.index()].counts.first_arrivals += u64::from(part.count);
+        self.note_first_copies(part);
+    }
+
+    /// Notes who brought each number first and when. One that is no longer among the last has no place: a newer one has it.
+    fn note_first_copies(&mut self, part: &Part<'_>) {
+        let first = part.first.max(self.stream.mark.saturating_sub(SPAN));
+        self.status.arrive(first, part.end() - first, part.line, part.stamp);
     }
 
     /// Notes another copy of `n`, where the status ring knows the first; false where it does not.

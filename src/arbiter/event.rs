@@ -236,6 +236,19 @@ pub enum EventKind {
         /// Why it lags, where it does.
         why: Option<LagReason>,
     },
+    /// Two copies of a number are not the same message (ARBITRATION 7.4). The first one stands.
+    Divergence {
+        /// Of which.
+        number: SeqNo,
+        /// The line that brought it first.
+        line: Line,
+        /// The line that brought another message: perhaps the same one.
+        other: Line,
+        /// The first copy's CRC-32.
+        hash: u32,
+        /// The other's.
+        other_hash: u32,
+    },
 }
 
 /// What is special about a run.
@@ -398,6 +411,11 @@ impl fmt::Display for EventJson<'_> {
                     None => f.write_str("null}"),
                 }
             }
+            EventKind::Divergence { number, line: l, other, hash, other_hash } => {
+                let (l, other) = (line(l), line(other));
+                write!(f, r#""divergence","number":{number},"line":{l},"other":{other},"#)?;
+                write!(f, r#""hash":"{hash:08x}","other_hash":"{other_hash:08x}"}}"#)
+            }
         }
     }
 }
@@ -443,6 +461,11 @@ mod tests {
         assert_eq!(
             json(EventKind::Line { line: Line(1), from: to, to: LineState::OtherSession, why: None }),
             r#"{"ns":5,"channel":"0","event":"line","line":"B\"","from":"lagging","to":"other session","why":null}"#
+        );
+        let (line, other) = (Line(0), Line::RECOVERY);
+        assert_eq!(
+            json(EventKind::Divergence { number: SeqNo(7), line, other, hash: 0xAB, other_hash: 0x1234_5678 }),
+            r#"{"ns":5,"channel":"0","event":"divergence","number":7,"line":"A","other":"recovery","hash":"000000ab","other_hash":"12345678"}"#
         );
     }
 }

@@ -1,7 +1,7 @@
 //! What a frame or a deadline brings about on its channel: what is settled, ended or due, who lags or is silent, and how an
 //! epoch ends and another begins.
 
-use super::channel::{Behind, Channel, LineView, Remembered, Shows};
+use super::channel::{Behind, Channel, LineView, Remembered, Shows, Way};
 use super::event::{EpochEndReason, EventKind, LineState, LostReason, Sink};
 use super::report::ChannelReport;
 use super::settings::{GapTimeout, Settings};
@@ -104,7 +104,7 @@ impl Channel {
         let counting: u16 = (0..cx.lines()).filter(|&i| auto && cx.waits(i) && live(i)).map(|i| 1 << i).sum();
         for (i, view) in self.lines.iter_mut().enumerate() {
             view.paired = if cx.waits(i) { counting & !(1 << i) } else { 0 };
-            view.quick = calm
+            let at_once = calm
                 && view.state == LineState::Up
                 && view.live
                 && view.epoch == self.epoch
@@ -115,6 +115,11 @@ impl Channel {
                 && view.restarting == 0
                 && view.data_in_epoch
                 && view.behind.is_none();
+            view.way = match at_once {
+                false => Way::Long,
+                true if cx.verify.is_on() => Way::Verified,
+                true => Way::Short,
+            };
         }
         self.due = self.next_due(cx).map_or(Nanos::MAX, |(at, ..)| at);
     }

@@ -56,6 +56,7 @@ mod shelf;
 mod status;
 mod stream;
 mod suspicion;
+mod verify;
 mod window;
 
 #[cfg(test)]
@@ -66,6 +67,7 @@ pub use lead::LeadHistogram;
 pub use report::{ChannelReport, EpochCounts, LineCounts};
 pub use settings::{GapTimeout, Settings};
 pub use stream::OpenGap;
+pub use verify::Verify;
 
 use candidates::Candidates;
 use channel::{Channel, Quick};
@@ -131,7 +133,7 @@ impl Arbiter {
         if let Some(channel) = self.channels.get_mut(usize::from(place))
             && channel.at.key == (ChannelKey { group, key: frame.key })
         {
-            match channel.on_quick_frame(&self.settings, self.now, line, frame, sink) {
+            match channel.on_quick_frame::<false, S>(&self.settings, self.now, line, frame, sink) {
                 Quick::No => {}
                 Quick::Done => return,
                 Quick::Followed => {
@@ -153,7 +155,7 @@ impl Arbiter {
     fn on_another_channel<S: Sink>(&mut self, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) -> bool {
         let Some(place) = self.place(ChannelKey { group, key: frame.key }) else { return false };
         let Some(channel) = self.channels.get_mut(place) else { return false };
-        let quick = channel.on_quick_frame(&self.settings, self.now, line, frame, sink);
+        let quick = channel.on_quick_frame::<false, S>(&self.settings, self.now, line, frame, sink);
         if quick == Quick::Followed {
             self.due = self.due.min(channel.due);
         }
@@ -173,6 +175,16 @@ impl Arbiter {
             return;
         };
         let channel = &mut self.channels[place];
+        if self.settings.verify.is_on() {
+            match channel.on_quick_frame::<true, S>(&self.settings, self.now, line, frame, sink) {
+                Quick::No => {}
+                Quick::Done => return,
+                Quick::Followed => {
+                    self.due = self.due.min(channel.due);
+                    return;
+                }
+            }
+        }
         channel.on_frame(&self.settings, self.now, line, frame, sink);
         self.due = self.due.min(channel.due);
     }

@@ -36,6 +36,8 @@ pub struct LineCounts {
     pub implausible: u64,
     /// Messages outside of the sequence.
     pub unsequenced: u64,
+    /// Duplicates whose bytes are not those of the first copy, of the numbers whose copies are compared (ARBITRATION 7.4).
+    pub divergent: u64,
 }
 
 impl LineCounts {

@@ -1,5 +1,6 @@
 //! The arbiter's parameters, resolved (ARBITRATION 9).
 
+use super::verify::Verify;
 use crate::frame::{LINES_MAX, SequenceRules};
 use crate::time::Nanos;
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub silent_after: Nanos,
     /// How long an incumbent session is waited for.
     pub session_grace: Nanos,
+    /// Which numbers' copies are compared with the first one.
+    pub verify: Verify,
 }
 
 impl Settings {
@@ -69,6 +72,7 @@ impl Settings {
             gaps_max: 65_536,
             silent_after,
             session_grace: silent_after,
+            verify: Verify::Off,
         }
     }
 

@@ -1,4 +1,5 @@
-//! What is known of each of the last 65,536 numbers: who brought it first and when, and which lines have brought it.
+//! What is known of each of the last 65,536 numbers: who brought it first and when, which lines have brought it, and where copies
+//! are compared, the first one's hash.
 //!
 //! A ring indexed by number. A slot is empty or tells of exactly one number of one epoch; an epoch's change empties it by
 //! changing the tag, not by clearing.
@@ -26,9 +27,14 @@ impl Slot {
     }
 
     #[inline]
+    fn line(self) -> Line {
+        Line((self.facts >> 16) as u8)
+    }
+
+    #[inline]
     fn first_copy(self, line: Line) -> FirstCopy {
         let again = self.facts >> line.0 & 1 != 0;
-        FirstCopy { line: Line((self.facts >> 16) as u8), stamp: Nanos(self.stamp), again }
+        FirstCopy { line: self.line(), stamp: Nanos(self.stamp), again }
     }
 }
 
@@ -43,14 +49,18 @@ pub(super) struct FirstCopy {
 
 pub(super) struct Status {
     slots: Box<[Slot; SPAN as usize]>,
+    /// Beside each slot the CRC-32 of its number's first copy, where that was chosen (7.4); empty where none is compared.
+    hashes: Box<[u32]>,
     epoch: u8,
 }
 
 impl Status {
-    pub(super) fn new() -> Status {
+    /// Knows of nothing; keeps hashes where copies are compared.
+    pub(super) fn new(hashes: bool) -> Status {
         let slots = vec![Slot::default(); SPAN as usize].into_boxed_slice();
         let Ok(slots) = slots.try_into() else { unreachable!("the vector has SPAN slots") };
-        Status { slots, epoch: 1 }
+        let hashes = vec![0; if hashes { SPAN as usize } else { 0 }].into_boxed_slice();
+        Status { slots, hashes, epoch: 1 }
     }
 
     #[inline]
@@ -112,6 +122,22 @@ impl Status {
         true
     }
 
+    /// The line and the hash of the first copy of `n`, where `n` is among the last 65,536 below `mark` and one has come. Else what is
+    /// there now will be the first, and its hash is kept.
+    pub(super) fn first_hash(&mut self, n: SeqNo, mark: SeqNo, hash: u32) -> Option<(Line, u32)> {
+        if mark - n > SPAN {
+            return None;
+        }
+        let (at, tag) = (Status::slot(n), self.tag(n));
+        let kept = self.hashes.get_mut(at)?;
+        let slot = self.slots[at];
+        if slot.tag() == tag {
+            return Some((slot.line(), *kept));
+        }
+        *kept = hash;
+        None
+    }
+
     /// Notes another copy of `n`, by `line`; gives the first one, where `n` is among the last 65,536 below `mark` and one has
     /// come.
     #[inline]
@@ -161,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_slot_tells_of_one_number_of_one_epoch() {
-        let mut status = Status::new();
+        let mut status = Status::new(false);
         assert!(!knows(&status, 0, 1));
         status.arrive(SeqNo(SPAN - 2), 4, Line(1), Nanos(7));
         let mark = SPAN + 2;

@@ -72,10 +72,8 @@ impl Channel {
         let index = arrival.line.index();
         self.bear_out_heartbeat_reset(cx, now, arrival, sink);
         match arrival.frame.reset {
-            Some(Reset::Marked(first)) => {
-                if !self.goes_on_flagged(cx, arrival, first) {
-                    self.reset(cx, now, arrival.line, first, Fingerprint::of(&arrival.frame), sink);
-                }
+            Some(Reset::Marked(first)) if !self.goes_on_flagged(cx, arrival, first) => {
+                self.reset(cx, now, arrival.line, first, Fingerprint::of(&arrival.frame), sink);
             }
             Some(Reset::Heartbeat(first)) => {
                 let view = &mut self.lines[index];
@@ -84,7 +82,7 @@ impl Channel {
                 }
                 return;
             }
-            None => {}
+            Some(Reset::Marked(_)) | None => {}
         }
         let newest = self.newest();
         if self.pending.is_some() && self.lines[index].epoch == newest {

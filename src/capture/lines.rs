@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::reader::Record;
+use super::facts::Record;
 use crate::config::Feed;
 use crate::frame::Line;
 

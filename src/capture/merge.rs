@@ -6,10 +6,12 @@ use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
 use super::CaptureError;
+use super::facts::Warning;
 use super::lines::{Found, LineMap};
-use super::reader::{Reader, Warning};
+use super::reader::Reader;
 use crate::config::Feed;
 use crate::frame::Line;
+use crate::ip::fragments::UnusedFragments;
 use crate::source::{Datagram, Pass, Source};
 use crate::time::Nanos;
 
@@ -51,7 +53,7 @@ pub struct Item<'a> {
     pub payload: &'a [u8],
 }
 
-/// The records of all files that are not in the list, by reason.
+/// The records of all files that are not in the list, by reason. Of fragments, all is known at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
     /// Something else than UDP over IPv4.
@@ -60,11 +62,46 @@ pub struct Ignored {
     pub other_groups: u64,
     /// Cut off by the snap length.
     pub truncated: u64,
-    /// Fragments of IPv4 datagrams.
-    pub fragments: u64,
+    /// Fragments of IPv4 datagrams that did not become whole.
+    pub fragments: UnusedFragments,
     /// Headers that contradict each other.
     pub malformed: u64,
 }
+
+impl Ignored {
+    /// Each reason by the name that reports have for it. `fragments` is the sum of those behind it that begin so.
+    pub fn by_reason(&self) -> Vec<(&'static str, u64)> {
+        let fragments = &self.fragments;
+        vec![
+            ("not_udp", self.not_udp),
+            ("other_groups", self.other_groups),
+            ("truncated", self.truncated),
+            ("malformed", self.malformed),
+            ("fragments", fragments.total()),
+            ("fragments_duplicate", fragments.duplicate),
+            ("fragments_malformed", fragments.malformed),
+            ("fragments_overlapping", fragments.overlapping),
+            ("fragments_inconsistent", fragments.inconsistent),
+            ("fragments_expired", fragments.expired),
+            ("fragments_evicted", fragments.evicted),
+            ("fragments_incomplete", fragments.incomplete),
+        ]
+    }
+}
+
+/// Where a [`Captures`] went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// To the next datagram of a line: [`Captures::item`].
+    Item,
+    /// Past many records of which none was a line's: time to look at something else, and to go on.
+    Onward,
+    /// To the end.
+    End,
+}
+
+/// How many records go by, all ignored, in one step.
+const RECORDS_A_STEP: u32 = 65_536;
 
 /// Capture files, merged by time: the list of (stamp, line, group, payload) that an arbiter replays.
 ///
@@ -76,6 +113,8 @@ pub struct Ignored {
 pub struct Captures {
     map: LineMap,
     heads: Vec<Head>,
+    /// Whose record is the current one.
+    at: Option<usize>,
     ended: bool,
     stamp: Option<Nanos>,
     datagrams: u64,
@@ -130,7 +169,16 @@ impl Captures {
             },
         };
         let heads = readers.into_iter().map(head).collect::<Result<Vec<Head>, CaptureError>>()?;
-        Ok(Captures { map, heads, ended: false, stamp: None, datagrams: 0, stamps_raised: 0, other_groups: 0 })
+        Ok(Captures {
+            map,
+            heads,
+            at: None,
+            ended: false,
+            stamp: None,
+            datagrams: 0,
+            stamps_raised: 0,
+            other_groups: 0,
+        })
     }
 
     /// The next datagram of a line; `None` at the end.
@@ -142,38 +190,59 @@ impl Captures {
         reason = "an item borrows from its file, so that it cannot be an Iterator"
     )]
     pub fn next(&mut self) -> Result<Option<Item<'_>>, CaptureError> {
-        for at in 0..self.heads.len() {
-            if std::mem::take(&mut self.heads[at].due) {
-                self.advance(at)?;
+        loop {
+            match self.step()? {
+                Step::Item => return Ok(self.item()),
+                Step::Onward => {}
+                Step::End => return Ok(None),
             }
         }
-        let ready = self.heads.iter_mut().filter_map(|head| head.at.map(|at| (head, at)));
-        // the first of the smallest
-        let Some((head, (line, group))) = ready.min_by_key(|(head, _)| head.reader.current().stamp) else {
-            self.ended = true;
-            return Ok(None);
-        };
-        head.due = true;
-        let record = head.reader.current();
-        let stamp = self.stamp.map_or(record.stamp, |largest| largest.max(record.stamp));
-        self.stamps_raised += u64::from(stamp != record.stamp);
-        self.stamp = Some(stamp);
-        self.datagrams += 1;
-        Ok(Some(Item {
-            stamp,
-            line,
-            group,
-            source: record.source,
-            destination: record.destination,
-            payload: record.payload,
-        }))
     }
 
-    /// Moves a file to its next datagram of a line.
-    fn advance(&mut self, at: usize) -> Result<(), CaptureError> {
+    /// Goes on, by a bounded number of records: long stretches of other groups' traffic take several steps.
+    ///
+    /// # Errors
+    /// As [`Captures::next`].
+    #[inline]
+    pub fn step(&mut self) -> Result<Step, CaptureError> {
+        self.at = None;
+        for at in 0..self.heads.len() {
+            if std::mem::take(&mut self.heads[at].due) && !self.advance(at)? {
+                self.heads[at].due = true;
+                return Ok(Step::Onward);
+            }
+        }
+        let ready = self.heads.iter_mut().enumerate().filter(|(_, head)| head.at.is_some());
+        // the first of the smallest
+        let Some((at, head)) = ready.min_by_key(|(_, head)| head.reader.stamp()) else {
+            self.ended = true;
+            return Ok(Step::End);
+        };
+        head.due = true;
+        let own = head.reader.stamp();
+        let stamp = self.stamp.map_or(own, |largest| largest.max(own));
+        self.stamps_raised += u64::from(stamp != own);
+        (self.stamp, self.at) = (Some(stamp), Some(at));
+        self.datagrams += 1;
+        Ok(Step::Item)
+    }
+
+    /// The datagram that [`Captures::step`] went to; `None` where it went elsewhere.
+    #[inline]
+    pub fn item(&self) -> Option<Item<'_>> {
+        let head = &self.heads[self.at?];
+        let (record, (line, group), stamp) = (head.reader.current(), head.at?, self.stamp?);
+        let (source, destination, payload) = (record.source, record.destination, record.payload);
+        Some(Item { stamp, line, group, source, destination, payload })
+    }
+
+    /// Moves a file to its next datagram of a line, or to its end; false where it is on its way.
+    #[inline]
+    fn advance(&mut self, at: usize) -> Result<bool, CaptureError> {
         let head = &mut self.heads[at];
         head.at = None;
-        while head.reader.advance()? {
+        let mut left = RECORDS_A_STEP;
+        while head.reader.advance(&mut left)? {
             let record = head.reader.current();
             let found = match head.line {
                 Some(line) => self.map.find_forced(line, &record),
@@ -182,7 +251,7 @@ impl Captures {
             match found {
                 Found::Line(line, group) => {
                     head.at = Some((line, group));
-                    return Ok(());
+                    return Ok(true);
                 }
                 Found::Other => self.other_groups += 1,
                 Found::Ambiguous(which) => {
@@ -195,7 +264,7 @@ impl Captures {
                 }
             }
         }
-        Ok(())
+        Ok(!head.reader.is_reading())
     }
 
     /// When the input ended, for an arbiter's `finish` (ARBITRATION 10.1). After the end; `None` before, and where no
@@ -229,11 +298,16 @@ impl Captures {
             Ignored {
                 not_udp: sum.not_udp + counts.not_udp,
                 truncated: sum.truncated + counts.truncated,
-                fragments: sum.fragments + counts.fragments,
+                fragments: sum.fragments + counts.unused,
                 malformed: sum.malformed + counts.malformed,
                 ..sum
             }
         })
+    }
+
+    /// How many datagrams were put together out of fragments, those of other groups among them.
+    pub fn reassembled(&self) -> u64 {
+        self.readers().map(|reader| reader.counts().reassembled).sum()
     }
 
     /// How many records the captures themselves say are missing (ARBITRATION 10.3). After the end.

@@ -6,16 +6,19 @@
 //!                                                                    Writer <- what a line received
 //! ```
 //!
-//! A [`Reader`] gives the UDP datagrams of one pcap or pcapng file, plain or gzip, as they were captured. A [`LineMap`]
+//! A [`Reader`] gives the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured; a datagram in
+//! IPv4 fragments is put together, and comes when its last fragment came. A [`LineMap`]
 //! says which of a feed's lines a record came by. [`Captures`] merges files into one list of (stamp, line, group,
 //! payload). A [`Writer`] stores such a list so that it reads back the same.
 //!
 //! A file is not trusted: whatever it holds is delivered, or counted under a reason, or ends the reading with a
 //! [`CaptureError`] that says where. Memory does not grow with the file. This module reads no clock and starts no thread.
 //!
-//! Not read here: zstd and other compressions (recognised, and told), IPv6, and IPv4 fragments (counted, not put
-//! together).
+//! Not read here: other compressions (recognised, and told), IPv6, other link layers than [`LinkType`](crate::ip::LinkType)
+//! names (counted, and told).
 
+mod compressed;
+mod facts;
 mod format;
 mod input;
 mod lines;
@@ -30,9 +33,10 @@ use std::net::SocketAddrV4;
 
 use thiserror::Error;
 
+pub use facts::{Counts, Record, Warning};
 pub use lines::{Ambiguity, Found, LineMap};
-pub use merge::{CaptureInput, Captures, Ignored, Item};
-pub use reader::{Counts, Reader, Record, Warning};
+pub use merge::{CaptureInput, Captures, Ignored, Item, Step};
+pub use reader::Reader;
 pub use writer::{PAYLOAD_MAX, Writer};
 
 /// Why a capture cannot be read or written (on).
@@ -63,7 +67,7 @@ pub enum CaptureError {
         source: io::Error,
     },
     /// It does not begin like one.
-    #[error("{file} is not a capture: expected pcap or pcapng, plain or gzip, found {found}")]
+    #[error("{file} is not a capture: expected pcap or pcapng, plain, gzip or zstd, found {found}")]
     NotACapture {
         /// Which file.
         file: String,

@@ -1,6 +1,6 @@
 //! The classic format: one header, then packets.
 
-use pcap_parser::{PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header};
+use pcap_parser::{PcapHeader, parse_pcap_header};
 
 use super::format::{Block, Fault, Order, Packet};
 use super::input::{Input, RECORD_MAX};
@@ -46,19 +46,13 @@ impl Pcap {
         if !input.need(size)? {
             return Ok(Block::End);
         }
-        // the record is whole, so that a parser that asks for more has been lied to
-        let parse = match self.order {
-            _ if self.modified => parse_pcap_frame_modified,
-            Order::Little => parse_pcap_frame,
-            Order::Big => parse_pcap_frame_be,
-        };
-        let Ok((_, record)) = parse(&input.data()[..size]) else { return Ok(Block::Malformed(size)) };
-        let fraction = u64::from(record.ts_usec);
+        let (seconds, fraction) = (self.order.u32(input.data(), 0), self.order.u32(input.data(), 4));
+        let fraction = u64::from(fraction);
         let fraction = if self.nanoseconds { Nanos(fraction) } else { Nanos::from_micros(fraction) };
         Ok(Block::Packet(Packet {
             link: self.link,
             interface: 0,
-            stamp: Some(Nanos::from_secs(u64::from(record.ts_sec)) + fraction),
+            stamp: Some(Nanos::from_secs(u64::from(seconds)) + fraction),
             bytes: header..size,
             size,
         }))

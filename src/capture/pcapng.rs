@@ -1,16 +1,16 @@
 //! The block format: sections, each with a byte order and interfaces of its own.
 //!
-//! Blocks are framed here, by their lengths alone, and only whole ones are handed to the parser: whatever a block says
-//! inside, the next one begins where its length says. The parser reads option values as little-endian; here they are
-//! read in the section's order.
+//! Blocks are framed here, by their lengths alone: whatever a block says inside, the next one begins where its length says.
+//! Packets are read in place. The blocks that describe (sections, interfaces, statistics) are handed to the parser, whole and
+//! up to a size, since it makes a list of their options. It reads option values as little-endian; here they are read in the
+//! section's order.
 
 use std::collections::BTreeMap;
 
 use pcap_parser::{
-    InterfaceDescriptionBlock, OptionCode, PcapNGOption, parse_enhancedpacketblock_be, parse_enhancedpacketblock_le,
-    parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le, parse_interfacestatisticsblock_be,
-    parse_interfacestatisticsblock_le, parse_sectionheaderblock, parse_simplepacketblock_be,
-    parse_simplepacketblock_le,
+    InterfaceDescriptionBlock, OptionCode, PcapNGOption, parse_interfacedescriptionblock_be,
+    parse_interfacedescriptionblock_le, parse_interfacestatisticsblock_be, parse_interfacestatisticsblock_le,
+    parse_sectionheaderblock,
 };
 
 use super::format::{Block, Fault, Order, Packet, Unit};
@@ -44,6 +44,8 @@ const ISB_OSDROP: u16 = 7;
 const INTERFACES_MAX: usize = 4_096;
 const NAME_MAX: usize = 256;
 const DROPPED_MAX: usize = 4_096;
+/// The largest block that describes: an option holds 64 KiB at most, and some ten are known.
+const DESCRIPTION_MAX: usize = 1 << 20;
 
 /// A block capture, behind as many section headers as were read.
 pub(super) struct PcapNg {
@@ -84,6 +86,11 @@ impl PcapNg {
     /// The interface's name, where it has one.
     pub(super) fn name(&self, interface: u32) -> Option<&str> {
         self.interfaces.get(interface as usize)?.name.as_deref()
+    }
+
+    /// How many sections were begun.
+    pub(super) fn sections(&self) -> u64 {
+        self.sections
     }
 
     /// Whether Twinline wrote every section so far.
@@ -127,6 +134,11 @@ impl PcapNg {
         let size = self.order.u32(head, 4) as usize;
         if size < 12 || !size.is_multiple_of(4) || size > RECORD_MAX {
             return Err(Fault::Damaged(format!("a block says that it is {size} bytes long")));
+        }
+        if matches!(kind, SECTION | INTERFACE | STATISTICS) && size > DESCRIPTION_MAX {
+            return Err(Fault::Damaged(format!(
+                "a block that describes a section or an interface is {size} bytes long"
+            )));
         }
         if !input.need(size)? {
             return Ok(Block::End);
@@ -232,42 +244,30 @@ impl PcapNg {
 
     #[inline]
     fn packet(&self, block: &[u8]) -> Option<Packet> {
-        let parse = match self.order {
-            Order::Little => parse_enhancedpacketblock_le,
-            Order::Big => parse_enhancedpacketblock_be,
-        };
-        let (_, packet) = parse(block).ok()?;
-        let interface = self.interfaces.get(packet.if_id as usize)?;
-        let stamp = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
-        Some(Packet {
-            link: interface.link,
-            interface: packet.if_id,
-            stamp: Some(interface.unit.nanos(stamp, interface.offset)),
-            bytes: 28..28 + packet.caplen as usize,
-            size: block.len(),
-        })
+        self.stamped(block, self.order.u32(block, 8))
     }
 
     /// Without a stamp and a captured length: the section's first interface says how much was kept.
     fn simple_packet(&self, block: &[u8]) -> Option<Packet> {
-        let parse = match self.order {
-            Order::Little => parse_simplepacketblock_le,
-            Order::Big => parse_simplepacketblock_be,
-        };
-        let (_, packet) = parse(block).ok()?;
         let interface = self.interfaces.first()?;
-        let length = packet.data.len().min(packet.origlen as usize).min(interface.snap_length);
+        let length = self.order.u32(block, 8) as usize;
+        let length = length.min(interface.snap_length).min(block.len().checked_sub(16)?);
         Some(Packet { link: interface.link, interface: 0, stamp: None, bytes: 12..12 + length, size: block.len() })
     }
 
-    /// Obsolete, not known to the parser, and still found: a 16-bit interface and a 16-bit count of drops in front of
-    /// what an enhanced packet has.
+    /// Obsolete, and still found: it has a 16-bit interface and a 16-bit count of drops in front of what an enhanced packet
+    /// has behind its interface.
     fn old_packet(&self, block: &[u8]) -> Option<Packet> {
-        let id = u32::from(self.order.u16(block, 8));
+        self.stamped(block, u32::from(self.order.u16(block, 8)))
+    }
+
+    /// A packet with a stamp and a captured length. Its options are not looked at: nothing of them is needed, and what they
+    /// say wrong does a packet no harm.
+    #[inline]
+    fn stamped(&self, block: &[u8], id: u32) -> Option<Packet> {
         let interface = self.interfaces.get(id as usize)?;
         let stamp = u64::from(self.order.u32(block, 12)) << 32 | u64::from(self.order.u32(block, 16));
-        let length = self.order.u32(block, 20) as usize;
-        let bytes = 28..28 + length;
+        let bytes = 28..28 + self.order.u32(block, 20) as usize;
         (bytes.end <= block.len() - 4).then(|| Packet {
             link: interface.link,
             interface: id,

@@ -7,111 +7,14 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::CaptureError;
+use super::facts::{Counts, Record, Warning};
 use super::format::{Block, Fault, Packet};
 use super::input::{Identity, Input};
 use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION};
-use crate::ip::{self, Reason};
+use crate::ip::fragments::{Reassembler, UnusedFragments};
+use crate::ip::{self, LinkType, Reason, Udp};
 use crate::time::Nanos;
-
-/// A UDP datagram over IPv4, as a file holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// When it was captured, by the file. May be earlier than the record before.
-    pub stamp: Nanos,
-    /// The capture interface, by its place in the file's section.
-    pub interface: u32,
-    /// The capture interface's name, where the file has one.
-    pub interface_name: Option<&'a str>,
-    /// Who sent it.
-    pub source: SocketAddrV4,
-    /// Where it was sent: the group and port.
-    pub destination: SocketAddrV4,
-    /// The UDP payload.
-    pub payload: &'a [u8],
-}
-
-/// What a file's records were: `records` is the sum of those from `datagrams` to `malformed`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All packets, whatever they are.
-    pub records: u64,
-    /// Delivered: whole UDP datagrams over IPv4.
-    pub datagrams: u64,
-    /// Something else than UDP over IPv4, or of a link layer that is not read.
-    pub not_udp: u64,
-    /// Cut off by the snap length: the headers say more than was captured.
-    pub truncated: u64,
-    /// Fragments of IPv4 datagrams.
-    pub fragments: u64,
-    /// Headers, or a record's own numbers, that contradict each other.
-    pub malformed: u64,
-    /// Packets without a stamp, given that of the packet before. Counted beside, not among, the others.
-    pub unstamped: u64,
-}
-
-/// What a reader of the results should know of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
-    /// It ends within a record, or within a gzip member.
-    CutFile {
-        /// Which file.
-        file: String,
-        /// How many whole records it holds.
-        records: u64,
-    },
-    /// Twinline wrote it and did not come to say when the recording ended.
-    Unfinished {
-        /// Which file.
-        file: String,
-    },
-    /// It says that not everything was recorded.
-    Dropped {
-        /// Which file.
-        file: String,
-        /// The interface's name; empty where it has none.
-        interface: String,
-        /// How many records are missing.
-        records: u64,
-    },
-    /// Some packets have no stamp of their own.
-    Unstamped {
-        /// Which file.
-        file: String,
-        /// How many.
-        records: u64,
-    },
-    /// Bytes that are no gzip stand behind what is.
-    TrailingBytes {
-        /// Which file.
-        file: String,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Warning::CutFile { file, records } => {
-                write!(f, "{file} is cut off: all {records} whole records that it holds were read")
-            }
-            Warning::Unfinished { file } => {
-                write!(f, "{file} was not ended in order: its last record stands for the end of the recording")
-            }
-            Warning::Dropped { file, interface, records } if interface.is_empty() => {
-                write!(f, "{file} lacks {records} records that were dropped while it was recorded")
-            }
-            Warning::Dropped { file, interface, records } => {
-                write!(f, "{file} lacks {records} records of {interface} that were dropped while it was recorded")
-            }
-            Warning::Unstamped { file, records } => {
-                write!(f, "{file} has {records} packets without a stamp: that of the packet before was taken")
-            }
-            Warning::TrailingBytes { file } => {
-                write!(f, "{file} goes on behind its gzip data: that rest was ignored")
-            }
-        }
-    }
-}
 
 /// Reads one capture file, forwards, in its own order.
 ///
@@ -134,6 +37,14 @@ pub struct Reader {
     behind: usize,
     last_stamp: Option<Nanos>,
     current: Current,
+    /// Made when the first fragment comes.
+    fragments: Option<Box<Reassembler>>,
+    /// The section that the last fragment stood in: another one numbers its interfaces afresh.
+    section: u64,
+    /// The payload of the last datagram that was put together.
+    reassembled: Vec<u8>,
+    /// The first link layer that is not read, and how many packets are of such.
+    unread: Option<(u16, u64)>,
     state: State,
 }
 
@@ -144,13 +55,21 @@ enum Format {
     Nothing,
 }
 
-/// The record that the reader stands on; `payload` lies in the window.
+/// The record that the reader stands on.
 struct Current {
     stamp: Nanos,
     interface: u32,
     source: SocketAddrV4,
     destination: SocketAddrV4,
-    payload: Range<usize>,
+    payload: Payload,
+}
+
+/// Where a payload lies.
+enum Payload {
+    /// In the window.
+    Window(Range<usize>),
+    /// In `reassembled`.
+    Reassembled,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -218,8 +137,12 @@ impl Reader {
                     interface: 0,
                     source: SocketAddrV4::new([0; 4].into(), 0),
                     destination: SocketAddrV4::new([0; 4].into(), 0),
-                    payload: 0..0,
+                    payload: Payload::Reassembled,
                 },
+                fragments: None,
+                section: 0,
+                reassembled: Vec::new(),
+                unread: None,
                 state: State::Reading,
             }),
             Ok(None) => Err(CaptureError::NotACapture { file, found: what_is(input.data()) }),
@@ -236,16 +159,26 @@ impl Reader {
         reason = "a record borrows from the reader, so that it cannot be an Iterator"
     )]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, CaptureError> {
-        Ok(if self.advance()? { Some(self.current()) } else { None })
+        while self.is_reading() {
+            let mut left = u32::MAX;
+            if self.advance(&mut left)? {
+                return Ok(Some(self.current()));
+            }
+        }
+        Ok(None)
     }
 
-    /// Goes to the next datagram; false at the end.
+    /// Whether the end was not reached yet.
     #[inline]
-    pub(super) fn advance(&mut self) -> Result<bool, CaptureError> {
-        if self.state != State::Reading {
-            return Ok(false);
-        }
-        loop {
+    pub(super) fn is_reading(&self) -> bool {
+        self.state == State::Reading
+    }
+
+    /// Goes to the next datagram; false at the end, or where none was among the next `left` blocks.
+    #[inline]
+    pub(super) fn advance(&mut self, left: &mut u32) -> Result<bool, CaptureError> {
+        while self.is_reading() && *left > 0 {
+            *left -= 1;
             self.input.consume(std::mem::take(&mut self.behind));
             let block = match &mut self.format {
                 Format::Pcap(format) => format.next(&mut self.input),
@@ -266,12 +199,13 @@ impl Reader {
                 Ok(Block::Other(size)) => self.behind = size,
                 Ok(Block::End) => {
                     let cut = !self.input.data().is_empty() || self.input.cut();
-                    self.state = if cut { State::Cut } else { State::Ended };
+                    self.end(if cut { State::Cut } else { State::Ended });
                     return Ok(false);
                 }
                 Err(fault) => return Err(self.fail(fault)),
             }
         }
+        Ok(false)
     }
 
     /// Whether the packet holds a datagram, which then is the current one.
@@ -294,25 +228,85 @@ impl Reader {
                     interface: packet.interface,
                     source: found.source,
                     destination: found.destination,
-                    payload: packet.bytes.start + found.payload.start..packet.bytes.start + found.payload.end,
+                    payload: Payload::Window(
+                        packet.bytes.start + found.payload.start..packet.bytes.start + found.payload.end,
+                    ),
                 };
-                return true;
+                true
             }
-            Err(Reason::NotUdp) => self.counts.not_udp += 1,
-            Err(Reason::Truncated) => self.counts.truncated += 1,
-            Err(Reason::Fragment) => self.counts.fragments += 1,
-            Err(Reason::Malformed) => self.counts.malformed += 1,
+            Err(Reason::Fragment) => match self.put_together(stamp, &packet) {
+                Ok(whole) => {
+                    self.counts.fragments += 1;
+                    whole
+                }
+                Err(reason) => self.leave_out(reason, packet.link),
+            },
+            Err(reason) => self.leave_out(reason, packet.link),
+        }
+    }
+
+    #[cold]
+    fn leave_out(&mut self, reason: Reason, link: LinkType) -> bool {
+        match reason {
+            Reason::NotUdp => self.counts.not_udp += 1,
+            Reason::Truncated => self.counts.truncated += 1,
+            Reason::Fragment | Reason::Malformed => self.counts.malformed += 1,
+        }
+        if let (Reason::NotUdp, LinkType::Other(number)) = (reason, link) {
+            self.unread.get_or_insert((number, 0)).1 += 1;
         }
         false
     }
 
+    /// Whether the fragment makes a datagram whole, which then is the current one: it came when its last fragment came.
+    #[cold]
+    fn put_together(&mut self, stamp: Nanos, packet: &Packet) -> Result<bool, Reason> {
+        let fragments = self.fragments.get_or_insert_default();
+        if let Format::PcapNg(format) = &self.format
+            && std::mem::replace(&mut self.section, format.sections()) != format.sections()
+        {
+            fragments.end();
+        }
+        let bytes = self.input.data().get(packet.bytes.clone()).ok_or(Reason::Malformed)?;
+        let fragment = ip::fragment(packet.link, packet.interface, bytes)?;
+        let Some(segment) = fragments.put(stamp, &fragment) else { return Ok(false) };
+        let udp = Udp::parse(segment)?;
+        self.reassembled.clear();
+        self.reassembled.extend_from_slice(udp.payload);
+        self.counts.datagrams += 1;
+        self.counts.reassembled += 1;
+        self.current = Current {
+            stamp,
+            interface: packet.interface,
+            source: SocketAddrV4::new(fragment.of.source, udp.source_port),
+            destination: SocketAddrV4::new(fragment.of.destination, udp.destination_port),
+            payload: Payload::Reassembled,
+        };
+        Ok(true)
+    }
+
+    /// Nothing comes any more: what is in flight never becomes whole.
+    fn end(&mut self, state: State) {
+        self.state = state;
+        if let (Some(fragments), Some(last)) = (&mut self.fragments, self.last_stamp) {
+            fragments.expire(last);
+            fragments.end();
+        }
+    }
+
     fn fail(&mut self, fault: Fault) -> CaptureError {
-        self.state = State::Ended;
+        self.end(State::Ended);
         let (file, at, records) = (self.file.clone(), self.input.consumed(), self.counts.records);
         match fault {
             Fault::Io(source) => CaptureError::Read { file, at, records, source },
             Fault::Damaged(what) => CaptureError::Damaged { file, at, records, what },
         }
+    }
+
+    /// When the datagram that [`Reader::advance`] went to came.
+    #[inline]
+    pub(super) fn stamp(&self) -> Nanos {
+        self.current.stamp
     }
 
     /// The datagram that [`Reader::advance`] went to.
@@ -327,7 +321,10 @@ impl Reader {
             },
             source: self.current.source,
             destination: self.current.destination,
-            payload: self.input.data().get(self.current.payload.clone()).unwrap_or_default(),
+            payload: match &self.current.payload {
+                Payload::Window(range) => self.input.data().get(range.clone()).unwrap_or_default(),
+                Payload::Reassembled => &self.reassembled,
+            },
         }
     }
 
@@ -338,10 +335,11 @@ impl Reader {
 
     /// What its records were, so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        let unused = self.fragments.as_ref().map_or(UnusedFragments::default(), |fragments| fragments.facts().unused);
+        Counts { unused, ..self.counts }
     }
 
-    /// Whether the file ended within a record, a block or a gzip member. False before the end.
+    /// Whether the file ended within a record, a block, a gzip member or a zstd frame. False before the end.
     pub fn is_cut(&self) -> bool {
         self.state == State::Cut
     }
@@ -407,6 +405,9 @@ impl Reader {
         if self.input.trailing() {
             warnings.push(Warning::TrailingBytes { file: file() });
         }
+        if let Some((number, records)) = self.unread {
+            warnings.push(Warning::LinkLayer { file: file(), number, records });
+        }
         warnings
     }
 }
@@ -434,7 +435,7 @@ fn what_is(head: &[u8]) -> String {
     let unpack = |name: &str, command: &str| format!("{name}: decompress it first (`{command}`), or pipe it in as `-`");
     match *head {
         [] => "nothing: it is empty".into(),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => unpack("zstd", "zstd -d"),
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => "what is compressed twice: decompress it once first".into(),
         [0xfd, b'7', b'z', b'X', ..] => unpack("xz", "xz -d"),
         [b'B', b'Z', b'h', ..] => unpack("bzip2", "bzip2 -d"),
         [0x04, 0x22, 0x4d, 0x18, ..] => unpack("lz4", "lz4 -d"),

@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::output::Output;
-use super::report::{Ignored, Report};
+use super::report::Report;
 use super::{Failure, Outcome, feed, say};
-use crate::capture::{CaptureError, CaptureInput, Captures};
+use crate::capture::{CaptureError, CaptureInput, Captures, Step};
 use crate::config::Feed;
 use crate::framing::{Framing, WithFraming};
 use crate::handler::Handler;
@@ -22,12 +22,12 @@ use crate::os::signal::Stop;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline arbitrate feeds/cme-mdp3.toml day.pcapng
-  twinline arbitrate feeds/cme-mdp3.toml A=nic0.pcap.gz B=nic1.pcap.gz --json --events events.jsonl")]
+  twinline arbitrate feeds/cme-mdp3.toml A=nic0.pcap.gz B=nic1.pcap.zst --json --events events.jsonl")]
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Captures, pcap or pcapng, plain or gzip; several are merged by time. LINE=FILE says which line all of a file came by;
-    /// `-` is standard input
+    /// Captures, pcap or pcapng, plain, gzip or zstd; several are merged by time. LINE=FILE says which line all of a file came
+    /// by; `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     #[command(flatten)]
@@ -86,11 +86,17 @@ struct Arbitrating {
     stop: Stop,
 }
 
-/// A progress bar over the bytes of the files: on a terminal, where their size is known.
+/// How far captures were read, on a terminal alone: a bar over the bytes of the files, as they lie on disk; a count of them where
+/// one is a pipe, whose size nobody knows.
 pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
-    let size = size.filter(|_| std::io::stderr().is_terminal())?;
-    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left").ok()?;
-    Some(ProgressBar::new(size).with_style(style))
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let (bar, template) = match size {
+        Some(size) => (ProgressBar::new(size), "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left {msg}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes}, {bytes_per_sec} {msg}"),
+    };
+    Some(bar.with_style(ProgressStyle::with_template(template).ok()?))
 }
 
 impl WithFraming for Arbitrating {
@@ -105,9 +111,9 @@ impl WithFraming for Arbitrating {
         let mut last = None;
         let mut failed = None;
         loop {
-            let item = match captures.next() {
-                Ok(Some(item)) => item,
-                Ok(None) => break,
+            let step = match captures.step() {
+                Ok(Step::End) => break,
+                Ok(step) => step,
                 Err(error @ (CaptureError::Read { .. } | CaptureError::Damaged { .. })) => {
                     // what stands before is whole, and is reported
                     failed = Some(error);
@@ -115,10 +121,12 @@ impl WithFraming for Arbitrating {
                 }
                 Err(error) => return Err(capture_failure(error)),
             };
-            last = Some(item.stamp);
-            handler.on_datagram(item.stamp, item.line, item.group, item.payload, &mut output);
-            count += 1;
-            if count.is_multiple_of(LOOK_EVERY) {
+            if let Some(item) = captures.item() {
+                last = Some(item.stamp);
+                handler.on_datagram(item.stamp, item.line, item.group, item.payload, &mut output);
+                count += 1;
+            }
+            if count.is_multiple_of(LOOK_EVERY) || step == Step::Onward {
                 if let Some(bar) = &bar {
                     bar.set_position(captures.position());
                 }
@@ -152,17 +160,12 @@ impl WithFraming for Arbitrating {
             gaps: &output.gaps,
             source: json!({
                 "datagrams": captures.datagrams(),
+                "reassembled": captures.reassembled(),
                 "stamps_raised": captures.stamps_raised(),
                 "dropped": captures.dropped(),
                 "whole_recording": captures.is_whole_recording() && !stopped && failed.is_none(),
             }),
-            ignored: Ignored {
-                not_udp: ignored.not_udp,
-                other_groups: ignored.other_groups,
-                truncated: ignored.truncated,
-                fragments: ignored.fragments,
-                malformed: ignored.malformed,
-            },
+            ignored,
         };
         if args.outputs.json {
             println!("{}", report.json()?);

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use super::{Failure, Outcome, feed, say};
 use crate::config::fixed::{Field, FixedConfig, SessionField};
-use crate::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, Method, ReceiveConfig, duration_text, size_text};
+use crate::config::{
+    ArbiterConfig, Feed, GapTimeout, LineConfig, Method, ReceiveConfig, Verify, duration_text, size_text,
+};
 use crate::frame::ChannelKey;
 use crate::framing::AnyFraming;
 use crate::os::machine::{self, Finding, Severity};
@@ -178,6 +180,12 @@ fn parameters(feed: &Feed, framing: AnyFraming, row: &mut impl FnMut(&str, Strin
     let session_grace = duration_text(arbiter.session_grace(heartbeat));
     parameter("session_grace", session_grace, arbiter.session_grace.is_none());
     parameter("join", "live: from the first number that comes".to_owned(), true);
+    let verify = match arbiter.verify {
+        Verify::Off => "off: copies are not compared".to_owned(),
+        Verify::All => "all: every copy is compared with the first one".to_owned(),
+        share => format!("{share}: every copy of that share of the numbers is compared with the first one"),
+    };
+    parameter("verify", verify, arbiter.verify == default.verify);
     let receive = &feed.receive;
     let core = receive.core.map_or("on any core".to_owned(), |core| format!("on core {core}"));
     let stamps = if receive.kernel_stamps { "with kernel stamps" } else { "without kernel stamps" };
@@ -336,6 +344,7 @@ mod tests {
                 "  silent_after   2s",
                 "  session_grace  2s (default)",
                 "  join           live: from the first number that comes (default)",
+                "  verify         off: copies are not compared (default)",
                 "  receive        by sockets, on core 1, 8MiB of buffer a socket, without kernel stamps",
                 "  warning: take care",
             ]

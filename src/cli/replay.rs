@@ -1,16 +1,17 @@
 //! `twinline replay`.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use indicatif::{HumanBytes, HumanCount, ProgressBar};
+use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::arbitrate::{capture_failure, progress};
 use super::publish::seconds;
+use super::report::{Ordered, ignored_text};
 use super::sending::{LatenessNs, Send, late_text, taken_word, tell_taken};
 use super::{Failure, Outcome, feed, say};
 use crate::capture::{CaptureInput, Captures};
@@ -33,8 +34,8 @@ use crate::time::Nanos;
 pub(super) struct Args {
     /// The feed file that the capture is of
     feed: PathBuf,
-    /// Captures, pcap or pcapng, plain or gzip; several are merged by time. LINE=FILE says which line all of a file came by;
-    /// `-` is standard input
+    /// Captures, pcap or pcapng, plain, gzip or zstd; several are merged by time. LINE=FILE says which line all of a file came
+    /// by; `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     /// How many times as fast as recorded (10, 0.5), or 'max'; flat out, the order is kept on each line, not across lines
@@ -82,7 +83,7 @@ pub(super) fn run(args: Args) -> Outcome {
     })?;
     tell_taken(&to, &wire);
     let stop = Stop::on_signals().context("cannot listen to signals")?;
-    let bar = bar(captures.size());
+    let bar = progress(captures.size());
     let settings = Settings { lines: feed.lines.len(), speed: args.speed, limit: args.seconds };
     let (report, result) = replay(captures, &mut wire, settings, Clock::start(), &stop, |report| {
         if let Some(bar) = &bar {
@@ -102,11 +103,6 @@ pub(super) fn run(args: Args) -> Outcome {
         writeln!(io::stdout(), "{}", object.context("cannot print the report")?).context("cannot write to stdout")?;
     }
     finish(&feed, &to, &report, result)
-}
-
-/// A bar where the size is known, else a count; on a terminal alone.
-fn bar(size: Option<u64>) -> Option<ProgressBar> {
-    progress(size).or_else(|| io::stderr().is_terminal().then(ProgressBar::new_spinner))
 }
 
 fn finish(feed: &Feed, to: &Feed, report: &Report, result: Result<(), ReplayError>) -> Outcome {
@@ -181,6 +177,10 @@ fn summarise(args: &Args, feed: &Feed, report: &Report) {
     if report.starved > 0 {
         say(format_args!("the capture was read too slowly {} times, and datagrams were late for it", report.starved));
     }
+    let ignored = ignored_text(&report.read.ignored);
+    if !ignored.is_empty() {
+        say(format_args!("ignored: {ignored}"));
+    }
     if report.read.stamps_raised > 0 {
         let raised = HumanCount(report.read.stamps_raised);
         say(format_args!("{raised} stamps went back in the capture: sent in its order, right after the one before"));
@@ -208,7 +208,7 @@ struct Summary<'a> {
     drift_ns_per_second: Option<f64>,
     starved: u64,
     stamps_raised: u64,
-    ignored: Ignored,
+    ignored: Ordered<&'static str, u64>,
     stopped: bool,
     limited: bool,
     warnings: Vec<String>,
@@ -227,15 +227,6 @@ struct LineSummary<'a> {
     last_error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Ignored {
-    not_udp: u64,
-    other_groups: u64,
-    truncated: u64,
-    fragments: u64,
-    malformed: u64,
-}
-
 impl<'a> Summary<'a> {
     fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a Report, wire: &'a UdpWire) -> Summary<'a> {
         let line = |(tally, taken): (&'a LineTally, &'a Taken)| LineSummary {
@@ -249,7 +240,6 @@ impl<'a> Summary<'a> {
             refused: tally.refused,
             last_error: tally.last_error.as_deref(),
         };
-        let ignored = report.read.ignored;
         Summary {
             feed: &feed.name,
             to: &to.name,
@@ -275,13 +265,7 @@ impl<'a> Summary<'a> {
             drift_ns_per_second: report.drift().map(|drift| drift.ns_per_second),
             starved: report.starved,
             stamps_raised: report.read.stamps_raised,
-            ignored: Ignored {
-                not_udp: ignored.not_udp,
-                other_groups: ignored.other_groups,
-                truncated: ignored.truncated,
-                fragments: ignored.fragments,
-                malformed: ignored.malformed,
-            },
+            ignored: Ordered(report.read.ignored.by_reason()),
             stopped: report.stopped,
             limited: report.limited,
             warnings: report.read.warnings.iter().map(ToString::to_string).collect(),

@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use super::output::{Fate, GapLog};
 use crate::arbiter::{ChannelReport, LineCounts, line_name};
+use crate::capture::Ignored;
 use crate::config::Feed;
 use crate::frame::Line;
 use crate::framing::{Framing, Malformed};
 use crate::handler::Handler;
 
 /// A JSON object whose keys stand in the order given.
-struct Ordered<K, V>(Vec<(K, V)>);
+pub(super) struct Ordered<K, V>(pub(super) Vec<(K, V)>);
 
 impl<K: Serialize, V: Serialize> Serialize for Ordered<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -66,6 +67,9 @@ struct LineJson {
     unsequenced: u64,
     malformed: u64,
     state: &'static str,
+    divergent: u64,
+    /// `malformed` by reason: those that there were.
+    malformed_reasons: Ordered<&'static str, u64>,
 }
 
 /// By how much `first` came before `later`, of the numbers that both brought.
@@ -101,16 +105,8 @@ struct ReportJson<'a> {
     gaps_omitted: u64,
     epochs_omitted: u64,
     ignored: Ordered<&'static str, u64>,
-}
-
-/// Records that took no part, by reason.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ignored {
-    pub(super) not_udp: u64,
-    pub(super) other_groups: u64,
-    pub(super) truncated: u64,
-    pub(super) fragments: u64,
-    pub(super) malformed: u64,
+    /// Where it is `off`, no `divergent` says anything.
+    verify: String,
 }
 
 /// Everything that a report is made of.
@@ -120,20 +116,23 @@ pub(super) struct Report<'a, F> {
     pub(super) handler: &'a Handler<F>,
     pub(super) gaps: &'a GapLog,
     pub(super) source: Value,
+    /// Records that took no part.
     pub(super) ignored: Ignored,
 }
 
 impl<F: Framing> Report<'_, F> {
-    fn malformed(&self, channel: &ChannelReport, line: Line) -> u64 {
+    /// What of a line could not be read on a channel, by reason: the reasons that there were.
+    fn malformed(&self, channel: &ChannelReport, line: Line) -> Vec<(&'static str, u64)> {
         // a datagram that cannot be read has no key: it counts for its group's only channel, or for the line alone
         if self.handler.arbiter().settings().rules.keyed {
-            0
-        } else {
-            self.handler.malformed().of_group(line, channel.channel.key.group)
+            return Vec::new();
         }
+        let group = channel.channel.key.group;
+        reasons(|reason| self.handler.malformed().get(line, group, reason))
     }
 
     fn line(&self, channel: &ChannelReport, at: usize, counts: &LineCounts) -> LineJson {
+        let malformed = self.malformed(channel, Line(at as u8));
         LineJson {
             frames: counts.frames,
             messages: counts.messages,
@@ -148,8 +147,10 @@ impl<F: Framing> Report<'_, F> {
             before_join: counts.before_join,
             implausible: counts.implausible,
             unsequenced: counts.unsequenced,
-            malformed: self.malformed(channel, Line(at as u8)),
+            malformed: malformed.iter().map(|(_, count)| count).sum(),
             state: channel.states[at].name(),
+            divergent: counts.divergent,
+            malformed_reasons: Ordered(malformed),
         }
     }
 
@@ -225,7 +226,10 @@ impl<F: Framing> Report<'_, F> {
             let count = |&reason| (Malformed::name(reason), self.handler.malformed().of_line(Line(at as u8), reason));
             (name.as_str(), Ordered(Malformed::ALL.iter().map(count).collect()))
         });
-        let ignored = &self.ignored;
+        let mut ignored = self.ignored.by_reason();
+        let arbiter = self.handler.arbiter();
+        ignored.insert(2, ("other_units", arbiter.other_keys()));
+        ignored.insert(3, ("no_channel", arbiter.no_channel()));
         let report = ReportJson {
             feed: &self.feed.name,
             framing: &self.feed.framing,
@@ -234,15 +238,8 @@ impl<F: Framing> Report<'_, F> {
             source: self.source.clone(),
             gaps_omitted: self.gaps.omitted(),
             epochs_omitted: channels.iter().map(|channel| channel.epochs_omitted).sum(),
-            ignored: Ordered(vec![
-                ("not_udp", ignored.not_udp),
-                ("other_groups", ignored.other_groups),
-                ("other_units", self.handler.arbiter().other_keys()),
-                ("no_channel", self.handler.arbiter().no_channel()),
-                ("truncated", ignored.truncated),
-                ("fragments", ignored.fragments),
-                ("malformed", ignored.malformed),
-            ]),
+            ignored: Ordered(ignored),
+            verify: self.feed.arbiter.verify.to_string(),
         };
         Ok(serde_json::to_string(&report)?)
     }
@@ -287,8 +284,8 @@ impl<F: Framing> Report<'_, F> {
             )?;
             for (at, name) in self.names.iter().enumerate() {
                 let counts = &channel.lines[at];
-                let refused =
-                    counts.stale + counts.before_join + counts.implausible + self.malformed(&channel, Line(at as u8));
+                let malformed: u64 = self.malformed(&channel, Line(at as u8)).iter().map(|(_, count)| count).sum();
+                let refused = counts.stale + counts.before_join + counts.implausible + malformed;
                 writeln!(
                     out,
                     "  {name:<10} {:>10} {:>12} {:>12} {:>12} {:>9} {:>9} {:>9}  {}",
@@ -300,6 +297,15 @@ impl<F: Framing> Report<'_, F> {
                     counts.late,
                     refused,
                     channel.states[at].name()
+                )?;
+            }
+            let divergent = self.names.iter().zip(&channel.lines).filter(|(_, counts)| counts.divergent > 0);
+            for (name, counts) in divergent {
+                writeln!(
+                    out,
+                    "  DIVERGENCE: what line {name} brought is not always the message that came first, which stands: \
+                     {} of {} duplicates differ (verify = {})",
+                    counts.divergent, counts.duplicate, self.feed.arbiter.verify
                 )?;
             }
             for lead in self.leads(&channel) {
@@ -322,6 +328,48 @@ impl<F: Framing> Report<'_, F> {
         if none {
             writeln!(out, "\nno channel began: nothing of this feed was there")?;
         }
+        let malformed = self.names.iter().enumerate().map(|(at, name)| {
+            let line = Line(at as u8);
+            (name, reasons(|reason| self.handler.malformed().of_line(line, reason)))
+        });
+        let malformed: Vec<_> = malformed.filter(|(_, reasons)| !reasons.is_empty()).collect();
+        if !malformed.is_empty() {
+            writeln!(out, "\nmalformed datagrams")?;
+        }
+        for (name, reasons) in malformed {
+            let reasons: Vec<String> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            writeln!(out, "  {name:<10} {}", reasons.join(", "))?;
+        }
+        let ignored = ignored_text(&self.ignored);
+        if !ignored.is_empty() {
+            writeln!(out, "\nignored: {ignored}")?;
+        }
         Ok(())
     }
+}
+
+/// The reasons under which something was counted.
+fn reasons(count: impl Fn(Malformed) -> u64) -> Vec<(&'static str, u64)> {
+    let all = Malformed::ALL.iter().map(|&reason| (reason.name(), count(reason)));
+    all.filter(|&(_, count)| count > 0).collect()
+}
+
+/// Which records took no part, for people; empty where all did.
+pub(super) fn ignored_text(ignored: &Ignored) -> String {
+    let fragments = &ignored.fragments;
+    let reasons = [
+        (ignored.not_udp, "not UDP over IPv4"),
+        (ignored.other_groups, "for other groups"),
+        (ignored.truncated, "cut off by the snap length"),
+        (ignored.malformed, "with headers that contradict each other"),
+        (fragments.duplicate, "fragments that came twice"),
+        (fragments.malformed, "fragments that no datagram can have"),
+        (fragments.overlapping, "of datagrams whose fragments overlap and disagree"),
+        (fragments.inconsistent, "of datagrams whose fragments disagree about the end"),
+        (fragments.expired, "of datagrams whose fragments took longer than a second"),
+        (fragments.evicted, "of datagrams given up since too many were in fragments at once"),
+        (fragments.incomplete, "of datagrams of which not all fragments are there"),
+    ];
+    let text = reasons.iter().filter(|(records, _)| *records > 0).map(|(records, what)| format!("{records} {what}"));
+    text.collect::<Vec<_>>().join(", ")
 }

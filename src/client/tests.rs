@@ -80,6 +80,16 @@ fn events() -> Vec<Event> {
             },
         ),
         event(AT, EventKind::Line { line: Line(0), from: LineState::Waiting, to: LineState::OtherSession, why: None }),
+        event(
+            AT,
+            EventKind::Divergence {
+                number: SeqNo(7),
+                line: Line(1),
+                other: Line::RECOVERY,
+                hash: u32::MAX,
+                other_hash: 0x8000_0001,
+            },
+        ),
     ]
 }
 
@@ -198,6 +208,7 @@ fn the_ordered_output_has_losses_in_their_place_and_lost_events_not_again() {
         r#""epoch_end","session":"S","next":9,"why":"restart"}"#,
         r#""line","line":"A","from":"up","to":"lagging","why":"frozen"}"#,
         r#""line","line":"A","from":"waiting","to":"other session","why":null}"#,
+        r#""divergence","number":7,"line":"B","other":"recovery","hash":"ffffffff","other_hash":"80000001"}"#,
         "loss S [4, 5)",
         "0 S 5 x",
     ];
@@ -223,8 +234,8 @@ fn rule_3_3_the_first_copy_output_has_jumps_and_nothing_of_the_ordered_one() {
     delivery.first(&run(9, 1, &body));
     delivery.first(&Run { flags: RunFlags { late: true, ..RunFlags::default() }, ..run(4, 1, &body) });
     let read = read(&mut client);
-    assert_eq!(read[5..], ["0 S 2 x", "jump S [3, 9)", "0 S 9 x"]);
-    assert!(read[..5].iter().all(|line| !line.starts_with("\"gap") && !line.starts_with("\"filled")), "{read:?}");
+    assert_eq!(read[6..], ["0 S 2 x", "jump S [3, 9)", "0 S 9 x"]);
+    assert!(read[..6].iter().all(|line| !line.starts_with("\"gap") && !line.starts_with("\"filled")), "{read:?}");
 }
 
 /// A sink that writes down its calls.

@@ -155,6 +155,21 @@ impl<'a> Value<'a> {
         Ok(text)
     }
 
+    /// A share above zero and up to one, in billionths; 1 is `None`: all.
+    pub(super) fn share(&self, expected: &str) -> Result<Option<u32>, ConfigError> {
+        let typed = match self.value.get_ref() {
+            DeValue::Float(number) => number.as_str().to_owned(),
+            DeValue::Integer(number) => number.to_string(),
+            _ => return Err(self.expected(expected)),
+        };
+        let billionths = typed.parse::<f64>().map_or(f64::NAN, |share| (share * 1e9).round());
+        match billionths {
+            1e9 => Ok(None),
+            1.0..1e9 => Ok(Some(billionths as u32)),
+            _ => Err(self.expected(expected)),
+        }
+    }
+
     pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
         self.value.get_ref().as_bool().ok_or_else(|| self.expected("true or false"))
     }

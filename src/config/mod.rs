@@ -26,6 +26,7 @@
 //!
 //! `feeds/README.md` says what every key means.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -59,7 +60,17 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("line", &["name", "groups", "interface", "source", "wait"]),
     (
         "arbiter",
-        &["gap_timeout", "settle", "hold_messages", "hold_bytes", "max_jump", "silent_after", "session_grace", "join"],
+        &[
+            "gap_timeout",
+            "settle",
+            "hold_messages",
+            "hold_bytes",
+            "max_jump",
+            "silent_after",
+            "session_grace",
+            "join",
+            "verify",
+        ],
     ),
     ("receive", &["method", "buffer", "core", "kernel_stamps"]),
     (
@@ -172,6 +183,28 @@ pub enum GapTimeout {
     After(Nanos),
 }
 
+/// Which numbers' copies are compared with the first one (ARBITRATION 7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// None.
+    Off,
+    /// Every number's.
+    All,
+    /// So many of a billion numbers', from 1 on.
+    PerBillion(u32),
+}
+
+impl fmt::Display for Verify {
+    /// As a feed file has it: `off`, `all`, or the share, such as `0.01`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verify::Off => f.write_str("off"),
+            Verify::All => f.write_str("all"),
+            Verify::PerBillion(share) => write!(f, "{}", f64::from(*share) / 1e9),
+        }
+    }
+}
+
 /// The arbiter's parameters (ARBITRATION 9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArbiterConfig {
@@ -189,6 +222,8 @@ pub struct ArbiterConfig {
     pub silent_after: Option<Nanos>,
     /// How long a session is waited for; `None`: `silent_after`.
     pub session_grace: Option<Nanos>,
+    /// Which numbers' copies are compared with the first one.
+    pub verify: Verify,
 }
 
 impl ArbiterConfig {
@@ -216,6 +251,7 @@ impl Default for ArbiterConfig {
             max_jump: 1_000,
             silent_after: None,
             session_grace: None,
+            verify: Verify::Off,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::document::{Document, Table, Value, choice};
 use super::fixed::{self, Field};
 use super::{ArbiterConfig, ConfigError, FIXED, Feed, FixedConfig, GROUPS_MAX, GapTimeout, KnownFraming, LINES_MAX};
-use super::{LineConfig, Method, ReceiveConfig};
+use super::{LineConfig, Method, ReceiveConfig, Verify};
 
 /// As long as a name may be: it stands in every report.
 const NAME_BYTES_MAX: usize = 64;
@@ -345,7 +345,26 @@ fn arbiter(table: &Table<'_>, jump_most: u64) -> Result<ArbiterConfig, ConfigErr
             other => return Err(typed.refuse(format!(r#"{other:?} is no way to join; expected "live""#))),
         }
     }
+    if let Some(typed) = table.get("verify") {
+        arbiter.verify = verify(&typed)?;
+    }
     Ok(arbiter)
+}
+
+fn verify(typed: &Value<'_>) -> Result<Verify, ConfigError> {
+    let expected =
+        r#""off", "all", or a share of the numbers from 0.000000001 to 1, such as 0.01 for one in a hundred"#;
+    if !typed.is_text() {
+        return Ok(typed.share(expected)?.map_or(Verify::All, Verify::PerBillion));
+    }
+    match typed.string(expected)? {
+        "off" => Ok(Verify::Off),
+        "all" => Ok(Verify::All),
+        other if other.parse::<f64>().is_ok() => {
+            Err(typed.refuse(format!("{other:?} is a text; a share is written without quotes: verify = 0.01")))
+        }
+        other => Err(typed.refuse(format!("expected {expected}, found the text {other:?}"))),
+    }
 }
 
 fn receive(table: &Table<'_>) -> Result<ReceiveConfig, ConfigError> {

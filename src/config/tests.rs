@@ -88,6 +88,7 @@ fn every_key_is_read() {
         silent_after = "90s"
         session_grace = "1s"
         join = "live"
+        verify = 0.01
         [receive]
         method = "packet"
         buffer = 65_536
@@ -106,6 +107,7 @@ fn every_key_is_read() {
             max_jump: 5,
             silent_after: Some(Nanos::from_secs(90)),
             session_grace: Some(Nanos::from_secs(1)),
+            verify: Verify::PerBillion(10_000_000),
         }
     );
     assert_eq!(
@@ -442,7 +444,7 @@ fn in_a_parameter_each_fault_is_named_with_its_line_and_key() {
         ("[arbiter]\njoin = \"start\"", r#"arbiter.join: join = "start" comes with recovery, which this version does not have; expected "live""#.to_owned()),
         ("[arbiter]\njoin = \"now\"", r#"arbiter.join: "now" is no way to join; expected "live""#.to_owned()),
         ("[arbiter]\nrecovery_timeout = \"1s\"", "arbiter.recovery_timeout: this needs recovery, which this version does not have; take the key out".to_owned()),
-        ("[arbiter]\ngap_timout = \"1s\"", "arbiter.gap_timout: this is no key of [arbiter]; did you mean gap_timeout? The keys there are: gap_timeout, settle, hold_messages, hold_bytes, max_jump, silent_after, session_grace, join".to_owned()),
+        ("[arbiter]\ngap_timout = \"1s\"", "arbiter.gap_timout: this is no key of [arbiter]; did you mean gap_timeout? The keys there are: gap_timeout, settle, hold_messages, hold_bytes, max_jump, silent_after, session_grace, join, verify".to_owned()),
         ("[arbiter]\nbuffer = 1", "arbiter.buffer: this is no key of [arbiter]; it belongs under [receive]".to_owned()),
         ("[receive]\nbuffer = 10", "receive.buffer: expected a whole number from 4096 to 536870912, found 10".to_owned()),
         ("[receive]\ncore = 1024", "receive.core: expected a whole number from 0 to 1023, found 1024".to_owned()),
@@ -454,6 +456,47 @@ fn in_a_parameter_each_fault_is_named_with_its_line_and_key() {
     assert_eq!(
         refusal(&with("[arbiter]\nsettle = 99999999999999999999999999")),
         "line 8: arbiter.settle: expected a whole number from 0 to 1048576, found 99999999999999999999999999"
+    );
+}
+
+#[test]
+fn copies_are_compared_by_all_numbers_or_a_share() {
+    let verify = |value: &str| parse(&with(&format!("[arbiter]\nverify = {value}"))).map(|feed| feed.arbiter.verify);
+    for (value, meant, shown) in [
+        ("\"off\"", Verify::Off, "off"),
+        ("\"all\"", Verify::All, "all"),
+        ("1", Verify::All, "all"),
+        ("1.0", Verify::All, "all"),
+        ("0.01", Verify::PerBillion(10_000_000), "0.01"),
+        ("2.5e-1", Verify::PerBillion(250_000_000), "0.25"),
+        ("0.000000001", Verify::PerBillion(1), "0.000000001"),
+    ] {
+        assert_eq!(verify(value).unwrap(), meant, "{value}");
+        assert_eq!(meant.to_string(), shown);
+    }
+    let expected =
+        r#"expected "off", "all", or a share of the numbers from 0.000000001 to 1, such as 0.01 for one in a hundred"#;
+    for (value, found) in [
+        ("0", "the number 0"),
+        ("0.0", "the number 0.0"),
+        ("1e-10", "the number 1e-10"),
+        ("2", "the number 2"),
+        ("1.01", "the number 1.01"),
+        ("-0.5", "the number -0.5"),
+        ("-1", "the number -1"),
+        ("nan", "the number nan"),
+        ("inf", "the number inf"),
+        ("true", "true"),
+        ("[]", "a list"),
+        ("\"some\"", "the text \"some\""),
+        ("\"\"", "the text \"\""),
+    ] {
+        let said = format!("line 8: arbiter.verify: {expected}, found {found}");
+        assert_eq!(verify(value).unwrap_err().to_string(), said, "{value}");
+    }
+    assert_eq!(
+        verify("\"0.01\"").unwrap_err().to_string(),
+        r#"line 8: arbiter.verify: "0.01" is a text; a share is written without quotes: verify = 0.01"#
     );
 }
 
@@ -539,22 +582,22 @@ proptest! {
     /// Feed files with one value replaced: past the parser of TOML, into every check.
     #[test]
     fn no_value_is_too_strange(
-        key in 0usize..16,
+        key in 0usize..17,
         value in prop_oneof![
             "-?[0-9]{1,40}", "[0-9]+\\.[0-9]+", "\"[ -!#-\\[\\]-~]*\"", "\"[0-9]{1,25}(\\.[0-9]{1,40})?(ns|us|ms|s|B|KiB|GiB)\"",
             "\\[(\"[0-9.:]{1,20}\",)*\\]", "true", "nan", "-inf", "\\{\\}", "1979-05-27",
         ],
     ) {
-        let keys = ["gap_timeout", "settle", "hold_messages", "hold_bytes", "max_jump", "silent_after", "session_grace", "join"];
+        let keys = ["gap_timeout", "settle", "hold_messages", "hold_bytes", "max_jump", "silent_after", "session_grace", "join", "verify"];
         let text = match key {
-            0..8 => with(&format!("[arbiter]\n{} = {value}", keys[key])),
-            8 => with(&format!("[receive]\nbuffer = {value}")),
-            9 => with(&format!("[receive]\ncore = {value}")),
-            10 => one_line(&format!("name = {value}\ngroups = [\"239.1.1.1:1\"]\ninterface = \"lo\""), ""),
-            11 => one_line(&format!("name = \"A\"\ngroups = {value}\ninterface = \"lo\""), ""),
-            12 => one_line(&format!("name = \"A\"\ngroups = [\"239.1.1.1:1\"]\ninterface = {value}"), ""),
-            13 => with(&format!("source = {value}")),
-            14 => with(&format!("wait = {value}")),
+            0..9 => with(&format!("[arbiter]\n{} = {value}", keys[key])),
+            9 => with(&format!("[receive]\nbuffer = {value}")),
+            10 => with(&format!("[receive]\ncore = {value}")),
+            11 => one_line(&format!("name = {value}\ngroups = [\"239.1.1.1:1\"]\ninterface = \"lo\""), ""),
+            12 => one_line(&format!("name = \"A\"\ngroups = {value}\ninterface = \"lo\""), ""),
+            13 => one_line(&format!("name = \"A\"\ngroups = [\"239.1.1.1:1\"]\ninterface = {value}"), ""),
+            14 => with(&format!("source = {value}")),
+            15 => with(&format!("wait = {value}")),
             _ => format!("name = {value}\nframing = {value}\nline = {value}"),
         };
         if let Err(error) = parse(&text) {

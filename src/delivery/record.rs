@@ -41,6 +41,7 @@ const LOST: u8 = 4;
 const ENDED: u8 = 5;
 const EPOCH_END: u8 = 6;
 const LINE: u8 = 7;
+const DIVERGENCE: u8 = 8;
 
 /// By which of a sink's calls a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -232,6 +233,9 @@ pub(super) fn event(event: &Event) -> Control {
         EventKind::Line { line, from, to, why } => {
             let why = why.map_or(0, |why| why as u64 + 1);
             (at(LINE, line, 0, SeqNo(0)), words([from as u64, to as u64, why, 0, 0, 0]))
+        }
+        EventKind::Divergence { number, line, other, hash, other_hash } => {
+            (at(DIVERGENCE, line, hash, number), words([other.0.into(), other_hash.into(), 0, 0, 0, 0]))
         }
     }
 }
@@ -485,6 +489,10 @@ impl ControlEntry {
                 };
                 let (from, to) = (one_of(&LineState::ALL, w[0])?, one_of(&LineState::ALL, w[1])?);
                 EventKind::Line { line: self.line, from, to, why }
+            }
+            DIVERGENCE => {
+                let (other, other_hash) = (line(w[0])?, u32::try_from(w[1]).ok()?);
+                EventKind::Divergence { number: self.first, line: self.line, other, hash: self.count, other_hash }
             }
             _ => return None,
         })

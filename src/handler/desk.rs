@@ -35,6 +35,8 @@ pub struct Counters {
     pub missing: [u64; LINES_MAX],
     /// Datagrams that the capture's ring had no room for.
     pub dropped: [u64; LINES_MAX],
+    /// Copies that are not the message that came first, on all channels.
+    pub divergent: [u64; LINES_MAX],
 }
 
 /// An answer.
@@ -56,7 +58,7 @@ pub enum Answer {
 }
 
 const ASK_LEN: usize = 16;
-const ANSWER_WORDS: usize = 4 * LINES_MAX;
+const ANSWER_WORDS: usize = 5 * LINES_MAX;
 const ANSWER_LEN: usize = ASK_LEN + 8 * ANSWER_WORDS;
 
 /// The hot thread's side.
@@ -106,6 +108,7 @@ impl Desk {
                     words[LINES_MAX + at] = arbiter.line_total(line, |counts| counts.first_arrivals);
                     words[2 * LINES_MAX + at] = arbiter.line_total(line, |counts| counts.missing);
                     words[3 * LINES_MAX + at] = dropped[at];
+                    words[4 * LINES_MAX + at] = arbiter.line_total(line, |counts| counts.divergent);
                 }
             }
             Ask::Lead { channel, first, later } => {
@@ -175,6 +178,7 @@ impl Answer {
                 first_arrivals: eight(),
                 missing: eight(),
                 dropped: eight(),
+                divergent: eight(),
             })),
             Ask::Lead { first, later, .. } => {
                 let [numbers, median, ..] = eight();

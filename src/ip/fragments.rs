@@ -11,6 +11,7 @@
 //! reason ([`FragmentFacts`]). Time is an argument, memory is allocated once, and first touched when a fragment comes.
 
 use std::net::Ipv4Addr;
+use std::ops::Add;
 
 use crate::time::Nanos;
 
@@ -28,9 +29,23 @@ const UNIT: usize = 8;
 /// A bit for each unit.
 const WORDS: usize = ROOM / UNIT / 64;
 
+/// Where fragments came in: what came in elsewhere is of another datagram, whatever it says of itself. Where there is but one
+/// way in, all is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Via {
+    /// A capture's interface.
+    pub interface: u32,
+    /// The host's interface, where a capture of several says it of each packet (Linux cooked v2).
+    pub host_interface: u32,
+    /// The VLAN, by the tag nearest to the packet.
+    pub vlan: u16,
+}
+
 /// Which datagram a fragment is of (the protocol is UDP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
+    /// Where it came in.
+    pub via: Via,
     /// Its sender.
     pub source: Ipv4Addr,
     /// Where it is sent to.
@@ -71,15 +86,65 @@ pub struct FragmentFacts {
     pub expired: u64,
     /// Datagrams given up for newer ones: too many were in flight.
     pub evicted: u64,
+    /// Datagrams given up: the input ended before they were whole.
+    pub incomplete: u64,
+    /// The fragments that are in no datagram.
+    pub unused: UnusedFragments,
+}
+
+/// Fragments that are in no datagram, by the reason for which it, or the fragment alone, was given up.
+///
+/// With those of datagrams that were put together, and those in flight, they are all that came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnusedFragments {
+    /// Each alone: it said again what was there.
+    pub duplicate: u64,
+    /// Each alone: no datagram can have it.
+    pub malformed: u64,
+    /// One said other bytes in the same place.
+    pub overlapping: u64,
+    /// They disagreed about the end.
+    pub inconsistent: u64,
+    /// They took too long.
+    pub expired: u64,
+    /// Too many datagrams were in flight.
+    pub evicted: u64,
+    /// The input ended.
+    pub incomplete: u64,
+}
+
+impl UnusedFragments {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        let alone = self.duplicate + self.malformed;
+        alone + self.overlapping + self.inconsistent + self.expired + self.evicted + self.incomplete
+    }
+}
+
+impl Add for UnusedFragments {
+    type Output = UnusedFragments;
+
+    fn add(self, other: UnusedFragments) -> UnusedFragments {
+        UnusedFragments {
+            duplicate: self.duplicate + other.duplicate,
+            malformed: self.malformed + other.malformed,
+            overlapping: self.overlapping + other.overlapping,
+            inconsistent: self.inconsistent + other.inconsistent,
+            expired: self.expired + other.expired,
+            evicted: self.evicted + other.evicted,
+            incomplete: self.incomplete + other.incomplete,
+        }
+    }
 }
 
 /// Puts fragments together.
 ///
 /// ```
-/// use twinline::ip::fragments::{Fragment, Identity, Reassembler};
+/// use twinline::ip::fragments::{Fragment, Identity, Reassembler, Via};
 /// use twinline::time::Nanos;
 ///
-/// let of = Identity { source: [10, 0, 0, 1].into(), destination: [239, 1, 1, 1].into(), id: 7 };
+/// let (source, destination) = ([10, 0, 0, 1].into(), [239, 1, 1, 1].into());
+/// let of = Identity { via: Via::default(), source, destination, id: 7 };
 /// let mut reassembler = Reassembler::new();
 /// let last = Fragment { of, at: 8, more: false, bytes: b"es" };
 /// assert_eq!(reassembler.put(Nanos(1), &last), None);
@@ -106,6 +171,8 @@ struct Flight {
     end: usize,
     /// How many bytes came.
     got: usize,
+    /// In how many fragments.
+    fragments: u64,
     /// Which units came.
     units: [u64; WORDS],
 }
@@ -127,7 +194,8 @@ impl Default for Reassembler {
 impl Reassembler {
     /// With nothing in flight.
     pub fn new() -> Reassembler {
-        let free = Flight { of: None, began: Nanos::ZERO, total: None, end: 0, got: 0, units: [0; WORDS] };
+        let free =
+            Flight { of: None, began: Nanos::ZERO, total: None, end: 0, got: 0, fragments: 0, units: [0; WORDS] };
         Reassembler {
             flights: vec![free; IN_FLIGHT],
             bytes: vec![0; IN_FLIGHT * ROOM],
@@ -143,6 +211,7 @@ impl Reassembler {
         let end = at + bytes.len();
         if bytes.is_empty() || end > BYTES_MAX || !at.is_multiple_of(UNIT) || more && !end.is_multiple_of(UNIT) {
             self.facts.malformed += 1;
+            self.facts.unused.malformed += 1;
             return None;
         }
         let place = self.place(now, of);
@@ -151,24 +220,26 @@ impl Reassembler {
         let agreed = flight.total.is_none() || flight.total == total;
         if !agreed || total.is_some_and(|total| end.max(flight.end) > total) {
             self.facts.inconsistent += 1;
-            flight.of = None;
+            self.facts.unused.inconsistent += flight.give_up() + 1;
             return None;
         }
         match flight.there(at, end) {
             There::Nothing => {}
             There::All if room[at..end] == *bytes => {
                 self.facts.duplicates += 1;
+                self.facts.unused.duplicate += 1;
                 return None;
             }
             There::All | There::Some => {
                 self.facts.overlapping += 1;
-                flight.of = None;
+                self.facts.unused.overlapping += flight.give_up() + 1;
                 return None;
             }
         }
         room[at..end].copy_from_slice(bytes);
         flight.mark(at, end);
         flight.got += bytes.len();
+        flight.fragments += 1;
         flight.end = flight.end.max(end);
         flight.total = total;
         if total != Some(flight.got) {
@@ -183,8 +254,18 @@ impl Reassembler {
     pub fn expire(&mut self, now: Nanos) {
         for flight in &mut self.flights {
             if flight.of.is_some() && now > flight.began + AGE_MAX {
-                flight.of = None;
                 self.facts.expired += 1;
+                self.facts.unused.expired += flight.give_up();
+            }
+        }
+    }
+
+    /// Gives up all that is in flight: nothing that comes later belongs to it.
+    pub fn end(&mut self) {
+        for flight in &mut self.flights {
+            if flight.of.is_some() {
+                self.facts.incomplete += 1;
+                self.facts.unused.incomplete += flight.give_up();
             }
         }
     }
@@ -206,18 +287,27 @@ impl Reassembler {
         }
         let free = self.flights.iter().position(|flight| flight.of.is_none());
         let place = free.unwrap_or_else(|| {
-            self.facts.evicted += 1;
             let oldest = self.flights.iter().enumerate().min_by_key(|(_, flight)| flight.began);
-            oldest.map_or(0, |(place, _)| place)
+            let place = oldest.map_or(0, |(place, _)| place);
+            self.facts.evicted += 1;
+            self.facts.unused.evicted += self.flights[place].give_up();
+            place
         });
         let flight = &mut self.flights[place];
-        (flight.of, flight.began, flight.total, flight.end, flight.got) = (Some(of), now, None, 0, 0);
+        (flight.of, flight.began, flight.total) = (Some(of), now, None);
+        (flight.end, flight.got, flight.fragments) = (0, 0, 0);
         flight.units.fill(0);
         place
     }
 }
 
 impl Flight {
+    /// Frees it; how many fragments it held.
+    fn give_up(&mut self) -> u64 {
+        self.of = None;
+        self.fragments
+    }
+
     /// The words that a stretch of bytes has bits in, and which of them.
     fn words(at: usize, end: usize) -> impl Iterator<Item = (usize, u64)> {
         let (first, last) = (at / UNIT, (end - 1) / UNIT);

@@ -14,7 +14,7 @@ use etherparse::{IpNumber, Ipv4HeaderSlice, UdpHeaderSlice};
 
 pub mod fragments;
 
-use fragments::{Fragment, Identity};
+use fragments::{Fragment, Identity, Via};
 
 /// A link layer by its LINKTYPE number (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub enum LinkType {
     Sll,
     /// 276, Linux cooked, v2.
     Sll2,
-    /// Anything else: none of its packets are read.
-    Other,
+    /// Anything else, by its number: none of its packets are read.
+    Other(u16),
 }
 
 impl LinkType {
@@ -42,7 +42,7 @@ impl LinkType {
             0 | 108 => LinkType::Loopback,
             113 => LinkType::Sll,
             276 => LinkType::Sll2,
-            _ => LinkType::Other,
+            other => LinkType::Other(other),
         }
     }
 }
@@ -72,7 +72,8 @@ pub struct Found {
 }
 
 const IPV4: u16 = 0x0800;
-const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// 802.1Q, 802.1ad, and what came before that.
+const VLAN: [u16; 5] = [0x8100, 0x88a8, 0x9100, 0x9200, 0x9300];
 const UDP_HEADER: usize = 8;
 
 /// Finds the datagram in a packet.
@@ -108,8 +109,28 @@ pub fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
         LinkType::Sll2 => behind_cooked_v2(packet)?,
         LinkType::Loopback => behind_family(packet)?,
         LinkType::Raw => 0,
-        LinkType::Other => return Err(Reason::NotUdp),
+        LinkType::Other(_) => return Err(Reason::NotUdp),
     })
+}
+
+/// The piece of a datagram that a packet holds, one that [`datagram`] refused for [`Reason::Fragment`]. `interface` is the
+/// capture interface that it came by; with what the link layer says of its own, fragments are kept apart by it.
+///
+/// # Errors
+/// Why there is none.
+pub fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<Fragment<'_>, Reason> {
+    let at = network(link, packet)?;
+    let ip = Ipv4::parse(packet.get(at..).ok_or(Reason::Truncated)?)?;
+    // the tag nearest to the packet ends where its EtherType begins
+    let behind_tag = |untagged| if at > untagged { be16(packet, at - 4) } else { Ok(0) };
+    let (host_interface, tag) = match link {
+        LinkType::Ethernet => (0, behind_tag(14)?),
+        LinkType::Sll => (0, behind_tag(16)?),
+        LinkType::Sll2 => (u32::from(be16(packet, 4)?) << 16 | u32::from(be16(packet, 6)?), behind_tag(20)?),
+        LinkType::Loopback | LinkType::Raw | LinkType::Other(_) => (0, 0),
+    };
+    // what is left of a tag are a priority and a mark, which may differ from packet to packet
+    ip.fragment(Via { interface, host_interface, vlan: tag & 0xfff })
 }
 
 /// Any number of VLAN tags, from the EtherType at `at` on.
@@ -206,12 +227,13 @@ impl<'a> Ipv4<'a> {
         self.header.destination_addr()
     }
 
-    /// What it holds of which datagram.
+    /// What it holds of which datagram, where fragments came in this way.
     ///
     /// # Errors
     /// As [`Ipv4::segment`].
-    pub fn fragment(&self) -> Result<Fragment<'a>, Reason> {
-        let of = Identity { source: self.source(), destination: self.destination(), id: self.header.identification() };
+    pub fn fragment(&self, via: Via) -> Result<Fragment<'a>, Reason> {
+        let (source, destination, id) = (self.source(), self.destination(), self.header.identification());
+        let of = Identity { via, source, destination, id };
         let at = usize::from(self.header.fragments_offset().value()) * 8;
         Ok(Fragment { of, at, more: self.header.more_fragments(), bytes: self.segment()?.bytes })
     }
@@ -340,7 +362,7 @@ mod tests {
             (1, [&MACS[..], &ip].concat()),
             (1, [&MACS[..], &vlan, &ip].concat()),
             (1, [&MACS[..], &[0x88, 0xa8, 0, 7], &vlan, &ip].concat()),
-            (1, [&MACS[..], &[0x91, 0x00, 0, 7], &vlan, &vlan, &vlan, &ip].concat()),
+            (1, [&MACS[..], &[0x91, 0x00, 0, 7], &vlan, &[0x92, 0x00, 0, 7], &[0x93, 0x00, 0, 7], &vlan, &ip].concat()),
             (113, [&COOKED[..], &ip].concat()),
             (113, [&COOKED[..], &vlan, &ip].concat()),
             (276, [&ip[..], &COOKED_2].concat()),
@@ -389,6 +411,41 @@ mod tests {
         assert_eq!(with(0, [0x44, 0]), Err(Reason::Malformed));
         assert_eq!(with(0, [0x65, 0]), Err(Reason::NotUdp));
         assert_eq!(with(0, [0x35, 0]), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn fragments_are_kept_apart_by_where_they_came_in() {
+        let mut piece = raw(b"0123456789abcdef");
+        piece[6] = 0x20;
+        let (ip, vlan) = ([0x08, 0x00], [0x81, 0x00, 0xe0, 5]);
+        let mut cooked_2 = COOKED_2;
+        cooked_2[2..6].copy_from_slice(&[1, 2, 3, 4]);
+        let host_interface = 0x0102_0304;
+        let via = Via { interface: 9, ..Via::default() };
+        for (link, head, expected) in [
+            (1, [&MACS[..], &ip].concat(), via),
+            (1, [&MACS[..], &vlan, &ip].concat(), Via { vlan: 5, ..via }),
+            (1, [&MACS[..], &vlan, &[0x88, 0xa8, 0x3f, 7], &ip].concat(), Via { vlan: 0xf07, ..via }),
+            (113, [&COOKED[..], &ip].concat(), via),
+            (113, [&COOKED[..], &vlan, &ip].concat(), Via { vlan: 5, ..via }),
+            (276, [&ip[..], &cooked_2].concat(), Via { host_interface, ..via }),
+            (276, [&[0x81, 0x00], &cooked_2[..], &[0, 5], &ip].concat(), Via { host_interface, vlan: 5, ..via }),
+            (0, vec![2, 0, 0, 0], via),
+            (101, vec![], via),
+        ] {
+            let packet = behind(&head, &piece);
+            let link = LinkType::from_number(link);
+            assert_eq!(datagram(link, &packet), Err(Reason::Fragment));
+            let fragment = fragment(link, 9, &packet).unwrap();
+            assert_eq!((fragment.of.via, fragment.bytes), (expected, &piece[20..]), "{link:?} {head:x?}");
+            for cut in 0..packet.len() {
+                assert_eq!(
+                    super::fragment(link, 9, &packet[..cut]).unwrap_err(),
+                    Reason::Truncated,
+                    "{link:?} at {cut}"
+                );
+            }
+        }
     }
 
     #[test]

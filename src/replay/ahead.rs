@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvErr
 use std::thread;
 use std::time::Duration;
 
-use crate::capture::{CaptureError, Captures, Ignored, Warning};
+use crate::capture::{CaptureError, Captures, Ignored, Step, Warning};
 use crate::frame::Line;
 use crate::time::Nanos;
 
@@ -175,7 +175,14 @@ fn read(mut captures: Captures, sender: &SyncSender<Item>, spares: &Receiver<Chu
 /// Fills a chunk; whether the captures ended meanwhile.
 fn fill(captures: &mut Captures, chunk: &mut Chunk) -> Result<Option<()>, CaptureError> {
     while chunk.entries.len() < DATAGRAMS && chunk.bytes.len() < BYTES {
-        let Some(item) = captures.next()? else { return Ok(Some(())) };
+        match captures.step()? {
+            Step::Item => {}
+            // others' traffic, and maybe much of it: what there is may be due before its end
+            Step::Onward if chunk.entries.is_empty() => continue,
+            Step::Onward => break,
+            Step::End => return Ok(Some(())),
+        }
+        let Some(item) = captures.item() else { continue };
         let from = chunk.bytes.len();
         chunk.bytes.extend_from_slice(item.payload);
         let payload = from..chunk.bytes.len();

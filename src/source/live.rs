@@ -9,7 +9,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::config::Feed;
+use crate::config::{Feed, LineConfig};
 use crate::frame::{LINES_MAX, Line};
 use crate::ip::fragments::FragmentFacts;
 use crate::os::netns::{Interface, no_such_interface};
@@ -155,12 +155,7 @@ impl Live {
             let mut receivers = Vec::with_capacity(line.groups.len());
             let mut memberships = Vec::with_capacity(line.groups.len());
             for &group in &line.groups {
-                let failed = |error| LiveError::Socket {
-                    line: line.name.clone(),
-                    group,
-                    interface: line.interface.clone(),
-                    error,
-                };
+                let failed = |error| LiveError::at_socket(line, group, error);
                 // at a unicast address the kernel does not keep strangers out: `poll` does, by their address
                 let senders = options.senders || line.source.is_some() && !group.ip().is_multicast();
                 let options = ReceiveOptions { senders, ..*options };
@@ -209,6 +204,14 @@ pub(super) fn interfaces(feed: &Feed) -> Result<Vec<Option<Interface>>, LiveErro
         return Err(LiveError::NoInterface { feed: feed.name.clone(), interfaces });
     }
     Ok(found)
+}
+
+impl LiveError {
+    /// A socket of `line` for `group` cannot be had.
+    pub(super) fn at_socket(line: &LineConfig, group: SocketAddrV4, error: SocketError) -> LiveError {
+        let (line, interface) = (line.name.clone(), line.interface.clone());
+        LiveError::Socket { line, group, interface, error }
+    }
 }
 
 /// Joins a group where its line's interface is there. One that is gone since it was listed is no error: the watch will see.

@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Feed, LineConfig};
 use crate::frame::Line;
-use crate::ip::fragments::Reassembler;
+use crate::ip::fragments::{Reassembler, Via};
 use crate::ip::{self, Ipv4, LinkType, Reason, Udp, UdpChecksum};
 use crate::os::clock::Clock;
 use crate::os::netns::no_such_interface;
@@ -69,12 +69,7 @@ impl<R: Ring> Mapped<R> {
             .map_err(failed)?;
             let mut sockets = Vec::with_capacity(line.groups.len());
             for &group in &line.groups {
-                let failed = |error| LiveError::Socket {
-                    line: line.name.clone(),
-                    group,
-                    interface: line.interface.clone(),
-                    error,
-                };
+                let failed = |error| LiveError::at_socket(line, group, error);
                 let mut membership = Membership::deaf(group, line.source, found.is_none()).map_err(failed)?;
                 join(&mut membership, found.as_ref()).map_err(failed)?;
                 sockets.push(membership);
@@ -195,7 +190,7 @@ impl Reader {
         facts: &mut LineFacts,
         take: &mut impl FnMut(Datagram<'_>),
     ) -> Result<(), Reason> {
-        let fragment = ip.fragment()?;
+        let fragment = ip.fragment(Via::default())?;
         let Some(segment) = self.fragments.put(self.clock.now(), &fragment) else { return Ok(()) };
         // whether a sender left its checksum unfinished is known of no fragment
         let frame = RawFrame { checksum: Checksum::Unknown, joined: None, ..*frame };

@@ -60,6 +60,27 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+pub fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
+}
+
+/// An IPv4 packet in fragments of so many units of eight bytes.
+pub fn fragments(packet: &[u8], id: u16, units: usize) -> Vec<Vec<u8>> {
+    let header = usize::from(packet[0] & 0xf) * 4;
+    let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+    let body = &packet[header..total];
+    let pieces = body.chunks(units * 8).enumerate().map(|(n, piece)| {
+        let mut out = packet[..header].to_vec();
+        let more = if (n + 1) * units * 8 < body.len() { 0x2000 } else { 0 };
+        out[2..4].copy_from_slice(&((header + piece.len()) as u16).to_be_bytes());
+        out[4..6].copy_from_slice(&id.to_be_bytes());
+        out[6..8].copy_from_slice(&((n * units) as u16 | more).to_be_bytes());
+        out.extend(piece);
+        out
+    });
+    pieces.collect()
+}
+
 /// A file in the making, in either byte order, and where its packets end.
 pub struct File {
     pub bytes: Vec<u8>,

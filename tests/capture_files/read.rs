@@ -1,9 +1,12 @@
 //! What the reader makes of each format, whole, cut and damaged.
 
+use std::io::Write as _;
+
 use twinline::capture::{CaptureError, Counts};
+use twinline::ip::fragments::UnusedFragments;
 use twinline::time::Nanos;
 
-use crate::build::{File, all, brief, ethernet, gzip, open, raw, reader};
+use crate::build::{File, all, brief, ethernet, gzip, open, raw, reader, zstd};
 
 const MICROS: u32 = 0xa1b2_c3d4;
 const NANOS: u32 = 0xa1b2_3c4d;
@@ -95,7 +98,7 @@ fn every_record_is_counted_under_one_reason() {
     file.enhanced(0, 2, &good[..good.len() - 1]);
     file.enhanced(0, 2, &good[..13]);
     file.enhanced(0, 2, &[]);
-    file.enhanced(0, 2, &changed(14 + 6, 0x20)); // more fragments
+    file.enhanced(0, 2, &changed(14 + 7, 1)); // the second fragment of a datagram
     file.enhanced(0, 2, &changed(14 + 25, 0)); // UDP length 0
     file.enhanced(9, 2, &good); // no such interface
     file.block(6, |file| {
@@ -109,9 +112,16 @@ fn every_record_is_counted_under_one_reason() {
     let (kept, error) = all(&mut reader);
     assert!(error.is_none());
     assert_eq!(brief(&kept), [(1_000, 1, "good"), (3_000, 1, "good")]);
+    let unused = UnusedFragments { incomplete: 1, ..UnusedFragments::default() };
+    let (not_udp, truncated, malformed) = (3, 3, 3);
     let counts =
-        Counts { records: 12, datagrams: 2, not_udp: 3, truncated: 3, fragments: 1, malformed: 3, unstamped: 0 };
+        Counts { records: 12, datagrams: 2, not_udp, truncated, fragments: 1, unused, malformed, ..Counts::default() };
     assert_eq!(reader.counts(), counts);
+    assert_eq!(
+        reader.warnings()[0].to_string(),
+        "the input has 1 packets of link type 105 or others that are not read: expected Ethernet, Linux cooked, raw IP or \
+         loopback"
+    );
     assert_eq!(reader.last_stamp(), Some(Nanos(3_000)));
 }
 
@@ -164,40 +174,78 @@ fn a_file_cut_anywhere_gives_its_whole_records() {
 }
 
 #[test]
-fn a_gzip_cut_anywhere_gives_whole_records_and_says_so() {
+fn what_is_compressed_and_cut_anywhere_gives_whole_records_and_says_so() {
     for file in files() {
         let (whole, _) = all(&mut reader(&file.bytes));
-        let packed = gzip(&file.bytes);
-        assert_eq!(all(&mut reader(&packed)).0, whole);
-        let mut best = 0;
-        for keep in 2..packed.len() {
-            let mut reader = open(&packed[..keep]).unwrap();
-            let (kept, error) = all(&mut reader);
-            assert!(error.is_none() && reader.is_cut(), "cut at {keep}: {error:?}");
-            assert_eq!(kept, whole[..kept.len()], "cut at {keep}");
-            best = kept.len();
+        // a zstd frame has a checksum where the program made it, and a block in front of it that may be empty
+        let mut checked = zstd::Encoder::new(Vec::new(), 19).unwrap();
+        checked.include_checksum(true).unwrap();
+        checked.write_all(&file.bytes).unwrap();
+        for (packed, from) in [(gzip(&file.bytes), 2), (checked.finish().unwrap(), 4)] {
+            assert_eq!(all(&mut reader(&packed)).0, whole);
+            let mut best = 0;
+            for keep in from..packed.len() {
+                let mut reader = open(&packed[..keep]).unwrap();
+                let (kept, error) = all(&mut reader);
+                assert!(error.is_none() && reader.is_cut(), "cut at {keep}: {error:?}");
+                assert_eq!(kept, whole[..kept.len()], "cut at {keep}");
+                assert!(reader.warnings()[0].to_string().starts_with("the input is cut off: all "), "{keep}");
+                best = kept.len();
+            }
+            // all that misses at the end is the checksum
+            assert_eq!(best, 3);
         }
-        // all that misses at the end is the checksum
-        assert_eq!(best, 3);
     }
 }
 
 #[test]
-fn a_gzip_of_many_members_is_one_file() {
+fn many_members_or_frames_are_one_file() {
     let mut file = File::pcap(false, NANOS, 101);
     file.record(0, 1, &raw(1, b"one"));
     file.record(0, 2, &raw(2, b"two"));
-    let packed: Vec<u8> = file.bytes.chunks(7).flat_map(gzip).collect();
-    let mut reader = reader(&packed);
-    assert_eq!(brief(&all(&mut reader).0), [(1, 1, "one"), (2, 2, "two")]);
-    assert!(!reader.is_cut());
-    assert_eq!(reader.position(), packed.len() as u64);
+    let skippable = [0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3].to_vec();
+    for (pack, behind) in [(gzip as fn(&[u8]) -> Vec<u8>, Vec::new()), (zstd, skippable)] {
+        let packed: Vec<u8> = file.bytes.chunks(7).flat_map(|part| [pack(part), behind.clone()].concat()).collect();
+        let mut whole = reader(&packed);
+        assert_eq!(brief(&all(&mut whole).0), [(1, 1, "one"), (2, 2, "two")]);
+        assert!(!whole.is_cut() && whole.warnings().is_empty());
+        assert_eq!(whole.position(), packed.len() as u64);
+        let mut padded = reader(&[&packed[..], &[0; 99]].concat());
+        assert_eq!(brief(&all(&mut padded).0), [(1, 1, "one"), (2, 2, "two")]);
+        let warnings: Vec<String> = padded.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(warnings, ["the input goes on behind its compressed data: that rest was ignored"]);
+    }
+}
+
+#[test]
+fn damaged_compressed_data_gives_what_stands_before_and_says_where() {
+    let mut file = File::pcap(false, NANOS, 101);
+    for n in 0..40_000_u32 {
+        file.record(0, n, &raw(1, &n.wrapping_mul(2_654_435_761).to_be_bytes()));
+    }
+    let (whole, _) = all(&mut reader(&file.bytes));
+    for (pack, name) in [(gzip as fn(&[u8]) -> Vec<u8>, "gzip"), (zstd, "zstd")] {
+        let mut packed = pack(&file.bytes);
+        let (from, to) = (packed.len() - 40, packed.len() - 20);
+        packed[from..to].fill(0xff);
+        let mut damaged = open(&packed).unwrap();
+        let (kept, error) = all(&mut damaged);
+        // the last ones may be what the damage makes of them: a gzip tells by its last bytes
+        assert!(kept.len() > 20_000 && kept[..20_000] == whole[..20_000], "{name}: {}", kept.len());
+        assert!(name == "gzip" || kept == whole[..kept.len()]);
+        match error {
+            Some(CaptureError::Read { records, at, .. } | CaptureError::Damaged { records, at, .. }) => {
+                assert_eq!((records, at), (kept.len() as u64, file.ends[kept.len() - 1] as u64), "{name}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
 fn a_damaged_file_says_where_and_gives_what_stands_before() {
     type Damage = fn(&mut File);
-    let damages: [(bool, &str, Damage); 9] = [
+    let damages: [(bool, &str, Damage); 10] = [
         (false, "a record says that it is 16777217 bytes long", |file| {
             for n in [0, 0, (16 << 20) + 1, 0] {
                 file.u32(n);
@@ -213,6 +261,9 @@ fn a_damaged_file_says_where_and_gives_what_stands_before() {
         (true, "a section header is malformed", |file| file.block(0x0a0d_0d0a, |file| file.u32(0x1a2b_3c4d))),
         (true, "a section is of pcapng version 2.0, expected 1.0", |file| {
             file.block(0x0a0d_0d0a, |file| [0x1a2b_3c4d, 2, 0, 0].into_iter().for_each(|n| file.u32(n)));
+        }),
+        (true, "a block that describes a section or an interface is 1048592 bytes long", |file| {
+            file.block(1, |file| file.bytes.extend(vec![0; (1 << 20) + 4]));
         }),
         (true, "an interface description is malformed", |file| file.block(1, |_| {})),
     ];
@@ -245,14 +296,23 @@ fn what_is_no_capture_is_told_by_its_first_bytes() {
     for (bytes, found) in [
         (&b""[..], "nothing: it is empty"),
         (b"{\"feed\": 1}", "a file that begins with 7b 22 66 65 65 64 22 3a"),
-        (b"\x28\xb5\x2f\xfd....", "zstd: decompress it first (`zstd -d`), or pipe it in as `-`"),
+        (b"\xfd7zXZ\0..", "xz: decompress it first (`xz -d`), or pipe it in as `-`"),
         (b"\xa1\xb2\xc3", "a file that begins with a1 b2 c3"),
     ] {
         let error = open(bytes).unwrap_err().to_string();
-        assert_eq!(error, format!("the input is not a capture: expected pcap or pcapng, plain or gzip, found {found}"));
+        assert_eq!(
+            error,
+            format!("the input is not a capture: expected pcap or pcapng, plain, gzip or zstd, found {found}")
+        );
     }
-    let error = open(&gzip(b"text")).unwrap_err().to_string();
-    assert!(error.ends_with("found a file that begins with 74 65 78 74"), "{error}");
+    for pack in [gzip, zstd] {
+        let error = open(&pack(b"text")).unwrap_err().to_string();
+        assert!(error.ends_with("found a file that begins with 74 65 78 74"), "{error}");
+        for inside in [gzip, zstd] {
+            let error = open(&pack(&inside(b"text"))).unwrap_err().to_string();
+            assert!(error.ends_with("found what is compressed twice: decompress it once first"), "{error}");
+        }
+    }
 }
 
 #[test]

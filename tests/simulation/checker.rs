@@ -337,6 +337,10 @@ impl Checker<'_> {
                 *state = to;
                 Ok(())
             }
+            EventKind::Divergence { .. } => {
+                hold!(false, "events", "{event:?}, and the lines' copies are alike, however packed");
+                Ok(())
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use twinline::arbiter::{GapTimeout, Settings};
+use twinline::arbiter::{GapTimeout, Settings, Verify};
 use twinline::frame::{LINES_MAX, Line, Session};
 use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
 use twinline::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
@@ -211,6 +211,10 @@ fn forge<F: Framing>(framing: F, rng: &mut Rng, runs: &[Published], inputs: Vec<
     out
 }
 
+fn verify(rng: &mut Rng) -> Verify {
+    [Verify::Off, Verify::PerBillion(rng.u32(1..1_000_000_000)), Verify::All][rng.usize(..3)]
+}
+
 /// A MoldUDP64 world.
 pub fn moldudp64(seed: u64) -> World {
     let mut rng = Rng::with_seed(seed);
@@ -300,6 +304,7 @@ pub fn moldudp64(seed: u64) -> World {
     if forged {
         inputs = forge(MoldUdp64, &mut rng, &runs, inputs);
     }
+    settings.verify = verify(&mut rng);
     World { seed, settings, runs, inputs, claim, far, forged, late_start }
 }
 
@@ -348,5 +353,6 @@ pub fn cme_mdp3(seed: u64) -> World {
     };
     // a restart is told from old copies by this
     settings.settle = if restarts > 0 { settle } else { 1_024 };
+    settings.verify = verify(&mut rng);
     World { seed, settings, runs, inputs, claim, far: false, forged: false, late_start: false }
 }

@@ -18,6 +18,7 @@ use crate::seq::{SeqNo, SeqRange, Width};
 use record::Record;
 
 mod bounds;
+mod divergence;
 mod ends;
 mod gaps;
 mod lines;
@@ -56,6 +57,8 @@ struct Special {
     unsequenced: bool,
     /// Makes the frame differ from another that is otherwise the same.
     stamp: u8,
+    /// Its messages are others than those of the same numbers.
+    altered: bool,
 }
 
 struct Feed {
@@ -78,8 +81,8 @@ const HAND: SequenceRules = SequenceRules {
     heartbeat_interval: Nanos::from_secs(1),
 };
 
-fn message(session: Session, n: u64) -> Vec<u8> {
-    format!("{}:{n}", session.to_string().trim_end()).into_bytes()
+fn message(session: Session, n: u64, altered: bool) -> Vec<u8> {
+    format!("{}:{n}{}", session.to_string().trim_end(), if altered { "!" } else { "" }).into_bytes()
 }
 
 impl Feed {
@@ -93,9 +96,11 @@ impl Feed {
         // what a scenario holds is little: memory is better spent on running many at once
         settings.hold_bytes = 1 << 20;
         change(&mut settings);
+        let mut record = Record::default();
+        record.verified = settings.verify.is_on();
         Feed {
             arbiter: Arbiter::new(settings),
-            record: Record::default(),
+            record,
             wire,
             special: Special::default(),
             unit: MS,
@@ -168,6 +173,12 @@ impl Feed {
         self
     }
 
+    /// The next frame's messages are others than those of the same numbers.
+    fn altered(&mut self) -> &mut Feed {
+        self.special.altered = true;
+        self
+    }
+
     /// Messages come.
     fn data(&mut self, at: u64, line: Line, numbers: Range<u64>) {
         self.frame(at, line, Kind::Data, numbers);
@@ -191,7 +202,7 @@ impl Feed {
         match self.wire {
             Wire::Hand => {
                 let session = Session::text(name.as_bytes());
-                let body = packed(session, numbers.clone());
+                let body = packed(session, numbers.clone(), special.altered);
                 bytes.extend(format!("{special:?}{kind:?}{numbers:?}").into_bytes());
                 let head = bytes.len();
                 bytes.extend(body);
@@ -214,7 +225,7 @@ impl Feed {
                 match kind {
                     Kind::EndOfSession => assert!(MoldUdp64.encode_end(session, numbers.start, &mut bytes)),
                     Kind::Heartbeat => assert_eq!(MoldUdp64.encode_heartbeat(session, numbers.start, &mut bytes), 0),
-                    _ => encode(MoldUdp64, session, numbers, &mut bytes),
+                    _ => encode(MoldUdp64, session, numbers, special.altered, &mut bytes),
                 }
                 bytes.extend(std::iter::repeat_n(special.stamp, usize::from(special.stamp)));
                 self.datagram(MoldUdp64, line, special.group, &bytes);
@@ -224,7 +235,7 @@ impl Feed {
                     Kind::Heartbeat => {
                         assert_eq!(CmeMdp3.encode_heartbeat(Session::NONE, numbers.start, &mut bytes), 1)
                     }
-                    _ => encode(CmeMdp3, Session::NONE, numbers, &mut bytes),
+                    _ => encode(CmeMdp3, Session::NONE, numbers, special.altered, &mut bytes),
                 }
                 self.datagram(CmeMdp3, line, special.group, &bytes);
             }
@@ -309,23 +320,23 @@ impl Drop for Feed {
 
 impl std::fmt::Debug for Special {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}{:?}{:?}{}", self.session, self.key, self.reset, self.stamp)
+        write!(f, "{:?}{:?}{:?}{}{}", self.session, self.key, self.reset, self.stamp, self.altered)
     }
 }
 
 /// Messages as `Packing::LENGTH_BE16` has them.
-fn packed(session: Session, numbers: Range<u64>) -> Vec<u8> {
+fn packed(session: Session, numbers: Range<u64>, altered: bool) -> Vec<u8> {
     let mut out = Vec::new();
     for n in numbers {
-        let message = message(session, n);
+        let message = message(session, n, altered);
         out.extend((message.len() as u16).to_be_bytes());
         out.extend(message);
     }
     out
 }
 
-fn encode<F: Framing>(framing: F, session: Session, numbers: Range<u64>, out: &mut Vec<u8>) {
-    let messages: Vec<Vec<u8>> = numbers.clone().map(|n| message(session, n)).collect();
+fn encode<F: Framing>(framing: F, session: Session, numbers: Range<u64>, altered: bool, out: &mut Vec<u8>) {
+    let messages: Vec<Vec<u8>> = numbers.clone().map(|n| message(session, n, altered)).collect();
     let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
     assert_eq!(framing.encode(session, numbers.start, &messages, usize::MAX, out), messages.len());
 }

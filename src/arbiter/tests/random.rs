@@ -16,6 +16,7 @@ enum Step {
         reset: Option<Reset>,
         stamp: u8,
         unsequenced: bool,
+        altered: bool,
     },
     /// So many messages without content.
     Empty {
@@ -118,8 +119,9 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
                 if let Some(Step::Frame { .. }) = steps.last() {
                     let back = rng.usize(..steps.len().min(20));
                     let mut copy = steps[steps.len() - 1 - back].clone();
-                    if let Step::Frame { at: then, line, .. } = &mut copy {
+                    if let Step::Frame { at: then, line, altered, .. } = &mut copy {
                         *then = at;
+                        *altered ^= rng.u8(..) < 60;
                         if rng.bool() {
                             *line = Line(rng.u8(..lines));
                         }
@@ -154,6 +156,7 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
             reset: if matches!(wire, Wire::Hand) { reset } else { None },
             stamp: if rng.u8(..) < 30 { rng.u8(..3) } else { 0 },
             unsequenced: unsequenced && matches!(wire, Wire::Hand),
+            altered: rng.u8(..) < 20,
         });
     }
     steps
@@ -181,6 +184,7 @@ fn feed(rng: &mut fastrand::Rng, wire: Wire, lines: u8, small: bool) -> Feed {
         if small {
             (s.hold_messages, s.settle, s.max_jump, s.gaps_max, s.hold_bytes) = (16, 8, 50, 4, 120);
         }
+        s.verify = [Verify::Off, Verify::All, Verify::PerBillion(500_000_000)][rng.usize(..3)];
     });
     f.unit = 1;
     f.record.foreign = !matches!(wire, Wire::Hand);
@@ -189,8 +193,8 @@ fn feed(rng: &mut fastrand::Rng, wire: Wire, lines: u8, small: bool) -> Feed {
 
 fn apply(f: &mut Feed, step: &Step) {
     match step.clone() {
-        Step::Frame { at, line, kind, numbers, session, key, reset, stamp, unsequenced } => {
-            f.special = Special { session: Some(session), group: 0, key, reset, unsequenced, stamp };
+        Step::Frame { at, line, kind, numbers, session, key, reset, stamp, unsequenced, altered } => {
+            f.special = Special { session: Some(session), group: 0, key, reset, unsequenced, stamp, altered };
             f.frame(at, line, kind, numbers);
         }
         Step::Empty { at, line, first, count } => {
@@ -249,6 +253,7 @@ fn random_feeds_keep_what_must_hold() {
                 EventKind::Ended { .. } => "ended",
                 EventKind::EpochEnd { why, .. } => why.name(),
                 EventKind::Line { to, why, .. } => why.map_or(to.name(), LagReason::name),
+                EventKind::Divergence { .. } => "divergence",
             };
             *reached.entry(name).or_insert(0) += 1;
         }
@@ -257,7 +262,8 @@ fn random_feeds_keep_what_must_hold() {
     let reasons = LostReason::ALL.map(LostReason::name);
     let whys = EpochEndReason::ALL.map(EpochEndReason::name);
     let lags = LagReason::ALL.map(LagReason::name);
-    for name in reasons.iter().chain(&whys).chain(&lags).chain(&["epoch", "gap", "filled", "ended", "silent"]) {
+    let others = ["epoch", "gap", "filled", "ended", "silent", "divergence"];
+    for name in reasons.iter().chain(&whys).chain(&lags).chain(&others) {
         assert!(reached.contains_key(name), "{name} was never brought about: {reached:?}");
     }
 }
@@ -306,6 +312,41 @@ fn rule_1_3_when_the_clock_is_read_decides_nothing() {
         assert_eq!(often.record.ordered.to_string(), f.record.ordered.to_string());
         let counts = |f: &Feed| f.arbiter.channels().map(|report| report.lines).collect::<Vec<_>>();
         assert_eq!(counts(&often), counts(&f));
+    }
+}
+
+#[test]
+fn rule_7_4_comparing_copies_changes_nothing_else() {
+    for seed in 0..60 {
+        let _seed = Seed(seed);
+        let [off, some, all] = [Verify::Off, Verify::PerBillion(300_000_000), Verify::All].map(|verify| {
+            let (mut f, steps) = scenario(seed, 400);
+            f.arbiter.settings.verify = verify;
+            f.record.verified = verify.is_on();
+            steps.iter().for_each(|step| apply(&mut f, step));
+            f.finish_now();
+            f
+        });
+        let number = |event: &Event| match event.kind {
+            EventKind::Divergence { number, .. } => Some(number),
+            _ => None,
+        };
+        let of = |f: &Feed, chosen: &dyn Fn(&Event) -> bool| -> Vec<Event> {
+            f.record.events.iter().filter(|event| chosen(event)).copied().collect()
+        };
+        let share = some.arbiter.settings().verify;
+        let wanted = |event: &Event| number(event).is_none_or(|number| share.chooses(number));
+        assert_eq!(of(&some, &|_| true), of(&all, &wanted), "a share says what all say of its numbers");
+        assert_eq!(of(&off, &|_| true), of(&all, &|event| number(event).is_none()));
+        let counts = |f: &Feed| -> Vec<LineCounts> {
+            let lines = f.arbiter.channels().flat_map(|report| report.lines);
+            lines.map(|counts| LineCounts { divergent: 0, ..counts }).collect()
+        };
+        for f in [&some, &all] {
+            assert_eq!(f.record.ordered.to_string(), off.record.ordered.to_string());
+            assert_eq!(f.record.first.to_string(), off.record.first.to_string());
+            assert_eq!(counts(f), counts(&off));
+        }
     }
 }
 

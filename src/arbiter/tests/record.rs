@@ -1,6 +1,6 @@
 //! What the recording sink hears, as short text; and what must hold whatever is heard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::*;
@@ -66,6 +66,8 @@ struct Follower {
     over: BTreeMap<[u8; 16], (SeqNo, BTreeMap<SeqNo, SeqNo>)>,
     delivered: u64,
     lost: u64,
+    /// How many epochs have begun.
+    epochs: u64,
 }
 
 /// Takes `part` out of the range that holds it; panics where none does.
@@ -93,6 +95,19 @@ pub(super) struct Record {
     pub(super) foreign: bool,
     followers: BTreeMap<u16, Follower>,
     at: Nanos,
+    /// Copies are compared: what is delivered is kept, by channel, epoch in the order of beginning, and number.
+    pub(super) verified: bool,
+    delivered: HashMap<(u16, u64, u64), (Line, u32)>,
+    divergences: Vec<Divergence>,
+}
+
+/// A divergence, and the epoch in which it was said.
+struct Divergence {
+    channel: u16,
+    epoch: u64,
+    number: u64,
+    first: (Line, u32),
+    other: Line,
 }
 
 impl Record {
@@ -109,12 +124,20 @@ impl Record {
         self.events.iter().map(|event| event.json(&names).to_string()).collect()
     }
 
-    fn check_messages(&self, run: &Run<'_>) {
+    fn check_messages(&mut self, run: &Run<'_>) {
         let mut count = 0;
         for (bytes, n) in run.messages().zip(run.first.0..) {
             let is_heartbeat = run.flags.heartbeat;
             if !self.foreign && !is_heartbeat {
-                assert_eq!(bytes, message(run.session, n), "message {n} is another's");
+                let own = [false, true].map(|altered| message(run.session, n, altered));
+                assert!(own.iter().any(|own| bytes == own), "message {n} is another's");
+            }
+            if self.verified && !run.flags.unsequenced {
+                let epoch = self.followers[&run.channel.index].epochs;
+                let message = (run.line, crc32fast::hash(bytes));
+                // both outputs have it
+                let before = self.delivered.insert((run.channel.index, epoch, n), message);
+                assert!(before.is_none_or(|before| before == message), "{n} was delivered twice, and not the same");
             }
             count += 1;
         }
@@ -147,7 +170,17 @@ impl Record {
                 let fates =
                     line.first_arrivals + line.duplicate + line.late + line.stale + line.before_join + line.implausible;
                 assert_eq!(line.messages, fates, "fates of line {i}: {line:?}");
+                let said = |d: &&Divergence| d.channel == report.channel.index && d.other.index() == i;
+                let said = self.divergences.iter().filter(said).count() as u64;
+                assert!(
+                    line.divergent == said && said <= line.duplicate,
+                    "divergences of line {i}: {line:?}, {said} said"
+                );
             }
+        }
+        for Divergence { channel, epoch, number, first, .. } in &self.divergences {
+            let delivered = self.delivered.get(&(*channel, *epoch, *number));
+            assert_eq!(delivered, Some(first), "the first copy of {number} stands");
         }
     }
 }
@@ -160,6 +193,7 @@ impl Sink for Record {
         match event.kind {
             EventKind::Epoch { session, first } => {
                 follower.session = Some(session);
+                follower.epochs += 1;
                 (follower.next, follower.first_next) = (first, first);
                 follower.jumped = match follower.over.remove(&session.to_bytes()) {
                     Some((next, jumped)) if next == first => jumped,
@@ -193,6 +227,11 @@ impl Sink for Record {
                 assert!(Some(session) == follower.session && next <= follower.next, "{event:?}");
             }
             EventKind::Line { from, to, .. } => assert_ne!(from, to),
+            EventKind::Divergence { number, line, other, hash, other_hash } => {
+                assert!(self.verified && hash != other_hash);
+                let (channel, epoch) = (event.channel.index, follower.epochs);
+                self.divergences.push(Divergence { channel, epoch, number: number.0, first: (line, hash), other });
+            }
         }
         self.events.push(*event);
     }
@@ -268,6 +307,9 @@ fn event_text(event: &Event, unit: u64) -> String {
         EventKind::Line { line, from, to, why } => {
             let why = why.map_or(String::new(), |why| format!(" {}", why.name()));
             format!("line {} {}>{}{why}", line_text(line), from.name(), to.name())
+        }
+        EventKind::Divergence { number, line, other, .. } => {
+            format!("divergence {number} {}/{}", line_text(line), line_text(other))
         }
     };
     format!("{channel}{at} {what}")

@@ -240,6 +240,7 @@ impl Housekeeping {
             }
             let overflow = facts.get(at).map_or(0, |facts| facts.overflow);
             let more = [
+                (counters.divergent[at], "DIVERGENT"),
                 (counters.missing[at], "missing"),
                 (overflow - self.before.overflow[at].min(overflow), "lost at the socket"),
                 (counters.dropped[at], "not captured"),

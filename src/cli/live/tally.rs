@@ -2,6 +2,7 @@
 
 use crate::arbiter::{ChannelRef, Event, EventKind, LagReason, LineState, Loss, Run, Sink, line_name};
 use crate::frame::{ChannelKey, LINES_MAX, Line};
+use crate::seq::SeqNo;
 use crate::time::Nanos;
 
 use super::Voice;
@@ -30,11 +31,14 @@ pub(in crate::cli) struct Tally {
     pub(in crate::cli) lost: u64,
     /// The second of the last change that was said, and how many were said and kept back in it.
     said: (u64, u32, u32),
+    /// By pairs of lines, the first one's and the other's, whether a divergence was said. The last is recovery.
+    divergence_said: [[bool; LINES_MAX + 1]; LINES_MAX + 1],
 }
 
 impl Tally {
     pub(in crate::cli) fn new(voice: Voice, names: Vec<String>) -> Tally {
-        Tally { voice, names, channels: Vec::new(), messages: 0, lost: 0, said: (0, 0, 0) }
+        let divergence_said = [[false; LINES_MAX + 1]; LINES_MAX + 1];
+        Tally { voice, names, channels: Vec::new(), messages: 0, lost: 0, said: (0, 0, 0), divergence_said }
     }
 
     fn channel(&mut self, channel: ChannelRef) -> &mut Seen {
@@ -82,21 +86,39 @@ impl Tally {
         let (name, from, to) = (line_name(&self.names, line), from.name(), to.name());
         self.voice.say(format_args!("channel {}: line {name} is {to}{why}, was {from}", channel.key));
     }
+
+    /// Says the first divergence of two lines; what more there are stands in the counters and in --events.
+    fn diverged(&mut self, channel: ChannelRef, number: SeqNo, line: Line, other: Line) {
+        let said = self.divergence_said.get_mut(line.index()).and_then(|row| row.get_mut(other.index()));
+        if said.is_none_or(|said| std::mem::replace(said, true)) {
+            return;
+        }
+        let (line, other) = (line_name(&self.names, line), line_name(&self.names, other));
+        self.voice.say(format_args!(
+            "DIVERGENCE: channel {}: line {other} brought another message {number} than line {line} before it, which stands; \
+             more of these two are counted, and are in --events",
+            channel.key
+        ));
+    }
 }
 
 impl Sink for Tally {
     fn event(&mut self, event: &Event) {
-        if let EventKind::Line { line, from, to, why } = event.kind {
-            if let Some(state) = self.channel(event.channel).states.get_mut(line.index()) {
-                *state = to;
+        match event.kind {
+            EventKind::Line { line, from, to, why } => {
+                if let Some(state) = self.channel(event.channel).states.get_mut(line.index()) {
+                    *state = to;
+                }
+                let why = match why {
+                    None => "",
+                    Some(LagReason::Slow) => " (slow)",
+                    Some(LagReason::Heartbeats) => " (heartbeats alone)",
+                    Some(LagReason::Frozen) => " (frozen)",
+                };
+                self.changed(event.at, event.channel, line, (from, to), why);
             }
-            let why = match why {
-                None => "",
-                Some(LagReason::Slow) => " (slow)",
-                Some(LagReason::Heartbeats) => " (heartbeats alone)",
-                Some(LagReason::Frozen) => " (frozen)",
-            };
-            self.changed(event.at, event.channel, line, (from, to), why);
+            EventKind::Divergence { number, line, other, .. } => self.diverged(event.channel, number, line, other),
+            _ => {}
         }
     }
 

@@ -153,6 +153,13 @@ impl<W: Write> Printer<'_, W> {
                 let why = why.map_or(String::new(), |why| format!(" ({})", why.name()));
                 self.words(key, at, format_args!("line {} is {}{why}, was {}", name(line), to.name(), from.name()))
             }
+            EventKind::Divergence { number, line, other, hash, other_hash } => {
+                let (line, other) = (name(line), name(other));
+                let what = format_args!(
+                    "DIVERGENCE at {number}: line {other} brought {other_hash:08x}, line {line} before it {hash:08x}, which stands"
+                );
+                self.words(key, at, what)
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn of(id: u16) -> Identity {
-    Identity { source: Ipv4Addr::new(10, 0, 0, 1), destination: Ipv4Addr::new(239, 1, 1, 1), id }
+    Identity { via: Via::default(), source: Ipv4Addr::new(10, 0, 0, 1), destination: Ipv4Addr::new(239, 1, 1, 1), id }
 }
 
 fn datagram(len: usize, seed: usize) -> Vec<u8> {
@@ -49,6 +49,9 @@ fn only_the_same_sender_group_and_number_make_a_datagram() {
         of(2),
         Identity { source: Ipv4Addr::new(10, 0, 0, 2), ..of(1) },
         Identity { destination: Ipv4Addr::new(239, 1, 1, 2), ..of(1) },
+        Identity { via: Via { interface: 1, ..Via::default() }, ..of(1) },
+        Identity { via: Via { host_interface: 1, ..Via::default() }, ..of(1) },
+        Identity { via: Via { vlan: 1, ..Via::default() }, ..of(1) },
     ] {
         let mut reassembler = Reassembler::new();
         assert_eq!(reassembler.put(Nanos(1), &first), None);
@@ -78,6 +81,10 @@ fn what_says_the_same_again_is_a_duplicate_and_what_says_otherwise_ends_it() {
     let forged = Fragment { bytes: &[9; 8], ..all[1] };
     assert_eq!(put(&mut reassembler, 1, &[all[0], all[1], forged, all[2], all[3]]), [] as [Vec<u8>; 0]);
     assert_eq!((reassembler.facts().overlapping, reassembler.in_flight()), (1, 1));
+    // the two before it and itself; the two behind it are of a datagram that does not come whole
+    reassembler.end();
+    let unused = UnusedFragments { overlapping: 3, incomplete: 2, ..UnusedFragments::default() };
+    assert_eq!((reassembler.facts().unused, reassembler.facts().incomplete), (unused, 1));
 }
 
 #[test]
@@ -96,6 +103,7 @@ fn pieces_that_disagree_about_the_end_end_it() {
         let mut reassembler = Reassembler::new();
         put(&mut reassembler, 1, &pieces);
         assert_eq!((reassembler.facts().inconsistent, reassembler.in_flight()), (1, 0), "{what}");
+        assert_eq!(reassembler.facts().unused, UnusedFragments { inconsistent: 2, ..UnusedFragments::default() });
     }
 }
 
@@ -136,6 +144,9 @@ fn one_too_many_in_flight_costs_the_oldest() {
     // the second half of the one that was given up: it has nothing to go with
     assert_eq!(put(&mut reassembler, 101, &[piece(0, 1)]), [] as [Vec<u8>; 0]);
     assert_eq!((reassembler.in_flight(), reassembler.facts().datagrams), (1, IN_FLIGHT as u64));
+    reassembler.end();
+    let unused = UnusedFragments { evicted: 1, incomplete: 1, ..UnusedFragments::default() };
+    assert_eq!((reassembler.facts().unused, reassembler.in_flight()), (unused, 0));
 }
 
 #[test]
@@ -150,6 +161,7 @@ fn what_takes_too_long_is_given_up() {
     assert_eq!((reassembler.facts().expired, reassembler.in_flight()), (1, 1));
     reassembler.expire(Nanos::MAX);
     assert_eq!((reassembler.facts().expired, reassembler.in_flight()), (2, 0));
+    assert_eq!(reassembler.facts().unused, UnusedFragments { expired: 2, ..UnusedFragments::default() });
     // a clock that goes back gives nothing up
     put(&mut reassembler, 1 << 40, &all[..1]);
     assert_eq!(put(&mut reassembler, 5, &all[1..]), [bytes]);
@@ -218,5 +230,14 @@ proptest! {
         prop_assert_eq!(facts.fragments as usize, fragments.len());
         let ended = facts.datagrams + facts.overlapping + facts.inconsistent + facts.expired + facts.evicted;
         prop_assert!(ended + reassembler.in_flight() as u64 + facts.duplicates + facts.malformed <= facts.fragments);
+        reassembler.end();
+        let (ended, unused) = (reassembler.facts(), reassembler.facts().unused);
+        prop_assert_eq!((unused.duplicate, unused.malformed), (ended.duplicates, ended.malformed));
+        // one fragment is a whole datagram at the least, and what is neither used nor unused is nowhere
+        let used = ended.fragments.checked_sub(unused.total());
+        prop_assert!(used >= Some(ended.datagrams) && (used > Some(0)) == (ended.datagrams > 0));
+        prop_assert!(unused.overlapping >= 2 * ended.overlapping && unused.inconsistent >= 2 * ended.inconsistent);
+        prop_assert!(unused.expired >= ended.expired && unused.evicted >= ended.evicted);
+        prop_assert_eq!((reassembler.in_flight(), ended.incomplete > 0), (0, unused.incomplete > 0));
     }
 }

@@ -12,7 +12,7 @@
 //! | 2 | [`frame`], [`os`], [`config`] |
 //! | 3 | [`framing`], [`arbiter`], [`ip`] |
 //! | 4 | [`source`], [`capture`], [`delivery`] |
-//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`], [`inspect`] |
+//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`], [`inspect`], [`quality`] |
 //! | 6 | [`cli`] |
 
 pub mod arbiter;
@@ -29,6 +29,7 @@ pub mod ip;
 pub mod latency;
 pub mod os;
 pub mod publisher;
+pub mod quality;
 pub mod replay;
 pub mod ring;
 pub mod seq;

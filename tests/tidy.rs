@@ -17,7 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("frame", &["seq", "time"]),
     ("os", &["time", "ring"]),
     ("config", &["time"]),
-    ("framing", &["frame", "seq", "time"]),
+    ("framing", &["config", "frame", "seq", "time"]),
     ("arbiter", &["frame", "seq", "time"]),
     ("ip", &["time"]),
     ("source", FOURTH),
@@ -29,6 +29,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("replay", FIFTH),
     ("latency", FIFTH),
     ("inspect", FIFTH),
+    ("quality", FIFTH),
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
@@ -52,6 +53,7 @@ const FIFTH: &[&str] = &[
     "replay",
     "latency",
     "inspect",
+    "quality",
     "recovery",
 ];
 /// The top floor: it may name everything.

@@ -14,7 +14,9 @@ mod inspect;
 mod latency;
 mod live;
 mod output;
+mod page;
 mod publish;
+mod quality;
 mod replay;
 mod report;
 mod run;
@@ -35,6 +37,7 @@ enum Verb {
     Run(run::Args),
     Publish(publish::Args),
     Arbitrate(arbitrate::Args),
+    Report(quality::Args),
     Replay(replay::Args),
     Capture(capture::Args),
     Tail(tail::Args),
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(args),
         Verb::Publish(args) => publish::run(args),
         Verb::Arbitrate(args) => arbitrate::run(args),
+        Verb::Report(args) => quality::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Capture(args) => capture::run(args),
         Verb::Tail(args) => tail::run(args),

@@ -77,7 +77,7 @@ impl Framing for B3Umdf {
         SequenceRules {
             width: Width::U32SkipZero,
             initial: SeqNo(1),
-            unmarked_restart: false,
+            unmarked_restart: true,
             keyed: true,
             heartbeat_interval: Nanos::from_secs(1),
         }

@@ -70,7 +70,7 @@ impl Framing for MoexSimba {
         SequenceRules {
             width: Width::U32SkipZero,
             initial: SeqNo(1),
-            unmarked_restart: false,
+            unmarked_restart: true,
             keyed: false,
             heartbeat_interval: Nanos::from_secs(30),
         }

@@ -37,8 +37,9 @@ pub fn settings(feed: &Feed, rules: SequenceRules) -> Settings {
     settings.hold_messages = given.hold_messages;
     settings.hold_bytes = given.hold_bytes;
     settings.max_jump = given.max_jump;
-    settings.silent_after = given.silent_after.unwrap_or(settings.silent_after);
-    settings.session_grace = given.session_grace.unwrap_or(settings.silent_after);
+    settings.silent_after = given.silent_after(rules.heartbeat_interval);
+    settings.session_grace = given.session_grace(rules.heartbeat_interval);
+    settings.keys = feed.units.clone();
     settings.verify = match given.verify {
         config::Verify::Off => Verify::Off,
         config::Verify::All => Verify::All,

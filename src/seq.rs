@@ -104,6 +104,16 @@ pub enum Width {
     U64,
     /// 32 bits; after 4,294,967,295 comes 1: zero is not a number of the stream.
     U32SkipZero,
+    /// 32 bits; after 4,294,967,295 comes 0.
+    U32,
+    /// 16 bits; after 65,535 comes 1.
+    U16SkipZero,
+    /// 16 bits; after 65,535 comes 0.
+    U16,
+    /// 8 bits; after 255 comes 1.
+    U8SkipZero,
+    /// 8 bits; after 255 comes 0.
+    U8,
 }
 
 impl Width {
@@ -112,10 +122,23 @@ impl Width {
         match self {
             Width::U64 => u64::MAX,
             Width::U32SkipZero => u32::MAX as u64,
+            Width::U32 => 1 << 32,
+            Width::U16SkipZero => u16::MAX as u64,
+            Width::U16 => 1 << 16,
+            Width::U8SkipZero => u8::MAX as u64,
+            Width::U8 => 1 << 8,
         }
     }
 
-    /// The contiguous number for `raw` (never zero in a narrow width), given the marks of its line and its channel
+    /// The lowest number of a cycle: zero, or one where zero is skipped.
+    const fn lowest(self) -> u64 {
+        match self {
+            Width::U64 | Width::U32 | Width::U16 | Width::U8 => 0,
+            Width::U32SkipZero | Width::U16SkipZero | Width::U8SkipZero => 1,
+        }
+    }
+
+    /// The contiguous number for `raw` (never zero in a width that skips it), given the marks of its line and its channel
     /// (ARBITRATION 2.1). A value within `max_jump` of the line's mark, or else of the channel's, extends from that mark; one
     /// more than half the range above the mark belongs to the cycle before, if there was one; a wrap is believed only within
     /// `max_jump`.
@@ -132,7 +155,7 @@ impl Width {
     pub fn extend(self, raw: u64, line: Option<SeqNo>, channel: SeqNo, max_jump: u64) -> SeqNo {
         match self {
             Width::U64 => SeqNo(raw),
-            Width::U32SkipZero => self.extend_narrow(raw, line, channel, max_jump),
+            _ => self.extend_narrow(raw, line, channel, max_jump),
         }
     }
 
@@ -142,12 +165,13 @@ impl Width {
     /// use twinline::seq::{SeqNo, Width};
     /// assert_eq!(Width::U32SkipZero.wire(SeqNo(u64::from(u32::MAX))), u64::from(u32::MAX));
     /// assert_eq!(Width::U32SkipZero.wire(SeqNo(u64::from(u32::MAX) + 1)), 1, "zero is skipped");
+    /// assert_eq!(Width::U16.wire(SeqNo(65_536)), 0, "zero is a number");
     /// ```
     pub const fn wire(self, n: SeqNo) -> u64 {
         match self {
             Width::U64 => n.0,
-            Width::U32SkipZero if n.0 == 0 => 0,
-            Width::U32SkipZero => (n.0 - 1) % u32::MAX as u64 + 1,
+            _ if n.0 < self.lowest() => 0,
+            _ => (n.0 - self.lowest()) % self.cycle() + self.lowest(),
         }
     }
 
@@ -155,7 +179,7 @@ impl Width {
         let cycle = self.cycle();
         // the cycle that a mark stands in; a mark is one past a number that was shown, so at a cycle's end the next
         // number is the first of the cycle after
-        let cycle_of = |mark: SeqNo| mark.0.saturating_sub(1) / cycle;
+        let cycle_of = |mark: SeqNo| mark.0.saturating_sub(self.lowest()) / cycle;
         let at = |c: u64| SeqNo(c.saturating_mul(cycle).saturating_add(raw));
         let near = |mark: SeqNo| {
             let c = cycle_of(mark);
@@ -216,6 +240,50 @@ mod tests {
         assert_eq!(extend(CYCLE - 20_000, None, CYCLE + 50_000), CYCLE - 20_000);
         // and a jump within the cycle stays in it
         assert_eq!(extend(60_000, None, CYCLE + 50_000), CYCLE + 60_000);
+    }
+
+    #[test]
+    fn a_wrap_through_zero_counts_the_zero() {
+        let extend = |raw, line: Option<u64>, channel| Width::U16.extend(raw, line.map(SeqNo), SeqNo(channel), 1_000).0;
+        assert_eq!(extend(0, None, 0), 0);
+        assert_eq!(extend(65_535, None, 65_535), 65_535);
+        assert_eq!(extend(0, None, 65_536), 65_536);
+        assert_eq!(extend(5, None, 65_530), 65_541);
+        // a lagging line is in the cycle before, a restart is a low number, a jump stays in its cycle
+        assert_eq!(extend(65_500, Some(65_400), 65_600), 65_500);
+        assert_eq!(extend(0, Some(30_000), 30_000), 0);
+        assert_eq!(extend(20_000, None, 65_536 + 10_000), 65_536 + 20_000);
+    }
+
+    #[test]
+    fn a_byte_wraps_over_and_over() {
+        for (width, skips) in [(Width::U8, 0), (Width::U8SkipZero, 1)] {
+            let (mut mark, mut before) = (SeqNo(skips), None);
+            for _ in 0..1_000 {
+                let raw = width.wire(mark);
+                assert!(
+                    (skips..=255).contains(&raw) && before.is_none_or(|before: u64| before == 255 || raw == before + 1)
+                );
+                // what is within 100 numbers of the mark is found, ahead of it and behind
+                assert_eq!(width.extend(raw, None, mark, 127), mark);
+                assert_eq!(width.extend(width.wire(mark + 100), None, mark, 127), mark + 100);
+                let behind = SeqNo(mark.0.saturating_sub(100).max(skips));
+                assert_eq!(width.extend(width.wire(behind), Some(mark), mark, 127), behind);
+                mark += 1;
+                before = Some(raw);
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_over_the_wire_comes_back() {
+        for width in
+            [Width::U64, Width::U32SkipZero, Width::U32, Width::U16SkipZero, Width::U16, Width::U8SkipZero, Width::U8]
+        {
+            for n in [1, 2, 254, 255, 256, 257, 65_535, 65_536, 65_537, CYCLE, CYCLE + 1, CYCLE + 2, 3 * CYCLE] {
+                assert_eq!(width.extend(width.wire(SeqNo(n)), None, SeqNo(n), 100), SeqNo(n), "{n} as {width:?}");
+            }
+        }
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn over_loopback() -> config::Feed {
         "name = \"x\"\nframing = \"moldudp64\"\n[[line]]\nname = \"A\"\ngroups = [\"239.77.{c}.{d}:{port}\"]\n\
          interface = \"127.0.0.1\"\n"
     );
-    config::Feed::parse(&text, AnyFraming::NAMES).unwrap()
+    config::Feed::parse(&text, AnyFraming::known()).unwrap()
 }
 
 /// The same frames over and over.

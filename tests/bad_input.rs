@@ -28,7 +28,7 @@ fn feed_text(framing: &str) -> String {
 }
 
 fn feed(framing: &str) -> Feed {
-    Feed::parse(&feed_text(framing), AnyFraming::NAMES).unwrap()
+    Feed::parse(&feed_text(framing), AnyFraming::known()).unwrap()
 }
 
 fn session() -> Session {

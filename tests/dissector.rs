@@ -47,7 +47,7 @@ fn published<F: Framing>(
     file: &Path,
     patch: impl Fn(&mut [u8]),
 ) -> Vec<Sent> {
-    let feed = Feed::parse(&FEED.replace("FRAMING", F::NAME), AnyFraming::NAMES).unwrap();
+    let feed = Feed::parse(&FEED.replace("FRAMING", F::NAME), AnyFraming::known()).unwrap();
     let mut writer = Writer::create(file, &feed).unwrap();
     let pack = |min, max| if framing.packet_sequenced() { LinePlan::default() } else { LinePlan::packing(min, max) };
     let config = PlanConfig {

@@ -54,7 +54,7 @@ impl Write for Kept {
 
 /// The capture of a plan: what got through on each line, when it was due.
 fn capture<F: Framing>(framing: F, feed: &str, config: PlanConfig, messages: impl MessageSource) -> Vec<u8> {
-    let feed = Feed::load(root().join("feeds").join(feed), AnyFraming::NAMES).unwrap();
+    let feed = Feed::load(root().join("feeds").join(feed), AnyFraming::known()).unwrap();
     let kept = Kept::default();
     let mut writer = Writer::to_write(kept.clone(), &feed).unwrap();
     let mut plan = Plan::new(framing, config, messages).unwrap();

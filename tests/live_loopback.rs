@@ -35,6 +35,8 @@ fn feed(lines: Vec<LineConfig>) -> Feed {
     Feed {
         name: "test".to_owned(),
         framing: "moldudp64".to_owned(),
+        fixed: None,
+        units: Vec::new(),
         lines,
         arbiter: ArbiterConfig::default(),
         receive: Default::default(),

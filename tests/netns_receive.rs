@@ -92,6 +92,8 @@ fn feed(lines: &[LineConfig]) -> Feed {
     Feed {
         name: "bed".to_owned(),
         framing: "moldudp64".to_owned(),
+        fixed: None,
+        units: Vec::new(),
         lines: lines.to_vec(),
         arbiter: ArbiterConfig::default(),
         receive: Default::default(),

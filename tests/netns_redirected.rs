@@ -27,7 +27,15 @@ fn line(name: &str, interface: &str, groups: &[&str]) -> LineConfig {
 
 fn feed(lines: &[LineConfig]) -> Feed {
     let (name, framing) = ("bed".to_owned(), "moldudp64".to_owned());
-    Feed { name, framing, lines: lines.to_vec(), arbiter: ArbiterConfig::default(), receive: Default::default() }
+    Feed {
+        name,
+        framing,
+        fixed: None,
+        units: Vec::new(),
+        lines: lines.to_vec(),
+        arbiter: ArbiterConfig::default(),
+        receive: Default::default(),
+    }
 }
 
 fn options() -> ReceiveOptions {

@@ -58,7 +58,15 @@ fn line(name: &str, group: &str) -> LineConfig {
 
 fn feed(lines: &[LineConfig]) -> Feed {
     let (name, framing) = ("bed".to_owned(), "moldudp64".to_owned());
-    Feed { name, framing, lines: lines.to_vec(), arbiter: ArbiterConfig::default(), receive: Default::default() }
+    Feed {
+        name,
+        framing,
+        fixed: None,
+        units: Vec::new(),
+        lines: lines.to_vec(),
+        arbiter: ArbiterConfig::default(),
+        receive: Default::default(),
+    }
 }
 
 /// Sends until the other side hears it: what was sent before the link settled may be lost.

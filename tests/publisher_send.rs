@@ -128,6 +128,8 @@ fn datagrams_arrive_over_loopback_multicast() {
     let feed = |line| Feed {
         name: "test".into(),
         framing: MoldUdp64::NAME.into(),
+        fixed: None,
+        units: Vec::new(),
         lines: vec![line],
         arbiter: ArbiterConfig::default(),
         receive: Default::default(),

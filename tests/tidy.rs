@@ -17,7 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("frame", &["seq", "time"]),
     ("os", &["time", "ring"]),
     ("config", &["time"]),
-    ("framing", &["frame", "seq", "time"]),
+    ("framing", &["config", "frame", "seq", "time"]),
     ("arbiter", &["frame", "seq", "time"]),
     ("ip", &["time"]),
     ("source", FOURTH),

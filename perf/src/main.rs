@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod arbitration;
 mod captures;
 mod curves;
+mod framing;
 mod instructions;
 mod machine;
 mod pingpong;
@@ -26,6 +27,7 @@ struct Cli {
 enum Benchmark {
     Arbitration(arbitration::Args),
     Captures(captures::Args),
+    Framing(framing::Args),
     Instructions(instructions::Args),
     Pingpong(pingpong::Args),
     Receive(receive::Args),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     match Cli::parse().benchmark {
         Benchmark::Arbitration(args) => arbitration::run(&args),
         Benchmark::Captures(args) => captures::run(&args),
+        Benchmark::Framing(args) => framing::run(&args),
         Benchmark::Instructions(args) => return instructions::run(&args),
         Benchmark::Pingpong(args) => return pingpong::run(&args),
         Benchmark::Receive(args) => receive::run(&args),

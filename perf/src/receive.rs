@@ -154,6 +154,8 @@ fn feed(pairs: &[usize]) -> Feed {
     Feed {
         name: "perf".into(),
         framing: "moldudp64".into(),
+        fixed: None,
+        units: Vec::new(),
         lines: pairs.iter().map(line).collect(),
         arbiter: ArbiterConfig::default(),
         receive: ReceiveConfig::default(),

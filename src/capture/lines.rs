@@ -150,6 +150,8 @@ mod tests {
         Feed {
             name: "test".into(),
             framing: "moldudp64".into(),
+            fixed: None,
+            units: Vec::new(),
             lines: lines
                 .iter()
                 .map(|(name, groups, source)| LineConfig {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Failure, Outcome, feed, say};
+use crate::config::fixed::{Field, FixedConfig, SessionField};
 use crate::config::{
     ArbiterConfig, Feed, GapTimeout, LineConfig, Method, ReceiveConfig, Verify, duration_text, size_text,
 };
@@ -107,6 +108,13 @@ fn report(feed: &Feed, framing: AnyFraming, warnings: &[String]) -> String {
     let unit = if framing.packet_sequenced() { "packets (one packet is one message)" } else { "messages" };
     let interval = duration_text(rules.heartbeat_interval);
     row("framing", format!("{}: numbers {unit} from {}; a heartbeat every {interval}", feed.framing, rules.initial));
+    if let Some(described) = &feed.fixed {
+        row("header", header(described));
+    }
+    if !feed.units.is_empty() {
+        let units: Vec<String> = feed.units.iter().map(u32::to_string).collect();
+        row("units", format!("{}; frames of others are counted and left out", units.join(", ")));
+    }
     for line in &feed.lines {
         let source = line.source.map_or("any sender".to_owned(), |source| source.to_string());
         let wait = if line.wait { "" } else { "; no loss waits for it" };
@@ -124,6 +132,28 @@ fn report(feed: &Feed, framing: AnyFraming, warnings: &[String]) -> String {
         let _ = writeln!(out, "  warning: {warning}");
     }
     out
+}
+
+/// Where a framing that the file describes has its fields.
+fn header(described: &FixedConfig) -> String {
+    let mut parts = vec![format!("{} bytes", described.header), format!("sequence {}", place(described.sequence))];
+    parts.extend(described.count.map(|field| format!("count {}", place(field))));
+    parts.extend(described.session.map(|session| match session {
+        SessionField::Number(field) => format!("session {}", place(field)),
+        SessionField::Text { at, len } => format!("session text{len} at {at}"),
+    }));
+    parts.extend(described.channel.map(|field| format!("channel {}", place(field))));
+    parts.extend(described.length.map(|length| format!("length {}", place(length.field))));
+    parts.join(", ")
+}
+
+fn place(field: Field) -> String {
+    let order = match (field.width, field.big_endian) {
+        (1, _) => "",
+        (_, true) => "be",
+        (_, false) => "le",
+    };
+    format!("u{}{order} at {}", u32::from(field.width) * 8, field.at)
 }
 
 /// Every parameter with the value that it will have.
@@ -252,9 +282,6 @@ fn alike(before: &LineConfig, line: &LineConfig) -> Option<String> {
     let both = format!("lines {} and {} share {group}", before.name, line.name);
     match (before.source, line.source) {
         (Some(a), Some(b)) if a != b => None,
-        (a, b) if a != b && before.interface == line.interface => Some(format!(
-            "{both}, and the one without a source takes what the other's sender sends: give both a source"
-        )),
         _ => Some(format!("{both}: a capture can be read only with its interfaces named so, or as A=a.pcap B=b.pcap")),
     }
 }
@@ -283,7 +310,7 @@ mod tests {
                           /32 link BROADCAST\n        +-- 127.0.0.0/8 2 0 2\n           |-- 127.0.0.1\n              /32 host LOCAL\n";
 
     fn parse(text: &str) -> Feed {
-        Feed::parse(text, AnyFraming::NAMES).unwrap()
+        Feed::parse(text, AnyFraming::known()).unwrap()
     }
 
     fn two(a: &str, b: &str, rest: &str) -> Feed {
@@ -385,12 +412,6 @@ mod tests {
         let sources =
             |a: &str, b: &str| alike(&format!("interface = \"lo\"\n{a}"), &format!("interface = \"lo\"\n{b}"));
         assert_eq!(sources("source = \"10.0.0.1\"", "source = \"10.0.0.2\""), [""; 0]);
-        assert_eq!(
-            sources("source = \"10.0.0.1\"", ""),
-            [
-                "lines A and B share 239.1.1.1:1, and the one without a source takes what the other's sender sends: give both a source"
-            ]
-        );
         assert_eq!(
             alike("interface = \"eth0\"", "interface = \"eth1\""),
             [

@@ -144,6 +144,8 @@ fn feed() -> anyhow::Result<(Feed, UdpSocket)> {
     let feed = Feed {
         name: "demo".to_owned(),
         framing: MoldUdp64::NAME.to_owned(),
+        fixed: None,
+        units: Vec::new(),
         lines: NAMES.iter().enumerate().map(line).collect(),
         arbiter: ArbiterConfig {
             gap_timeout: GapTimeout::After(GAP_TIMEOUT),

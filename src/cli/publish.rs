@@ -458,6 +458,8 @@ mod tests {
         Feed {
             name: "test".into(),
             framing: "moldudp64".into(),
+            fixed: None,
+            units: Vec::new(),
             lines: vec![line("A"), line("B")],
             arbiter: ArbiterConfig::default(),
             receive: Default::default(),

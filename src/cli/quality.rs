@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use serde_json::json;
 
 use super::arbitrate::{capture_failure, progress};
+use super::check::print;
 use super::{Failure, Outcome, feed, say};
 use crate::capture::{CaptureError, CaptureInput, Captures};
 use crate::config::Feed;
@@ -117,7 +118,7 @@ impl Destination {
         };
         match self {
             Destination::Nowhere => Ok(()),
-            Destination::Stdout => io::stdout().write_all(page.as_bytes()).context("standard output"),
+            Destination::Stdout => print(page).context("standard output"),
             Destination::File(path) => to_file(path, File::create(path)),
             Destination::New(path) => to_file(path, OpenOptions::new().write(true).create_new(true).open(path)),
         }
@@ -199,12 +200,12 @@ impl WithFraming for Reporting {
         let summary = Summary::of(&feed, &handler, &quality, read);
         page.write(&page::page(&summary, &quality)).map_err(Failure::run)?;
         if args.json {
-            println!("{}", serde_json::to_string(&summary).map_err(Failure::run)?);
+            let json = serde_json::to_string(&summary).map_err(Failure::run)?;
+            print(&format!("{json}\n")).map_err(Failure::run)?;
         } else if let Destination::File(path) | Destination::New(path) = &page {
-            for finding in &summary.verdict {
-                println!("{}: {}", finding.about, finding.text);
-            }
-            println!("the page: {}", path.display());
+            let findings = summary.verdict.iter().map(|finding| format!("{}: {}\n", finding.about, finding.text));
+            let said = findings.chain([format!("the page: {}\n", path.display())]).collect::<String>();
+            print(&said).map_err(Failure::run)?;
         }
         if let Some(error) = failed {
             return Err(capture_failure(error));

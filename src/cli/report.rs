@@ -227,7 +227,9 @@ impl<F: Framing> Report<'_, F> {
             (name.as_str(), Ordered(Malformed::ALL.iter().map(count).collect()))
         });
         let mut ignored = self.ignored.by_reason();
-        ignored.insert(2, ("no_channel", self.handler.arbiter().no_channel()));
+        let arbiter = self.handler.arbiter();
+        ignored.insert(2, ("other_units", arbiter.other_keys()));
+        ignored.insert(3, ("no_channel", arbiter.no_channel()));
         let report = ReportJson {
             feed: &self.feed.name,
             framing: &self.feed.framing,
@@ -318,6 +320,10 @@ impl<F: Framing> Report<'_, F> {
                     crate::time::Nanos(lead.max_ns)
                 )?;
             }
+        }
+        let others = self.handler.arbiter().other_keys();
+        if others > 0 {
+            writeln!(out, "\nleft out: {others} frames of units that the feed does not want")?;
         }
         if none {
             writeln!(out, "\nno channel began: nothing of this feed was there")?;

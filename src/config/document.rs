@@ -94,15 +94,18 @@ impl<'a> Table<'a> {
 
     /// The value of a key that may not be left out.
     pub(super) fn need(&self, key: &'static str, example: &str) -> Result<Value<'a>, ConfigError> {
-        self.get(key).ok_or_else(|| {
-            let line = self.line;
-            let whose = match self.name {
-                "" => "a feed",
-                "line" => "this [[line]]",
-                _ => "this table",
-            };
-            ConfigError::refused(line, path(self.name, key), format!("{whose} has no {key}; add {example}"))
-        })
+        self.get(key).ok_or_else(|| self.missing(key, example))
+    }
+
+    /// What to say where a key may not be left out.
+    pub(super) fn missing(&self, key: &'static str, example: &str) -> ConfigError {
+        let line = self.line;
+        let whose = match self.name {
+            "" => "a feed",
+            "line" => "this [[line]]",
+            _ => "this table",
+        };
+        ConfigError::refused(line, path(self.name, key), format!("{whose} has no {key}; add {example}"))
     }
 }
 
@@ -118,6 +121,11 @@ pub(super) struct Value<'a> {
 impl<'a> Value<'a> {
     pub(super) fn line(&self) -> usize {
         line_at(self.text.as_bytes(), self.value.span().start)
+    }
+
+    /// The key that it stands under.
+    pub(super) fn key(&self) -> &'static str {
+        self.key
     }
 
     /// A refusal of this value.

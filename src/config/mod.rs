@@ -6,7 +6,7 @@
 //! is for `twinline check` to tell.
 //!
 //! ```
-//! use twinline::config::Feed;
+//! use twinline::config::{Feed, KnownFraming};
 //!
 //! let feed = Feed::parse(
 //!     r#"
@@ -18,7 +18,7 @@
 //!     groups = ["239.81.1.1:26400"]
 //!     interface = "127.0.0.1"
 //!     "#,
-//!     &["moldudp64"],
+//!     &[KnownFraming { name: "moldudp64", keyed: false }],
 //! )?;
 //! assert_eq!(feed.lines[0].groups[0].port(), 26400);
 //! # Ok::<(), twinline::config::ConfigError>(())
@@ -36,11 +36,13 @@ use crate::time::Nanos;
 
 mod document;
 mod error;
+pub mod fixed;
 mod read;
 mod units;
 
 pub(crate) use document::nearest;
 pub use error::ConfigError;
+pub use fixed::{FIXED, FixedConfig};
 pub use units::{duration_text, parse_duration, parse_size, size_text};
 
 /// How many lines a feed may have.
@@ -52,9 +54,9 @@ pub const GROUPS_MAX: usize = 256;
 /// How large a feed file may be; anything larger is some other file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Every key that a feed file may have, by table: the file's top, `[[line]]`, `[arbiter]`, `[receive]`.
+/// Every key that a feed file may have, by table: the file's top, `[[line]]`, `[arbiter]`, `[receive]`, `[fixed]`.
 pub const KEYS: &[(&str, &[&str])] = &[
-    ("", &["name", "framing", "line", "arbiter", "receive"]),
+    ("", &["name", "framing", "units", "line", "arbiter", "receive", "fixed"]),
     ("line", &["name", "groups", "interface", "source", "wait"]),
     (
         "arbiter",
@@ -71,7 +73,48 @@ pub const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("receive", &["method", "buffer", "core", "kernel_stamps"]),
+    (
+        "fixed",
+        &[
+            "unit",
+            "header",
+            "endian",
+            "sequence",
+            "wraps_to",
+            "initial",
+            "count",
+            "session",
+            "channel",
+            "length",
+            "length_counts",
+            "message_length",
+            "message_length_adds",
+            "message_skip",
+            "must_be",
+            "writes",
+            "heartbeat",
+            "heartbeat_carries",
+            "heartbeat_consumes",
+            "heartbeat_resets",
+            "heartbeat_interval",
+            "end",
+            "end_carries",
+            "unsequenced",
+            "reset",
+            "reset_to",
+            "unmarked_restart",
+        ],
+    ),
 ];
+
+/// A framing that a feed file may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownFraming {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether its frames name channels within their group, of which a feed may want some; [`FIXED`] says so itself.
+    pub keyed: bool,
+}
 
 /// What one feed file describes, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +123,10 @@ pub struct Feed {
     pub name: String,
     /// The framing's name, one of those that the caller of the parser knows.
     pub framing: String,
+    /// The framing as the file describes it, where it is [`FIXED`].
+    pub fixed: Option<FixedConfig>,
+    /// Of a framing whose frames name channels: those that are wanted, in the file's order; all, where this is empty.
+    pub units: Vec<u32>,
     /// One to eight lines, in the order of the file.
     pub lines: Vec<LineConfig>,
     /// The arbiter's parameters.
@@ -93,7 +140,7 @@ impl Feed {
     ///
     /// # Errors
     /// The first thing that is wrong with the text, by line and key.
-    pub fn parse(text: &str, framings: &[&str]) -> Result<Feed, ConfigError> {
+    pub fn parse(text: &str, framings: &[KnownFraming]) -> Result<Feed, ConfigError> {
         read::feed(&document::Document::new(text)?, framings)
     }
 
@@ -101,7 +148,7 @@ impl Feed {
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`] where there is no reading the file, else the first thing that is wrong with it.
-    pub fn load(path: impl AsRef<Path>, framings: &[&str]) -> Result<Feed, ConfigError> {
+    pub fn load(path: impl AsRef<Path>, framings: &[KnownFraming]) -> Result<Feed, ConfigError> {
         let path = path.as_ref();
         let unreadable = |error| ConfigError::Unreadable { file: path.to_owned(), error };
         let mut bytes = Vec::new();

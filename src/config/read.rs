@@ -4,34 +4,38 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::document::{Document, Table, Value, choice};
-use super::{
-    ArbiterConfig, ConfigError, Feed, GROUPS_MAX, GapTimeout, LINES_MAX, LineConfig, Method, ReceiveConfig, Verify,
-};
+use super::fixed::{self, Field};
+use super::{ArbiterConfig, ConfigError, FIXED, Feed, FixedConfig, GROUPS_MAX, GapTimeout, KnownFraming, LINES_MAX};
+use super::{LineConfig, Method, ReceiveConfig, Verify};
 
 /// As long as a name may be: it stands in every report.
 const NAME_BYTES_MAX: usize = 64;
 /// Linux's limit for the name of a NIC.
 const NIC_BYTES_MAX: usize = 15;
+/// How many units a feed may want: as many as it may have channels (ARBITRATION 2.2).
+const UNITS_MAX: usize = 256;
 /// What events and reports call the line that retransmissions come by.
 const RESERVED: &str = "recovery";
 
 /// The feed in `document`.
-pub(super) fn feed(document: &Document<'_>, framings: &[&str]) -> Result<Feed, ConfigError> {
+pub(super) fn feed(document: &Document<'_>, framings: &[KnownFraming]) -> Result<Feed, ConfigError> {
     let top = document.top()?;
     let typed = top.need("name", r#"one, such as name = "nasdaq-totalview""#)?;
     let name = feed_name(&typed)?;
     let framing = framing(&top, framings)?;
+    let fixed = described(&top, framing.name)?;
+    let units = units(&top, framing, fixed.as_ref())?;
     let lines = lines(&top.need("line", r#"a [[line]] table for every path that carries it"#)?)?;
     let arbiter = match top.get("arbiter") {
-        Some(typed) => arbiter(&typed.table("the table [arbiter]")?)?,
-        None => ArbiterConfig::default(),
+        Some(typed) => arbiter(&typed.table("the table [arbiter]")?, jump_most(fixed.as_ref()))?,
+        None => arbiter_of(jump_most(fixed.as_ref())),
     };
     let receive = match top.get("receive") {
         Some(typed) if typed.is_text() => ReceiveConfig { method: method(&typed)?, ..ReceiveConfig::default() },
         Some(typed) => receive(&typed.table("a method, such as \"packet\", or the table [receive]")?)?,
         None => ReceiveConfig::default(),
     };
-    Ok(Feed { name, framing, lines, arbiter, receive })
+    Ok(Feed { name, framing: framing.name.to_owned(), fixed, units, lines, arbiter, receive })
 }
 
 fn feed_name(typed: &Value<'_>) -> Result<String, ConfigError> {
@@ -54,14 +58,74 @@ fn printable(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn framing(top: &Table<'_>, framings: &[&str]) -> Result<String, ConfigError> {
-    let all = framings.join(", ");
+fn framing(top: &Table<'_>, framings: &[KnownFraming]) -> Result<KnownFraming, ConfigError> {
+    let names: Vec<&str> = framings.iter().map(|framing| framing.name).collect();
+    let all = names.join(", ");
     let typed = top.need("framing", &format!("one of: {all}"))?;
     let name = typed.string(&format!("one of: {all}"))?;
-    if framings.contains(&name) {
-        return Ok(name.to_owned());
+    framings
+        .iter()
+        .find(|framing| framing.name == name)
+        .copied()
+        .ok_or_else(|| typed.refuse(format!("{name:?} is no framing; {}", choice(name, &names, "framings"))))
+}
+
+/// The framing that the file describes itself.
+fn described(top: &Table<'_>, framing: &str) -> Result<Option<FixedConfig>, ConfigError> {
+    match top.get("fixed") {
+        None if framing == FIXED => {
+            let missing = r#"framing = "fixed" is described under [fixed], which is not there; add that table"#;
+            Err(top.need("framing", "one")?.refuse(missing))
+        }
+        None => Ok(None),
+        Some(typed) if framing != FIXED => Err(typed.refuse(format!(
+            r#"{framing} is no framing that a feed file describes; take [fixed] out, or say framing = "fixed""#
+        ))),
+        Some(typed) => fixed::fixed(&typed.table("the table [fixed]")?).map(Some),
     }
-    Err(typed.refuse(format!("{name:?} is no framing; {}", choice(name, framings, "framings"))))
+}
+
+/// The channels within a group that are wanted.
+fn units(top: &Table<'_>, framing: KnownFraming, fixed: Option<&FixedConfig>) -> Result<Vec<u32>, ConfigError> {
+    let Some(typed) = top.get("units") else { return Ok(Vec::new()) };
+    let channel = fixed.map(|fixed| fixed.channel);
+    if !framing.keyed && !matches!(channel, Some(Some(_))) {
+        let what = match channel {
+            Some(_) => "add channel under [fixed] (where a frame names it), or take units out",
+            None => "take units out, and list under groups what is wanted",
+        };
+        return Err(typed.refuse(format!("frames of {} name no channels within a group; {what}", framing.name)));
+    }
+    let most = channel.flatten().map_or(u64::from(u32::MAX), Field::most);
+    let items = typed.list("a list of the units that are wanted, such as [1, 2]")?;
+    if items.len() == 0 {
+        return Err(typed
+            .refuse("a list without a unit wants nothing; name the units, such as [1, 2], or take units out for all"));
+    }
+    if items.len() > UNITS_MAX {
+        return Err(typed.refuse(format!("a feed has at most {UNITS_MAX} channels, these are {} units", items.len())));
+    }
+    let mut units = Vec::with_capacity(items.len());
+    for typed in items {
+        let unit = typed.integer(0..=most)? as u32;
+        if units.contains(&unit) {
+            return Err(typed.refuse(format!("unit {unit} stands in the list already; take one out")));
+        }
+        units.push(unit);
+    }
+    Ok(units)
+}
+
+/// How far a jump may be believed at most: below half of the narrowest range, so that a wrap and a jump cannot be taken for
+/// one another.
+fn jump_most(fixed: Option<&FixedConfig>) -> u64 {
+    fixed.map_or(1 << 30, |fixed| (fixed.sequence.most() / 2).min(1 << 30))
+}
+
+/// The defaults, for numbers among which a jump has this limit.
+fn arbiter_of(jump_most: u64) -> ArbiterConfig {
+    let arbiter = ArbiterConfig::default();
+    ArbiterConfig { max_jump: arbiter.max_jump.min(jump_most), ..arbiter }
 }
 
 fn lines(typed: &Value<'_>) -> Result<Vec<LineConfig>, ConfigError> {
@@ -104,16 +168,39 @@ fn fits(before: &LineConfig, line: &LineConfig) -> Result<(), String> {
             counted(line.groups.len()),
         ));
     }
-    if before.interface != line.interface || before.source != line.source {
-        return Ok(());
+    for (at, group) in line.groups.iter().enumerate() {
+        let Some(place) = before.groups.iter().position(|other| other == group) else { continue };
+        let (first, second) = (&before.name, &line.name);
+        // a receiver that mixed up the order would take one channel for another
+        if place != at {
+            return Err(format!(
+                "{group} is the source of channel {at} here, and of channel {place} on line {first:?}; every line lists the \
+                 same channels in the same order",
+            ));
+        }
+        if before.interface != line.interface {
+            continue;
+        }
+        match (before.source, line.source) {
+            (Some(one), Some(other)) if one != other => {}
+            (None, Some(source)) | (Some(source), None) => {
+                let any = if line.source.is_none() { second } else { first };
+                return Err(format!(
+                    "lines {first:?} and {second:?} share {group} on {}, and line {any:?} takes any sender, {source} too; \
+                     give line {any:?} a source of its own",
+                    line.interface,
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "lines {first:?} and {second:?} are one line twice: {group} on {}; give each its own group, interface or \
+                     source",
+                    line.interface,
+                ));
+            }
+        }
     }
-    match line.groups.iter().find(|group| before.groups.contains(group)) {
-        None => Ok(()),
-        Some(group) => Err(format!(
-            "lines {:?} and {:?} are one line twice: {group} on {}; give each its own group, interface or source",
-            before.name, line.name, line.interface,
-        )),
-    }
+    Ok(())
 }
 
 fn counted(groups: usize) -> String {
@@ -219,8 +306,8 @@ fn sender(text: &str) -> Result<Ipv4Addr, String> {
     })
 }
 
-fn arbiter(table: &Table<'_>) -> Result<ArbiterConfig, ConfigError> {
-    let mut arbiter = ArbiterConfig::default();
+fn arbiter(table: &Table<'_>, jump_most: u64) -> Result<ArbiterConfig, ConfigError> {
+    let mut arbiter = arbiter_of(jump_most);
     if let Some(typed) = table.get("gap_timeout") {
         let expected = r#""auto" or a duration, such as "1ms""#;
         arbiter.gap_timeout = match typed.string(expected)? {
@@ -238,8 +325,7 @@ fn arbiter(table: &Table<'_>) -> Result<ArbiterConfig, ConfigError> {
         arbiter.hold_bytes = typed.size(1..=64 << 30)?;
     }
     if let Some(typed) = table.get("max_jump") {
-        // below half of the narrowest range, so that a wrap and a jump cannot be taken for one another
-        arbiter.max_jump = typed.integer(1..=1 << 30)?;
+        arbiter.max_jump = typed.integer(1..=jump_most)?;
     }
     let expected = r#"a duration, such as "3s""#;
     if let Some(typed) = table.get("silent_after") {

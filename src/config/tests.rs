@@ -4,7 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const FRAMINGS: &[&str] = &["moldudp64", "cme-mdp3"];
+const FRAMINGS: &[KnownFraming] = &[
+    KnownFraming { name: "moldudp64", keyed: false },
+    KnownFraming { name: "cboe", keyed: true },
+    KnownFraming { name: FIXED, keyed: false },
+];
 
 const TWO_LINES: &str = r#"name = "loopback"
 framing = "moldudp64"
@@ -158,10 +162,103 @@ fn a_group_may_come_twice_where_interface_or_source_differ() {
 }
 
 #[test]
+fn where_nothing_tells_two_lines_apart_the_second_is_refused() {
+    let head = "name = \"x\"\nframing = \"moldudp64\"\n";
+    let line = |name: &str, (groups, rest): (&str, &str)| {
+        format!("[[line]]\nname = \"{name}\"\ngroups = [{groups}]\ninterface = {rest}\n")
+    };
+    let two = |a, b| parse(&format!("{head}{}{}", line("A", a), line("B", b)));
+    let refused = |a, b| two(a, b).unwrap_err().to_string();
+    let (one, other) = (r#""239.1.1.1:1", "239.1.1.2:1""#, r#""239.1.1.3:1", "239.1.1.1:1""#);
+    for (a, b) in [(r#""eth0""#, r#""eth0""#), (r#""eth0""#, r#""eth1""#)] {
+        assert_eq!(
+            refused((one, a), (other, b)),
+            r#"line 9: line.groups: 239.1.1.1:1 is the source of channel 1 here, and of channel 0 on line "A"; every line lists the same channels in the same order"#
+        );
+    }
+    let group = r#""239.1.1.1:1""#;
+    let of = "\"eth0\"\nsource = \"10.0.0.1\"";
+    assert_eq!(
+        refused((group, of), (group, r#""eth0""#)),
+        r#"line 10: line.groups: lines "A" and "B" share 239.1.1.1:1 on eth0, and line "B" takes any sender, 10.0.0.1 too; give line "B" a source of its own"#
+    );
+    assert_eq!(
+        refused((group, r#""eth0""#), (group, of)),
+        r#"line 9: line.groups: lines "A" and "B" share 239.1.1.1:1 on eth0, and line "A" takes any sender, 10.0.0.1 too; give line "A" a source of its own"#
+    );
+    assert_eq!(
+        refused((group, of), (group, of)),
+        r#"line 10: line.groups: lines "A" and "B" are one line twice: 239.1.1.1:1 on eth0; give each its own group, interface or source"#
+    );
+    // ports tell groups apart
+    two((group, r#""eth0""#), (r#""239.1.1.1:2""#, r#""eth0""#)).unwrap();
+}
+
+#[test]
+fn units_are_those_of_a_framing_that_has_them() {
+    let feed = |framing: &str, units: &str, rest: &str| {
+        let line = "[[line]]\nname = \"A\"\ngroups = [\"239.1.1.1:1\"]\ninterface = \"lo\"\n";
+        parse(&format!("name = \"x\"\nframing = \"{framing}\"\nunits = {units}\n{line}{rest}"))
+    };
+    assert_eq!(feed("cboe", "[1, 0x22, 4294967295]", "").unwrap().units, [1, 34, u32::MAX]);
+    assert!(parse(TWO_LINES).unwrap().units.is_empty());
+    let refused = |framing: &str, units: &str, rest: &str| feed(framing, units, rest).unwrap_err().to_string();
+    for (units, said) in [
+        ("3", "line 3: units: expected a list of the units that are wanted, such as [1, 2], found the number 3"),
+        (
+            "[]",
+            "line 3: units: a list without a unit wants nothing; name the units, such as [1, 2], or take units out for all",
+        ),
+        ("[1,\n2,\n1]", "line 5: units: unit 1 stands in the list already; take one out"),
+        ("[-1]", "line 3: units: expected a whole number from 0 to 4294967295, found -1"),
+        ("[\"1\"]", r#"line 3: units: expected a whole number from 0 to 4294967295, found the text "1""#),
+    ] {
+        assert_eq!(refused("cboe", units, ""), said, "{units}");
+    }
+    let many = format!("{:?}", (0..257).collect::<Vec<_>>());
+    assert_eq!(refused("cboe", &many, ""), "line 3: units: a feed has at most 256 channels, these are 257 units");
+    assert_eq!(
+        refused("moldudp64", "[1]", ""),
+        "line 3: units: frames of moldudp64 name no channels within a group; take units out, and list under groups what is wanted"
+    );
+    // a framing that the file describes has them where it says so
+    let fixed = |channel: &str| {
+        format!(
+            "[fixed]\nunit = \"packet\"\nheader = 8\nendian = \"big\"\nsequence = \"u32 at 0\"\nheartbeat = \"none\"\n{channel}"
+        )
+    };
+    assert_eq!(feed(FIXED, "[7]", &fixed("channel = \"u8 at 4\"")).unwrap().units, [7]);
+    assert_eq!(
+        refused(FIXED, "[256]", &fixed("channel = \"u8 at 4\"")),
+        "line 3: units: expected a whole number from 0 to 255, found 256"
+    );
+    assert_eq!(
+        refused(FIXED, "[7]", &fixed("")),
+        "line 3: units: frames of fixed name no channels within a group; add channel under [fixed] (where a frame names it), or take units out"
+    );
+}
+
+#[test]
+fn a_description_stands_with_fixed_and_with_it_alone() {
+    assert_eq!(
+        refusal(&TWO_LINES.replace("moldudp64", "fixed")),
+        r#"line 2: framing: framing = "fixed" is described under [fixed], which is not there; add that table"#
+    );
+    assert_eq!(
+        refusal(&with("[fixed]\nheader = 20")),
+        r#"line 7: fixed: moldudp64 is no framing that a feed file describes; take [fixed] out, or say framing = "fixed""#
+    );
+    assert_eq!(
+        refusal(&format!("fixed = 3\n{}", TWO_LINES.replace("moldudp64", "fixed"))),
+        "line 1: fixed: expected the table [fixed], found the number 3"
+    );
+}
+
+#[test]
 fn at_the_top_each_fault_is_named_with_its_line_and_key() {
     for (text, said) in [
         ("", r#"line 1: name: a feed has no name; add one, such as name = "nasdaq-totalview""#),
-        ("name = \"x\"", "line 1: framing: a feed has no framing; add one of: moldudp64, cme-mdp3"),
+        ("name = \"x\"", "line 1: framing: a feed has no framing; add one of: moldudp64, cboe, fixed"),
         (
             "name = \"x\"\nframing = \"moldudp64\"",
             "line 1: line: a feed has no line; add a [[line]] table for every path that carries it",
@@ -171,19 +268,19 @@ fn at_the_top_each_fault_is_named_with_its_line_and_key() {
         ("\n\nname = 5", r#"line 3: name: expected a name, such as "nasdaq-totalview", found the number 5"#),
         (
             "name = \"x\"\nframing = \"moldudp\"",
-            r#"line 2: framing: "moldudp" is no framing; did you mean moldudp64? The framings are: moldudp64, cme-mdp3"#,
+            r#"line 2: framing: "moldudp" is no framing; did you mean moldudp64? The framings are: moldudp64, cboe, fixed"#,
         ),
         (
             "name = \"x\"\nframing = \"soup\"",
-            r#"line 2: framing: "soup" is no framing; the framings are: moldudp64, cme-mdp3"#,
+            r#"line 2: framing: "soup" is no framing; the framings are: moldudp64, cboe, fixed"#,
         ),
         (
             "name = \"x\"\nframming = \"moldudp64\"",
-            "line 2: framming: this is no key of the top of the file; did you mean framing? The keys there are: name, framing, line, arbiter, receive",
+            "line 2: framming: this is no key of the top of the file; did you mean framing? The keys there are: name, framing, units, line, arbiter, receive, fixed",
         ),
         (
             "name = \"x\"\n[[lines]]\n",
-            "line 2: lines: this is no key of the top of the file; did you mean line? The keys there are: name, framing, line, arbiter, receive",
+            "line 2: lines: this is no key of the top of the file; did you mean line? The keys there are: name, framing, units, line, arbiter, receive, fixed",
         ),
         ("settle = 5", "line 1: settle: this is no key of the top of the file; it belongs under [arbiter]"),
         ("[recovery]\n", "line 1: recovery: this needs recovery, which this version does not have; take the key out"),

@@ -7,7 +7,9 @@
 //! To add one: a file here, a line in `framings!`, a feed file, tests. Nothing else changes.
 
 use std::fmt;
+use std::sync::OnceLock;
 
+use crate::config::{FIXED, Feed, KnownFraming};
 use crate::frame::{Frame, Packing, SequenceRules, Session};
 
 mod b3_umdf;
@@ -17,6 +19,7 @@ mod cta;
 mod eurex_eobi;
 mod euronext_optiq;
 mod field;
+mod fixed;
 mod hkex_omd;
 mod ice_impact;
 mod iex_tp;
@@ -36,6 +39,7 @@ pub use cme_mdp3::CmeMdp3;
 pub use cta::Cta;
 pub use eurex_eobi::EurexEobi;
 pub use euronext_optiq::EuronextOptiq;
+pub use fixed::Fixed;
 pub use hkex_omd::HkexOmd;
 pub use ice_impact::IceImpact;
 pub use iex_tp::IexTp;
@@ -163,7 +167,8 @@ pub trait Framing: Copy + Send + Sync + 'static {
     /// message); none where the first cannot be carried.
     fn encode(self, session: Session, sequence: u64, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> usize;
 
-    /// Makes `out` a heartbeat of a stream whose next number is `next`. Returns how many numbers it consumes.
+    /// Makes `out` a heartbeat of a stream whose next number is `next`; leaves it empty where the framing has none. Returns how
+    /// many numbers it consumes.
     fn encode_heartbeat(self, session: Session, next: u64, out: &mut Vec<u8>) -> u32;
 
     /// Makes `out` an end of session; returns false where the framing has none.
@@ -176,14 +181,16 @@ macro_rules! framings {
         /// A framing that was named at run time. Match it once, at start: [`AnyFraming::with`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum AnyFraming {
-            $(#[doc = concat!("[`", stringify!($variant), "`](struct@", stringify!($variant), ")")] $variant($variant)),+
+            $(#[doc = concat!("[`", stringify!($variant), "`](struct@", stringify!($variant), ")")] $variant($variant),)+
+            /// [`Fixed`](struct@Fixed): the one that has no rules of its own but those of its feed file.
+            Fixed(Fixed),
         }
 
         impl AnyFraming {
-            /// Every framing's name.
+            /// The name of every framing that has rules of its own: all but [`Fixed`](struct@Fixed).
             pub const NAMES: &'static [&'static str] = &[$(<$variant as Framing>::NAME),+];
 
-            /// The framing of this name.
+            /// The framing of this name, of those that have rules of their own.
             pub fn from_name(name: &str) -> Option<AnyFraming> {
                 $(if name == <$variant as Framing>::NAME { return Some(AnyFraming::$variant($variant::default())); })+
                 None
@@ -191,43 +198,67 @@ macro_rules! framings {
 
             /// Its name.
             pub fn name(self) -> &'static str {
-                match self { $(AnyFraming::$variant(_) => <$variant as Framing>::NAME),+ }
+                match self {
+                    $(AnyFraming::$variant(_) => <$variant as Framing>::NAME,)+
+                    AnyFraming::Fixed(_) => FIXED,
+                }
             }
 
             /// What it was held against.
             pub fn proof(self) -> Proof {
-                match self { $(AnyFraming::$variant(_) => <$variant as Framing>::PROOF),+ }
+                match self {
+                    $(AnyFraming::$variant(_) => <$variant as Framing>::PROOF,)+
+                    AnyFraming::Fixed(_) => Fixed::PROOF,
+                }
             }
 
             /// What the arbiter must know of its numbers.
             pub fn rules(self) -> SequenceRules {
-                match self { $(AnyFraming::$variant(framing) => framing.rules()),+ }
+                match self {
+                    $(AnyFraming::$variant(framing) => framing.rules(),)+
+                    AnyFraming::Fixed(framing) => framing.rules(),
+                }
             }
 
             /// Whether it numbers packets, not messages.
             pub fn packet_sequenced(self) -> bool {
-                match self { $(AnyFraming::$variant(framing) => framing.packet_sequenced()),+ }
+                match self {
+                    $(AnyFraming::$variant(framing) => framing.packet_sequenced(),)+
+                    AnyFraming::Fixed(framing) => framing.packet_sequenced(),
+                }
             }
 
             /// How its frames pack messages.
             pub fn packing(self) -> Packing {
-                match self { $(AnyFraming::$variant(framing) => framing.packing()),+ }
+                match self {
+                    $(AnyFraming::$variant(framing) => framing.packing(),)+
+                    AnyFraming::Fixed(framing) => framing.packing(),
+                }
             }
 
             /// The session that a publisher's text names; see [`Framing::session`].
             pub fn session(self, text: &str) -> Option<Session> {
-                match self { $(AnyFraming::$variant(framing) => framing.session(text)),+ }
+                match self {
+                    $(AnyFraming::$variant(framing) => framing.session(text),)+
+                    AnyFraming::Fixed(framing) => framing.session(text),
+                }
             }
 
             /// The same, writing frames of the channel that `key` names.
             #[must_use]
             pub fn with_key(self, key: u32) -> AnyFraming {
-                match self { $(AnyFraming::$variant(framing) => AnyFraming::$variant(framing.with_key(key))),+ }
+                match self {
+                    $(AnyFraming::$variant(framing) => AnyFraming::$variant(framing.with_key(key)),)+
+                    AnyFraming::Fixed(framing) => AnyFraming::Fixed(framing.with_key(key)),
+                }
             }
 
             /// Goes on with the framing as a type.
             pub fn with<W: WithFraming>(self, then: W) -> W::Output {
-                match self { $(AnyFraming::$variant(framing) => then.with(framing)),+ }
+                match self {
+                    $(AnyFraming::$variant(framing) => then.with(framing),)+
+                    AnyFraming::Fixed(framing) => then.with(framing),
+                }
             }
         }
     };
@@ -251,6 +282,31 @@ framings!(
     B3Umdf,
     MoexSimba,
 );
+
+impl AnyFraming {
+    /// What a parser of feed files must know of every framing, [`Fixed`](struct@Fixed) with them.
+    pub fn known() -> &'static [KnownFraming] {
+        static KNOWN: OnceLock<Vec<KnownFraming>> = OnceLock::new();
+        KNOWN.get_or_init(|| {
+            let named = AnyFraming::NAMES.iter().map(|&name| {
+                let keyed = AnyFraming::from_name(name).is_some_and(|framing| framing.rules().keyed);
+                KnownFraming { name, keyed }
+            });
+            // whether it is keyed, its description says
+            named.chain([KnownFraming { name: FIXED, keyed: false }]).collect()
+        })
+    }
+
+    /// The framing of a feed, writing frames of the first unit that the feed wants; `None` only where the feed was not read
+    /// with [`AnyFraming::known`].
+    pub fn of(feed: &Feed) -> Option<AnyFraming> {
+        let framing = match &feed.fixed {
+            Some(described) => AnyFraming::Fixed(Fixed::new(described)),
+            None => AnyFraming::from_name(&feed.framing)?,
+        };
+        Some(feed.units.first().map_or(framing, |&unit| framing.with_key(unit)))
+    }
+}
 
 /// What to do once the framing is a type: the one match, after which everything is monomorphised.
 pub trait WithFraming {

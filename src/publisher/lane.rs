@@ -172,11 +172,14 @@ impl<F: Framing> Lanes<F> {
         Ok(())
     }
 
-    /// Sends a heartbeat; returns how many numbers it consumed.
+    /// Sends a heartbeat, where the framing has one; returns how many numbers it consumed.
     pub(super) fn heartbeat(&mut self, at: usize, now: Nanos) -> u32 {
         let mut bytes = self.queue.buffer();
         let next = self.lanes[at].next;
         let consumed = self.framing.encode_heartbeat(self.session, next, &mut bytes);
+        if bytes.is_empty() {
+            return 0; // a framing that a feed file describes may have none
+        }
         self.lanes[at].next += u64::from(consumed);
         self.emit(at, Kind::Heartbeat, next, consumed, bytes, now);
         consumed

@@ -408,6 +408,7 @@ impl Sink for Quality {
                     self.changes.push(Change { at: event.at, channel: event.channel, line, from, to, why });
                 }
             }
+            // the arbiter counts divergence by line
             EventKind::Ended { .. } | EventKind::EpochEnd { .. } | EventKind::Divergence { .. } => {}
         }
         if let EventKind::Epoch { .. } | EventKind::Ended { .. } | EventKind::EpochEnd { .. } = event.kind {

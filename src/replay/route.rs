@@ -93,7 +93,7 @@ mod tests {
         };
         let lines: String = lines.iter().map(line).collect();
         let text = format!("name = \"{name}\"\nframing = \"{framing}\"\n{lines}");
-        Feed::parse(&text, &["moldudp64", "cme-mdp3"]).unwrap()
+        Feed::parse(&text, crate::framing::AnyFraming::known()).unwrap()
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub fn feed(lines: &[(&str, &[&str])]) -> Feed {
     Feed {
         name: "test".into(),
         framing: "moldudp64".into(),
+        fixed: None,
+        units: Vec::new(),
         lines: lines
             .iter()
             .map(|(name, groups)| LineConfig {

@@ -28,7 +28,7 @@ fn feed(lines: usize, gap_timeout: &str) -> Feed {
     let text = format!(
         "name = \"live\"\nframing = \"moldudp64\"\n{lines}[arbiter]\ngap_timeout = \"{gap_timeout}\"\nsilent_after = \"3s\"\n"
     );
-    Feed::parse(&text, AnyFraming::NAMES).unwrap()
+    Feed::parse(&text, AnyFraming::known()).unwrap()
 }
 
 /// A clock that reads what it was told, and a tap that keeps what the arbiter is given.

@@ -123,6 +123,8 @@ pub(super) struct CountsJson {
     pub(super) before_join: u64,
     pub(super) implausible: u64,
     pub(super) unsequenced: u64,
+    /// Copies that differ from the first one, where the feed has copies compared.
+    pub(super) divergent: u64,
 }
 
 impl CountsJson {
@@ -140,6 +142,7 @@ impl CountsJson {
             before_join: counts.before_join,
             implausible: counts.implausible,
             unsequenced: counts.unsequenced,
+            divergent: counts.divergent,
         }
     }
 
@@ -157,6 +160,7 @@ impl CountsJson {
             before_join: self.before_join + more.before_join,
             implausible: self.implausible + more.implausible,
             unsequenced: self.unsequenced + more.unsequenced,
+            divergent: self.divergent + more.divergent,
         }
     }
 

@@ -88,6 +88,7 @@ pub(super) fn lines(out: &mut String, summary: &Summary) {
         "filled",
         "reordered",
         "refused",
+        "divergent",
         "malformed",
     ];
     let row = |line: &LineJson| {
@@ -106,6 +107,7 @@ pub(super) fn lines(out: &mut String, summary: &Summary) {
             count(line.filled.numbers),
             count(line.counts.reordered),
             count(line.counts.refused()),
+            count(line.counts.divergent),
             count(malformed),
         ]
     };
@@ -113,7 +115,8 @@ pub(super) fn lines(out: &mut String, summary: &Summary) {
     note(
         out,
         "missing: numbers that the line itself had gone past and never brought. filled: numbers of gaps that this line \
-         closed. late: brought after the gap was given up. refused: stale, before the start, or implausible.",
+         closed. late: brought after the gap was given up. refused: stale, before the start, or implausible. divergent: copies that \
+         differ from the first one, where the feed file has them compared (verify).",
     );
     let malformed = summary.lines.iter().flat_map(|line| {
         let of_line = line.malformed.iter().filter(|(_, count)| **count > 0);
@@ -375,10 +378,18 @@ pub(super) fn ignored(out: &mut String, summary: &Summary) {
         "other_groups" => "for groups that are none of the feed's",
         "no_channel" => "frames of channels that never began",
         "truncated" => "cut off by the capture's snap length",
-        "fragments" => "fragments of datagrams",
+        "fragments" => "fragments of datagrams that did not become whole: the sum of those below",
+        "fragments_duplicate" => "came twice",
+        "fragments_malformed" => "that no datagram can have",
+        "fragments_overlapping" => "overlap, and disagree",
+        "fragments_inconsistent" => "disagree about the end",
+        "fragments_expired" => "of datagrams that took longer than a second",
+        "fragments_evicted" => "of datagrams given up for newer ones",
+        "fragments_incomplete" => "of datagrams that were not whole at the end",
         "malformed" => "headers that contradict each other",
         _ => "",
     };
-    let rows = summary.ignored.iter().map(|(reason, n)| [(*reason).to_owned(), count(*n), words(reason).to_owned()]);
+    let came = summary.ignored.iter().filter(|(reason, n)| **n > 0 || !reason.starts_with("fragments_"));
+    let rows = came.map(|(reason, n)| [(*reason).to_owned(), count(*n), words(reason).to_owned()]);
     table(out, "What took no part", &["reason", "records", ""], rows);
 }

@@ -225,6 +225,10 @@ fn of_line(summary: &Summary, line: &LineJson) -> (Severity, String) {
         severity = Severity::Note;
         parts.push(format!("{} malformed", counted(malformed, "datagram", "datagrams")));
     }
+    if line.counts.divergent > 0 {
+        severity = Severity::Bad;
+        parts.push(format!("{} otherwise than the first copy", messages(line.counts.divergent)));
+    }
     if line.counts.refused() > 0 {
         parts.push(format!("{} refused as stale, implausible or before the start", messages(line.counts.refused())));
     }

@@ -96,6 +96,8 @@ fn open(scripts: &[VecDeque<Result<Coming, i32>>]) -> (Mapped<Script>, LiveWatch
     let feed = Feed {
         name: "x".to_owned(),
         framing: "moldudp64".to_owned(),
+        fixed: None,
+        units: Vec::new(),
         lines: lines.collect(),
         arbiter: ArbiterConfig::default(),
         receive: Default::default(),

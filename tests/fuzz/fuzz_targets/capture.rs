@@ -104,6 +104,8 @@ fn feed() -> Feed {
     Feed {
         name: "fuzz".into(),
         framing: "moldudp64".into(),
+        fixed: None,
+        units: Vec::new(),
         lines: vec![
             line("A", ["224.0.31.64:14340", "239.1.1.1:26400"]),
             line("B", ["224.0.32.64:15340", "239.1.2.1:26400"]),

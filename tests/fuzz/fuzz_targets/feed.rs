@@ -6,10 +6,12 @@ use libfuzzer_sys::fuzz_target;
 use twinline::config::{Feed, GROUPS_MAX, LINES_MAX};
 use twinline::framing::AnyFraming;
 
-fuzz_target!(|text: &str| match Feed::parse(text, AnyFraming::NAMES) {
+fuzz_target!(|text: &str| match Feed::parse(text, AnyFraming::known()) {
     Err(error) => assert!(error.to_string().starts_with("line "), "{error}"),
     Ok(feed) => {
-        assert!(AnyFraming::NAMES.contains(&feed.framing.as_str()));
+        let framing = AnyFraming::of(&feed).expect("a framing of ours");
+        assert_eq!(framing.name(), feed.framing);
+        assert!(feed.units.is_empty() || framing.rules().keyed);
         assert!((1..=LINES_MAX).contains(&feed.lines.len()));
         assert!(feed.lines.iter().any(|line| line.wait));
         for line in &feed.lines {

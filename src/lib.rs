@@ -12,7 +12,7 @@
 //! | 2 | [`frame`], [`os`], [`config`] |
 //! | 3 | [`framing`], [`arbiter`], [`ip`] |
 //! | 4 | [`source`], [`capture`], [`delivery`] |
-//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`], [`inspect`], [`quality`] |
+//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`], [`quality`], [`inspect`] |
 //! | 6 | [`cli`] |
 
 pub mod arbiter;

@@ -28,8 +28,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("publisher", FIFTH),
     ("replay", FIFTH),
     ("latency", FIFTH),
-    ("inspect", FIFTH),
     ("quality", FIFTH),
+    ("inspect", FIFTH),
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
@@ -52,8 +52,8 @@ const FIFTH: &[&str] = &[
     "publisher",
     "replay",
     "latency",
-    "inspect",
     "quality",
+    "inspect",
     "recovery",
 ];
 /// The top floor: it may name everything.

@@ -57,7 +57,7 @@ impl Bed {
         }
         text += "[arbiter]\ngap_timeout = \"10ms\"\n";
         fs::write(dir.join("feed.toml"), &text).unwrap();
-        let feed = Feed::parse(&text, AnyFraming::NAMES).unwrap();
+        let feed = Feed::parse(&text, AnyFraming::known()).unwrap();
         Bed { dir, feed }
     }
 

@@ -29,6 +29,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("replay", FIFTH),
     ("latency", FIFTH),
     ("quality", FIFTH),
+    ("inspect", FIFTH),
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
@@ -52,6 +53,7 @@ const FIFTH: &[&str] = &[
     "replay",
     "latency",
     "quality",
+    "inspect",
     "recovery",
 ];
 /// The top floor: it may name everything.

@@ -10,6 +10,7 @@ mod capture;
 mod check;
 mod demo;
 mod feed;
+mod inspect;
 mod latency;
 mod live;
 mod output;
@@ -41,6 +42,7 @@ enum Verb {
     Capture(capture::Args),
     Tail(tail::Args),
     Latency(latency::Args),
+    Inspect(inspect::Args),
     Check(check::Args),
 }
 
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Verb::Capture(args) => capture::run(args),
         Verb::Tail(args) => tail::run(args),
         Verb::Latency(args) => latency::run(args),
+        Verb::Inspect(args) => inspect::run(args),
         Verb::Check(args) => check::run(args),
     };
     match outcome {

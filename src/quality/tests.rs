@@ -141,7 +141,7 @@ fn states_are_told_with_how_long_they_were() {
     let mut bed = Bed::new(2, |settings| settings.silent_after = Nanos(10 * MS));
     for n in 0..40u64 {
         bed.came(n * MS, A, b"S", 1 + n, 2 + n);
-        if n < 5 || n >= 25 {
+        if !(5..25).contains(&n) {
             bed.came(n * MS + 9, B, b"S", 1 + n, 2 + n);
         }
     }

@@ -17,6 +17,9 @@ const PAIRS_DRAWN: usize = 6;
 /// More strips of states than this are not drawn.
 const STRIPS_DRAWN: usize = 16;
 
+/// A line's channel, and its changes of state on it.
+type Changed = (ChannelRef, Vec<(Nanos, LineState)>);
+
 /// What pictures are drawn of.
 pub(super) struct Pictures<'a> {
     summary: &'a Summary,
@@ -252,7 +255,7 @@ impl<'a> Pictures<'a> {
             Kind { name: "silent", fill: "var(--c7)" },
             Kind { name: "other session", fill: "var(--c3)" },
         ];
-        let mut by_line: BTreeMap<(u16, u8), (ChannelRef, Vec<(Nanos, LineState)>)> = BTreeMap::new();
+        let mut by_line: BTreeMap<(u16, u8), Changed> = BTreeMap::new();
         for change in changes {
             let (_, states) =
                 by_line.entry((change.channel.index, change.line.0)).or_insert_with(|| (change.channel, Vec::new()));

@@ -12,7 +12,7 @@
 //! | 2 | [`frame`], [`os`], [`config`] |
 //! | 3 | [`framing`], [`arbiter`], [`ip`] |
 //! | 4 | [`source`], [`capture`], [`delivery`] |
-//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`] |
+//! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`], [`quality`], [`inspect`] |
 //! | 6 | [`cli`] |
 
 pub mod arbiter;
@@ -24,10 +24,12 @@ pub mod delivery;
 pub mod frame;
 pub mod framing;
 pub mod handler;
+pub mod inspect;
 pub mod ip;
 pub mod latency;
 pub mod os;
 pub mod publisher;
+pub mod quality;
 pub mod replay;
 pub mod ring;
 pub mod seq;

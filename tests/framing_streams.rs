@@ -279,6 +279,16 @@ fn iex_may_restart_without_a_mark() {
 }
 
 #[test]
+fn weeks_and_days_begin_without_a_mark_where_the_venue_has_none() {
+    let simba = [packets(MoexSimba, 0, 1..=2_000), packets(MoexSimba, 0, 1..=9)].concat();
+    let told = story(MoexSimba, &simba);
+    assert!(told.ends_with(" 1999 2000 [restart] [ from 1] 1 2 3 4 5 6 7 8 9"), "{told}");
+    let b3 = B3Umdf::default();
+    let told = story(b3, &[packets(b3, 1, 1..=2_000), packets(b3, 1, 1..=9)].concat());
+    assert!(told.ends_with(" 1999 2000 [restart] [1 from 1] 1 2 3 4 5 6 7 8 9"), "{told}");
+}
+
+#[test]
 fn memx_starts_again_with_a_new_session() {
     let mut end = Vec::new();
     assert!(MemxUdp.encode_end(Session::number(7), 4, &mut end));

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use twinline::config::Feed;
 use twinline::frame::Session;
 use twinline::framing::{AnyFraming, Framing, WithFraming};
 use twinline::publisher::fault::{Faults, Share};
@@ -53,10 +54,15 @@ impl WithFraming for Seed {
 #[test]
 fn every_framing_has_a_seed() {
     let writes = std::env::var_os("TWINLINE_WRITE_SAMPLES").is_some_and(|value| value == "1");
-    for (which, name) in AnyFraming::NAMES.iter().enumerate() {
-        let Some(framing) = AnyFraming::from_name(name) else { continue };
+    let ours = AnyFraming::NAMES.iter().map(|&name| (name, AnyFraming::from_name(name).unwrap()));
+    // in the order of the target's own list
+    let described = ["fixed-iex", "fixed-moldudp64", "fixed-nyse"].map(|name| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("feeds/{name}.toml"));
+        (name, AnyFraming::of(&Feed::load(file, AnyFraming::known()).unwrap()).unwrap())
+    });
+    for (which, (name, framing)) in ours.chain(described).enumerate() {
         let arbitrated = 0x80;
-        for (name, first) in [((*name).to_owned(), 0), (format!("{name}-arbitrated"), arbitrated)] {
+        for (name, first) in [(name.to_owned(), 0), (format!("{name}-arbitrated"), arbitrated)] {
             seed(&name, framing.with(Seed(which as u8 | first)), writes);
         }
     }

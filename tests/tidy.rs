@@ -28,6 +28,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("publisher", FIFTH),
     ("replay", FIFTH),
     ("latency", FIFTH),
+    ("quality", FIFTH),
+    ("inspect", FIFTH),
     ("recovery", FIFTH),
 ];
 const FOURTH: &[&str] =
@@ -50,6 +52,8 @@ const FIFTH: &[&str] = &[
     "publisher",
     "replay",
     "latency",
+    "quality",
+    "inspect",
     "recovery",
 ];
 /// The top floor: it may name everything.

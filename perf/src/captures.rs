@@ -127,7 +127,7 @@ fn measure(args: &Args, dir: &Path) -> io::Result<()> {
 fn measure_kind(rounds: usize, program: &Path, made: &Made, kind: &str, path: &Path) -> io::Result<()> {
     let on_disk = fs::metadata(path)?.len();
     let clock = Clock::start();
-    let timed = |work: &dyn Fn() -> io::Result<u64>, expected: u64| -> io::Result<f64> {
+    let timed = |work: Work<'_>, expected: u64| -> io::Result<f64> {
         let start = clock.now();
         let found = work()?;
         let took = clock.now() - start;
@@ -137,7 +137,7 @@ fn measure_kind(rounds: usize, program: &Path, made: &Made, kind: &str, path: &P
     let floor = || floor(kind, path);
     // into the page cache
     floor()?;
-    let contenders: [(&str, &dyn Fn() -> io::Result<u64>, u64); 5] = [
+    let contenders: [(&str, Work<'_>, u64); 5] = [
         (if kind == "plain" { "read(2) alone" } else { "decompression alone" }, &floor, made.bytes),
         ("records", &|| records(path), made.datagrams),
         ("arbitrate", &|| arbitrate(program, path, None), made.messages),
@@ -172,6 +172,9 @@ fn median(of: impl Iterator<Item = f64>) -> f64 {
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
 }
+
+/// What is timed: how many it found.
+type Work<'a> = &'a dyn Fn() -> io::Result<u64>;
 
 /// Every byte of a file, decompressed and left: how many.
 fn floor(kind: &str, path: &Path) -> io::Result<u64> {

@@ -377,6 +377,7 @@ impl Channel {
         } else {
             return Quick::No;
         }
+        sink.shown(now, self.at, line, SeqRange::new(first, end));
         let view = &mut self.lines[line.index()];
         view.counts.frames += 1;
         view.counts.bytes += frame.bytes.len() as u64;
@@ -469,6 +470,7 @@ impl Channel {
         if *line != Line::RECOVERY {
             let judged = view.window.show(shown, self.account_from.unwrap_or(shown.first));
             view.counts.judge(judged);
+            sink.shown(arrival.stamp, self.at, *line, shown);
         }
         let mark = self.stream.mark;
         let first_cursor = self.first_cursor;

@@ -341,6 +341,14 @@ pub trait Sink {
         let _ = run;
     }
 
+    /// A line has shown numbers of the current epoch, in a frame that came at `stamp`: believed, first copies and others alike. An
+    /// empty range (a heartbeat) shows that all below its end was sent. What came is told here once, before or after what it
+    /// brings about; recovery, which has no account of its own, shows nothing.
+    #[inline(always)]
+    fn shown(&mut self, stamp: Nanos, channel: ChannelRef, line: Line, range: SeqRange) {
+        let _ = (stamp, channel, line, range);
+    }
+
     /// First-copy output: messages above all released before, or (`flags.late`) the first copy of what was jumped.
     fn first(&mut self, run: &Run<'_>) {
         let _ = run;

@@ -134,7 +134,10 @@ impl Channel {
             let own = own.unwrap_or(self.began_at);
             if !view.heard || mark - own <= cx.settle {
                 (view.behind, view.lags) = (None, false);
-                low = low.min(own + cx.settle);
+                // one that was never heard waits, and lags behind nothing
+                if view.heard {
+                    low = low.min(own + cx.settle);
+                }
             } else if view.behind.is_none() {
                 view.behind = Some(Behind { since: now, data: false, heartbeats: false });
             }

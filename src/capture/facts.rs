@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddrV4;
 
+use crate::ip::LinkType;
 use crate::ip::fragments::UnusedFragments;
 use crate::time::Nanos;
 
@@ -21,6 +22,41 @@ pub struct Record<'a> {
     pub destination: SocketAddrV4,
     /// The UDP payload.
     pub payload: &'a [u8],
+}
+
+/// How a file says it was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileKind {
+    /// `pcap` or `pcapng`; `nothing` where the file ends within its first header.
+    pub format: &'static str,
+    /// What it is packed with, by its first bytes.
+    pub compression: Option<&'static str>,
+}
+
+/// What a file says of one of its interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceFacts<'a> {
+    /// Its name, where the file has one.
+    pub name: Option<&'a str>,
+    /// Its LINKTYPE number.
+    pub link: u16,
+    /// How many stamps a second has.
+    pub ticks_per_second: u64,
+}
+
+/// A packet as it stands in the file, whatever it is: what [`Reader::advance_seeing`](super::Reader::advance_seeing) shows before it looks into it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// When it was captured; `None` where the record has no stamp.
+    pub stamp: Option<Nanos>,
+    /// The capture interface, by its place in the file's section.
+    pub interface: u32,
+    /// What the file says of that interface.
+    pub facts: InterfaceFacts<'a>,
+    /// The link layer.
+    pub link: LinkType,
+    /// The packet.
+    pub bytes: &'a [u8],
 }
 
 /// What a file's records were. `records` is the sum of `not_udp`, `truncated`, `fragments`, `malformed`, and those `datagrams`

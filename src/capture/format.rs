@@ -115,6 +115,16 @@ impl Unit {
         }
     }
 
+    /// How many of them a second has, or as many as 64 bits can say.
+    pub(super) fn ticks_per_second(self) -> u64 {
+        match self {
+            Unit::Times(0) => u64::MAX,
+            Unit::Times(n) => 1_000_000_000 / n,
+            Unit::Over(n) => n.saturating_mul(1_000_000_000),
+            Unit::Binary(n) => 1_u64.checked_shl(u32::from(n)).unwrap_or(u64::MAX),
+        }
+    }
+
     /// `stamp` of these units as nanoseconds, rounded down, and `offset` seconds on top. Saturates at both ends.
     #[inline]
     pub(super) fn nanos(self, stamp: u64, offset: i64) -> Nanos {

@@ -140,6 +140,15 @@ impl Input {
         self.identity
     }
 
+    /// What the file is packed with.
+    pub(super) fn compression(&self) -> Option<&'static str> {
+        match &self.bytes {
+            Bytes::Plain(_) => None,
+            Bytes::Gzip(_) => Some("gzip"),
+            Bytes::Zstd(_) => Some("zstd"),
+        }
+    }
+
     /// Whether what is compressed broke off.
     pub(super) fn cut(&self) -> bool {
         self.bytes.cut()

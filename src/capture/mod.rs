@@ -33,7 +33,7 @@ use std::net::SocketAddrV4;
 
 use thiserror::Error;
 
-pub use facts::{Counts, Record, Warning};
+pub use facts::{Counts, FileKind, InterfaceFacts, Record, Seen, Warning};
 pub use lines::{Ambiguity, Found, LineMap};
 pub use merge::{CaptureInput, Captures, Ignored, Item, Step};
 pub use reader::Reader;

@@ -2,6 +2,7 @@
 
 use pcap_parser::{PcapHeader, parse_pcap_header};
 
+use super::facts::InterfaceFacts;
 use super::format::{Block, Fault, Order, Packet};
 use super::input::{Input, RECORD_MAX};
 use crate::ip::LinkType;
@@ -10,6 +11,7 @@ use crate::time::Nanos;
 /// A classic capture, behind its header.
 pub(super) struct Pcap {
     link: LinkType,
+    number: u16,
     order: Order,
     modified: bool,
     nanoseconds: bool,
@@ -25,10 +27,17 @@ impl Pcap {
         Some(Pcap {
             // the upper half holds flags, such as the length of a frame check sequence
             link: LinkType::from_number(header.network.0 as u16),
+            number: header.network.0 as u16,
             order: if header.is_bigendian() { Order::Big } else { Order::Little },
             modified: header.is_modified_format(),
             nanoseconds: header.is_nanosecond_precision(),
         })
+    }
+
+    /// What the header says of the one interface.
+    pub(super) fn facts(&self) -> InterfaceFacts<'_> {
+        let ticks_per_second = if self.nanoseconds { 1_000_000_000 } else { 1_000_000 };
+        InterfaceFacts { name: None, link: self.number, ticks_per_second }
     }
 
     /// The next record.

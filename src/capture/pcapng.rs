@@ -13,6 +13,7 @@ use pcap_parser::{
     parse_sectionheaderblock,
 };
 
+use super::facts::InterfaceFacts;
 use super::format::{Block, Fault, Order, Packet, Unit};
 use super::input::{Input, RECORD_MAX};
 use crate::ip::LinkType;
@@ -62,6 +63,7 @@ pub(super) struct PcapNg {
 struct Interface {
     name: Option<String>,
     link: LinkType,
+    number: u16,
     snap_length: usize,
     unit: Unit,
     offset: i64,
@@ -86,6 +88,16 @@ impl PcapNg {
     /// The interface's name, where it has one.
     pub(super) fn name(&self, interface: u32) -> Option<&str> {
         self.interfaces.get(interface as usize)?.name.as_deref()
+    }
+
+    /// What the section says of an interface.
+    pub(super) fn facts(&self, interface: u32) -> Option<InterfaceFacts<'_>> {
+        let interface = self.interfaces.get(interface as usize)?;
+        Some(InterfaceFacts {
+            name: interface.name.as_deref(),
+            link: interface.number,
+            ticks_per_second: interface.unit.ticks_per_second(),
+        })
     }
 
     /// How many sections were begun.
@@ -212,6 +224,7 @@ impl PcapNg {
         self.interfaces.push(Interface {
             name: name.and_then(|name| std::str::from_utf8(name).ok()).map(|name| name.trim_end_matches('\0').into()),
             link: LinkType::from_number(described.linktype.0 as u16),
+            number: described.linktype.0 as u16,
             snap_length: match described.snaplen {
                 0 => usize::MAX,
                 length => length as usize,

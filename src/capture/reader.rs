@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::CaptureError;
-use super::facts::{Counts, Record, Warning};
+use super::facts::{Counts, FileKind, InterfaceFacts, Record, Seen, Warning};
 use super::format::{Block, Fault, Packet};
 use super::input::{Identity, Input};
 use super::pcap::Pcap;
@@ -170,13 +170,23 @@ impl Reader {
 
     /// Whether the end was not reached yet.
     #[inline]
-    pub(super) fn is_reading(&self) -> bool {
+    pub fn is_reading(&self) -> bool {
         self.state == State::Reading
     }
 
     /// Goes to the next datagram; false at the end, or where none was among the next `left` blocks.
     #[inline]
     pub(super) fn advance(&mut self, left: &mut u32) -> Result<bool, CaptureError> {
+        self.advance_seeing(left, |_| {})
+    }
+
+    /// Goes to the next datagram, which [`Reader::current`] then is, and shows every packet on the way, that of the datagram
+    /// last; false at the end, or where none was among the next `left` blocks.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    #[inline]
+    pub fn advance_seeing(&mut self, left: &mut u32, mut see: impl FnMut(&Seen<'_>)) -> Result<bool, CaptureError> {
         while self.is_reading() && *left > 0 {
             *left -= 1;
             self.input.consume(std::mem::take(&mut self.behind));
@@ -187,6 +197,7 @@ impl Reader {
             };
             match block {
                 Ok(Block::Packet(packet)) => {
+                    see(&self.seen(&packet));
                     if self.take(packet) {
                         return Ok(true);
                     }
@@ -258,6 +269,22 @@ impl Reader {
         false
     }
 
+    #[inline]
+    fn seen(&self, packet: &Packet) -> Seen<'_> {
+        let facts = match &self.format {
+            Format::Pcap(format) => Some(format.facts()),
+            Format::PcapNg(format) => format.facts(packet.interface),
+            Format::Nothing => None,
+        };
+        Seen {
+            stamp: packet.stamp,
+            interface: packet.interface,
+            facts: facts.unwrap_or(InterfaceFacts { name: None, link: 0, ticks_per_second: 0 }),
+            link: packet.link,
+            bytes: self.input.data().get(packet.bytes.clone()).unwrap_or_default(),
+        }
+    }
+
     /// Whether the fragment makes a datagram whole, which then is the current one: it came when its last fragment came.
     #[cold]
     fn put_together(&mut self, stamp: Nanos, packet: &Packet) -> Result<bool, Reason> {
@@ -303,15 +330,15 @@ impl Reader {
         }
     }
 
-    /// When the datagram that [`Reader::advance`] went to came.
+    /// When the datagram that [`Reader::advance_seeing`] went to came.
     #[inline]
     pub(super) fn stamp(&self) -> Nanos {
         self.current.stamp
     }
 
-    /// The datagram that [`Reader::advance`] went to.
+    /// The datagram that [`Reader::advance_seeing`] went to.
     #[inline]
-    pub(super) fn current(&self) -> Record<'_> {
+    pub fn current(&self) -> Record<'_> {
         Record {
             stamp: self.current.stamp,
             interface: self.current.interface,
@@ -331,6 +358,16 @@ impl Reader {
     /// The file, as given; what messages call it.
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// What kind of file it is.
+    pub fn kind(&self) -> FileKind {
+        let format = match &self.format {
+            Format::Pcap(_) => "pcap",
+            Format::PcapNg(_) => "pcapng",
+            Format::Nothing => "nothing",
+        };
+        FileKind { format, compression: self.input.compression() }
     }
 
     /// What its records were, so far.

@@ -10,10 +10,13 @@ mod capture;
 mod check;
 mod demo;
 mod feed;
+mod inspect;
 mod latency;
 mod live;
 mod output;
+mod page;
 mod publish;
+mod quality;
 mod replay;
 mod report;
 mod run;
@@ -34,10 +37,12 @@ enum Verb {
     Run(run::Args),
     Publish(publish::Args),
     Arbitrate(arbitrate::Args),
+    Report(quality::Args),
     Replay(replay::Args),
     Capture(capture::Args),
     Tail(tail::Args),
     Latency(latency::Args),
+    Inspect(inspect::Args),
     Check(check::Args),
 }
 
@@ -75,10 +80,12 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(args),
         Verb::Publish(args) => publish::run(args),
         Verb::Arbitrate(args) => arbitrate::run(args),
+        Verb::Report(args) => quality::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Capture(args) => capture::run(args),
         Verb::Tail(args) => tail::run(args),
         Verb::Latency(args) => latency::run(args),
+        Verb::Inspect(args) => inspect::run(args),
         Verb::Check(args) => check::run(args),
     };
     match outcome {

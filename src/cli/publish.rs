@@ -295,8 +295,25 @@ fn written(args: &Args, framing: AnyFraming) -> Result<AnyFraming, Failure> {
             let error = anyhow!("--unit: {name} names no channels within a group; leave it out, or see --group");
             Err(Failure::usage(error))
         }
+        Some(unit) if framing.with(KeyOf(unit)) != Some(unit) => {
+            Err(Failure::usage(anyhow!("--unit {unit}: the header of {name} has no room for it")))
+        }
         Some(unit) => Ok(framing.with_key(unit)),
         None => Ok(framing),
+    }
+}
+
+/// The key that a reader finds where this one is written.
+struct KeyOf(u32);
+
+impl WithFraming for KeyOf {
+    type Output = Option<u32>;
+
+    fn with<F: Framing>(self, framing: F) -> Option<u32> {
+        let session = framing.session("1").unwrap_or(Session::NONE);
+        let mut datagram = Vec::new();
+        framing.with_key(self.0).encode_heartbeat(session, 1, &mut datagram);
+        framing.frame(&datagram, &mut 0)?.ok()?.key
     }
 }
 
@@ -515,6 +532,23 @@ mod tests {
             configure(&parse("--pack 2").unwrap(), &feed(), AnyFraming::CmeMdp3(crate::framing::CmeMdp3)).unwrap_err();
         assert!(error.error.to_string().starts_with("--pack: cme-mdp3 numbers packets"));
         assert_eq!(error.code, 2);
+    }
+
+    #[test]
+    fn a_unit_is_of_a_framing_that_has_them_and_fits_its_header() {
+        let refused = |unit: &str, framing: &str| {
+            let framing = AnyFraming::from_name(framing).unwrap();
+            written(&parse(unit).unwrap(), framing).map(|_| ()).map_err(|failure| failure.error.to_string())
+        };
+        assert_eq!(refused("--unit 255", "cboe-pitch"), Ok(()));
+        assert_eq!(
+            refused("--unit 256", "cboe-pitch"),
+            Err("--unit 256: the header of cboe-pitch has no room for it".to_owned())
+        );
+        assert_eq!(refused("--unit 65535", "euronext-optiq"), Ok(()));
+        assert!(refused("--unit 65536", "euronext-optiq").is_err());
+        assert!(refused("--unit 1", "moldudp64").unwrap_err().starts_with("--unit: moldudp64 names no channels"));
+        assert!(refused("", "ice-impact").unwrap_err().contains("can be read and not published"));
     }
 
     #[test]

@@ -13,9 +13,8 @@
 //! * The channel is the key. The version is the session: 1 at the start of a week, one more with every failover, and in the loops of
 //!   snapshots and instruments one more with every loop. Numbers start at 1 in each.
 //! * Packets of number 0, which those loops have between their data, are unsequenced, and delivered as that.
-//! * A week's version 1 after another that was 1 to its end has no mark: an arbiter is to be started anew every week.
-//! * After 4,294,967,295 comes 1. No reset but a new version (`SequenceReset`, which a loop begins with, has number 0), no unmarked
-//!   restart, no end of session.
+//! * After 4,294,967,295 comes 1. No reset but a new version (`SequenceReset`, which a loop begins with, has number 0). A week's version 1
+//!   after another that was 1 to its end has no mark: an unmarked restart is allowed. No end of session.
 //! * A heartbeat is a `Sequence` message (template 2) that says the next number. Whether its packet has consumed one is not in the
 //!   document at hand, and is taken from what it says: one whose next number is its own number has consumed none, any other has
 //!   consumed its number, as packets do. How often it comes is not there either: a second is assumed.
@@ -77,7 +76,7 @@ impl Framing for B3Umdf {
         SequenceRules {
             width: Width::U32SkipZero,
             initial: SeqNo(1),
-            unmarked_restart: false,
+            unmarked_restart: true,
             keyed: true,
             heartbeat_interval: Nanos::from_secs(1),
         }

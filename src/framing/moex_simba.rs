@@ -10,14 +10,14 @@
 //!
 //! * The number is the packet's: one packet is one message, what is behind its header (16 bytes, 28 in incremental packets) up to
 //!   `MsgSize`, which counts the header. What the packet holds is the client's to read; nothing else of it is checked here.
-//! * Numbers start at 1, every day, which no packet marks: an arbiter is to be started anew every day. Zero is malformed; after
-//!   4,294,967,295 comes 1. The trading session of incremental packets is what they are about, and no session here: nothing
+//! * Numbers start at 1, every day, which no packet marks: an unmarked restart is allowed. Zero is malformed; after 4,294,967,295
+//!   comes 1. The trading session of incremental packets is what they are about, and no session here: nothing
 //!   says that the numbers start again with it.
 //! * A heartbeat (message 1) is a packet like any other, which consumes a number; every 30 s.
 //! * `SequenceReset` (message 2) says the number of the packet that comes next; a cycle of snapshots ends with one, that says 1. It
 //!   marks a reset, and is delivered as unsequenced: nothing comes after its own number.
 //! * Packets that were sent before (flag 16) keep their numbers and are as any other.
-//! * No unmarked restart, no end of session.
+//! * No end of session.
 //!
 //! Source: SIMBA SPECTRA specification of October 2023. No captured packets were at hand.
 
@@ -70,7 +70,7 @@ impl Framing for MoexSimba {
         SequenceRules {
             width: Width::U32SkipZero,
             initial: SeqNo(1),
-            unmarked_restart: false,
+            unmarked_restart: true,
             keyed: false,
             heartbeat_interval: Nanos::from_secs(30),
         }

@@ -34,8 +34,8 @@ const LAST: f64 = 10_000.0;
 /// Points of a curve, a decade.
 const POINTS: u32 = 48;
 
-/// What every picture begins with. Okabe and Ito's colours, made darker on white and lighter on black where they were faint.
-const STYLE: &str = "<style>\
+/// What every picture, or the page that it stands in, has as its style. Okabe and Ito's colours, made darker on white and lighter on black where they were faint.
+pub const STYLE: &str = "\
 .tl{--ink:#1b1f24;--faint:#5b6570;--rule:#dfe3e8;--c0:#0b62a8;--c1:#c44e00;--c2:#00795b;--c3:#a8357f;--c4:#5b5bd6;--c5:#8a6a00;\
 --c6:#0f7c92;--c7:#a32020;font-family:system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\
 @media (prefers-color-scheme:dark){.tl{--ink:#e6e9ed;--faint:#9aa5b1;--rule:#333b45;--c0:#5eb3f6;--c1:#ff9a55;--c2:#41cfa4;\
@@ -44,7 +44,7 @@ const STYLE: &str = "<style>\
 --c6:#0f7c92;--c7:#a32020}}\
 .tl text{fill:var(--faint);font-size:13px}.tl .t{fill:var(--ink);font-size:15px;font-weight:600}.tl .n{fill:var(--ink)}\
 .tl .r{stroke:var(--rule);stroke-width:1}.tl .c{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\
-.tl .e{text-anchor:end}.tl .m{text-anchor:middle}</style>";
+.tl .e{text-anchor:end}.tl .m{text-anchor:middle}.tl .s{font-size:11px}";
 
 /// One line of a picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,7 +141,7 @@ fn begin(svg: &mut String, title: &str, height: f64) {
     let _ = write!(
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"tl\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\">\
-         <title>{title}</title>{STYLE}<text class=\"t\" x=\"4\" y=\"18\">{title}</text>"
+         <title>{title}</title><style>{STYLE}</style><text class=\"t\" x=\"4\" y=\"18\">{title}</text>"
     );
 }
 

@@ -1,17 +1,37 @@
 //! Any datagrams of any framing, on any lines, at any times: framing and arbiter neither panic nor break what they promise.
 //!
-//! The first byte says which framing, by its place in `AnyFraming::NAMES`, and by its highest bit whether an arbiter is given the
+//! The first byte says which framing, by its place in `AnyFraming::NAMES` and, behind those, in [`DESCRIBED`], and by its highest bit whether an arbiter is given the
 //! frames (which takes some hundred times as long as reading them). Then come datagrams: a byte for line and group, one for the
 //! time that has passed, two for the length, and so many bytes.
 
 #![no_main]
 
+use std::sync::OnceLock;
+
 use libfuzzer_sys::fuzz_target;
 use twinline::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
+use twinline::config::Feed;
 use twinline::frame::{Frame, Kind, Line};
 use twinline::framing::{AnyFraming, Framing, WithFraming};
 use twinline::seq::SeqNo;
 use twinline::time::Nanos;
+
+/// Feed files that describe their framing themselves.
+const DESCRIBED: &[&str] = &[
+    include_str!("../../../feeds/fixed-iex.toml"),
+    include_str!("../../../feeds/fixed-moldudp64.toml"),
+    include_str!("../../../feeds/fixed-nyse.toml"),
+];
+
+fn framings() -> &'static [AnyFraming] {
+    static FRAMINGS: OnceLock<Vec<AnyFraming>> = OnceLock::new();
+    FRAMINGS.get_or_init(|| {
+        let ours = AnyFraming::NAMES.iter().filter_map(|name| AnyFraming::from_name(name));
+        let described =
+            DESCRIBED.iter().filter_map(|text| AnyFraming::of(&Feed::parse(text, AnyFraming::known()).ok()?));
+        ours.chain(described).collect()
+    })
+}
 
 /// Holds the ordered output to its order.
 #[derive(Default)]
@@ -155,8 +175,8 @@ impl WithFraming for Feeding<'_> {
 
 fuzz_target!(|input: &[u8]| {
     let Some((&which, rest)) = input.split_first() else { return };
-    let framing = AnyFraming::NAMES[usize::from(which & 0x7F) % AnyFraming::NAMES.len()];
-    let Some(framing) = AnyFraming::from_name(framing) else { return };
+    let framings = framings();
+    let framing = framings[usize::from(which & 0x7F) % framings.len()];
     match which & 0x80 {
         0 => framing.with(Reading(rest)),
         _ => framing.with(Feeding(rest)),

@@ -156,7 +156,8 @@ impl WithFraming for Arbitrating {
         let report = Report {
             feed: &feed,
             names: &names,
-            handler: &handler,
+            arbiter: handler.arbiter(),
+            malformed: handler.malformed(),
             gaps: &output.gaps,
             source: json!({
                 "datagrams": captures.datagrams(),

@@ -7,12 +7,12 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::output::{Fate, GapLog};
-use crate::arbiter::{ChannelReport, LineCounts, line_name};
+use crate::arbiter::{Arbiter, ChannelReport, LineCounts, line_name};
 use crate::capture::Ignored;
 use crate::config::Feed;
 use crate::frame::Line;
-use crate::framing::{Framing, Malformed};
-use crate::handler::Handler;
+use crate::framing::Malformed;
+use crate::handler::MalformedCounts;
 
 /// A JSON object whose keys stand in the order given.
 pub(super) struct Ordered<K, V>(pub(super) Vec<(K, V)>);
@@ -110,25 +110,26 @@ struct ReportJson<'a> {
 }
 
 /// Everything that a report is made of.
-pub(super) struct Report<'a, F> {
+pub(super) struct Report<'a> {
     pub(super) feed: &'a Feed,
     pub(super) names: &'a [String],
-    pub(super) handler: &'a Handler<F>,
+    pub(super) arbiter: &'a Arbiter,
+    pub(super) malformed: &'a MalformedCounts,
     pub(super) gaps: &'a GapLog,
     pub(super) source: Value,
     /// Records that took no part.
     pub(super) ignored: Ignored,
 }
 
-impl<F: Framing> Report<'_, F> {
+impl Report<'_> {
     /// What of a line could not be read on a channel, by reason: the reasons that there were.
     fn malformed(&self, channel: &ChannelReport, line: Line) -> Vec<(&'static str, u64)> {
         // a datagram that cannot be read has no key: it counts for its group's only channel, or for the line alone
-        if self.handler.arbiter().settings().rules.keyed {
+        if self.arbiter.settings().rules.keyed {
             return Vec::new();
         }
         let group = channel.channel.key.group;
-        reasons(|reason| self.handler.malformed().get(line, group, reason))
+        reasons(|reason| self.malformed.get(line, group, reason))
     }
 
     fn line(&self, channel: &ChannelReport, at: usize, counts: &LineCounts) -> LineJson {
@@ -160,7 +161,7 @@ impl<F: Framing> Report<'_, F> {
         pairs
             .filter_map(|(first, later)| {
                 let (a, b) = (Line(first as u8), Line(later as u8));
-                let lead = self.handler.arbiter().lead(channel.channel.key, a, b)?;
+                let lead = self.arbiter.lead(channel.channel.key, a, b)?;
                 (!lead.is_empty()).then(|| LeadJson {
                     first: &self.names[first],
                     later: &self.names[later],
@@ -221,13 +222,13 @@ impl<F: Framing> Report<'_, F> {
 
     /// The object of `--json`.
     pub(super) fn json(&self) -> anyhow::Result<String> {
-        let channels: Vec<ChannelReport> = self.handler.arbiter().channels().collect();
+        let channels: Vec<ChannelReport> = self.arbiter.channels().collect();
         let malformed = self.names.iter().enumerate().map(|(at, name)| {
-            let count = |&reason| (Malformed::name(reason), self.handler.malformed().of_line(Line(at as u8), reason));
+            let count = |&reason| (Malformed::name(reason), self.malformed.of_line(Line(at as u8), reason));
             (name.as_str(), Ordered(Malformed::ALL.iter().map(count).collect()))
         });
         let mut ignored = self.ignored.by_reason();
-        let arbiter = self.handler.arbiter();
+        let arbiter = self.arbiter;
         ignored.insert(2, ("other_units", arbiter.other_keys()));
         ignored.insert(3, ("no_channel", arbiter.no_channel()));
         let report = ReportJson {
@@ -255,7 +256,7 @@ impl<F: Framing> Report<'_, F> {
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "feed {} ({})", self.feed.name, self.feed.framing)?;
         let mut none = true;
-        for channel in self.handler.arbiter().channels() {
+        for channel in self.arbiter.channels() {
             none = false;
             writeln!(out, "\nchannel {}", channel.channel.key)?;
             for epoch in &channel.epochs {
@@ -321,7 +322,7 @@ impl<F: Framing> Report<'_, F> {
                 )?;
             }
         }
-        let others = self.handler.arbiter().other_keys();
+        let others = self.arbiter.other_keys();
         if others > 0 {
             writeln!(out, "\nleft out: {others} frames of units that the feed does not want")?;
         }
@@ -330,7 +331,7 @@ impl<F: Framing> Report<'_, F> {
         }
         let malformed = self.names.iter().enumerate().map(|(at, name)| {
             let line = Line(at as u8);
-            (name, reasons(|reason| self.handler.malformed().of_line(line, reason)))
+            (name, reasons(|reason| self.malformed.of_line(line, reason)))
         });
         let malformed: Vec<_> = malformed.filter(|(_, reasons)| !reasons.is_empty()).collect();
         if !malformed.is_empty() {

@@ -353,7 +353,8 @@ impl<'a> Keeping<'a> {
         let report = Report {
             feed: self.feed,
             names,
-            handler: &handler,
+            arbiter: handler.arbiter(),
+            malformed: handler.malformed(),
             gaps: &output.gaps,
             source: Value::Object(source),
             ignored: Ignored::default(),

@@ -201,7 +201,7 @@ fn is_chain(mut body: &[u8]) -> bool {
 
 /// Why a framing refuses a datagram, and where the frame begins that it refuses; `None` where it reads it.
 pub fn refusal(framing: AnyFraming, payload: &[u8]) -> Option<(Malformed, usize)> {
-    framing.with(Refusal(payload))
+    Refusal(payload).with(framing)
 }
 
 struct Refusal<'a>(&'a [u8]);

@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::framing::AnyFraming;
+use crate::framing::{AnyFraming, WithFraming};
 use crate::time::Nanos;
 
 mod candidate;
@@ -227,7 +227,7 @@ impl Inspection {
         }
         *senders += 1;
         let at = self.flows.len();
-        let trials = self.framings.iter().enumerate().map(|(at, framing)| (at, (*framing).with(Begin))).collect();
+        let trials = self.framings.iter().enumerate().map(|(at, framing)| (at, Begin.with(*framing))).collect();
         self.flows.push(Flow { key, traffic: Traffic::default(), trials, misses: Vec::new() });
         self.index.insert(key, at);
         Some(at)

@@ -202,7 +202,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let framing = written(&args, framing)?;
     let config = configure(&args, &feed, framing)?;
     let source = source(&args, &feed, framing)?;
-    framing.with(Publishing { args, feed, config, source })
+    Publishing { args, feed, config, source }.with(framing)
 }
 
 /// The messages of captures, each with its recorded offset.
@@ -231,7 +231,7 @@ fn captured(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn Mes
     }
     let inputs: Vec<_> = args.messages.capture.iter().map(|path| CaptureInput::parse(path, feed)).collect();
     let captures = Captures::open(&inputs, feed).map_err(super::arbitrate::capture_failure)?;
-    Ok(framing.with(Capturing { feed, captures, group }))
+    Ok(Capturing { feed, captures, group }.with(framing))
 }
 
 /// What a source out of captures needs once their framing is a type.
@@ -295,7 +295,7 @@ fn written(args: &Args, framing: AnyFraming) -> Result<AnyFraming, Failure> {
             let error = anyhow!("--unit: {name} names no channels within a group; leave it out, or see --group");
             Err(Failure::usage(error))
         }
-        Some(unit) if framing.with(KeyOf(unit)) != Some(unit) => {
+        Some(unit) if key_read(framing, unit) != Some(unit) => {
             Err(Failure::usage(anyhow!("--unit {unit}: the header of {name} has no room for it")))
         }
         Some(unit) => Ok(framing.with_key(unit)),
@@ -304,17 +304,11 @@ fn written(args: &Args, framing: AnyFraming) -> Result<AnyFraming, Failure> {
 }
 
 /// The key that a reader finds where this one is written.
-struct KeyOf(u32);
-
-impl WithFraming for KeyOf {
-    type Output = Option<u32>;
-
-    fn with<F: Framing>(self, framing: F) -> Option<u32> {
-        let session = framing.session("1").unwrap_or(Session::NONE);
-        let mut datagram = Vec::new();
-        framing.with_key(self.0).encode_heartbeat(session, 1, &mut datagram);
-        framing.frame(&datagram, &mut 0)?.ok()?.key
-    }
+fn key_read(framing: AnyFraming, written: u32) -> Option<u32> {
+    let session = framing.session("1").unwrap_or(Session::NONE);
+    let mut datagram = Vec::new();
+    framing.with_key(written).encode_heartbeat(session, 1, &mut datagram);
+    framing.frame(&datagram, &mut 0)?.ok()?.key
 }
 
 /// The arguments against the feed.

@@ -60,7 +60,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let inputs: Vec<CaptureInput> = args.captures.iter().map(|path| CaptureInput::parse(path, &feed)).collect();
     let captures = Captures::open(&inputs, &feed).map_err(capture_failure)?;
     let stop = Stop::on_signals().map_err(Failure::run)?;
-    framing.with(Reporting { args, page, feed, captures, stop })
+    Reporting { args, page, feed, captures, stop }.with(framing)
 }
 
 /// Where the page goes.

@@ -60,7 +60,9 @@ pub(super) fn run(args: Args) -> Outcome {
     let listening = live::listen(feeds, &args.listen, false)?.pop();
     let Some(listening) = listening else { return Ok(ExitCode::SUCCESS) };
     listening.tell();
-    listening.framing.with(Tailing { args, listening, stops })
+    // who reads along has time to look up the framing for every datagram
+    let framing = listening.framing;
+    Tailing { args, listening, stops }.with(framing)
 }
 
 struct Tailing {

@@ -135,6 +135,11 @@ pub trait Framing: Copy + Send + Sync + 'static {
     /// What it was held against.
     const PROOF: Proof;
 
+    /// Its name in feed files, of the value: [`AnyFraming`] has that of the framing that it is.
+    fn name(self) -> &'static str {
+        Self::NAME
+    }
+
     /// What the arbiter must know of its numbers.
     fn rules(self) -> SequenceRules;
 
@@ -258,6 +263,65 @@ macro_rules! framings {
                 match self {
                     $(AnyFraming::$variant(framing) => then.with(framing),)+
                     AnyFraming::Fixed(framing) => then.with(framing),
+                }
+            }
+        }
+
+        /// For whom a datagram's cost does not matter: the framing is matched anew for each. What is built once for this type
+        /// need not be built for every framing.
+        impl Framing for AnyFraming {
+            const NAME: &'static str = "any";
+            const PROOF: Proof = Proof::Document;
+
+            fn name(self) -> &'static str {
+                AnyFraming::name(self)
+            }
+
+            fn rules(self) -> SequenceRules {
+                AnyFraming::rules(self)
+            }
+
+            fn packet_sequenced(self) -> bool {
+                AnyFraming::packet_sequenced(self)
+            }
+
+            fn packing(self) -> Packing {
+                AnyFraming::packing(self)
+            }
+
+            fn with_key(self, key: u32) -> AnyFraming {
+                AnyFraming::with_key(self, key)
+            }
+
+            fn session(self, text: &str) -> Option<Session> {
+                AnyFraming::session(self, text)
+            }
+
+            fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
+                match self {
+                    $(AnyFraming::$variant(framing) => framing.frame(datagram, at),)+
+                    AnyFraming::Fixed(framing) => framing.frame(datagram, at),
+                }
+            }
+
+            fn encode(self, of: Session, first: u64, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> usize {
+                match self {
+                    $(AnyFraming::$variant(framing) => framing.encode(of, first, messages, max_len, out),)+
+                    AnyFraming::Fixed(framing) => framing.encode(of, first, messages, max_len, out),
+                }
+            }
+
+            fn encode_heartbeat(self, session: Session, next: u64, out: &mut Vec<u8>) -> u32 {
+                match self {
+                    $(AnyFraming::$variant(framing) => framing.encode_heartbeat(session, next, out),)+
+                    AnyFraming::Fixed(framing) => framing.encode_heartbeat(session, next, out),
+                }
+            }
+
+            fn encode_end(self, session: Session, next: u64, out: &mut Vec<u8>) -> bool {
+                match self {
+                    $(AnyFraming::$variant(framing) => framing.encode_end(session, next, out),)+
+                    AnyFraming::Fixed(framing) => framing.encode_end(session, next, out),
                 }
             }
         }

@@ -160,7 +160,7 @@ impl Score {
     /// All of it in one number, from 0 to 1.
     pub fn value(&self) -> f64 {
         let accounted = self.accounted_share();
-        let structure = if self.checks_lengths { 0.5 + 0.5 * accounted } else { 0.45 + 0.55 * accounted };
+        let structure = if self.checks_lengths { 0.5 + 0.5 * accounted } else { 0.6 + 0.4 * accounted };
         // what only says that there is nothing to say hardly proves a framing
         let moving = (self.exact + self.near) as f64;
         let still = self.parsed.saturating_sub(1) as f64;
@@ -297,7 +297,7 @@ mod tests {
         assert!(score(|_| ()) > 0.99);
         assert!(score(|s| s.parsed = 40) < 0.5);
         assert!(score(|s| s.accounted = 0) < 0.51);
-        assert!(score(|s| (s.accounted, s.checks_lengths) = (0, false)) < 0.46);
+        assert!(score(|s| (s.accounted, s.checks_lengths) = (0, false)) < 0.61);
         assert!(score(|s| (s.exact, s.near) = (89, 10)) > 0.95, "a lossy line is still certain");
         assert!(score(|s| (s.exact, s.far) = (20, 79)) < 0.25);
         assert!(score(|s| (s.exact, s.contradictions) = (0, 99)) < 0.01);

@@ -162,7 +162,7 @@ impl<F: Framing> Lanes<F> {
         let took = self.framing.encode(self.session, lane.next, &messages[..held], self.max_len, &mut bytes).min(held);
         if took == 0 || bytes.len() > UDP_PAYLOAD_MAX {
             let len = lane.lens.first().copied().unwrap_or(0);
-            return Err(PlanError::TooLong { number: lane.next, len, framing: F::NAME });
+            return Err(PlanError::TooLong { number: lane.next, len, framing: self.framing.name() });
         }
         let used: usize = lane.lens.drain(..took).sum();
         lane.packed.drain(..used);

@@ -247,7 +247,7 @@ impl PlanConfig {
                 return Err(PlanError::Packing { min, max });
             }
             if framing.packet_sequenced() && max > 1 {
-                return Err(PlanError::PacketSequenced { framing: F::NAME });
+                return Err(PlanError::PacketSequenced { framing: framing.name() });
             }
         }
         Ok(())

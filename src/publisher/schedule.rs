@@ -340,7 +340,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         }
         if !packing.wrap(&self.message, &mut self.wrapped) {
             let (number, len) = (self.messages + self.config.first, self.message.len());
-            return Err(PlanError::TooLong { number, len, framing: F::NAME });
+            return Err(PlanError::TooLong { number, len, framing: self.lanes.framing().name() });
         }
         std::mem::swap(&mut self.message, &mut self.wrapped);
         Ok(())

@@ -12,13 +12,15 @@ use twinline::config::{ArbiterConfig, Feed, LineConfig};
 fuzz_target!(|bytes: &[u8]| {
     let feed = feed();
     let plain = read(&feed, bytes.to_vec());
-    if plain.is_some_and(|(counts, _)| counts.records > 0) {
+    // what is compressed already would be so twice, which is refused
+    let packed = matches!(bytes, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]);
+    if !packed && plain.is_some_and(|(counts, _)| counts.records > 0) {
         let zstd = zstd::encode_all(bytes, 1).expect("anything compresses");
         assert_eq!(plain, read(&feed, zstd), "compressed, it is the same");
     }
     read(&feed, [&[0x28, 0xb5, 0x2f, 0xfd], bytes].concat());
     let of_fragments = read(&feed, fragments(bytes)).expect("a capture");
-    assert_eq!(of_fragments.0.records, bytes.chunks_exact(RECIPE).len() as u64);
+    assert_eq!(of_fragments.0.records, bytes.chunks_exact(RECIPE).take(STEPS).len() as u64);
 
     // the same bytes as two files: whatever they are, stamps never go back
     let readers: Vec<_> = [None, Some("A".into())]
@@ -54,6 +56,8 @@ fn read(feed: &Feed, bytes: Vec<u8>) -> Option<(Counts, u64)> {
 
 /// Bytes that say of a fragment its interface, number, place, length and time.
 const RECIPE: usize = 6;
+/// More than are in flight; each may be of two kilobytes.
+const STEPS: usize = 128;
 
 /// A capture of raw IP with a fragment, or a datagram, for each few bytes.
 fn fragments(recipe: &[u8]) -> Vec<u8> {
@@ -64,7 +68,7 @@ fn fragments(recipe: &[u8]) -> Vec<u8> {
     for _ in 0..2 {
         block(&mut out, 1, &[&[101, 0, 0, 0, 0, 0, 0, 0]]);
     }
-    for step in recipe.chunks_exact(RECIPE) {
+    for step in recipe.chunks_exact(RECIPE).take(STEPS) {
         let [interface, id, at, more, len, time] = *step else { continue };
         // microseconds: up to a quarter of what a datagram may take, or more than that
         stamp += u64::from(time) << if more & 2 == 0 { 10 } else { 14 };
@@ -75,7 +79,8 @@ fn fragments(recipe: &[u8]) -> Vec<u8> {
         packet.extend((u16::from(more & 1) << 13 | at).to_be_bytes());
         packet.extend([64, 17, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1]);
         // a UDP header that fits now and then
-        packet.extend([0, 9, 0x67, 0x20, 0, interface, 0, 0].into_iter().chain([id; 2_100]).take(len));
+        packet.extend_from_slice(&[0, 9, 0x67, 0x20, 0, interface, 0, 0][..len.min(8)]);
+        packet.resize(20 + len, id);
         let (high, low) = (((stamp >> 32) as u32).to_le_bytes(), (stamp as u32).to_le_bytes());
         let size = (packet.len() as u32).to_le_bytes();
         block(&mut out, 6, &[&[interface & 1, 0, 0, 0], &high, &low, &size, &size, &packet]);

@@ -321,7 +321,8 @@ impl Packing {
     }
 
     /// The size of the block that `rest` begins with; `None` where the block is not whole.
-    #[inline]
+    // a framing knows its packing when it is compiled: what is left of this then is two reads and a comparison
+    #[inline(always)]
     pub fn block_len(self, rest: &[u8]) -> Option<usize> {
         let at = usize::from(self.offset);
         let length = match self.width {
@@ -339,7 +340,7 @@ impl Packing {
     }
 
     /// How many bytes the first `count` blocks of `body` take; `None` where they are not all there.
-    #[inline]
+    #[inline(always)] // for the same reason
     pub fn blocks_len(self, body: &[u8], count: u32) -> Option<usize> {
         if self.width == 0 {
             return match count {

@@ -403,6 +403,7 @@ impl Packing {
 
 /// The size of the message that `rest` begins with, by OPRA's rule: bytes of header and body by category, and the
 /// appendages that a quote's indicator announces. The head of `framing/opra.rs` names the sources.
+#[inline(never)] // who packs otherwise is not to carry it
 fn opra_len(rest: &[u8]) -> Option<usize> {
     // participant, category, type, indicator, transaction, reference
     let head = rest.first_chunk::<12>()?;

@@ -86,7 +86,7 @@ struct MessageArgs {
     /// The session's name, or its number where the framing's sessions have one [default: TWIN000001, or 1]
     #[arg(long, value_name = "NAME", value_parser = session)]
     session: Option<String>,
-    /// The channel within the group, where the framing names one (a Cboe unit, an IEX channel) [default: 1]
+    /// The channel within the group, where the framing names one (a Cboe unit, an IEX channel) [default: the first of `units`, else 1; 65 (A) for LSE, 84 (T) for CTA]
     #[arg(long, value_name = "N")]
     unit: Option<u32>,
     /// The first message's number

@@ -410,3 +410,26 @@ fn the_same_capture_gives_the_same_json() {
         around(&now)
     );
 }
+
+#[test]
+fn a_line_that_brings_other_bytes_is_told() {
+    let mut bed = Bed::new("divergence", "divergent", &["A", "B"]);
+    let file = bed.dir.join("feed.toml");
+    let text = fs::read_to_string(&file).unwrap() + "verify = \"all\"\n";
+    fs::write(&file, &text).unwrap();
+    bed.feed = Feed::parse(&text, AnyFraming::known()).unwrap();
+    let datagram = |n: u64, line: u8| {
+        let mut payload = mold(b"S", n, n + 1);
+        if (n, line) == (7, 1) {
+            *payload.last_mut().unwrap() ^= 1;
+        }
+        (n * MS + u64::from(line), line, payload)
+    };
+    bed.write_raw("c.pcapng", 30 * MS, (1..20).flat_map(|n| [datagram(n, 0), datagram(n, 1)]));
+    let json = bed.json(&["c.pcapng"]);
+    let divergent = |line: usize| json["lines"][line]["counts"]["divergent"].clone();
+    assert_eq!((divergent(0), divergent(1)), (0.into(), 1.into()), "{:#}", json["lines"]);
+    let (page, _) = bed.page(&["c.pcapng"]);
+    assert!(texts(&json).iter().any(|text| text.contains("otherwise than the first copy")), "{:#?}", texts(&json));
+    assert!(page.contains("otherwise than the first copy"));
+}

@@ -86,10 +86,6 @@ impl Framing for CboePitch {
         CboePitch { unit: key as u8 }
     }
 
-    fn session(self, _: &str) -> Option<Session> {
-        Some(Session::NONE)
-    }
-
     #[inline]
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
         let mut frame = unit_header::frame(datagram, at)?;

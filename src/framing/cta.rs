@@ -96,10 +96,6 @@ impl Framing for Cta {
         Cta { feed: key as u8 }
     }
 
-    fn session(self, _: &str) -> Option<Session> {
-        Some(Session::NONE)
-    }
-
     #[inline]
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
         if *at > 0 {

@@ -74,10 +74,6 @@ impl Framing for HkexOmd {
         Packing::OWN_LE16
     }
 
-    fn session(self, _: &str) -> Option<Session> {
-        Some(Session::NONE)
-    }
-
     #[inline]
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
         if *at > 0 {

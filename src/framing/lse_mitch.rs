@@ -67,10 +67,6 @@ impl Framing for LseMitch {
         LseMitch { group: key as u8 }
     }
 
-    fn session(self, _: &str) -> Option<Session> {
-        Some(Session::NONE)
-    }
-
     #[inline]
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
         unit_header::frame(datagram, at)

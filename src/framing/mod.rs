@@ -158,7 +158,10 @@ pub trait Framing: Copy + Send + Sync + 'static {
 
     /// The session that a publisher's text names: a number where the framing has one, [`Session::NONE`] where it has none;
     /// `None` where the text names no session of this framing.
-    fn session(self, text: &str) -> Option<Session>;
+    fn session(self, text: &str) -> Option<Session> {
+        let _ = text;
+        Some(Session::NONE)
+    }
 
     /// The frame that begins at `*at`, moving `*at` behind it; `None` at the end of the datagram. An empty datagram is
     /// malformed, not at its end.

@@ -85,10 +85,6 @@ impl Framing for MoexSimba {
         Packing::WHOLE
     }
 
-    fn session(self, _: &str) -> Option<Session> {
-        Some(Session::NONE)
-    }
-
     #[inline]
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
         if *at > 0 {

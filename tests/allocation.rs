@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 use twinline::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink, Verify};
 use twinline::config;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, Framing, MoldUdp64};
+use twinline::framing::{Framing, MoldUdp64};
 use twinline::os::packet::PacketRing;
 use twinline::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, RingError};
 use twinline::os::receive::ReceiveOptions;
@@ -242,7 +242,7 @@ fn over_loopback() -> config::Feed {
         "name = \"x\"\nframing = \"moldudp64\"\n[[line]]\nname = \"A\"\ngroups = [\"239.77.{c}.{d}:{port}\"]\n\
          interface = \"127.0.0.1\"\n"
     );
-    config::Feed::parse(&text, AnyFraming::known()).unwrap()
+    config::Feed::parse(&text).unwrap()
 }
 
 /// The same frames over and over.

@@ -10,7 +10,7 @@ use twinline::arbiter::{ChannelReport, Event, Run, Sink};
 use twinline::capture::Writer;
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, CboePitch, CmeMdp3, Framing, Malformed, MoldUdp64};
+use twinline::framing::{CboePitch, CmeMdp3, Framing, Malformed, MoldUdp64};
 use twinline::handler::Handler;
 use twinline::time::Nanos;
 
@@ -28,7 +28,7 @@ fn feed_text(framing: &str) -> String {
 }
 
 fn feed(framing: &str) -> Feed {
-    Feed::parse(&feed_text(framing), AnyFraming::known()).unwrap()
+    Feed::parse(&feed_text(framing)).unwrap()
 }
 
 fn session() -> Session {

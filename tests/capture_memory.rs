@@ -10,7 +10,7 @@ use twinline::arbiter::{Event, Run, Sink};
 use twinline::capture::{Captures, Reader};
 use twinline::config::Feed;
 use twinline::frame::Session;
-use twinline::framing::{AnyFraming, Framing, MoldUdp64};
+use twinline::framing::{Framing, MoldUdp64};
 use twinline::handler::Handler;
 use twinline::time::Nanos;
 
@@ -168,7 +168,7 @@ fn resident() -> u64 {
 
 #[test]
 fn resident_memory_is_constant_over_a_long_capture() {
-    let feed = Feed::parse(FEED, AnyFraming::known()).unwrap();
+    let feed = Feed::parse(FEED).unwrap();
     let mib = if cfg!(debug_assertions) { 32 } else { 1_024 };
     for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
         let bytes = mib << 20;

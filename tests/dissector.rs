@@ -11,7 +11,7 @@ use std::process::Command;
 use twinline::capture::Writer;
 use twinline::config::Feed;
 use twinline::frame::{Kind, Session};
-use twinline::framing::{AnyFraming, EurexEobi, Framing, MoldUdp64};
+use twinline::framing::{EurexEobi, Framing, MoldUdp64};
 use twinline::publisher::messages::Listed;
 use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
 use twinline::time::Nanos;
@@ -47,7 +47,7 @@ fn published<F: Framing>(
     file: &Path,
     patch: impl Fn(&mut [u8]),
 ) -> Vec<Sent> {
-    let feed = Feed::parse(&FEED.replace("FRAMING", F::NAME), AnyFraming::known()).unwrap();
+    let feed = Feed::parse(&FEED.replace("FRAMING", F::NAME)).unwrap();
     let mut writer = Writer::create(file, &feed).unwrap();
     let pack = |min, max| if framing.packet_sequenced() { LinePlan::default() } else { LinePlan::packing(min, max) };
     let config = PlanConfig {

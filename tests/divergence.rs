@@ -8,7 +8,7 @@ use serde_json::Value;
 use twinline::capture::Writer;
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, Framing, MoldUdp64};
+use twinline::framing::{Framing, MoldUdp64};
 use twinline::time::Nanos;
 
 const MESSAGES: u64 = 60;
@@ -60,7 +60,7 @@ fn arbitrated(name: &str, verify: &str, altered: Line) -> (Vec<Value>, Vec<u8>, 
     let head = "name = \"divergence\"\nframing = \"moldudp64\"\n";
     let text = format!("{head}{}{}[arbiter]\nverify = {verify}\n", line("A", 1), line("B", 2));
     std::fs::write(file("feed.toml"), &text).unwrap();
-    let feed = Feed::parse(&text, AnyFraming::known()).unwrap();
+    let feed = Feed::parse(&text).unwrap();
 
     let mut writer = Writer::create(&file("capture.pcapng"), &feed).unwrap();
     let from: SocketAddrV4 = "10.0.0.1:4000".parse().unwrap();

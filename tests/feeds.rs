@@ -84,7 +84,7 @@ fn every_framing_has_its_rules_in_the_readme() {
 fn every_feed_file_is_fine_and_listed() {
     let readme = readme();
     for file in feed_files() {
-        let feed = Feed::load(&file, AnyFraming::known()).unwrap_or_else(|error| panic!("{error}"));
+        let feed = Feed::load(&file).unwrap_or_else(|error| panic!("{error}"));
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         assert_eq!(format!("{}.toml", feed.name), name, "a feed is named as its file is");
         assert!(readme.contains(&format!("[`{name}`]({name})")), "feeds/README.md does not list {name}");
@@ -95,7 +95,7 @@ fn every_feed_file_is_fine_and_listed() {
 fn the_readmes_example_is_fine() {
     let readme = readme();
     let example = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    Feed::parse(example, AnyFraming::known()).unwrap_or_else(|error| panic!("{error}"));
+    Feed::parse(example).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

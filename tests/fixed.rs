@@ -72,8 +72,8 @@ fn both(framing: &str, table: &str, lines: &[&str]) -> [String; 2] {
 /// Our framing, and the one that `table` describes.
 fn pair(framing: &str, table: &str) -> [AnyFraming; 2] {
     both(framing, table, &["239.1.1.1:1"]).map(|text| {
-        let feed = Feed::parse(&text, AnyFraming::known()).unwrap_or_else(|error| panic!("{error}"));
-        AnyFraming::of(&feed).unwrap()
+        let feed = Feed::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        feed.framing
     })
 }
 

@@ -25,7 +25,7 @@ fn feed(framing: &str) -> Feed {
         format!("[[line]]\nname = \"{name}\"\ngroups = [\"239.81.{net}.1:26400\"]\ninterface = \"127.0.0.1\"\n")
     };
     let text = format!("name = \"streams\"\nframing = \"{framing}\"\n{}{}", line("A", 1), line("B", 2));
-    Feed::parse(&format!("{text}[arbiter]\ngap_timeout = \"1ms\"\n"), AnyFraming::known()).unwrap()
+    Feed::parse(&format!("{text}[arbiter]\ngap_timeout = \"1ms\"\n")).unwrap()
 }
 
 // --- what is published ---

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use twinline::capture::Writer;
 use twinline::config::Feed;
 use twinline::frame::Session;
-use twinline::framing::{AnyFraming, CmeMdp3, Framing, MoldUdp64};
+use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
 use twinline::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
 use twinline::publisher::made_up::MadeUp;
 use twinline::publisher::messages::{Listed, MessageSource};
@@ -54,7 +54,7 @@ impl Write for Kept {
 
 /// The capture of a plan: what got through on each line, when it was due.
 fn capture<F: Framing>(framing: F, feed: &str, config: PlanConfig, messages: impl MessageSource) -> Vec<u8> {
-    let feed = Feed::load(root().join("feeds").join(feed), AnyFraming::known()).unwrap();
+    let feed = Feed::load(root().join("feeds").join(feed)).unwrap();
     let kept = Kept::default();
     let mut writer = Writer::to_write(kept.clone(), &feed).unwrap();
     let mut plan = Plan::new(framing, config, messages).unwrap();

@@ -34,7 +34,7 @@ fn line(name: &str, groups: &[SocketAddrV4]) -> LineConfig {
 fn feed(lines: Vec<LineConfig>) -> Feed {
     Feed {
         name: "test".to_owned(),
-        framing: "moldudp64".to_owned(),
+        framing: twinline::framing::MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines,

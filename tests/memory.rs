@@ -3,7 +3,7 @@
 use twinline::arbiter::{Event, Run, Sink};
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, Framing, MoldUdp64};
+use twinline::framing::{Framing, MoldUdp64};
 use twinline::handler::Handler;
 use twinline::time::Nanos;
 
@@ -83,7 +83,7 @@ fn play(handler: &mut Handler<MoldUdp64>, sink: &mut Counts, rounds: std::ops::R
 
 #[test]
 fn resident_memory_is_constant_over_a_long_run() {
-    let feed = Feed::parse(FEED, AnyFraming::known()).unwrap();
+    let feed = Feed::parse(FEED).unwrap();
     let mut handler = Handler::new(MoldUdp64, &feed);
     let mut sink = Counts::default();
     // enough for every ring, list and log to have been round once, and for more epochs than are listed

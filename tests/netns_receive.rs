@@ -91,7 +91,7 @@ fn by_ways(ways: &[Way], name: &str, lines: &[LineConfig], options: ReceiveOptio
 fn feed(lines: &[LineConfig]) -> Feed {
     Feed {
         name: "bed".to_owned(),
-        framing: "moldudp64".to_owned(),
+        framing: twinline::framing::MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: lines.to_vec(),

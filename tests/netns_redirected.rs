@@ -26,7 +26,7 @@ fn line(name: &str, interface: &str, groups: &[&str]) -> LineConfig {
 }
 
 fn feed(lines: &[LineConfig]) -> Feed {
-    let (name, framing) = ("bed".to_owned(), "moldudp64".to_owned());
+    let (name, framing) = ("bed".to_owned(), twinline::framing::MoldUdp64.into());
     Feed {
         name,
         framing,

@@ -24,7 +24,7 @@ const FEED: &str = "name = \"bed\"\nframing = \"moldudp64\"\n\
                     [[line]]\nname = \"B\"\ngroups = [\"239.81.2.1:26400\", \"10.81.2.2:26401\"]\ninterface = \"b0\"\n";
 
 fn feed() -> Feed {
-    Feed::parse(FEED, twinline::framing::AnyFraming::known()).unwrap()
+    Feed::parse(FEED).unwrap()
 }
 
 /// What came: line, group, payload; and who sent it.
@@ -121,8 +121,7 @@ fn auto_takes_frames_where_nobody_here_would_miss_them() {
     let wire = bed.wire(SendBy::Packet);
     assert_eq!(taken(&wire), [(true, None), (true, Some("but for its unicast addresses".to_owned()))]);
     // whoever listens on the same host does not hear frames
-    let elsewhere =
-        Feed::parse(&FEED.replace("10.81.2.2", "239.81.2.2"), twinline::framing::AnyFraming::known()).unwrap();
+    let elsewhere = Feed::parse(&FEED.replace("10.81.2.2", "239.81.2.2")).unwrap();
     let _here = bed.listen("pub", &elsewhere);
     let wire = bed.wire(SendBy::Auto);
     let why = |group: &str| Some(format!("a socket of this host has joined {group}, and would not hear frames"));

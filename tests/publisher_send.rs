@@ -127,7 +127,7 @@ fn datagrams_arrive_over_loopback_multicast() {
     };
     let feed = |line| Feed {
         name: "test".into(),
-        framing: MoldUdp64::NAME.into(),
+        framing: MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: vec![line],

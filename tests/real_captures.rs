@@ -248,8 +248,7 @@ impl WithFraming for Resplit<'_> {
         let (key, session) = real.channel.expect("a stream");
         let framing = framing.with_key(key.key.unwrap_or(0));
 
-        let two =
-            Feed::parse(&feed_text(F::NAME, &[&["239.1.1.1:1000"], &["239.1.1.2:1000"]]), AnyFraming::known()).unwrap();
+        let two = Feed::parse(&feed_text(F::NAME, &[&["239.1.1.1:1000"], &["239.1.1.2:1000"]])).unwrap();
         let pack =
             |min, max| if framing.packet_sequenced() { LinePlan::default() } else { LinePlan::packing(min, max) };
         let faults = Faults { loss: Share::percent(20.0).unwrap(), ..Faults::default() };
@@ -299,7 +298,7 @@ impl WithFraming for Resplit<'_> {
 fn a_stream_of_one_line_comes_out_of_two_that_pack_otherwise_lose_and_lag() {
     let Some(captures) = captures() else { return };
     for (seed, known) in KNOWN.iter().enumerate() {
-        let feed = Feed::parse(&feed_text(known.framing, &known.lines[..1]), AnyFraming::known()).unwrap();
+        let feed = Feed::parse(&feed_text(known.framing, &known.lines[..1])).unwrap();
         let open = || {
             let input = CaptureInput { line: None, path: captures.join(known.file) };
             Captures::open(&[input], &feed).unwrap()
@@ -332,8 +331,7 @@ impl WithFraming for Itch {
     type Output = ();
 
     fn with<F: Framing>(self, framing: F) {
-        let two =
-            Feed::parse(&feed_text(F::NAME, &[&["239.1.1.1:1000"], &["239.1.1.2:1000"]]), AnyFraming::known()).unwrap();
+        let two = Feed::parse(&feed_text(F::NAME, &[&["239.1.1.1:1000"], &["239.1.1.2:1000"]])).unwrap();
         let config = PlanConfig {
             session: framing.session("ITCH50").unwrap(),
             rate: Rate::per_second(100_000.0, 1).unwrap(),

@@ -14,7 +14,7 @@ use twinline::arbiter::{Event, Run, Sink};
 use twinline::capture::{CaptureInput, Captures, Reader, Writer};
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, CmeMdp3, Framing, MoldUdp64};
+use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
 use twinline::handler::Handler;
 use twinline::os::clock::Clock;
 use twinline::os::receive::ReceiveOptions;
@@ -51,7 +51,7 @@ fn feed_text(name: &str, framing: &str, lines: &[(&str, Vec<SocketAddrV4>)]) -> 
 }
 
 fn feed_of(text: &str) -> Feed {
-    Feed::parse(text, AnyFraming::known()).unwrap()
+    Feed::parse(text).unwrap()
 }
 
 /// Lines A and B, one group each.
@@ -537,7 +537,7 @@ fn sample(name: &str) -> PathBuf {
 
 #[test]
 fn what_is_published_out_of_a_capture_is_what_an_arbiter_makes_of_it() {
-    let feed = Feed::load(sample("loopback.toml"), AnyFraming::known()).unwrap();
+    let feed = Feed::load(sample("loopback.toml")).unwrap();
     let path = sample("samples/moldudp64.pcapng.gz");
     let expected = arbitrated(MoldUdp64, &feed, open(&path, &feed));
     let (messages, times, warnings) = read_all(&mut Captured::new(MoldUdp64, &feed, open(&path, &feed), 0));
@@ -574,7 +574,7 @@ fn the_program_publishes_a_capture_of_another_feed() {
     let scratch = Scratch::new("publish");
     let text = feed_text("lab", "cme-mdp3", &[("A", vec![group()]), ("B", vec![group()])]);
     let (feed, to) = (feed_of(&text), scratch.write("lab.toml", &text));
-    let day = Feed::load(sample("cme-mdp3.toml"), AnyFraming::known()).unwrap();
+    let day = Feed::load(sample("cme-mdp3.toml")).unwrap();
     let (path, day_file) = (sample("samples/cme-mdp3.pcapng"), sample("cme-mdp3.toml"));
     let expected = arbitrated(CmeMdp3, &day, open(&path, &day));
     let seen = receive(&feed, 2 * expected.len(), || {
@@ -605,7 +605,7 @@ fn a_real_capture_goes_over_the_wire_whole() {
     let path = Path::new(&captures).join("cme/mdp3-incremental-ab.pcapng");
     let scratch = Scratch::new("real");
     let day_file = sample("cme-mdp3.toml");
-    let day = Feed::load(&day_file, AnyFraming::known()).unwrap();
+    let day = Feed::load(&day_file).unwrap();
     let text = feed_text("lab", "cme-mdp3", &[("A", vec![group()]), ("B", vec![group()])]);
     let (feed, to) = (feed_of(&text), scratch.write("lab.toml", &text));
     let mut all = Vec::new();

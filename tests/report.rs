@@ -9,7 +9,7 @@ use serde_json::Value;
 use twinline::capture::Writer;
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, Framing, MoldUdp64};
+use twinline::framing::{Framing, MoldUdp64};
 use twinline::time::Nanos;
 
 /// 2025-11-14, 14:30 UTC.
@@ -57,7 +57,7 @@ impl Bed {
         }
         text += "[arbiter]\ngap_timeout = \"10ms\"\n";
         fs::write(dir.join("feed.toml"), &text).unwrap();
-        let feed = Feed::parse(&text, AnyFraming::known()).unwrap();
+        let feed = Feed::parse(&text).unwrap();
         Bed { dir, feed }
     }
 
@@ -417,7 +417,7 @@ fn a_line_that_brings_other_bytes_is_told() {
     let file = bed.dir.join("feed.toml");
     let text = fs::read_to_string(&file).unwrap() + "verify = \"all\"\n";
     fs::write(&file, &text).unwrap();
-    bed.feed = Feed::parse(&text, AnyFraming::known()).unwrap();
+    bed.feed = Feed::parse(&text).unwrap();
     let datagram = |n: u64, line: u8| {
         let mut payload = mold(b"S", n, n + 1);
         if (n, line) == (7, 1) {

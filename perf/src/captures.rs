@@ -19,7 +19,7 @@ use flate2::write::GzEncoder;
 use twinline::capture::{Reader, Writer};
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, Framing, MoldUdp64};
+use twinline::framing::{Framing, MoldUdp64};
 use twinline::os::clock::Clock;
 use twinline::time::Nanos;
 
@@ -251,7 +251,7 @@ fn make(dir: &Path, bytes: u64) -> io::Result<Made> {
 
 /// Writes the plain capture; how many messages came by one line at least, and how many datagrams by both.
 fn generate(path: &Path, bytes: u64) -> io::Result<(u64, u64)> {
-    let feed = Feed::parse(FEED, AnyFraming::known()).expect("the feed above is right");
+    let feed = Feed::parse(FEED).expect("the feed above is right");
     let mut writer = Writer::create(path, &feed).map_err(io::Error::other)?;
     let source: SocketAddrV4 = "10.81.0.1:26399".parse().expect("an address");
     let session = Session::text(b"CAPTURES01");

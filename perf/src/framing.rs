@@ -52,8 +52,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Runs the benchmark and prints its table.
 pub fn run(args: &Args) {
     let rounds = if args.quick { 3 } else { args.rounds };
-    let feed = Feed::parse(DESCRIBED, AnyFraming::known()).expect("the example is fine");
-    let described = AnyFraming::of(&feed).expect("a framing");
+    let feed = Feed::parse(DESCRIBED).expect("the example is fine");
+    let described = feed.framing;
     let ours = AnyFraming::MoldUdp64(MoldUdp64);
     let clock = Clock::start();
     let pinned = machine::pin(0);

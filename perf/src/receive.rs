@@ -19,6 +19,7 @@ use std::{hint, thread};
 use crossbeam::utils::CachePadded;
 use hdrhistogram::Histogram;
 use twinline::config::{ArbiterConfig, Feed, LineConfig, ReceiveConfig};
+use twinline::framing::MoldUdp64;
 use twinline::os::clock::Clock;
 use twinline::os::netns;
 use twinline::os::packet::PacketRing;
@@ -153,7 +154,7 @@ fn feed(pairs: &[usize]) -> Feed {
     };
     Feed {
         name: "perf".into(),
-        framing: "moldudp64".into(),
+        framing: MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: pairs.iter().map(line).collect(),

@@ -144,12 +144,13 @@ impl LineMap {
 mod tests {
     use super::*;
     use crate::config::{ArbiterConfig, LineConfig};
+    use crate::framing::MoldUdp64;
     use crate::time::Nanos;
 
     fn feed(lines: &[(&str, &[&str], Option<&str>)]) -> Feed {
         Feed {
             name: "test".into(),
-            framing: "moldudp64".into(),
+            framing: MoldUdp64.into(),
             fixed: None,
             units: Vec::new(),
             lines: lines

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Failure, Outcome, feed, say};
-use crate::config::fixed::{Field, FixedConfig, SessionField};
 use crate::config::{
     ArbiterConfig, Feed, GapTimeout, LineConfig, Method, ReceiveConfig, Verify, duration_text, size_text,
 };
 use crate::frame::ChannelKey;
 use crate::framing::AnyFraming;
+use crate::framing::fixed::{Field, FixedConfig, SessionField};
 use crate::os::machine::{self, Finding, Severity};
 
 /// Say what a feed file means, or what is wrong with it
@@ -107,7 +107,10 @@ fn report(feed: &Feed, framing: AnyFraming, warnings: &[String]) -> String {
     row("name", feed.name.clone());
     let unit = if framing.packet_sequenced() { "packets (one packet is one message)" } else { "messages" };
     let interval = duration_text(rules.heartbeat_interval);
-    row("framing", format!("{}: numbers {unit} from {}; a heartbeat every {interval}", feed.framing, rules.initial));
+    row(
+        "framing",
+        format!("{}: numbers {unit} from {}; a heartbeat every {interval}", feed.framing.name(), rules.initial),
+    );
     if let Some(described) = &feed.fixed {
         row("header", header(described));
     }
@@ -310,7 +313,7 @@ mod tests {
                           /32 link BROADCAST\n        +-- 127.0.0.0/8 2 0 2\n           |-- 127.0.0.1\n              /32 host LOCAL\n";
 
     fn parse(text: &str) -> Feed {
-        Feed::parse(text, AnyFraming::known()).unwrap()
+        Feed::parse(text).unwrap()
     }
 
     fn two(a: &str, b: &str, rest: &str) -> Feed {

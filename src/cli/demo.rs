@@ -21,7 +21,7 @@ use crate::client;
 use crate::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, ReceiveConfig};
 use crate::delivery::{CAPACITY_DEFAULT, Facts, Output};
 use crate::frame::{Line, Packing};
-use crate::framing::{Framing, MoldUdp64};
+use crate::framing::MoldUdp64;
 use crate::os::clock::Clock;
 use crate::os::cpu::{self, Spin};
 use crate::os::receive::ReceiveOptions;
@@ -143,7 +143,7 @@ fn feed() -> anyhow::Result<(Feed, UdpSocket)> {
     };
     let feed = Feed {
         name: "demo".to_owned(),
-        framing: MoldUdp64::NAME.to_owned(),
+        framing: MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: NAMES.iter().enumerate().map(line).collect(),

@@ -14,16 +14,14 @@ use crate::framing::AnyFraming;
 /// # Errors
 /// What is wrong with the file, as a usage failure; where there is no such file, which ones there are.
 pub(crate) fn load(path: &Path) -> Result<(Feed, AnyFraming), Failure> {
-    let feed = Feed::load(path, AnyFraming::known()).map_err(|error| match error {
+    let feed = Feed::load(path).map_err(|error| match error {
         ConfigError::Unreadable { file, error } if error.kind() == std::io::ErrorKind::NotFound => {
             Failure::usage(missing(&file))
         }
         error => Failure::usage(error),
     })?;
-    match AnyFraming::of(&feed) {
-        Some(framing) => Ok((feed, framing)),
-        None => Err(Failure::usage(anyhow!("{}: no framing is named {:?}", path.display(), feed.framing))),
-    }
+    let framing = feed.framing;
+    Ok((feed, framing))
 }
 
 /// What to say of a file that is not there: the nearest of those that stand where it should be, or under `feeds/`.
@@ -53,7 +51,7 @@ fn missing(path: &Path) -> anyhow::Error {
 fn feed_files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let toml = entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).take(200);
-    let mut files: Vec<PathBuf> = toml.filter(|path| Feed::load(path, AnyFraming::known()).is_ok()).collect();
+    let mut files: Vec<PathBuf> = toml.filter(|path| Feed::load(path).is_ok()).collect();
     files.sort();
     files.iter().map(|path| path.strip_prefix("./").unwrap_or(path).to_owned()).collect()
 }

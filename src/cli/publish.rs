@@ -446,6 +446,7 @@ mod tests {
 
     use super::*;
     use crate::config::{ArbiterConfig, LineConfig};
+    use crate::framing::MoldUdp64;
 
     #[derive(Debug, Parser)]
     struct Harness {
@@ -468,7 +469,7 @@ mod tests {
         };
         Feed {
             name: "test".into(),
-            framing: "moldudp64".into(),
+            framing: MoldUdp64.into(),
             fixed: None,
             units: Vec::new(),
             lines: vec![line("A"), line("B")],

@@ -233,7 +233,7 @@ impl Report<'_> {
         ignored.insert(3, ("no_channel", arbiter.no_channel()));
         let report = ReportJson {
             feed: &self.feed.name,
-            framing: &self.feed.framing,
+            framing: self.feed.framing.name(),
             channels: channels.iter().map(|channel| self.channel(channel)).collect(),
             malformed: Ordered(malformed.collect()),
             source: self.source.clone(),
@@ -254,7 +254,7 @@ impl Report<'_> {
     }
 
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "feed {} ({})", self.feed.name, self.feed.framing)?;
+        writeln!(out, "feed {} ({})", self.feed.name, self.feed.framing.name())?;
         let mut none = true;
         for channel in self.arbiter.channels() {
             none = false;

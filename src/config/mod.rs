@@ -6,7 +6,7 @@
 //! is for `twinline check` to tell.
 //!
 //! ```
-//! use twinline::config::{Feed, KnownFraming};
+//! use twinline::config::Feed;
 //!
 //! let feed = Feed::parse(
 //!     r#"
@@ -18,7 +18,6 @@
 //!     groups = ["239.81.1.1:26400"]
 //!     interface = "127.0.0.1"
 //!     "#,
-//!     &[KnownFraming { name: "moldudp64", keyed: false }],
 //! )?;
 //! assert_eq!(feed.lines[0].groups[0].port(), 26400);
 //! # Ok::<(), twinline::config::ConfigError>(())
@@ -32,17 +31,17 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
+use crate::framing::{AnyFraming, FixedConfig};
 use crate::time::Nanos;
 
 mod document;
 mod error;
-pub mod fixed;
+mod fixed;
 mod read;
 mod units;
 
 pub(crate) use document::nearest;
 pub use error::ConfigError;
-pub use fixed::{FIXED, FixedConfig};
 pub use units::{duration_text, parse_duration, parse_size, size_text};
 
 /// How many lines a feed may have.
@@ -107,23 +106,14 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A framing that a feed file may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownFraming {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether its frames name channels within their group, of which a feed may want some; [`FIXED`] says so itself.
-    pub keyed: bool,
-}
-
 /// What one feed file describes, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed {
     /// The feed's name.
     pub name: String,
-    /// The framing's name, one of those that the caller of the parser knows.
-    pub framing: String,
-    /// The framing as the file describes it, where it is [`FIXED`].
+    /// The framing, writing frames of the first unit that the feed wants.
+    pub framing: AnyFraming,
+    /// The framing as the file describes it, if it is [`FIXED`](crate::framing::FIXED).
     pub fixed: Option<FixedConfig>,
     /// Of a framing whose frames name channels: those that are wanted, in the file's order; all, where this is empty.
     pub units: Vec<u32>,
@@ -136,26 +126,26 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// The feed that `text` describes, with a framing out of `framings`.
+    /// The feed that `text` describes.
     ///
     /// # Errors
     /// The first thing that is wrong with the text, by line and key.
-    pub fn parse(text: &str, framings: &[KnownFraming]) -> Result<Feed, ConfigError> {
-        read::feed(&document::Document::new(text)?, framings)
+    pub fn parse(text: &str) -> Result<Feed, ConfigError> {
+        read::feed(&document::Document::new(text)?)
     }
 
-    /// The feed that the file at `path` describes, with a framing out of `framings`.
+    /// The feed that the file at `path` describes.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`] where there is no reading the file, else the first thing that is wrong with it.
-    pub fn load(path: impl AsRef<Path>, framings: &[KnownFraming]) -> Result<Feed, ConfigError> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Feed, ConfigError> {
         let path = path.as_ref();
         let unreadable = |error| ConfigError::Unreadable { file: path.to_owned(), error };
         let mut bytes = Vec::new();
         // one byte past the limit tells a file that fits from one that does not, and a device file ends there too
         let file = File::open(path).map_err(unreadable)?;
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        document::text_of(&bytes).and_then(|text| Feed::parse(text, framings)).map_err(|error| error.in_file(path))
+        document::text_of(&bytes).and_then(|text| Feed::parse(text)).map_err(|error| error.in_file(path))
     }
 }
 

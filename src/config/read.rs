@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::document::{Document, Table, Value, choice};
-use super::fixed::{self, Field};
-use super::{ArbiterConfig, ConfigError, FIXED, Feed, FixedConfig, GROUPS_MAX, GapTimeout, KnownFraming, LINES_MAX};
+use super::fixed;
+use super::{ArbiterConfig, ConfigError, Feed, GROUPS_MAX, GapTimeout, LINES_MAX};
 use super::{LineConfig, Method, ReceiveConfig, Verify};
+use crate::framing::fixed::Field;
+use crate::framing::{AnyFraming, FIXED, Fixed, FixedConfig};
 
 /// As long as a name may be: it stands in every report.
 const NAME_BYTES_MAX: usize = 64;
@@ -18,13 +20,13 @@ const UNITS_MAX: usize = 256;
 const RESERVED: &str = "recovery";
 
 /// The feed in `document`.
-pub(super) fn feed(document: &Document<'_>, framings: &[KnownFraming]) -> Result<Feed, ConfigError> {
+pub(super) fn feed(document: &Document<'_>) -> Result<Feed, ConfigError> {
     let top = document.top()?;
     let typed = top.need("name", r#"one, such as name = "nasdaq-totalview""#)?;
     let name = feed_name(&typed)?;
-    let framing = framing(&top, framings)?;
-    let fixed = described(&top, framing.name)?;
+    let (framing, fixed) = framing(&top)?;
     let units = units(&top, framing, fixed.as_ref())?;
+    let framing = units.first().map_or(framing, |&unit| framing.with_key(unit));
     let lines = lines(&top.need("line", r#"a [[line]] table for every path that carries it"#)?)?;
     let arbiter = match top.get("arbiter") {
         Some(typed) => arbiter(&typed.table("the table [arbiter]")?, jump_most(fixed.as_ref()))?,
@@ -35,7 +37,7 @@ pub(super) fn feed(document: &Document<'_>, framings: &[KnownFraming]) -> Result
         Some(typed) => receive(&typed.table("a method, such as \"packet\", or the table [receive]")?)?,
         None => ReceiveConfig::default(),
     };
-    Ok(Feed { name, framing: framing.name.to_owned(), fixed, units, lines, arbiter, receive })
+    Ok(Feed { name, framing, fixed, units, lines, arbiter, receive })
 }
 
 fn feed_name(typed: &Value<'_>) -> Result<String, ConfigError> {
@@ -58,16 +60,21 @@ fn printable(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn framing(top: &Table<'_>, framings: &[KnownFraming]) -> Result<KnownFraming, ConfigError> {
-    let names: Vec<&str> = framings.iter().map(|framing| framing.name).collect();
+/// The framing, and what the file says of it where it describes it itself.
+fn framing(top: &Table<'_>) -> Result<(AnyFraming, Option<FixedConfig>), ConfigError> {
+    let names: Vec<&str> = AnyFraming::NAMES.iter().copied().chain([FIXED]).collect();
     let all = names.join(", ");
     let typed = top.need("framing", &format!("one of: {all}"))?;
     let name = typed.string(&format!("one of: {all}"))?;
-    framings
-        .iter()
-        .find(|framing| framing.name == name)
-        .copied()
-        .ok_or_else(|| typed.refuse(format!("{name:?} is no framing; {}", choice(name, &names, "framings"))))
+    if !names.contains(&name) {
+        return Err(typed.refuse(format!("{name:?} is no framing; {}", choice(name, &names, "framings"))));
+    }
+    let fixed = described(top, name)?;
+    let framing = fixed.as_ref().map(|fixed| AnyFraming::Fixed(Fixed::new(fixed)));
+    match framing.or_else(|| AnyFraming::from_name(name)) {
+        Some(framing) => Ok((framing, fixed)),
+        None => Err(typed.refuse(format!("{name:?} is no framing; expected one of: {all}"))),
+    }
 }
 
 /// The framing that the file describes itself.
@@ -86,15 +93,16 @@ fn described(top: &Table<'_>, framing: &str) -> Result<Option<FixedConfig>, Conf
 }
 
 /// The channels within a group that are wanted.
-fn units(top: &Table<'_>, framing: KnownFraming, fixed: Option<&FixedConfig>) -> Result<Vec<u32>, ConfigError> {
+fn units(top: &Table<'_>, framing: AnyFraming, fixed: Option<&FixedConfig>) -> Result<Vec<u32>, ConfigError> {
     let Some(typed) = top.get("units") else { return Ok(Vec::new()) };
     let channel = fixed.map(|fixed| fixed.channel);
-    if !framing.keyed && !matches!(channel, Some(Some(_))) {
+    let keyed = fixed.is_none() && framing.rules().keyed;
+    if !keyed && !matches!(channel, Some(Some(_))) {
         let what = match channel {
             Some(_) => "add channel under [fixed] (where a frame names it), or take units out",
             None => "take units out, and list under groups what is wanted",
         };
-        return Err(typed.refuse(format!("frames of {} name no channels within a group; {what}", framing.name)));
+        return Err(typed.refuse(format!("frames of {} name no channels within a group; {what}", framing.name())));
     }
     let most = channel.flatten().map_or(u64::from(u32::MAX), Field::most);
     let items = typed.list("a list of the units that are wanted, such as [1, 2]")?;

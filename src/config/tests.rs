@@ -3,12 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-const FRAMINGS: &[KnownFraming] = &[
-    KnownFraming { name: "moldudp64", keyed: false },
-    KnownFraming { name: "cboe", keyed: true },
-    KnownFraming { name: FIXED, keyed: false },
-];
+use crate::framing::FIXED;
 
 const TWO_LINES: &str = r#"name = "loopback"
 framing = "moldudp64"
@@ -27,7 +22,7 @@ wait = false
 "#;
 
 fn parse(text: &str) -> Result<Feed, ConfigError> {
-    Feed::parse(text, FRAMINGS)
+    Feed::parse(text)
 }
 
 /// What is said of `text`.
@@ -48,7 +43,7 @@ fn with(rest: &str) -> String {
 #[test]
 fn what_is_left_out_has_its_default() {
     let feed = parse(TWO_LINES).unwrap();
-    assert_eq!((feed.name.as_str(), feed.framing.as_str()), ("loopback", "moldudp64"));
+    assert_eq!((feed.name.as_str(), feed.framing.name()), ("loopback", "moldudp64"));
     assert_eq!(
         feed.lines,
         [
@@ -200,7 +195,7 @@ fn units_are_those_of_a_framing_that_has_them() {
         let line = "[[line]]\nname = \"A\"\ngroups = [\"239.1.1.1:1\"]\ninterface = \"lo\"\n";
         parse(&format!("name = \"x\"\nframing = \"{framing}\"\nunits = {units}\n{line}{rest}"))
     };
-    assert_eq!(feed("cboe", "[1, 0x22, 4294967295]", "").unwrap().units, [1, 34, u32::MAX]);
+    assert_eq!(feed("cboe-pitch", "[1, 0x22, 4294967295]", "").unwrap().units, [1, 34, u32::MAX]);
     assert!(parse(TWO_LINES).unwrap().units.is_empty());
     let refused = |framing: &str, units: &str, rest: &str| feed(framing, units, rest).unwrap_err().to_string();
     for (units, said) in [
@@ -213,10 +208,10 @@ fn units_are_those_of_a_framing_that_has_them() {
         ("[-1]", "line 3: units: expected a whole number from 0 to 4294967295, found -1"),
         ("[\"1\"]", r#"line 3: units: expected a whole number from 0 to 4294967295, found the text "1""#),
     ] {
-        assert_eq!(refused("cboe", units, ""), said, "{units}");
+        assert_eq!(refused("cboe-pitch", units, ""), said, "{units}");
     }
     let many = format!("{:?}", (0..257).collect::<Vec<_>>());
-    assert_eq!(refused("cboe", &many, ""), "line 3: units: a feed has at most 256 channels, these are 257 units");
+    assert_eq!(refused("cboe-pitch", &many, ""), "line 3: units: a feed has at most 256 channels, these are 257 units");
     assert_eq!(
         refused("moldudp64", "[1]", ""),
         "line 3: units: frames of moldudp64 name no channels within a group; take units out, and list under groups what is wanted"
@@ -258,7 +253,10 @@ fn a_description_stands_with_fixed_and_with_it_alone() {
 fn at_the_top_each_fault_is_named_with_its_line_and_key() {
     for (text, said) in [
         ("", r#"line 1: name: a feed has no name; add one, such as name = "nasdaq-totalview""#),
-        ("name = \"x\"", "line 1: framing: a feed has no framing; add one of: moldudp64, cboe, fixed"),
+        (
+            "name = \"x\"",
+            "line 1: framing: a feed has no framing; add one of: moldudp64, cme-mdp3, cboe-pitch, nyse-pillar, hkex-omd, lse-mitch, opra, cta, ice-impact, iex-tp, memx-udp, miax-mach, eurex-eobi, euronext-optiq, b3-umdf, moex-simba, fixed",
+        ),
         (
             "name = \"x\"\nframing = \"moldudp64\"",
             "line 1: line: a feed has no line; add a [[line]] table for every path that carries it",
@@ -268,11 +266,11 @@ fn at_the_top_each_fault_is_named_with_its_line_and_key() {
         ("\n\nname = 5", r#"line 3: name: expected a name, such as "nasdaq-totalview", found the number 5"#),
         (
             "name = \"x\"\nframing = \"moldudp\"",
-            r#"line 2: framing: "moldudp" is no framing; did you mean moldudp64? The framings are: moldudp64, cboe, fixed"#,
+            r#"line 2: framing: "moldudp" is no framing; did you mean moldudp64? The framings are: moldudp64, cme-mdp3, cboe-pitch, nyse-pillar, hkex-omd, lse-mitch, opra, cta, ice-impact, iex-tp, memx-udp, miax-mach, eurex-eobi, euronext-optiq, b3-umdf, moex-simba, fixed"#,
         ),
         (
             "name = \"x\"\nframing = \"soup\"",
-            r#"line 2: framing: "soup" is no framing; the framings are: moldudp64, cboe, fixed"#,
+            r#"line 2: framing: "soup" is no framing; the framings are: moldudp64, cme-mdp3, cboe-pitch, nyse-pillar, hkex-omd, lse-mitch, opra, cta, ice-impact, iex-tp, memx-udp, miax-mach, eurex-eobi, euronext-optiq, b3-umdf, moex-simba, fixed"#,
         ),
         (
             "name = \"x\"\nframming = \"moldudp64\"",
@@ -517,7 +515,7 @@ fn a_file_that_cannot_be_a_feed_is_refused_by_name() {
     let file = dir.join("x.toml");
     let load = |bytes: &[u8]| {
         std::fs::write(&file, bytes).unwrap();
-        Feed::load(&file, FRAMINGS).map_err(|error| error.to_string().replace(&*dir.to_string_lossy(), "DIR"))
+        Feed::load(&file).map_err(|error| error.to_string().replace(&*dir.to_string_lossy(), "DIR"))
     };
     assert_eq!(load(TWO_LINES.as_bytes()).unwrap(), parse(TWO_LINES).unwrap());
     assert_eq!(
@@ -533,8 +531,8 @@ fn a_file_that_cannot_be_a_feed_is_refused_by_name() {
         r#"DIR/x.toml:1: name: expected a name, such as "nasdaq-totalview", found the number 1"#
     );
     std::fs::remove_file(&file).unwrap();
-    assert!(matches!(Feed::load(&file, FRAMINGS), Err(ConfigError::Unreadable { .. })));
-    assert!(matches!(Feed::load(&dir, FRAMINGS), Err(ConfigError::Unreadable { .. })));
+    assert!(matches!(Feed::load(&file), Err(ConfigError::Unreadable { .. })));
+    assert!(matches!(Feed::load(&dir), Err(ConfigError::Unreadable { .. })));
     std::fs::remove_dir(&dir).unwrap();
 }
 

@@ -7,9 +7,7 @@
 //! To add one: a file here, a line in `framings!`, a feed file, tests. Nothing else changes.
 
 use std::fmt;
-use std::sync::OnceLock;
 
-use crate::config::{FIXED, Feed, KnownFraming};
 use crate::frame::{Frame, Packing, SequenceRules, Session};
 
 mod b3_umdf;
@@ -19,7 +17,7 @@ mod cta;
 mod eurex_eobi;
 mod euronext_optiq;
 mod field;
-mod fixed;
+pub mod fixed;
 mod hkex_omd;
 mod ice_impact;
 mod iex_tp;
@@ -39,7 +37,7 @@ pub use cme_mdp3::CmeMdp3;
 pub use cta::Cta;
 pub use eurex_eobi::EurexEobi;
 pub use euronext_optiq::EuronextOptiq;
-pub use fixed::Fixed;
+pub use fixed::{FIXED, Fixed, FixedConfig};
 pub use hkex_omd::HkexOmd;
 pub use ice_impact::IceImpact;
 pub use iex_tp::IexTp;
@@ -192,6 +190,18 @@ macro_rules! framings {
             $(#[doc = concat!("[`", stringify!($variant), "`](struct@", stringify!($variant), ")")] $variant($variant),)+
             /// [`Fixed`](struct@Fixed): the one that has no rules of its own but those of its feed file.
             Fixed(Fixed),
+        }
+
+        $(impl From<$variant> for AnyFraming {
+            fn from(framing: $variant) -> AnyFraming {
+                AnyFraming::$variant(framing)
+            }
+        })+
+
+        impl From<Fixed> for AnyFraming {
+            fn from(framing: Fixed) -> AnyFraming {
+                AnyFraming::Fixed(framing)
+            }
         }
 
         impl AnyFraming {
@@ -349,31 +359,6 @@ framings!(
     B3Umdf,
     MoexSimba,
 );
-
-impl AnyFraming {
-    /// What a parser of feed files must know of every framing, [`Fixed`](struct@Fixed) with them.
-    pub fn known() -> &'static [KnownFraming] {
-        static KNOWN: OnceLock<Vec<KnownFraming>> = OnceLock::new();
-        KNOWN.get_or_init(|| {
-            let named = AnyFraming::NAMES.iter().map(|&name| {
-                let keyed = AnyFraming::from_name(name).is_some_and(|framing| framing.rules().keyed);
-                KnownFraming { name, keyed }
-            });
-            // whether it is keyed, its description says
-            named.chain([KnownFraming { name: FIXED, keyed: false }]).collect()
-        })
-    }
-
-    /// The framing of a feed, writing frames of the first unit that the feed wants; `None` only where the feed was not read
-    /// with [`AnyFraming::known`].
-    pub fn of(feed: &Feed) -> Option<AnyFraming> {
-        let framing = match &feed.fixed {
-            Some(described) => AnyFraming::Fixed(Fixed::new(described)),
-            None => AnyFraming::from_name(&feed.framing)?,
-        };
-        Some(feed.units.first().map_or(framing, |&unit| framing.with_key(unit)))
-    }
-}
 
 /// What to do once the framing is a type: the one match, after which everything is monomorphised.
 pub trait WithFraming {

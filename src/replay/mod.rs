@@ -343,7 +343,7 @@ mod tests {
         let feed = "name = \"x\"\nframing = \"moldudp64\"\n\
                     [[line]]\nname = \"A\"\ngroups = [\"239.1.1.1:1\"]\ninterface = \"127.0.0.1\"\n\
                     [[line]]\nname = \"B\"\ngroups = [\"239.1.2.1:1\"]\ninterface = \"127.0.0.1\"\n";
-        let feed = Feed::parse(feed, crate::framing::AnyFraming::known()).unwrap();
+        let feed = Feed::parse(feed).unwrap();
         let path = std::env::temp_dir().join(format!("twinline-skew-{}.pcapng", std::process::id()));
         let mut writer = Writer::create(&path, &feed).unwrap();
         let sender = "10.0.0.9:5000".parse().unwrap();

@@ -11,11 +11,11 @@ pub enum RouteError {
         /// The feed that the capture is of.
         from: String,
         /// Its framing.
-        from_framing: String,
+        from_framing: &'static str,
         /// The feed to send to.
         to: String,
         /// Its framing.
-        to_framing: String,
+        to_framing: &'static str,
     },
     /// The names of the lines differ.
     #[error(
@@ -52,12 +52,12 @@ pub enum RouteError {
 /// # Errors
 /// [`RouteError`]: lines are matched by name, groups by place, and both must be the same on either side.
 pub fn route(from: &Feed, to: Feed) -> Result<Feed, RouteError> {
-    if from.framing != to.framing {
+    if from.framing.name() != to.framing.name() {
         return Err(RouteError::Framing {
             from: from.name.clone(),
-            from_framing: from.framing.clone(),
+            from_framing: from.framing.name(),
             to: to.name,
-            to_framing: to.framing,
+            to_framing: to.framing.name(),
         });
     }
     let there = |line: &LineConfig| to.lines.iter().find(|other| other.name == line.name).cloned();
@@ -93,7 +93,7 @@ mod tests {
         };
         let lines: String = lines.iter().map(line).collect();
         let text = format!("name = \"{name}\"\nframing = \"{framing}\"\n{lines}");
-        Feed::parse(&text, crate::framing::AnyFraming::known()).unwrap()
+        Feed::parse(&text).unwrap()
     }
 
     #[test]

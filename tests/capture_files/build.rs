@@ -12,7 +12,7 @@ use twinline::config::{ArbiterConfig, Feed, LineConfig};
 pub fn feed(lines: &[(&str, &[&str])]) -> Feed {
     Feed {
         name: "test".into(),
-        framing: "moldudp64".into(),
+        framing: twinline::framing::MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: lines

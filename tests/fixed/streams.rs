@@ -8,7 +8,7 @@ use std::process::Command;
 use twinline::capture::Writer;
 use twinline::config::Feed;
 use twinline::frame::Session;
-use twinline::framing::{AnyFraming, Framing, WithFraming};
+use twinline::framing::{Framing, WithFraming};
 use twinline::publisher::fault::{BurstLoss, Delay, Faults, Reorder, Share};
 use twinline::publisher::made_up::MadeUp;
 use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
@@ -109,10 +109,10 @@ fn generated_streams_come_out_the_same() {
     let lines = ["239.81.1.9:26409", "239.81.2.9:26409"];
     for (name, table) in &all {
         let scratch = Scratch::new(&format!("stream-{name}"));
-        let feed = Feed::parse(&both(name, table, &lines)[0], AnyFraming::known()).unwrap();
+        let feed = Feed::parse(&both(name, table, &lines)[0]).unwrap();
         for seed in 1..=2 {
             let file = scratch.0.join("capture.pcapng");
-            AnyFraming::of(&feed).unwrap().with(Stream { feed: &feed, file: &file, seed });
+            feed.framing.with(Stream { feed: &feed, file: &file, seed });
             let (report, events, messages) = same(name, table, &scratch.0, &lines, &file);
             assert!(events.lines().count() > 20 && messages.len() > 3_000 * 20, "{name}: {report}");
             assert!(!report.contains(r#""heartbeats":0"#), "{name}: {report}");
@@ -151,9 +151,9 @@ fn frames_of_other_units_are_left_out_and_counted() {
     let file = scratch.0.join("capture.pcapng");
     for (name, text) in ["cboe-pitch", "fixed"].into_iter().zip(both("cboe-pitch", CBOE, &lines)) {
         let of = |units: &str| text.replacen("framing", &format!("{units}\nframing"), 1);
-        let feed = Feed::parse(&of("units = [3, 5]"), AnyFraming::known()).unwrap();
+        let feed = Feed::parse(&of("units = [3, 5]")).unwrap();
         // a publisher writes the first unit that its feed wants
-        AnyFraming::of(&feed).unwrap().with(Stream { feed: &feed, file: &file, seed: 3 });
+        feed.framing.with(Stream { feed: &feed, file: &file, seed: 3 });
         let wanted = arbitrate(&scratch.0, &of("units = [5, 3]"), &file);
         assert!(
             wanted.0.contains(r#""other_units":0,"#) && wanted.0.contains(r#""channel":"0.3""#),

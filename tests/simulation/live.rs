@@ -6,7 +6,7 @@ use fastrand::Rng;
 use twinline::arbiter::{Arbiter, EventKind};
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
-use twinline::framing::{AnyFraming, Framing, MoldUdp64};
+use twinline::framing::{Framing, MoldUdp64};
 use twinline::handler::{Ended, Handler, Surroundings, live};
 use twinline::source::Datagram;
 use twinline::source::simulated::Simulated;
@@ -28,7 +28,7 @@ fn feed(lines: usize, gap_timeout: &str) -> Feed {
     let text = format!(
         "name = \"live\"\nframing = \"moldudp64\"\n{lines}[arbiter]\ngap_timeout = \"{gap_timeout}\"\nsilent_after = \"3s\"\n"
     );
-    Feed::parse(&text, AnyFraming::known()).unwrap()
+    Feed::parse(&text).unwrap()
 }
 
 /// A clock that reads what it was told, and a tap that keeps what the arbiter is given.

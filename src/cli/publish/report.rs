@@ -135,7 +135,7 @@ impl<'a> Summary<'a> {
         let names = feed.lines.iter().map(|line| line.name.as_str());
         Summary {
             feed: &feed.name,
-            framing: &feed.framing,
+            framing: feed.framing.name(),
             session: session.to_string(),
             first: args.messages.first,
             seed: args.faults.seed,

@@ -623,7 +623,7 @@ impl Summary {
         let lead = parts.leads();
         let mut summary = Summary {
             feed: feed.name.clone(),
-            framing: feed.framing.clone(),
+            framing: feed.framing.name().to_owned(),
             captures: read.captures,
             from_ns: from.0,
             to_ns: to.0,

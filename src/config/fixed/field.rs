@@ -1,6 +1,6 @@
 //! The two forms of text in `[fixed]`: a field, and a rule.
 
-use super::{Field, FixedConfig, Looked, Rule, SessionField, Test};
+use crate::framing::fixed::{Field, FixedConfig, Looked, Rule, SessionField, Test};
 
 /// How far into a datagram a rule may look; further on, messages are not where a header says.
 const LOOK_MAX: usize = 512;

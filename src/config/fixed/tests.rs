@@ -1,17 +1,15 @@
 //! What `[fixed]` may say, and what is said of one that describes no framing.
 
 use super::*;
-use crate::config::{FIXED, Feed, KnownFraming};
-
-const KNOWN: &[KnownFraming] =
-    &[KnownFraming { name: "moldudp64", keyed: false }, KnownFraming { name: FIXED, keyed: false }];
+use crate::config::Feed;
+use crate::framing::fixed::Seen;
 
 /// As short as a description can be. It begins at line 7.
 const LEAST: &str = "unit = \"message\"\nheader = 20\nendian = \"big\"\nsequence = \"u64 at 10\"\ncount = \"u16 at 18\"\nheartbeat = \"count = 0\"\nheartbeat_carries = \"next\"\n";
 
 fn parse(table: &str) -> Result<FixedConfig, String> {
     let line = "[[line]]\nname = \"A\"\ngroups = [\"239.1.1.1:1\"]\ninterface = \"lo\"\n";
-    let feed = Feed::parse(&format!("name = \"x\"\nframing = \"fixed\"\n{line}[fixed]\n{table}"), KNOWN);
+    let feed = Feed::parse(&format!("name = \"x\"\nframing = \"fixed\"\n{line}[fixed]\n{table}"));
     feed.map(|feed| feed.fixed.unwrap()).map_err(|error| error.to_string())
 }
 
@@ -89,7 +87,7 @@ fn a_narrow_number_bounds_max_jump() {
     let feed = |width: u32, rest: &str| {
         let line = "[[line]]\nname = \"A\"\ngroups = [\"239.1.1.1:1\"]\ninterface = \"lo\"\n";
         let table = with("sequence", &format!("sequence = \"u{width} at 10\""));
-        Feed::parse(&format!("name = \"x\"\nframing = \"fixed\"\n{line}[fixed]\n{table}\n{rest}"), KNOWN)
+        Feed::parse(&format!("name = \"x\"\nframing = \"fixed\"\n{line}[fixed]\n{table}\n{rest}"))
     };
     for (width, max_jump) in [(8, 127), (16, 1_000), (32, 1_000), (64, 1_000)] {
         assert_eq!(feed(width, "").unwrap().arbiter.max_jump, max_jump, "{width}");

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::ArbiterConfig;
+use crate::framing::MoldUdp64;
 use crate::source::live::FrameFacts;
 
 /// A frame that is to come, with what is known of it.
@@ -95,7 +96,7 @@ fn open(scripts: &[VecDeque<Result<Coming, i32>>]) -> (Mapped<Script>, LiveWatch
     });
     let feed = Feed {
         name: "x".to_owned(),
-        framing: "moldudp64".to_owned(),
+        framing: MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: lines.collect(),

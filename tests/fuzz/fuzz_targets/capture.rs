@@ -108,7 +108,7 @@ fn feed() -> Feed {
     };
     Feed {
         name: "fuzz".into(),
-        framing: "moldudp64".into(),
+        framing: twinline::framing::MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: vec![

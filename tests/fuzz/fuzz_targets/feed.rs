@@ -6,10 +6,10 @@ use libfuzzer_sys::fuzz_target;
 use twinline::config::{Feed, GROUPS_MAX, LINES_MAX};
 use twinline::framing::AnyFraming;
 
-fuzz_target!(|text: &str| match Feed::parse(text, AnyFraming::known()) {
+fuzz_target!(|text: &str| match Feed::parse(text) {
     Err(error) => assert!(error.to_string().starts_with("line "), "{error}"),
     Ok(feed) => {
-        let framing = AnyFraming::of(&feed).expect("a framing of ours");
+        let framing = feed.framing;
         assert_eq!(framing.name(), feed.framing);
         assert!(feed.units.is_empty() || framing.rules().keyed);
         assert!((1..=LINES_MAX).contains(&feed.lines.len()));

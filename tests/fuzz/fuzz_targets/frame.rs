@@ -75,7 +75,7 @@ const FEED: &str = "name = \"fuzz\"\nframing = \"moldudp64\"\n\
 thread_local! {
     // sockets and the reassembler's memory: once, since each run would take longer to make them than to use them
     static BED: RefCell<Bed> = RefCell::new({
-        let feed = Feed::parse(FEED, AnyFraming::known()).expect("a feed");
+        let feed = Feed::parse(FEED).expect("a feed");
         let frames = Frames::default();
         let open = |_: &_| Ok((Scripted(frames.clone()), Nowhere));
         let (source, watch) = Mapped::open(&feed, &ReceiveOptions::default(), open).expect("loopback");

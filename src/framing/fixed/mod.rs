@@ -24,10 +24,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{Framing, Malformed, Proof};
-use crate::config::FixedConfig;
-use crate::config::fixed::{Carries, Looked, Rule, Seen, SessionField, Test};
 use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
+
+mod description;
+
+pub use description::{
+    Carries, FIXED, Field, FixedConfig, Heartbeat, LengthField, Looked, MessageLength, Rule, Seen, SessionField, Test,
+};
 
 /// A framing that a feed file describes. The head of this file says what can be described.
 #[derive(Clone, Copy, Debug)]
@@ -283,7 +287,7 @@ fn put(test: &Test, out: &mut Vec<u8>) {
 }
 
 impl Framing for Fixed {
-    const NAME: &'static str = crate::config::FIXED;
+    const NAME: &'static str = FIXED;
     const PROOF: Proof = Proof::Stream;
 
     #[inline]

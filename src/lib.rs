@@ -11,12 +11,13 @@
 //! | 1 | [`time`], [`seq`], [`ring`] |
 //! | 2 | [`frame`], [`os`], [`config`] |
 //! | 3 | [`framing`], [`arbiter`], [`ip`] |
-//! | 4 | [`source`], [`capture`], [`delivery`] |
+//! | 4 | [`source`], [`wire`], [`capture`], [`delivery`], [`chart`], [`spread`] |
 //! | 5 | [`handler`], [`client`], [`publisher`], [`replay`], [`latency`], [`quality`], [`inspect`] |
 //! | 6 | [`cli`] |
 
 pub mod arbiter;
 pub mod capture;
+pub mod chart;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -34,4 +35,6 @@ pub mod replay;
 pub mod ring;
 pub mod seq;
 pub mod source;
+pub mod spread;
 pub mod time;
+pub mod wire;

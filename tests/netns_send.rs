@@ -13,10 +13,10 @@ use twinline::capture::Writer;
 use twinline::config::Feed;
 use twinline::frame::Line;
 use twinline::os::receive::ReceiveOptions;
-use twinline::publisher::wire::{SendBy, UdpWire, Wire};
 use twinline::source::Source;
 use twinline::source::live::Live;
 use twinline::time::Nanos;
+use twinline::wire::{SendBy, UdpWire, Wire};
 
 /// Line A with two groups, line B with two, one of them the other host's own address.
 const FEED: &str = "name = \"bed\"\nframing = \"moldudp64\"\n\

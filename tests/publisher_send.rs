@@ -13,7 +13,8 @@ use twinline::publisher::binary_file::BinaryFile;
 use twinline::publisher::made_up::MadeUp;
 use twinline::publisher::messages::MessageSource;
 use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::publisher::send::{SendError, UdpWire, Wire, send};
+use twinline::publisher::send::{SendError, send};
+use twinline::wire::{UdpWire, Wire};
 
 fn config(rate: Rate) -> PlanConfig {
     let lines = vec![LinePlan::packing(1, 10), LinePlan::packing(1, 4)];

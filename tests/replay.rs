@@ -21,11 +21,11 @@ use twinline::os::receive::ReceiveOptions;
 use twinline::os::signal::Stop;
 use twinline::publisher::captured::Captured;
 use twinline::publisher::messages::{MessageSource, Timing};
-use twinline::publisher::wire::{UdpWire, Wire};
 use twinline::replay::{Report, Settings, Speed, replay};
 use twinline::source::Source;
 use twinline::source::live::Live;
 use twinline::time::Nanos;
+use twinline::wire::{UdpWire, Wire};
 
 /// No test waits longer than this for anything.
 const PATIENCE: Nanos = Nanos::from_secs(60);

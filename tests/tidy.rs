@@ -21,7 +21,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("arbiter", &["frame", "seq", "time"]),
     ("ip", &["time"]),
     ("source", FOURTH),
+    ("wire", FOURTH),
     ("capture", FOURTH),
+    ("chart", &["spread"]),
+    ("spread", &[]),
     ("delivery", FOURTH),
     ("handler", FIFTH),
     ("client", FIFTH),
@@ -32,8 +35,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("inspect", FIFTH),
     ("recovery", FIFTH),
 ];
-const FOURTH: &[&str] =
-    &["time", "seq", "ring", "frame", "os", "config", "framing", "arbiter", "ip", "source", "capture", "delivery"];
+const FOURTH: &[&str] = &[
+    "time", "seq", "ring", "frame", "os", "config", "framing", "arbiter", "ip", "source", "wire", "capture", "delivery",
+];
 const FIFTH: &[&str] = &[
     "time",
     "seq",
@@ -45,6 +49,9 @@ const FIFTH: &[&str] = &[
     "arbiter",
     "ip",
     "source",
+    "wire",
+    "chart",
+    "spread",
     "capture",
     "delivery",
     "handler",

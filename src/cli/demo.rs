@@ -26,11 +26,12 @@ use crate::os::clock::Clock;
 use crate::os::cpu::{self, Spin};
 use crate::os::receive::ReceiveOptions;
 use crate::os::signal::Stop;
-use crate::publisher::send::{self, SendError, UdpWire};
+use crate::publisher::send::{self, SendError};
 use crate::publisher::spec::RateSpec;
 use crate::source::live::{Live, LiveError};
 use crate::source::watch::{InterfaceState, WatchFacts};
 use crate::time::Nanos;
+use crate::wire::UdpWire;
 
 mod checker;
 mod parts;

@@ -9,10 +9,10 @@ use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, Outcome, feed};
+use crate::chart::span_text;
 use crate::config::{Feed, Method};
 use crate::frame::Session;
 use crate::framing::{AnyFraming, Framing, WithFraming};
-use crate::latency::chart::span_text;
 use crate::latency::latencies::histogram;
 use crate::latency::message::{Load, MESSAGE_LEN_MAX, MESSAGE_LEN_MIN};
 use crate::latency::open_loop::{self, MeasureError};

@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::latency::chart::escape;
+use crate::chart::escape;
 
 /// What every page looks like.
 const STYLE: &str = "\

@@ -22,9 +22,10 @@ use crate::publisher::lines::LiveLines;
 use crate::publisher::made_up::{MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp};
 use crate::publisher::messages::MessageSource;
 use crate::publisher::plan::{LinePlan, Plan, PlanConfig};
-use crate::publisher::send::{SendError, UdpWire, send};
+use crate::publisher::send::{SendError, send};
 use crate::publisher::spec::{PackSpec, PerLine, RateSpec, SpecError, parse_span};
 use crate::time::Nanos;
+use crate::wire::UdpWire;
 
 mod report;
 

@@ -18,9 +18,9 @@ use crate::capture::{CaptureInput, Captures};
 use crate::config::Feed;
 use crate::os::clock::Clock;
 use crate::os::signal::Stop;
-use crate::publisher::wire::{Taken, UdpWire};
 use crate::replay::{LineTally, ReplayError, Report, Settings, Speed, replay, route};
 use crate::time::Nanos;
+use crate::wire::{Taken, UdpWire};
 
 /// Put a capture back on the wire, every line on its own, recorded timing
 ///

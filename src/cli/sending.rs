@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::say;
 use crate::config::Feed;
-use crate::publisher::wire::{SendBy, UdpWire};
 use crate::time::Nanos;
+use crate::wire::{SendBy, UdpWire};
 
 /// `--send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

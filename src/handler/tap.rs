@@ -11,9 +11,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::client::Polled;
 use crate::frame::{LINES_MAX, Line};
-use crate::ring::{self, Broken, Consumer, Producer, RingError, Shape};
+use crate::ring::{self, Broken, Consumer, Polled, Producer, RingError, Shape};
 use crate::source::Datagram;
 use crate::time::Nanos;
 
@@ -52,7 +51,7 @@ pub struct Recorded<'a> {
 /// Both ends of a new ring.
 ///
 /// ```
-/// use twinline::client::Polled;
+/// use twinline::ring::Polled;
 /// use twinline::frame::Line;
 /// use twinline::handler::tap;
 /// use twinline::source::Datagram;

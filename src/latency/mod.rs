@@ -19,10 +19,9 @@
 //! The first 16 bytes of each message are its [`message::Stamps`]: when it was to be sent, and when it was. Its number is the
 //! framing's.
 //!
-//! [`chart`] draws curves as SVG, [`hgrm`] writes the percentile file that the usual plotters take.
+//! [`hgrm`] writes the percentile file that the usual plotters take.
 
 pub mod arbitrate;
-pub mod chart;
 pub mod hgrm;
 pub mod latencies;
 pub mod message;

@@ -18,9 +18,9 @@ use crate::os::cpu::{self, PinError, Spin};
 use crate::os::netns::{self, EnterError};
 use crate::os::signal::Stop;
 use crate::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Rate};
-use crate::publisher::wire::{UdpWire, WireError};
 use crate::source::Source;
 use crate::time::Nanos;
+use crate::wire::{UdpWire, WireError};
 
 use super::arbitrate::{Beside, Noting, Publishing, StampCounts};
 use super::latencies::{Stages, Totals};

@@ -9,8 +9,8 @@ use crate::framing::Framing;
 use crate::os::clock::Clock;
 use crate::os::signal::Stop;
 use crate::publisher::plan::{Plan, PlanError, Step};
-use crate::publisher::wire::{Wire, is_passing};
 use crate::time::Nanos;
+use crate::wire::{Wire, is_passing};
 
 use super::latencies::histogram;
 use super::message::{Stamps, Timed, places};

@@ -38,9 +38,9 @@ use crate::os::clock::Clock;
 use crate::os::cpu::{self, Spin};
 use crate::os::netns;
 use crate::os::signal::Stop;
-use crate::publisher::wire::{UdpWire, Wire, is_passing};
 use crate::source::{Datagram, Pass, Source};
 use crate::time::Nanos;
+use crate::wire::{UdpWire, Wire, is_passing};
 
 use super::latencies::histogram;
 use super::message::Stamps;

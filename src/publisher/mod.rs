@@ -10,7 +10,7 @@
 //! * [`plan`] with [`fault`]: what is sent on which line, when, and what is lost. Without clock and sockets, and a
 //!   function of its configuration, seed and messages: a simulation drives it as the real sender does.
 //! * [`truth`]: which numbers were really sent on which line, so that what a client got can be judged.
-//! * [`send`]: the loop over the clock and the sockets; [`pace`] and [`wire`]: the two of them.
+//! * [`send`]: the loop over the clock and a [`Wire`](crate::wire::Wire); [`pace`]: how it waits.
 //! * [`spec`]: rates, spans, faults as a person types them.
 //!
 //! A simulation:
@@ -51,4 +51,3 @@ mod schedule;
 pub mod send;
 pub mod spec;
 pub mod truth;
-pub mod wire;

@@ -18,7 +18,7 @@ use super::pace::{LATENESS_MAX, Pacer};
 use super::plan::{LineCounts, Plan, PlanError, Rate, Step};
 use super::truth::Truth;
 
-pub use super::wire::{UdpWire, Wire, WireError, is_passing};
+use crate::wire::{Wire, is_passing};
 
 /// How often the driver's caller is told how far it is.
 const TELL_EVERY: Nanos = Nanos::from_millis(100);

@@ -24,8 +24,8 @@ use crate::os::clock::Clock;
 use crate::os::send::SEND_BATCH;
 use crate::os::signal::Stop;
 use crate::publisher::pace::Pacer;
-use crate::publisher::wire::{Wire, is_passing};
 use crate::time::Nanos;
+use crate::wire::{Wire, is_passing};
 
 use ahead::{Ahead, Chunk, Entry, Next};
 

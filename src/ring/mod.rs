@@ -48,6 +48,17 @@ pub use producer::{Producer, Refused};
 
 use shim::Words;
 
+/// What a reader found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled<T> {
+    /// The next of the stream.
+    Item(T),
+    /// Nothing now.
+    Empty,
+    /// Nothing ever again: the writer has gone, and all has been read.
+    Ended,
+}
+
 /// The two parts of a ring's memory. They are separate so that a consumer in another process can be given the stream to
 /// read and only the cursor to write.
 #[derive(Debug)]

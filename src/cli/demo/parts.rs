@@ -16,10 +16,11 @@ use crate::os::clock::Clock;
 use crate::os::cpu::Spin;
 use crate::os::signal::Stop;
 use crate::publisher::plan::{Plan, PlanError};
-use crate::publisher::send::{self, SendError, UdpWire, send_from};
+use crate::publisher::send::{self, SendError, send_from};
 use crate::source::Datagram;
 use crate::source::live::Live;
 use crate::time::Nanos;
+use crate::wire::UdpWire;
 
 use super::checker::{Checker, Gaps};
 use super::schedule::{NAMES, Paced, Schedule};

@@ -6,7 +6,7 @@ use indicatif::HumanCount;
 
 use super::super::page::{begin, charts, remark};
 use super::results::{PassResults, RatioResults, Results, rows};
-use crate::latency::chart::{Boxes, Chart, Curve, escape, span_text};
+use crate::chart::{Boxes, Chart, Curve, escape, span_text};
 use crate::latency::latencies::{Percentiles, Stage};
 use crate::latency::ratio::Ratios;
 use crate::latency::two_core::Kind;

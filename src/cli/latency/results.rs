@@ -3,11 +3,11 @@
 use hdrhistogram::Histogram;
 
 use super::{Asked, Setup};
+use crate::chart::span_text;
 use crate::config::Method;
 use crate::frame::Line;
 use crate::framing::AnyFraming;
 use crate::latency::arbitrate::StampCounts;
-use crate::latency::chart::span_text;
 use crate::latency::latencies::{Cause, Percentiles, Stage};
 use crate::latency::open_loop::Measured;
 use crate::latency::publish::{LATE, LineSent};

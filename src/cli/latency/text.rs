@@ -6,12 +6,13 @@ use indicatif::HumanCount;
 
 use super::Setup;
 use super::results::{LineResults, Machine, PassResults, RatioResults, Results, rows};
+use crate::chart::span_text;
 use crate::framing::AnyFraming;
-use crate::latency::chart::span_text;
 use crate::latency::latencies::{Cause, Percentiles};
-use crate::latency::ratio::{Ratios, Spread};
+use crate::latency::ratio::Ratios;
 use crate::latency::two_core::Kind;
 use crate::os::machine::Finding;
+use crate::spread::Spread;
 
 /// The machine, and what of it will show in the numbers.
 pub(super) fn machine(machine: &Machine) -> String {

@@ -9,7 +9,7 @@ use super::pictures::Pictures;
 use super::summary::Summary;
 use super::tables;
 use super::verdict::{Severity, percent, span};
-use crate::latency::chart::{self, escape};
+use crate::chart::{self, escape};
 use crate::quality::{Quality, utc};
 use crate::time::Nanos;
 

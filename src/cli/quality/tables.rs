@@ -6,7 +6,7 @@ use indicatif::HumanCount;
 
 use super::summary::{LineJson, PeaksJson, PieceJson, SilenceJson, Summary};
 use super::verdict::{percent, reason_words, span};
-use crate::latency::chart::escape;
+use crate::chart::escape;
 use crate::quality::chart::signed_text;
 
 /// Rows of channels that the page has; `--json` has all.

@@ -4,7 +4,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::summary::{LineJson, Summary};
-use crate::latency::chart::span_text;
+use crate::chart::span_text;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

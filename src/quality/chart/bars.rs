@@ -67,7 +67,7 @@ impl Columns {
                     y(count as f64),
                     (bar - 1.0).max(1.0),
                     bottom - y(count as f64),
-                    crate::latency::chart::escape(name)
+                    crate::chart::escape(name)
                 );
             }
         }

@@ -1,12 +1,12 @@
 //! Pictures of what lines did, as SVG: over time ([`time`]), and by size ([`bars`]).
 //!
-//! A picture refers to nothing but [`STYLE`](crate::latency::chart::STYLE), which the page has once. It is as wide as a phone's
+//! A picture refers to nothing but [`STYLE`](crate::chart::STYLE), which the page has once. It is as wide as a phone's
 //! screen, so that its text can be read there; a wide page puts several side by side. Each says in words what it shows, for who
 //! does not see it.
 
 use std::fmt::Write;
 
-use crate::latency::chart::escape;
+use crate::chart::escape;
 use crate::time::Nanos;
 
 pub mod bars;

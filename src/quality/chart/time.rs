@@ -6,7 +6,7 @@ use super::{
     Colour, LEFT, RIGHT, TIME_TICKS, TOP, TimeAxis, WIDTH, begin, count_text, legend, legend_height, nothing, rule,
     short_span, signed_text, step, text,
 };
-use crate::latency::chart::escape;
+use crate::chart::escape;
 use crate::time::Nanos;
 
 /// The height of the curves' field.

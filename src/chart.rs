@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use hdrhistogram::Histogram;
-//! use twinline::latency::chart::{Chart, Curve};
+//! use twinline::chart::{Chart, Curve};
 //!
 //! let mut times = Histogram::<u64>::new(3).unwrap();
 //! (1..=10_000u64).for_each(|n| times.record(n).unwrap());
@@ -17,7 +17,7 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-use super::ratio::Spread;
+use crate::spread::Spread;
 
 /// The drawing's size; a page scales it.
 const WIDTH: f64 = 460.0;
@@ -290,7 +290,6 @@ impl Boxes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::latencies::histogram;
     use super::*;
 
     /// Every element is closed, in order, and every attribute is quoted; nothing refers elsewhere but the namespace's name.
@@ -319,7 +318,7 @@ mod tests {
     }
 
     fn times(n: u64) -> Histogram<u64> {
-        let mut times = histogram();
+        let mut times = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).unwrap();
         (1..=n).for_each(|n| times.record(n * 37).unwrap());
         times
     }

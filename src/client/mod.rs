@@ -41,6 +41,7 @@ use crate::delivery::{
     self, Decoder, Delivery, Entry, Facts, FactsError, Jump, Named, Overrun, Record, RunEntry, Wants,
 };
 use crate::frame::{Line, Session};
+pub use crate::ring::Polled;
 use crate::ring::{self, Consumer, RingError};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
@@ -77,17 +78,6 @@ pub enum Item<'a> {
     Event(Event),
     /// This client was too slow, and has missed this.
     Overrun(Overrun),
-}
-
-/// What [`Client::poll`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Polled<T> {
-    /// The next of the stream.
-    Item(T),
-    /// Nothing now.
-    Empty,
-    /// Nothing ever again: the arbiter has gone, and all has been read.
-    Ended,
 }
 
 /// The ring's content is broken: what comes after it cannot be found.

@@ -10,11 +10,11 @@ use serde_json::json;
 use super::output::Output;
 use super::report::Report;
 use super::{Failure, Outcome, feed, say};
-use crate::capture::{CaptureError, CaptureInput, Captures, Step};
-use crate::config::Feed;
-use crate::framing::{Framing, WithFraming};
-use crate::handler::Handler;
-use crate::os::signal::Stop;
+use twinline_core::framing::{Framing, WithFraming};
+use twinline_node::capture::{CaptureError, CaptureInput, Captures, Step};
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
+use twinline_node::os::signal::Stop;
 
 /// Arbitrate capture files, offline, as fast as the disk allows
 ///
@@ -49,7 +49,7 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    pub(super) fn open(&self, feed: &Feed, rules: &crate::frame::SequenceRules) -> Result<Output, Failure> {
+    pub(super) fn open(&self, feed: &Feed, rules: &twinline_core::frame::SequenceRules) -> Result<Output, Failure> {
         Output::open(feed, rules, self.messages.as_deref(), self.events.as_deref(), self.json).map_err(Failure::usage)
     }
 

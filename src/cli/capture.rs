@@ -13,11 +13,11 @@ use super::live::recording::{Captured, Recording};
 use super::live::tally::Tally;
 use super::live::{self, Ending, Listen, Listening, Stops, pause, pin};
 use super::{Failure, Outcome, say};
-use crate::arbiter::Settings;
-use crate::handler::desk;
-use crate::handler::{Hot, record, settings};
-use crate::source::method::WithSource;
-use crate::source::{self, Source};
+use twinline_core::arbiter::Settings;
+use twinline_node::handler::desk;
+use twinline_node::handler::{Hot, record, settings};
+use twinline_node::source::method::WithSource;
+use twinline_node::source::{self, Source};
 
 /// Record the lines as pcapng, with nanosecond stamps
 ///

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Failure, Outcome, feed, say};
-use crate::config::{
+use twinline_core::frame::ChannelKey;
+use twinline_core::framing::AnyFraming;
+use twinline_core::framing::fixed::{Field, FixedConfig, SessionField};
+use twinline_node::config::{
     ArbiterConfig, Feed, GapTimeout, LineConfig, Method, ReceiveConfig, Verify, duration_text, size_text,
 };
-use crate::frame::ChannelKey;
-use crate::framing::AnyFraming;
-use crate::framing::fixed::{Field, FixedConfig, SessionField};
-use crate::os::machine::{self, Finding, Severity};
+use twinline_node::os::machine::{self, Finding, Severity};
 
 /// Say what a feed file means, or what is wrong with it
 ///
@@ -329,7 +329,7 @@ mod tests {
             "[arbiter]\ngap_timeout = \"1.5ms\"\nsilent_after = \"2s\"\n[receive]\ncore = 1",
         );
         assert_eq!(
-            report(&feed, AnyFraming::MoldUdp64(crate::framing::MoldUdp64), &["take care".to_owned()])
+            report(&feed, AnyFraming::MoldUdp64(twinline_core::framing::MoldUdp64), &["take care".to_owned()])
                 .lines()
                 .collect::<Vec<_>>(),
             [

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::Failure;
-use crate::config::{ConfigError, Feed, nearest};
-use crate::framing::AnyFraming;
+use twinline_core::framing::AnyFraming;
+use twinline_node::config::{ConfigError, Feed, nearest};
 
 /// The feed that the file at `path` describes, and its framing.
 ///
@@ -79,6 +79,9 @@ mod tests {
     #[test]
     fn a_feed_comes_with_its_framing() {
         let (feed, framing) = load(Path::new("feeds/loopback.toml")).unwrap();
-        assert_eq!((feed.name.as_str(), framing), ("loopback", AnyFraming::MoldUdp64(crate::framing::MoldUdp64)));
+        assert_eq!(
+            (feed.name.as_str(), framing),
+            ("loopback", AnyFraming::MoldUdp64(twinline_core::framing::MoldUdp64))
+        );
     }
 }

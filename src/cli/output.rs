@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::arbiter::{Event, EventKind, LostReason, Run, Sink};
-use crate::config::Feed;
-use crate::frame::{ChannelKey, Line, SequenceRules, Session};
-use crate::seq::SeqRange;
-use crate::time::Nanos;
+use twinline_core::arbiter::{Event, EventKind, LostReason, Run, Sink};
+use twinline_core::frame::{ChannelKey, Line, SequenceRules, Session};
+use twinline_core::seq::SeqRange;
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
 
 /// How many gaps of a channel `--json` lists (ARBITRATION 9).
 const GAPS_LISTED: usize = 65_536;

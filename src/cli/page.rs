@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::chart::escape;
+use twinline_analysis::chart::escape;
 
 /// What every page looks like.
 const STYLE: &str = "\

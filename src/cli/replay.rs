@@ -14,13 +14,13 @@ use super::publish::seconds;
 use super::report::{Ordered, ignored_text};
 use super::sending::{LatenessNs, Send, late_text, taken_word, tell_taken};
 use super::{Failure, Outcome, feed, say};
-use crate::capture::{CaptureInput, Captures};
-use crate::config::Feed;
-use crate::os::clock::Clock;
-use crate::os::signal::Stop;
-use crate::replay::{LineTally, ReplayError, Report, Settings, Speed, replay, route};
-use crate::time::Nanos;
-use crate::wire::{Taken, UdpWire};
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureInput, Captures};
+use twinline_node::config::Feed;
+use twinline_node::os::clock::Clock;
+use twinline_node::os::signal::Stop;
+use twinline_node::replay::{LineTally, ReplayError, Report, Settings, Speed, replay, route};
+use twinline_node::wire::{Taken, UdpWire};
 
 /// Put a capture back on the wire, every line on its own, recorded timing
 ///

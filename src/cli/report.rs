@@ -7,12 +7,12 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::output::{Fate, GapLog};
-use crate::arbiter::{Arbiter, ChannelReport, LineCounts, line_name};
-use crate::capture::Ignored;
-use crate::config::Feed;
-use crate::frame::Line;
-use crate::framing::Malformed;
-use crate::handler::MalformedCounts;
+use twinline_core::arbiter::{Arbiter, ChannelReport, LineCounts, line_name};
+use twinline_core::frame::Line;
+use twinline_core::framing::Malformed;
+use twinline_node::capture::Ignored;
+use twinline_node::config::Feed;
+use twinline_node::handler::MalformedCounts;
 
 /// A JSON object whose keys stand in the order given.
 pub(super) struct Ordered<K, V>(pub(super) Vec<(K, V)>);
@@ -316,9 +316,9 @@ impl Report<'_> {
                     lead.first,
                     lead.later,
                     lead.messages,
-                    crate::time::Nanos(lead.p50_ns),
-                    crate::time::Nanos(lead.p99_ns),
-                    crate::time::Nanos(lead.max_ns)
+                    twinline_core::time::Nanos(lead.p50_ns),
+                    twinline_core::time::Nanos(lead.p99_ns),
+                    twinline_core::time::Nanos(lead.max_ns)
                 )?;
             }
         }

@@ -16,19 +16,19 @@ use super::live::{self, Ending, Listen, Listening, RING_CAPACITY, Stops, Voice, 
 use super::output::{Output, named_path};
 use super::report::Report;
 use super::{Failure, Outcome, say};
-use crate::capture::Ignored;
-use crate::client::{self, Client, Polled};
-use crate::config::Feed;
-use crate::delivery::{Delivery, Dropped, Facts, Output as Stream, Record};
-use crate::framing::{Framing, WithFraming};
-use crate::handler::desk::{self, Inquiry};
-use crate::handler::tap::Tap;
-use crate::handler::{Handler, Hot, live};
-use crate::os::clock::Clock;
-use crate::os::cpu::Spin;
-use crate::source::method::{Taken, WithSource};
-use crate::source::watch::LiveWatch;
-use crate::source::{self, Source};
+use twinline_client::client::{self, Client, Polled};
+use twinline_client::delivery::{Delivery, Dropped, Facts, Output as Stream, Record};
+use twinline_core::framing::{Framing, WithFraming};
+use twinline_node::capture::Ignored;
+use twinline_node::config::Feed;
+use twinline_node::handler::desk::{self, Inquiry};
+use twinline_node::handler::tap::Tap;
+use twinline_node::handler::{Handler, Hot, live};
+use twinline_node::os::clock::Clock;
+use twinline_node::os::cpu::Spin;
+use twinline_node::source::method::{Taken, WithSource};
+use twinline_node::source::watch::LiveWatch;
+use twinline_node::source::{self, Source};
 
 /// Run the arbiter, for as long as it is wanted
 ///

@@ -4,9 +4,9 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::say;
-use crate::config::Feed;
-use crate::time::Nanos;
-use crate::wire::{SendBy, UdpWire};
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::wire::{SendBy, UdpWire};
 
 /// `--send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

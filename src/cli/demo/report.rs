@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
-use crate::os::cpu::Spin;
-use crate::time::Nanos;
+use twinline_core::time::Nanos;
+use twinline_node::os::cpu::Spin;
 
 use super::checker::{Fault, Gaps, Judgement};
 use super::parts::Latency;
@@ -307,8 +307,8 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::demo::checker::Checker;
-    use crate::cli::demo::seen::Seen;
+    use crate::demo::checker::Checker;
+    use crate::demo::seen::Seen;
 
     fn results() -> Results {
         let judgement = Checker::new(10).judge(0, &Seen::new(2, 10, GAP_TIMEOUT));

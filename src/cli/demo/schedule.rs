@@ -5,12 +5,12 @@
 
 use std::io;
 
-use crate::frame::{Line, Session};
-use crate::publisher::fault::{BurstLoss, Faults, Outage, Reorder, Share};
-use crate::publisher::made_up::MadeUp;
-use crate::publisher::messages::{MessageSource, Timing};
-use crate::publisher::plan::{LinePlan, PlanConfig, Rate};
-use crate::time::Nanos;
+use twinline_core::frame::{Line, Session};
+use twinline_core::time::Nanos;
+use twinline_node::publisher::fault::{BurstLoss, Faults, Outage, Reorder, Share};
+use twinline_node::publisher::made_up::MadeUp;
+use twinline_node::publisher::messages::{MessageSource, Timing};
+use twinline_node::publisher::plan::{LinePlan, PlanConfig, Rate};
 
 /// The names of the lines.
 pub(super) const NAMES: [&str; 2] = ["A", "B"];
@@ -131,8 +131,8 @@ impl MessageSource for Paced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::MoldUdp64;
-    use crate::publisher::plan::Plan;
+    use twinline_core::framing::MoldUdp64;
+    use twinline_node::publisher::plan::Plan;
 
     #[test]
     fn a_line_is_away_and_then_the_other_never_both() {

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use crate::frame::{Frame, Kind, Line};
-use crate::time::Nanos;
+use twinline_core::frame::{Frame, Kind, Line};
+use twinline_core::time::Nanos;
 
 /// A set of message numbers, from 1 up to a limit that is known at the start.
 #[derive(Clone, Debug)]
@@ -137,8 +137,8 @@ fn in_hole(holes: &VecDeque<Hole>, number: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Session;
-    use crate::framing::{Framing, MoldUdp64};
+    use twinline_core::frame::Session;
+    use twinline_core::framing::{Framing, MoldUdp64};
 
     const A: Line = Line(0);
     const B: Line = Line(1);

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::arbiter::LineState;
-use crate::frame::Line;
-use crate::time::Nanos;
+use twinline_core::arbiter::LineState;
+use twinline_core::frame::Line;
+use twinline_core::time::Nanos;
 
 use super::Out;
 use super::checker::Gaps;

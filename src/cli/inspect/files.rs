@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::capture::{CaptureError, Counts, FileKind, Reader, Record, Seen};
-use crate::inspect::packets::{self, Kind, Tags};
-use crate::inspect::plan::Interface;
-use crate::time::Nanos;
+use twinline_analysis::inspect::packets::{self, Kind, Tags};
+use twinline_analysis::inspect::plan::Interface;
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureError, Counts, FileKind, Reader, Record, Seen};
 
 /// How many interfaces of all files are told apart.
 const INTERFACES_MAX: usize = 4_096;

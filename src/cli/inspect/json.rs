@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::Inspected;
 use super::files::{FileFacts, InterfaceSeen};
 use super::malformed::Refused;
-use crate::framing::Malformed;
-use crate::inspect::channel::{Channel, Run};
-use crate::inspect::packets::Kind;
-use crate::inspect::plan::Plan;
-use crate::inspect::{FlowFindings, Group, Pair, Tried, apart};
+use twinline_analysis::inspect::channel::{Channel, Run};
+use twinline_analysis::inspect::packets::Kind;
+use twinline_analysis::inspect::plan::Plan;
+use twinline_analysis::inspect::{FlowFindings, Group, Pair, Tried, apart};
+use twinline_core::framing::Malformed;
 
 /// How many of the tried framings of a flow are listed.
 const TRIED_LISTED: usize = 5;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::text::instant;
-use crate::framing::{AnyFraming, Malformed};
-use crate::inspect::{FlowKey, refusal};
-use crate::time::Nanos;
+use twinline_analysis::inspect::{FlowKey, refusal};
+use twinline_core::framing::{AnyFraming, Malformed};
+use twinline_core::time::Nanos;
 
 /// How many bytes of a datagram are shown.
 const SHOWN_MAX: usize = 2_048;
@@ -55,7 +55,7 @@ impl Refusals {
             None => self.for_all,
         };
         let Some(framing) = framing.filter(|_| self.list.len() < DATAGRAMS_MAX) else { return };
-        if self.seen.len() >= crate::inspect::FLOWS_MAX && !self.seen.contains_key(&key) {
+        if self.seen.len() >= twinline_analysis::inspect::FLOWS_MAX && !self.seen.contains_key(&key) {
             return;
         }
         let (datagrams, refused) = self.seen.entry(key).or_default();

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use super::Inspected;
 use super::files::{FileFacts, InterfaceSeen};
-use crate::inspect::channel::{Began, Channel, RUNS_MAX, Run};
-use crate::inspect::packets::Kind;
-use crate::inspect::score::{Sureness, counted, grouped};
-use crate::inspect::{Findings, FlowFindings, Group, Pair, Traffic, apart};
-use crate::time::Nanos;
+use twinline_analysis::inspect::channel::{Began, Channel, RUNS_MAX, Run};
+use twinline_analysis::inspect::packets::Kind;
+use twinline_analysis::inspect::score::{Sureness, counted, grouped};
+use twinline_analysis::inspect::{Findings, FlowFindings, Group, Pair, Traffic, apart};
+use twinline_core::time::Nanos;
 
 /// How many flows and channels of a flow are shown; `--json` has all.
 const FLOWS_SHOWN: usize = 40;
@@ -45,14 +45,14 @@ pub(super) fn report(inspected: &Inspected, with_feed: bool) -> String {
     }
     let beyond = &findings.beyond;
     if beyond.datagrams > 0 {
-        let (datagrams, most) = (grouped(beyond.datagrams), grouped(crate::inspect::FLOWS_MAX as u64));
+        let (datagrams, most) = (grouped(beyond.datagrams), grouped(twinline_analysis::inspect::FLOWS_MAX as u64));
         let _ = writeln!(
             out,
             "\n{datagrams} datagrams are of flows beyond the first {most}: counted together, not looked into"
         );
     }
     if beyond.of_more_senders > 0 {
-        let (datagrams, most) = (grouped(beyond.of_more_senders), crate::inspect::SENDERS_MAX);
+        let (datagrams, most) = (grouped(beyond.of_more_senders), twinline_analysis::inspect::SENDERS_MAX);
         let _ = writeln!(
             out,
             "\n{datagrams} datagrams are of senders beyond the first {most} of their group: not looked into"

@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use super::page;
 use super::results::{PassResults, RatioResults, Results};
-use crate::cli::Failure;
-use crate::latency::hgrm;
-use crate::latency::latencies::Cause;
-use crate::latency::read::Interval;
-use crate::latency::two_core::Kind;
-use crate::time::Nanos;
+use crate::Failure;
+use twinline_analysis::latency::hgrm;
+use twinline_analysis::latency::latencies::Cause;
+use twinline_analysis::latency::read::Interval;
+use twinline_analysis::latency::two_core::Kind;
+use twinline_core::time::Nanos;
 
 /// A directory that was empty.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ mod tests {
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
     use super::*;
-    use crate::latency::latencies::histogram;
+    use twinline_analysis::latency::latencies::histogram;
 
     #[test]
     fn labels_become_file_names() {

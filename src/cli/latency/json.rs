@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::results::{PassResults, RatioResults, Results};
-use crate::latency::latencies::Percentiles;
-use crate::latency::publish::LATE;
-use crate::latency::ratio::{Ratio, Ratios};
-use crate::latency::two_core::Kind;
+use twinline_analysis::latency::latencies::Percentiles;
+use twinline_analysis::latency::publish::LATE;
+use twinline_analysis::latency::ratio::{Ratio, Ratios};
+use twinline_analysis::latency::two_core::Kind;
 
 /// All of it, as one object. Times are nanoseconds; what there is nothing to tell of is `null`.
 pub(super) fn report(results: &Results) -> Value {
     let machine = &results.machine;
-    let finding = |finding: &crate::os::machine::Finding| json!({"severity": finding.severity.to_string(), "what": finding.what, "advice": finding.advice});
+    let finding = |finding: &twinline_node::os::machine::Finding| json!({"severity": finding.severity.to_string(), "what": finding.what, "advice": finding.advice});
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "machine": {

@@ -6,11 +6,11 @@ use indicatif::HumanCount;
 
 use super::super::page::{begin, charts, remark};
 use super::results::{PassResults, RatioResults, Results, rows};
-use crate::chart::{Boxes, Chart, Curve, escape, span_text};
-use crate::latency::latencies::{Percentiles, Stage};
-use crate::latency::ratio::Ratios;
-use crate::latency::two_core::Kind;
-use crate::os::machine::Severity;
+use twinline_analysis::chart::{Boxes, Chart, Curve, escape, span_text};
+use twinline_analysis::latency::latencies::{Percentiles, Stage};
+use twinline_analysis::latency::ratio::Ratios;
+use twinline_analysis::latency::two_core::Kind;
+use twinline_node::os::machine::Severity;
 
 /// The whole page.
 pub(super) fn page(results: &Results) -> String {

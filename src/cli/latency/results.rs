@@ -3,19 +3,19 @@
 use hdrhistogram::Histogram;
 
 use super::{Asked, Setup};
-use crate::chart::span_text;
-use crate::config::Method;
-use crate::frame::Line;
-use crate::framing::AnyFraming;
-use crate::latency::arbitrate::StampCounts;
-use crate::latency::latencies::{Cause, Percentiles, Stage};
-use crate::latency::open_loop::Measured;
-use crate::latency::publish::{LATE, LineSent};
-use crate::latency::ratio::{Ratios, Round};
-use crate::latency::two_core::{self, Kind};
-use crate::os::cpu::Spin;
-use crate::os::machine::Finding;
-use crate::source::watch::WatchFacts;
+use twinline_analysis::chart::span_text;
+use twinline_analysis::latency::arbitrate::StampCounts;
+use twinline_analysis::latency::latencies::{Cause, Percentiles, Stage};
+use twinline_analysis::latency::open_loop::Measured;
+use twinline_analysis::latency::publish::{LATE, LineSent};
+use twinline_analysis::latency::ratio::{Ratios, Round};
+use twinline_analysis::latency::two_core::{self, Kind};
+use twinline_core::frame::Line;
+use twinline_core::framing::AnyFraming;
+use twinline_node::config::Method;
+use twinline_node::os::cpu::Spin;
+use twinline_node::os::machine::Finding;
+use twinline_node::source::watch::WatchFacts;
 
 /// The machine, and what of it spoils the numbers.
 #[derive(Debug)]
@@ -219,7 +219,7 @@ impl PassResults {
         watched: &[WatchFacts],
     ) -> PassResults {
         let Measured { published, totals, stages, counts, stamps, wall_step_ns, datagrams, late, .. } = measured;
-        let line = |(at, line): (usize, &crate::config::LineConfig)| LineResults {
+        let line = |(at, line): (usize, &twinline_node::config::LineConfig)| LineResults {
             name: line.name.clone(),
             sent: published.lines[at].clone(),
             received: datagrams[at],

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use anyhow::anyhow;
 
 use super::{Args, Asked, sent_on};
-use crate::cli::Failure;
-use crate::config::{Feed, Method};
-use crate::framing::AnyFraming;
-use crate::latency::message::Load;
-use crate::latency::open_loop::Arrangement;
-use crate::os::cpu::{self, PinError, Spin};
-use crate::publisher::fault::Faults;
-use crate::publisher::plan::LinePlan;
-use crate::publisher::spec::PerLine;
-use crate::time::Nanos;
+use crate::Failure;
+use twinline_analysis::latency::message::Load;
+use twinline_analysis::latency::open_loop::Arrangement;
+use twinline_core::framing::AnyFraming;
+use twinline_core::time::Nanos;
+use twinline_node::config::{Feed, Method};
+use twinline_node::os::cpu::{self, PinError, Spin};
+use twinline_node::publisher::fault::Faults;
+use twinline_node::publisher::plan::LinePlan;
+use twinline_node::publisher::spec::PerLine;
 
 /// Which threads have which cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -6,13 +6,13 @@ use indicatif::HumanCount;
 
 use super::Setup;
 use super::results::{LineResults, Machine, PassResults, RatioResults, Results, rows};
-use crate::chart::span_text;
-use crate::framing::AnyFraming;
-use crate::latency::latencies::{Cause, Percentiles};
-use crate::latency::ratio::Ratios;
-use crate::latency::two_core::Kind;
-use crate::os::machine::Finding;
-use crate::spread::Spread;
+use twinline_analysis::chart::span_text;
+use twinline_analysis::latency::latencies::{Cause, Percentiles};
+use twinline_analysis::latency::ratio::Ratios;
+use twinline_analysis::latency::two_core::Kind;
+use twinline_analysis::spread::Spread;
+use twinline_core::framing::AnyFraming;
+use twinline_node::os::machine::Finding;
 
 /// The machine, and what of it will show in the numbers.
 pub(super) fn machine(machine: &Machine) -> String {

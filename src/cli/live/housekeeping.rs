@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::LineConfig;
-use crate::frame::{LINES_MAX, Line};
-use crate::handler::desk::{Answer, Ask, Counters, Inquiry};
-use crate::ip::fragments::FragmentFacts;
-use crate::os::clock::Clock;
-use crate::os::cpu::Spin;
-use crate::os::signal::Stop;
-use crate::source::live::LineFacts;
-use crate::source::watch::{InterfaceState, LiveWatch, Notice, WatchFacts, What};
-use crate::time::Nanos;
+use twinline_core::frame::{LINES_MAX, Line};
+use twinline_core::time::Nanos;
+use twinline_node::config::LineConfig;
+use twinline_node::handler::desk::{Answer, Ask, Counters, Inquiry};
+use twinline_node::ip::fragments::FragmentFacts;
+use twinline_node::os::clock::Clock;
+use twinline_node::os::cpu::Spin;
+use twinline_node::os::signal::Stop;
+use twinline_node::source::live::LineFacts;
+use twinline_node::source::watch::{InterfaceState, LiveWatch, Notice, WatchFacts, What};
 
 use super::tally::Tally;
 use super::{Ending, Listen, Voice};
@@ -26,7 +26,7 @@ const HEARD_BY: Nanos = Nanos::from_secs(4);
 
 /// What a verb says while it listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum StatusLine {
+pub(crate) enum StatusLine {
     /// Messages, leads and states: of an arbiter.
     Arbiter,
     /// Datagrams: of a capture.
@@ -37,7 +37,7 @@ pub(in crate::cli) enum StatusLine {
 
 /// Looks after one feed. [`Housekeeping::tick`] is called often, and does something now and then.
 #[derive(Debug)]
-pub(in crate::cli) struct Housekeeping {
+pub(crate) struct Housekeeping {
     clock: Clock,
     voice: Voice,
     lines: Vec<LineConfig>,
@@ -74,7 +74,7 @@ struct Before {
 }
 
 impl Housekeeping {
-    pub(in crate::cli) fn new(
+    pub(crate) fn new(
         clock: Clock,
         voice: Voice,
         lines: &[LineConfig],
@@ -109,7 +109,7 @@ impl Housekeeping {
     }
 
     /// Does what is due. Returns whether it was time to look: what is buffered may be written out as well.
-    pub(in crate::cli) fn tick(&mut self, tally: &Tally) -> bool {
+    pub(crate) fn tick(&mut self, tally: &Tally) -> bool {
         let now = self.clock.now();
         if self.until.is_some_and(|until| now >= until) {
             self.stop.request();
@@ -255,12 +255,12 @@ impl Housekeeping {
     }
 
     /// The last look: what the kernel counted up to now.
-    pub(in crate::cli) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.check(self.clock.now());
     }
 
     /// The `source` of --json (ARBITRATION 10.2).
-    pub(in crate::cli) fn source(&self, ending: &Ending, spin: Spin, core: Option<usize>) -> Map<String, Value> {
+    pub(crate) fn source(&self, ending: &Ending, spin: Spin, core: Option<usize>) -> Map<String, Value> {
         let mut lines = Map::new();
         let watched = self.watch.facts();
         for (at, (line, watched)) in self.lines.iter().zip(watched).enumerate() {
@@ -296,7 +296,7 @@ impl Housekeeping {
     }
 
     /// What the lines brought, a sentence a line.
-    pub(in crate::cli) fn summary(&self, ending: &Ending) -> String {
+    pub(crate) fn summary(&self, ending: &Ending) -> String {
         let mut text = String::new();
         for (at, (line, watched)) in self.lines.iter().zip(self.watch.facts()).enumerate() {
             let facts = ending.facts.lines[at];
@@ -314,7 +314,7 @@ impl Housekeeping {
     }
 
     /// Says what went wrong at the sockets, in all.
-    pub(in crate::cli) fn say_losses(&self, ending: &Ending) {
+    pub(crate) fn say_losses(&self, ending: &Ending) {
         for (at, (line, watched)) in self.lines.iter().zip(self.watch.facts()).enumerate() {
             let (asked, given) = (watched.buffer_asked, watched.buffer_given);
             let losses = [

@@ -5,13 +5,13 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::anyhow;
 
-use crate::capture::{CaptureError, Writer};
-use crate::client::Polled;
-use crate::config::Feed;
-use crate::frame::LINES_MAX;
-use crate::handler::tap::{self, Tap, Tapped};
-use crate::os::clock::Clock;
-use crate::time::Nanos;
+use twinline_client::client::Polled;
+use twinline_core::frame::LINES_MAX;
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureError, Writer};
+use twinline_node::config::Feed;
+use twinline_node::handler::tap::{self, Tap, Tapped};
+use twinline_node::os::clock::Clock;
 
 use super::{Failure, RING_CAPACITY, Voice, pause};
 
@@ -22,7 +22,7 @@ const TELL_EVERY: Nanos = Nanos::from_secs(10);
 
 /// A capture that is being written.
 #[derive(Debug)]
-pub(in crate::cli) struct Recording {
+pub(crate) struct Recording {
     thread: JoinHandle<Recorded>,
 }
 
@@ -36,13 +36,13 @@ struct Recorded {
 
 /// What became of a capture.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct Captured {
+pub(crate) struct Captured {
     /// Records in the file.
-    pub(in crate::cli) records: u64,
+    pub(crate) records: u64,
     /// Datagrams that are not, by line.
-    pub(in crate::cli) dropped: [u64; LINES_MAX],
+    pub(crate) dropped: [u64; LINES_MAX],
     /// Why it is not whole.
-    pub(in crate::cli) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl Recording {
@@ -50,12 +50,7 @@ impl Recording {
     ///
     /// # Errors
     /// A file that cannot be written, as a usage failure.
-    pub(in crate::cli) fn start(
-        path: &Path,
-        feed: &Feed,
-        clock: Clock,
-        voice: Voice,
-    ) -> Result<(Tap, Recording), Failure> {
+    pub(crate) fn start(path: &Path, feed: &Feed, clock: Clock, voice: Voice) -> Result<(Tap, Recording), Failure> {
         // the error's text has its cause in it
         let writer = Writer::create(path, feed).map_err(|error| Failure::usage(anyhow!("{error}")))?;
         let (tap, tapped) = tap::open(RING_CAPACITY).map_err(Failure::run)?;
@@ -66,7 +61,7 @@ impl Recording {
     }
 
     /// Ends the file, once the tap has been dropped. `dropped`: what the tap had no room for.
-    pub(in crate::cli) fn finish(self, at: Nanos, dropped: [u64; LINES_MAX]) -> Captured {
+    pub(crate) fn finish(self, at: Nanos, dropped: [u64; LINES_MAX]) -> Captured {
         let Ok(Recorded { writer, refused, records }) = self.thread.join() else {
             let error = Some("the thread that writes the capture has failed: the file is cut off".to_owned());
             return Captured { records: 0, dropped, error };

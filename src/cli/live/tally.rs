@@ -1,9 +1,9 @@
 //! What housekeeping remembers of a stream for its status line: how much came, how much was lost, how the lines are.
 
-use crate::arbiter::{ChannelRef, Event, EventKind, LagReason, LineState, Loss, Run, Sink, line_name};
-use crate::frame::{ChannelKey, LINES_MAX, Line};
-use crate::seq::SeqNo;
-use crate::time::Nanos;
+use twinline_core::arbiter::{ChannelRef, Event, EventKind, LagReason, LineState, Loss, Run, Sink, line_name};
+use twinline_core::frame::{ChannelKey, LINES_MAX, Line};
+use twinline_core::seq::SeqNo;
+use twinline_core::time::Nanos;
 
 use super::Voice;
 
@@ -20,15 +20,15 @@ struct Seen {
 
 /// Listens in on an arbiter's output.
 #[derive(Debug)]
-pub(in crate::cli) struct Tally {
+pub(crate) struct Tally {
     voice: Voice,
     names: Vec<String>,
     /// By the place in which channels began.
     channels: Vec<Seen>,
     /// Messages released.
-    pub(in crate::cli) messages: u64,
+    pub(crate) messages: u64,
     /// Numbers lost.
-    pub(in crate::cli) lost: u64,
+    pub(crate) lost: u64,
     /// The second of the last change that was said, and how many were said and kept back in it.
     said: (u64, u32, u32),
     /// By pairs of lines, the first one's and the other's, whether a divergence was said. The last is recovery.
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Tally {
 }
 
 impl Tally {
-    pub(in crate::cli) fn new(voice: Voice, names: Vec<String>) -> Tally {
+    pub(crate) fn new(voice: Voice, names: Vec<String>) -> Tally {
         let divergence_said = [[false; LINES_MAX + 1]; LINES_MAX + 1];
         Tally { voice, names, channels: Vec::new(), messages: 0, lost: 0, said: (0, 0, 0), divergence_said }
     }
@@ -51,12 +51,12 @@ impl Tally {
     }
 
     /// The channel that brought the most.
-    pub(in crate::cli) fn busiest(&self) -> Option<ChannelKey> {
+    pub(crate) fn busiest(&self) -> Option<ChannelKey> {
         self.channels.iter().max_by_key(|seen| seen.messages).map(|seen| seen.key)
     }
 
     /// A line's state: the word where it is the same on all channels, else how many channels have which.
-    pub(in crate::cli) fn state(&self, line: usize) -> String {
+    pub(crate) fn state(&self, line: usize) -> String {
         let count = |state| self.channels.iter().filter(|seen| seen.states[line] == state).count();
         let counts: Vec<_> =
             LineState::ALL.into_iter().map(|state| (state, count(state))).filter(|c| c.1 > 0).collect();

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::super::say;
 use super::super::sending::{LatenessNs, late_text};
 use super::Args;
-use crate::config::Feed;
-use crate::frame::{Line, Session};
-use crate::publisher::send::{LineTally, Report};
-use crate::publisher::truth::GroupRange;
+use twinline_core::frame::{Line, Session};
+use twinline_node::config::Feed;
+use twinline_node::publisher::send::{LineTally, Report};
+use twinline_node::publisher::truth::GroupRange;
 
 /// How many ranges of lost numbers `--json` lists.
 const JSON_RANGES_MAX: usize = 1_024;

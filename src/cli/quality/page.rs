@@ -9,9 +9,9 @@ use super::pictures::Pictures;
 use super::summary::Summary;
 use super::tables;
 use super::verdict::{Severity, percent, span};
-use crate::chart::{self, escape};
-use crate::quality::{Quality, utc};
-use crate::time::Nanos;
+use twinline_analysis::chart::{self, escape};
+use twinline_analysis::quality::{Quality, utc};
+use twinline_core::time::Nanos;
 
 /// What this page needs beside the common style.
 const STYLE: &str = "caption{text-align:left;font-weight:600;padding:.2rem 0 .3rem}\

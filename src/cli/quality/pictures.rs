@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::summary::Summary;
 use super::verdict::{percent, span};
-use crate::arbiter::{ChannelRef, EventKind, LineState};
-use crate::frame::Line;
-use crate::quality::chart::bars::{Columns, Leads};
-use crate::quality::chart::time::{Curves, Kind, Row, Rows, Scale, Segment, Strips, TimeCurve};
-use crate::quality::chart::{Colour, TimeAxis, count_text};
-use crate::quality::{LineCell, Quality};
-use crate::time::Nanos;
+use twinline_analysis::quality::chart::bars::{Columns, Leads};
+use twinline_analysis::quality::chart::time::{Curves, Kind, Row, Rows, Scale, Segment, Strips, TimeCurve};
+use twinline_analysis::quality::chart::{Colour, TimeAxis, count_text};
+use twinline_analysis::quality::{LineCell, Quality};
+use twinline_core::arbiter::{ChannelRef, EventKind, LineState};
+use twinline_core::frame::Line;
+use twinline_core::time::Nanos;
 
 /// More pairs of lines than this are drawn of the first line alone.
 const PAIRS_DRAWN: usize = 6;

@@ -8,17 +8,17 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::verdict::{self, Finding};
-use crate::arbiter::{ChannelReport, EventKind, LineCounts, LineState, LostReason, line_name};
-use crate::config::Feed;
-use crate::frame::Line;
-use crate::framing::{Framing, Malformed};
-use crate::handler::Handler;
-use crate::quality::account::Lengths;
-use crate::quality::fate::{Fate, Piece, Tally};
-use crate::quality::peaks::{Amount, Peak, Peaks, WINDOWS};
-use crate::quality::silence::{Stretch, Stretches};
-use crate::quality::{LineCell, Quality, utc};
-use crate::time::Nanos;
+use twinline_analysis::quality::account::Lengths;
+use twinline_analysis::quality::fate::{Fate, Piece, Tally};
+use twinline_analysis::quality::peaks::{Amount, Peak, Peaks, WINDOWS};
+use twinline_analysis::quality::silence::{Stretch, Stretches};
+use twinline_analysis::quality::{LineCell, Quality, utc};
+use twinline_core::arbiter::{ChannelReport, EventKind, LineCounts, LineState, LostReason, line_name};
+use twinline_core::frame::Line;
+use twinline_core::framing::{Framing, Malformed};
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
 
 /// A peak, and when its window began.
 #[derive(Serialize)]
@@ -673,7 +673,7 @@ impl Summary {
 /// How long after the start: in seconds from one on, so that two can be compared.
 fn after_text(nanos: u64) -> String {
     if nanos < 1_000_000_000 {
-        crate::quality::chart::short_span(nanos as f64)
+        twinline_analysis::quality::chart::short_span(nanos as f64)
     } else {
         format!("{:.3} s", nanos as f64 / 1e9)
     }

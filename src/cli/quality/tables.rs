@@ -6,8 +6,8 @@ use indicatif::HumanCount;
 
 use super::summary::{LineJson, PeaksJson, PieceJson, SilenceJson, Summary};
 use super::verdict::{percent, reason_words, span};
-use crate::chart::escape;
-use crate::quality::chart::signed_text;
+use twinline_analysis::chart::escape;
+use twinline_analysis::quality::chart::signed_text;
 
 /// Rows of channels that the page has; `--json` has all.
 const CHANNELS_SHOWN: usize = 64;

@@ -4,7 +4,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::summary::{LineJson, Summary};
-use crate::chart::span_text;
+use twinline_analysis::chart::span_text;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_words() {
-        for reason in crate::arbiter::LostReason::ALL {
+        for reason in twinline_core::arbiter::LostReason::ALL {
             assert_ne!(reason_words(reason.name()), "for another reason");
         }
     }

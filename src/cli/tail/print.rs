@@ -5,10 +5,10 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::arbiter::{Event, EventKind, Loss, line_name};
-use crate::client::{Item, Message};
-use crate::delivery::{Jump, Overrun};
-use crate::time::Nanos;
+use twinline_client::client::{Item, Message};
+use twinline_client::delivery::{Jump, Overrun};
+use twinline_core::arbiter::{Event, EventKind, Loss, line_name};
+use twinline_core::time::Nanos;
 
 /// How bytes are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,9 +214,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::arbiter::{ChannelRef, LostReason, RunFlags};
-    use crate::frame::{ChannelKey, Line, Session};
-    use crate::seq::{SeqNo, SeqRange};
+    use twinline_core::arbiter::{ChannelRef, LostReason, RunFlags};
+    use twinline_core::frame::{ChannelKey, Line, Session};
+    use twinline_core::seq::{SeqNo, SeqRange};
 
     fn printed(items: &[Item<'_>], bytes: Bytes, json: bool) -> String {
         let names = ["A".to_owned(), "B".to_owned()];

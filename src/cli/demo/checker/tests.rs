@@ -1,12 +1,12 @@
 //! The checker against streams that a client might read: what is fine, and each fault by itself.
 
 use super::*;
-use crate::arbiter::{ChannelRef, LostReason, RunFlags};
-use crate::frame::{ChannelKey, Line, Session};
-use crate::framing::{Framing, MoldUdp64};
-use crate::publisher::messages::MessageSource;
-use crate::seq::SeqNo;
-use crate::time::Nanos;
+use twinline_core::arbiter::{ChannelRef, LostReason, RunFlags};
+use twinline_core::frame::{ChannelKey, Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::seq::SeqNo;
+use twinline_core::time::Nanos;
+use twinline_node::publisher::messages::MessageSource;
 
 const CHANNEL: ChannelRef = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
 const SENT: u64 = 8;

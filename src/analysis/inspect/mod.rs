@@ -1,0 +1,287 @@
+//! What is in a capture: flows, the framing that fits each, which flows are lines of one channel, and a feed file for them.
+//!
+//! ```text
+//! datagram -> Inspection -> Flow: Traffic, and a trial a framing: Score, Channel -> Run: Spans, Sample
+//!                |
+//!              finish -> Findings: a Verdict a flow, Groups of flows that are lines of one channel
+//!                            |
+//!                          plan -> feed files
+//! ```
+//!
+//! Pure: it is told datagrams, reads no file and no clock. It never guesses silently: every framing that it names has a score
+//! with its evidence ([`score`]), and one whose rival fits as well is told as either of the two.
+//!
+//! **Memory is bounded, whatever comes.** At most [`FLOWS_MAX`] flows, and of one group [`SENDERS_MAX`] senders and interfaces:
+//! what is beyond is counted together. A flow's state has a fixed size but for the ranges and samples of its channels, which all
+//! flows share a budget of. When that is used up, samples are thinned and the oldest holes closed: counts stay, and pairs are told
+//! from fewer numbers. A framing that cannot win is given up, and leaves its evidence.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use twinline_core::framing::{AnyFraming, WithFraming};
+use twinline_core::time::Nanos;
+
+mod candidate;
+pub mod channel;
+mod findings;
+pub mod packets;
+mod pairs;
+pub mod plan;
+mod sample;
+pub mod score;
+pub mod spans;
+mod traffic;
+
+use candidate::{Begin, Outcome, Trial};
+pub use candidate::{CHANNELS_MAX, refusal};
+pub use findings::{Findings, FlowFindings, Role, Tried, apart};
+use packets::Tags;
+pub use pairs::{Group, Pair};
+pub use sample::SAMPLE_MAX;
+use score::Score;
+pub use traffic::Traffic;
+
+/// How many flows are told apart.
+pub const FLOWS_MAX: usize = 4_096;
+/// How many senders and interfaces of one group and port are told apart.
+pub const SENDERS_MAX: usize = 8;
+/// How many ranges of numbers are kept, of all flows.
+const SPANS_IN_ALL: u64 = 1 << 20;
+/// How many numbers are sampled, of all flows.
+const SAMPLES_IN_ALL: u64 = 3 << 19;
+/// How many channels are followed, of all flows and framings.
+const CHANNELS_IN_ALL: u64 = 1 << 14;
+/// No sample is thinned below this.
+const SAMPLE_MIN: usize = 64;
+
+/// What makes a flow: a group and port, and who sent it on which interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    /// Where it is sent.
+    pub destination: SocketAddrV4,
+    /// The capture interface, as the caller numbers them.
+    pub interface: u32,
+    /// Who sends it.
+    pub source: Ipv4Addr,
+}
+
+/// What all flows share.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    spans: u64,
+    samples: u64,
+    channels: u64,
+    /// How many entries a sample may have now.
+    sample_max: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { spans: 0, samples: 0, channels: 0, sample_max: SAMPLE_MAX }
+    }
+}
+
+impl Budget {
+    fn no_spans_left(&self) -> bool {
+        self.spans >= SPANS_IN_ALL
+    }
+
+    fn take_channel(&mut self) -> bool {
+        let left = self.channels < CHANNELS_IN_ALL;
+        self.channels += u64::from(left);
+        left
+    }
+
+    /// Whether samples must be thinned, and then to what.
+    fn is_overdrawn(&mut self) -> bool {
+        let over = self.samples > SAMPLES_IN_ALL && self.sample_max > SAMPLE_MIN;
+        if over {
+            self.sample_max /= 2;
+        }
+        over
+    }
+}
+
+/// A flow in the making.
+struct Flow {
+    key: FlowKey,
+    traffic: Traffic,
+    /// The framings that may still fit, by their place in the list.
+    trials: Vec<(usize, Box<dyn Trial>)>,
+    /// The evidence against the others.
+    misses: Vec<(usize, Score)>,
+}
+
+/// Datagrams that belong to no flow that is told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// How many, of groups beyond [`FLOWS_MAX`].
+    pub datagrams: u64,
+    /// Their payload.
+    pub bytes: u64,
+    /// How many, of senders and interfaces beyond [`SENDERS_MAX`] of a group.
+    pub of_more_senders: u64,
+}
+
+/// Collects what there is to know of a list of datagrams.
+///
+/// ```
+/// use twinline_core::framing::{AnyFraming, Framing, MoldUdp64};
+/// use twinline_core::frame::Session;
+/// use twinline_analysis::inspect::{FlowKey, Inspection};
+/// use twinline_analysis::inspect::packets::Tags;
+/// use twinline_core::time::Nanos;
+///
+/// let mut inspection = Inspection::new(Inspection::all_framings());
+/// let key = |group: &str| FlowKey {
+///     destination: group.parse().unwrap(),
+///     interface: 0,
+///     source: [10, 0, 0, 1].into(),
+/// };
+/// let mut datagram = Vec::new();
+/// for number in 1..=100 {
+///     MoldUdp64.encode(Session::text(b"SESSION001"), number, &[b"a message"], 1_400, &mut datagram);
+///     for (group, behind_ns) in [("239.1.1.1:26400", 0), ("239.1.2.1:26400", 250)] {
+///         inspection.on_datagram(Nanos(number * 1_000 + behind_ns), key(group), &Tags::default(), &datagram);
+///     }
+/// }
+/// let findings = inspection.finish();
+/// assert_eq!(findings.flows[0].best().unwrap().framing.name(), "moldudp64");
+/// assert_eq!(findings.groups[0].pairs[0].skew_ns.median, 250);
+/// ```
+pub struct Inspection {
+    framings: Vec<AnyFraming>,
+    index: HashMap<FlowKey, usize>,
+    senders: HashMap<(SocketAddrV4, u32), usize>,
+    flows: Vec<Flow>,
+    /// The flow of the last datagram, or none beyond the bounds.
+    last: Option<(FlowKey, usize)>,
+    budget: Budget,
+    beyond: Beyond,
+}
+
+impl Inspection {
+    /// With these framings to try, in this order.
+    pub fn new(framings: Vec<AnyFraming>) -> Inspection {
+        Inspection {
+            framings,
+            index: HashMap::new(),
+            senders: HashMap::new(),
+            flows: Vec::new(),
+            last: None,
+            budget: Budget::default(),
+            beyond: Beyond::default(),
+        }
+    }
+
+    /// Every framing that its name is enough for.
+    pub fn all_framings() -> Vec<AnyFraming> {
+        AnyFraming::NAMES.iter().filter_map(|name| AnyFraming::from_name(name)).collect()
+    }
+
+    /// Takes a datagram.
+    pub fn on_datagram(&mut self, stamp: Nanos, key: FlowKey, tags: &Tags, payload: &[u8]) {
+        let at = match self.last.filter(|(last, _)| *last == key) {
+            Some((_, at)) => at,
+            None => match self.place(key) {
+                Some(at) => {
+                    self.last = Some((key, at));
+                    at
+                }
+                None => {
+                    self.beyond.bytes += payload.len() as u64;
+                    return;
+                }
+            },
+        };
+        let flow = &mut self.flows[at];
+        flow.traffic.on_datagram(stamp, tags, payload);
+        for (_, trial) in &mut flow.trials {
+            trial.on_datagram(stamp, payload, &mut self.budget);
+        }
+        let count = flow.traffic.datagrams;
+        if count == 16 || count == 64 || count.is_multiple_of(1_024) {
+            flow.give_up(&mut self.budget);
+        }
+        if self.budget.is_overdrawn() {
+            for (_, trial) in self.flows.iter_mut().flat_map(|flow| &mut flow.trials) {
+                trial.thin(&mut self.budget);
+            }
+        }
+    }
+
+    /// The flow's place, made where there is none and room for one.
+    fn place(&mut self, key: FlowKey) -> Option<usize> {
+        if let Some(&at) = self.index.get(&key) {
+            return Some(at);
+        }
+        if self.flows.len() == FLOWS_MAX {
+            self.beyond.datagrams += 1;
+            return None;
+        }
+        let senders = self.senders.entry((key.destination, key.interface)).or_default();
+        if *senders == SENDERS_MAX {
+            self.beyond.of_more_senders += 1;
+            return None;
+        }
+        *senders += 1;
+        let at = self.flows.len();
+        let trials = self.framings.iter().enumerate().map(|(at, framing)| (at, Begin.with(*framing))).collect();
+        self.flows.push(Flow { key, traffic: Traffic::default(), trials, misses: Vec::new() });
+        self.index.insert(key, at);
+        Some(at)
+    }
+
+    /// Judges all flows, and puts together those that are lines of one channel.
+    pub fn finish(self) -> Findings {
+        let Inspection { framings, flows, mut budget, beyond, .. } = self;
+        let flows = flows.into_iter().map(|flow| flow.finish(&framings, &mut budget)).collect();
+        Findings::new(flows, beyond)
+    }
+}
+
+impl Flow {
+    /// Gives up the framings that cannot win.
+    fn give_up(&mut self, budget: &mut Budget) {
+        let best = self.trials.iter().map(|(_, trial)| trial.score().value()).fold(0.0, f64::max);
+        let mut at = 0;
+        while at < self.trials.len() {
+            let score = self.trials[at].1.score();
+            let beaten = best >= 0.8 && score.value() < best - 0.3;
+            if !beaten && !score.is_hopeless() {
+                at += 1;
+                continue;
+            }
+            let (framing, trial) = self.trials.remove(at);
+            let Outcome { mut score, channels, .. } = trial.end();
+            budget.channels -= channels.len() as u64;
+            channels.iter().for_each(|channel| channel.release(budget));
+            score.dropped = true;
+            self.misses.push((framing, score));
+        }
+    }
+
+    fn finish(mut self, framings: &[AnyFraming], budget: &mut Budget) -> FlowFindings {
+        if self.traffic.datagrams >= 16 {
+            self.give_up(budget);
+        }
+        let ended = self.trials.into_iter().map(|(at, trial)| (at, trial.end()));
+        let missed = self.misses.into_iter().map(|(at, score)| {
+            let outcome = Outcome { score, channels: Vec::new(), unfollowed: 0 };
+            (at, outcome)
+        });
+        let tried = ended.chain(missed).map(|(at, outcome)| Tried {
+            framing: framings[at],
+            value: outcome.score.value(),
+            score: outcome.score,
+            channels: outcome.channels,
+            unfollowed: outcome.unfollowed,
+            place: at,
+        });
+        FlowFindings::new(self.key, self.traffic, tried.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

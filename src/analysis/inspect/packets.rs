@@ -1,0 +1,244 @@
+//! What a packet is, as far as its headers tell without a look at lengths: VLAN tags, and why it is no UDP over IPv4.
+//!
+//! The reader of captures decides what is a datagram, and counts what is not by a few reasons. Here the rest is told by kind,
+//! for a person who wonders what else is in the file.
+
+use twinline_node::ip::LinkType;
+
+/// The VLAN ids of a packet, outermost first; tags behind the second are stepped over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// The ids.
+    pub ids: [u16; 2],
+    /// How many of them are there.
+    pub count: u8,
+}
+
+impl Tags {
+    /// The ids that are there.
+    pub fn ids(&self) -> &[u16] {
+        &self.ids[..usize::from(self.count)]
+    }
+
+    fn push(&mut self, id: u16) {
+        if let Some(place) = self.ids.get_mut(usize::from(self.count)) {
+            *place = id;
+            self.count += 1;
+        }
+    }
+}
+
+/// What a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// UDP over IPv4, whole or not: what the reader looks into.
+    Udp,
+    /// TCP over IPv4.
+    Tcp,
+    /// ICMP over IPv4.
+    Icmp,
+    /// IGMP: who joins and leaves groups.
+    Igmp,
+    /// Another protocol over IPv4.
+    OtherIpv4,
+    /// UDP over IPv6 to a multicast group: it may be a feed, and is not read.
+    UdpIpv6Multicast,
+    /// Anything else over IPv6.
+    Ipv6,
+    /// ARP.
+    Arp,
+    /// Another protocol.
+    OtherProtocol,
+    /// A link layer that is not read.
+    OtherLink,
+    /// Too short to say.
+    Short,
+}
+
+impl Kind {
+    /// Every kind, in the order of reports.
+    pub const ALL: [Kind; 11] = [
+        Kind::Udp,
+        Kind::Tcp,
+        Kind::Icmp,
+        Kind::Igmp,
+        Kind::OtherIpv4,
+        Kind::UdpIpv6Multicast,
+        Kind::Ipv6,
+        Kind::Arp,
+        Kind::OtherProtocol,
+        Kind::OtherLink,
+        Kind::Short,
+    ];
+
+    /// Its name in `--json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Udp => "udp",
+            Kind::Tcp => "tcp",
+            Kind::Icmp => "icmp",
+            Kind::Igmp => "igmp",
+            Kind::OtherIpv4 => "other_ipv4",
+            Kind::UdpIpv6Multicast => "udp_ipv6_multicast",
+            Kind::Ipv6 => "ipv6",
+            Kind::Arp => "arp",
+            Kind::OtherProtocol => "other_protocol",
+            Kind::OtherLink => "other_link",
+            Kind::Short => "short",
+        }
+    }
+
+    /// What to call it in a report for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Kind::Udp => "UDP over IPv4",
+            Kind::Tcp => "TCP",
+            Kind::Icmp => "ICMP",
+            Kind::Igmp => "IGMP",
+            Kind::OtherIpv4 => "other IPv4",
+            Kind::UdpIpv6Multicast => "IPv6 multicast UDP (not read)",
+            Kind::Ipv6 => "other IPv6",
+            Kind::Arp => "ARP",
+            Kind::OtherProtocol => "other protocols",
+            Kind::OtherLink => "link layers that are not read",
+            Kind::Short => "too short to tell",
+        }
+    }
+}
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const ARP: u16 = 0x0806;
+const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+const UDP: u8 = 17;
+
+/// What a packet is, and its VLAN tags.
+#[inline]
+pub fn look(link: LinkType, packet: &[u8]) -> (Kind, Tags) {
+    let mut tags = Tags::default();
+    let kind = match link {
+        LinkType::Ethernet => behind_tags(packet, 12, &mut tags),
+        LinkType::Sll => behind_tags(packet, 14, &mut tags),
+        LinkType::Sll2 => match be16(packet, 0) {
+            Some(tag) if VLAN.contains(&tag) => behind_tags_from(packet, tag, 20, &mut tags),
+            Some(ether_type) => network(ether_type, packet.get(20..)),
+            None => Kind::Short,
+        },
+        LinkType::Loopback => match packet.first_chunk() {
+            Some([2, 0, 0, 0] | [0, 0, 0, 2]) => network(IPV4, packet.get(4..)),
+            // IPv6 has another number on every system
+            Some([24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 24 | 28 | 30]) => network(IPV6, packet.get(4..)),
+            Some(_) => Kind::OtherProtocol,
+            None => Kind::Short,
+        },
+        LinkType::Raw => match packet.first().map(|byte| byte >> 4) {
+            Some(6) => network(IPV6, Some(packet)),
+            Some(_) => network(IPV4, Some(packet)),
+            None => Kind::Short,
+        },
+        _ => Kind::OtherLink,
+    };
+    (kind, tags)
+}
+
+fn be16(packet: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*packet.get(at..)?.first_chunk()?))
+}
+
+#[inline]
+fn behind_tags(packet: &[u8], at: usize, tags: &mut Tags) -> Kind {
+    match be16(packet, at) {
+        Some(ether_type) => behind_tags_from(packet, ether_type, at + 2, tags),
+        None => Kind::Short,
+    }
+}
+
+#[inline]
+fn behind_tags_from(packet: &[u8], mut ether_type: u16, mut at: usize, tags: &mut Tags) -> Kind {
+    while VLAN.contains(&ether_type) {
+        let (Some(control), Some(next)) = (be16(packet, at), be16(packet, at + 2)) else { return Kind::Short };
+        tags.push(control & 0x0fff);
+        (ether_type, at) = (next, at + 4);
+    }
+    network(ether_type, packet.get(at..))
+}
+
+#[inline]
+fn network(ether_type: u16, rest: Option<&[u8]>) -> Kind {
+    let Some(rest) = rest else { return Kind::Short };
+    match ether_type {
+        IPV4 => match rest.get(9) {
+            None => Kind::Short,
+            Some(&UDP) => Kind::Udp,
+            Some(6) => Kind::Tcp,
+            Some(1) => Kind::Icmp,
+            Some(2) => Kind::Igmp,
+            Some(_) => Kind::OtherIpv4,
+        },
+        IPV6 => match (rest.get(6), rest.get(24)) {
+            (Some(&UDP), Some(0xff)) => Kind::UdpIpv6Multicast,
+            (Some(_), _) => Kind::Ipv6,
+            (None, _) => Kind::Short,
+        },
+        ARP => Kind::Arp,
+        _ => Kind::OtherProtocol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACS: [u8; 12] = [1, 0, 0x5e, 81, 1, 1, 2, 0, 0, 0, 0, 1];
+
+    fn ipv4(protocol: u8) -> Vec<u8> {
+        let mut packet = vec![0; 20];
+        (packet[0], packet[9]) = (0x45, protocol);
+        packet
+    }
+
+    fn ethernet(rest: &[&[u8]]) -> Vec<u8> {
+        [&MACS[..], &rest.concat()].concat()
+    }
+
+    #[test]
+    fn every_kind_is_told() {
+        let mut ipv6 = vec![0; 40];
+        (ipv6[0], ipv6[6], ipv6[24]) = (0x60, 17, 0xff);
+        let unicast = [&ipv6[..24], &[0x20; 16]].concat();
+        for (link, packet, kind) in [
+            (1, ethernet(&[&[8, 0], &ipv4(17)]), Kind::Udp),
+            (1, ethernet(&[&[8, 0], &ipv4(6)]), Kind::Tcp),
+            (1, ethernet(&[&[8, 0], &ipv4(1)]), Kind::Icmp),
+            (1, ethernet(&[&[8, 0], &ipv4(2)]), Kind::Igmp),
+            (1, ethernet(&[&[8, 0], &ipv4(47)]), Kind::OtherIpv4),
+            (1, ethernet(&[&[0x86, 0xdd], &ipv6]), Kind::UdpIpv6Multicast),
+            (1, ethernet(&[&[0x86, 0xdd], &unicast]), Kind::Ipv6),
+            (1, ethernet(&[&[8, 6], &[0; 28]]), Kind::Arp),
+            (1, ethernet(&[&[0x88, 0xcc]]), Kind::OtherProtocol),
+            (1, ethernet(&[&[8, 0]]), Kind::Short),
+            (1, MACS.to_vec(), Kind::Short),
+            (105, ethernet(&[]), Kind::OtherLink),
+            (101, ipv4(17), Kind::Udp),
+            (101, ipv6.clone(), Kind::UdpIpv6Multicast),
+            (0, [&[2, 0, 0, 0], &ipv4(6)[..]].concat(), Kind::Tcp),
+            (0, [&[30, 0, 0, 0], &ipv6[..]].concat(), Kind::UdpIpv6Multicast),
+            (276, [&[8, 0][..], &[0; 18], &ipv4(17)].concat(), Kind::Udp),
+        ] {
+            assert_eq!(look(LinkType::from_number(link), &packet), (kind, Tags::default()), "{link} {packet:x?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_the_outer_two() {
+        let tag = |id: u8| [0x81, 0, 0x20, id];
+        for n in 0..4u8 {
+            let tags: Vec<u8> = (1..=n).flat_map(tag).collect();
+            let (kind, seen) = look(LinkType::Ethernet, &ethernet(&[&tags, &[8, 0], &ipv4(17)]));
+            let expected: Vec<u16> = (1..=u16::from(n.min(2))).collect();
+            assert_eq!((kind, seen.ids()), (Kind::Udp, expected.as_slice()), "{n} tags");
+        }
+        let (kind, seen) = look(LinkType::Sll2, &[&[0x81, 0][..], &[0; 18], &[0, 5, 8, 0], &ipv4(17)].concat());
+        assert_eq!((kind, seen.ids()), (Kind::Udp, [5].as_slice()));
+    }
+}

@@ -1,0 +1,314 @@
+//! How well a framing fits a flow: the evidence, counted, and one number that weighs it.
+//!
+//! ```text
+//! score = parsed x accounted x continuous x enough
+//! ```
+//!
+//! * **parsed**: the share of datagrams that the framing reads whole.
+//! * **accounted**: whether what the header claims is all that is there, to the byte; of a framing that checks no length, whether the
+//!   rest is a chain of messages with lengths.
+//! * **continuous**: the share of frames whose number is the expected one; near ones (a loss, an overtaking) count for 0.7.
+//! * **enough**: how many such steps there were; a single datagram proves little (0.5), fifty much (0.99).
+//!
+//! | word | score |
+//! |---|---|
+//! | certain | 0.95 and above |
+//! | likely | 0.80 |
+//! | possible | 0.50 |
+//! | unsure | 0.25 |
+//! | none fits | below |
+
+use super::channel::Step;
+use twinline_core::framing::Malformed;
+
+/// How many datagrams are probed for what they account for.
+pub const PROBED_MAX: u32 = 64;
+/// Two framings this close are told as either of the two.
+pub const EITHER: f64 = 0.05;
+/// How many datagrams are tried with a byte changed, and how many of their first bytes.
+pub const CHANGED_MAX: u32 = 4;
+/// How many of their first bytes.
+pub const CHANGED_BYTES: usize = 48;
+
+/// What a score means, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sureness {
+    /// Below 0.25.
+    None,
+    /// From 0.25.
+    Unsure,
+    /// From 0.50.
+    Possible,
+    /// From 0.80.
+    Likely,
+    /// From 0.95.
+    Certain,
+}
+
+impl Sureness {
+    /// The word for a score.
+    pub fn of(score: f64) -> Sureness {
+        match score {
+            0.95.. => Sureness::Certain,
+            0.80.. => Sureness::Likely,
+            0.50.. => Sureness::Possible,
+            0.25.. => Sureness::Unsure,
+            _ => Sureness::None,
+        }
+    }
+
+    /// The word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Sureness::None => "none",
+            Sureness::Unsure => "unsure",
+            Sureness::Possible => "possible",
+            Sureness::Likely => "likely",
+            Sureness::Certain => "certain",
+        }
+    }
+}
+
+/// What was found when a framing was tried on a flow.
+#[derive(Clone, Debug, Default)]
+pub struct Score {
+    /// Datagrams that it was tried on.
+    pub datagrams: u64,
+    /// Those that it read whole.
+    pub parsed: u64,
+    /// Those that it refused, by reason ([`Malformed::ALL`]).
+    pub refused: [u64; Malformed::ALL.len()],
+    /// Frames with messages, those without, and those outside of the sequence.
+    pub frames: u64,
+    /// Frames without messages.
+    pub heartbeats: u64,
+    /// Frames outside of the sequence.
+    pub unsequenced: u64,
+    /// Messages in the sequence.
+    pub messages: u64,
+    /// Datagrams of more than one frame.
+    pub several_frames: u64,
+    /// Frames with messages by how their number stood.
+    pub exact: u64,
+    /// Not the expected number, but near it.
+    pub near: u64,
+    /// Far from it.
+    pub far: u64,
+    /// Copies of what had come.
+    pub repeats: u64,
+    /// The number of the frame before, with something else in it.
+    pub contradictions: u64,
+    /// Heartbeats whose number is the expected one.
+    pub heartbeats_agree: u64,
+    /// Heartbeats whose number is far from it.
+    pub heartbeats_far: u64,
+    /// First frames of a channel or a session, behind the very first.
+    pub strangers: u64,
+    /// Datagrams that were looked into, and those that were accounted for to the byte.
+    pub probed: u32,
+    /// Those that were accounted for to the byte.
+    pub accounted: u32,
+    /// Whether the framing counts messages or lengths; one that does not proves less.
+    pub checks_lengths: bool,
+    /// How many of the first bytes may not be otherwise, in the datagrams that were tried with each of them changed.
+    pub demanding: u32,
+    /// How many datagrams those were.
+    pub changed: u32,
+    /// Whether it was given up before the end.
+    pub dropped: bool,
+}
+
+impl Score {
+    /// Counts a frame of data.
+    pub fn on_step(&mut self, step: Step, heartbeat: bool) {
+        match (step, heartbeat) {
+            (Step::Start, _) => self.strangers += 1,
+            (Step::Exact, true) => self.heartbeats_agree += 1,
+            (Step::Far, true) => self.heartbeats_far += 1,
+            (_, true) => {}
+            (Step::Exact, false) => self.exact += 1,
+            (Step::Near, false) => self.near += 1,
+            (Step::Far, false) => self.far += 1,
+            (Step::Repeat, false) => self.repeats += 1,
+            (Step::Contradiction, false) => self.contradictions += 1,
+        }
+    }
+
+    /// Share of datagrams that it reads.
+    pub fn parsed_share(&self) -> f64 {
+        share(self.parsed, self.datagrams)
+    }
+
+    /// Share of the probed datagrams that are accounted for to the byte.
+    pub fn accounted_share(&self) -> f64 {
+        share(u64::from(self.accounted), u64::from(self.probed))
+    }
+
+    /// How many steps from frame to frame say something.
+    pub fn steps(&self) -> u64 {
+        self.exact + self.near + self.far + self.contradictions + self.heartbeats_agree + self.heartbeats_far
+    }
+
+    /// Share of the steps that go on; `None` where there was none.
+    pub fn continuity(&self) -> Option<f64> {
+        let against = self.strangers.saturating_sub(1) as f64;
+        let steps = self.steps() as f64 + against;
+        let good = (self.exact + self.heartbeats_agree) as f64 + 0.7 * self.near as f64;
+        (steps > 0.0).then(|| good / steps)
+    }
+
+    /// All of it in one number, from 0 to 1.
+    pub fn value(&self) -> f64 {
+        let accounted = self.accounted_share();
+        let structure = if self.checks_lengths { 0.5 + 0.5 * accounted } else { 0.6 + 0.4 * accounted };
+        // what only says that there is nothing to say hardly proves a framing
+        let moving = (self.exact + self.near) as f64;
+        let still = self.parsed.saturating_sub(1) as f64;
+        let enough = if moving > 0.0 {
+            1.0 - 0.5 / (1.0 + moving + (self.heartbeats_agree as f64).min(moving * 8.0))
+        } else {
+            0.5 + 0.3 * still / (still + 8.0)
+        };
+        self.parsed_share() * structure * self.continuity().unwrap_or(1.0) * enough
+    }
+
+    /// How many of a datagram's first bytes it would not take otherwise, on average. Of two framings that read the same
+    /// datagrams, the one that demands more has more reason.
+    pub fn demands(&self) -> f64 {
+        if self.changed == 0 { 0.0 } else { f64::from(self.demanding) / f64::from(self.changed) }
+    }
+
+    /// Whether it demands so much more than another that the other is no rival.
+    pub fn demands_more_than(&self, other: &Score) -> bool {
+        self.demands() >= other.demands() + 2.0
+    }
+
+    /// Whether it cannot win any more.
+    pub fn is_hopeless(&self) -> bool {
+        self.datagrams >= 16
+            && (self.parsed * 2 < self.datagrams
+                || self.steps() >= 12 && self.strangers < 64 && self.continuity().is_some_and(|share| share < 0.3)
+                || self.strangers >= 256 && self.strangers * 2 > self.frames)
+    }
+
+    /// The reason that most of the refused were refused for.
+    pub fn most_refused(&self) -> Option<Malformed> {
+        let most = Malformed::ALL.iter().copied().max_by_key(|reason| self.refused[reason.index()])?;
+        (self.refused[most.index()] > 0).then_some(most)
+    }
+
+    /// The evidence in words, the weighty first.
+    pub fn evidence(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        said.push(match (self.parsed, self.datagrams) {
+            (1, 1) => "its one datagram reads".to_owned(),
+            (parsed, all) if parsed == all => format!("all {} datagrams read", grouped(all)),
+            (parsed, all) => format!("{} of {} datagrams read", grouped(parsed), grouped(all)),
+        });
+        if let Some(reason) = self.most_refused() {
+            said.push(format!("most of the others are refused for {reason}"));
+        }
+        let (accounted, probed) = (self.accounted, self.probed);
+        if probed > 0 {
+            said.push(match (accounted == probed, accounted) {
+                (true, _) if self.checks_lengths => "every byte is accounted for".to_owned(),
+                (true, _) => "behind the header, lengths lead to the last byte".to_owned(),
+                (false, 0) if self.checks_lengths => "no datagram's length is what its header says".to_owned(),
+                (false, 0) => "nothing but the number can be checked".to_owned(),
+                (false, n) => format!("every byte is accounted for in {} of {probed} looked into", n),
+            });
+        }
+        let steps = self.exact + self.near + self.far + self.contradictions;
+        if steps > 0 {
+            said.push(format!("{} of {} steps go on by the number", grouped(self.exact), grouped(steps)));
+        } else if self.frames > 0 {
+            said.push("no step from one number to the next".to_owned());
+        }
+        if self.contradictions > 0 {
+            said.push(format!("numbers say two things {}", counted(self.contradictions, "time")));
+        }
+        if self.heartbeats > 0 && self.heartbeats_agree + self.heartbeats_far > 0 {
+            let all = self.heartbeats_agree + self.heartbeats_far;
+            said.push(format!("{} of {} heartbeats agree", grouped(self.heartbeats_agree), grouped(all)));
+        }
+        if self.heartbeats > 0 && self.heartbeats_agree + self.heartbeats_far == 0 && self.frames > 0 {
+            said.push(format!("{} among them", counted(self.heartbeats, "heartbeat")));
+        }
+        if self.strangers > 1 {
+            said.push(format!("{} channels or sessions", grouped(self.strangers)));
+        }
+        said
+    }
+}
+
+fn share(of: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { of as f64 / all as f64 }
+}
+
+/// `1 record`, `1,234 records`.
+pub fn counted(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(change: impl FnOnce(&mut Score)) -> f64 {
+        let mut score = Score {
+            datagrams: 100,
+            parsed: 100,
+            frames: 100,
+            exact: 99,
+            strangers: 1,
+            probed: 64,
+            accounted: 64,
+            checks_lengths: true,
+            ..Score::default()
+        };
+        change(&mut score);
+        score.value()
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_page() {
+        for (value, word) in
+            [(1.0, "certain"), (0.95, "certain"), (0.94, "likely"), (0.5, "possible"), (0.3, "unsure"), (0.2, "none")]
+        {
+            assert_eq!(Sureness::of(value).word(), word, "{value}");
+        }
+    }
+
+    #[test]
+    fn each_piece_of_evidence_weighs() {
+        assert!(score(|_| ()) > 0.99);
+        assert!(score(|s| s.parsed = 40) < 0.5);
+        assert!(score(|s| s.accounted = 0) < 0.51);
+        assert!(score(|s| (s.accounted, s.checks_lengths) = (0, false)) < 0.61);
+        assert!(score(|s| (s.exact, s.near) = (89, 10)) > 0.95, "a lossy line is still certain");
+        assert!(score(|s| (s.exact, s.far) = (20, 79)) < 0.25);
+        assert!(score(|s| (s.exact, s.contradictions) = (0, 99)) < 0.01);
+        let one = |s: &mut Score| (s.datagrams, s.parsed, s.frames, s.exact) = (1, 1, 1, 0);
+        assert_eq!(Sureness::of(score(one)), Sureness::Possible);
+        let idle = |s: &mut Score| (s.frames, s.heartbeats, s.exact, s.heartbeats_agree) = (0, 100, 0, 99);
+        assert_eq!(Sureness::of(score(idle)), Sureness::Possible, "heartbeats that say nothing new");
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

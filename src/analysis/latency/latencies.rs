@@ -1,0 +1,290 @@
+//! Histograms of latency, by cause and line; what is told of one.
+
+use hdrhistogram::Histogram;
+
+use twinline_core::arbiter::RunFlags;
+use twinline_core::frame::Line;
+use twinline_core::time::Nanos;
+
+/// Longer ones count as this long.
+pub const LATENCY_MAX: Nanos = Nanos::from_secs(60);
+
+/// An empty histogram of nanoseconds, in three figures.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX.0, 3).unwrap_or_else(|_| unreachable!("valid bounds"))
+}
+
+/// Why a message took as long as it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// It was delivered when its first copy came.
+    First,
+    /// It had come, and waited for one before it that the other line had to bring.
+    Waited,
+    /// Recovery brought it.
+    Recovered,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Cause; 3] = [Cause::First, Cause::Waited, Cause::Recovered];
+
+    /// The cause of a message that was delivered.
+    #[inline]
+    pub fn of(line: Line, flags: RunFlags) -> Cause {
+        if line == Line::RECOVERY {
+            Cause::Recovered
+        } else if flags.held {
+            Cause::Waited
+        } else {
+            Cause::First
+        }
+    }
+
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cause::First => "first",
+            Cause::Waited => "waited",
+            Cause::Recovered => "recovered",
+        }
+    }
+
+    /// The words for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Cause::First => "first copy",
+            Cause::Waited => "waited for the other line",
+            Cause::Recovered => "recovered",
+        }
+    }
+}
+
+/// A part of a message's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// How late it was sent.
+    Send,
+    /// From the send to the kernel's stamp; of every copy that came, where kernel stamps are asked for.
+    Kernel,
+    /// From the kernel's stamp to the receive call's return; of every copy that came.
+    Woken,
+    /// From the send to the receive call's return.
+    Receive,
+    /// From the receive call's return until its record stands in the ring.
+    Publish,
+    /// From the receive call's return until the client has read it.
+    Read,
+}
+
+impl Stage {
+    /// Every stage.
+    pub const ALL: [Stage; 6] = [Stage::Send, Stage::Kernel, Stage::Woken, Stage::Receive, Stage::Publish, Stage::Read];
+
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Send => "intended-to-send",
+            Stage::Kernel => "send-to-kernel-stamp",
+            Stage::Woken => "kernel-stamp-to-receive",
+            Stage::Receive => "send-to-receive",
+            Stage::Publish => "receive-to-publish",
+            Stage::Read => "receive-to-read",
+        }
+    }
+
+    /// The words for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Stage::Send => "intended send -> send",
+            Stage::Kernel => "send -> kernel stamp",
+            Stage::Woken => "kernel stamp -> receive return",
+            Stage::Receive => "send -> receive return",
+            Stage::Publish => "receive return -> ring publish",
+            Stage::Read => "receive return -> client read",
+        }
+    }
+}
+
+/// A histogram a stage.
+#[derive(Clone, Debug)]
+pub struct Stages(Vec<Histogram<u64>>);
+
+impl Default for Stages {
+    fn default() -> Stages {
+        Stages(Stage::ALL.map(|_| histogram()).into())
+    }
+}
+
+impl Stages {
+    /// A span of a stage.
+    #[inline]
+    pub fn record(&mut self, stage: Stage, span: Nanos) {
+        self.0[stage as usize].saturating_record(span.0);
+    }
+
+    /// The same for `count` messages.
+    #[inline]
+    pub fn record_n(&mut self, stage: Stage, span: Nanos, count: u64) {
+        self.0[stage as usize].saturating_record_n(span.0, count);
+    }
+
+    /// The spans of a stage.
+    pub fn of(&self, stage: Stage) -> &Histogram<u64> {
+        &self.0[stage as usize]
+    }
+
+    /// Adds what another has.
+    pub fn add(&mut self, other: &Stages) {
+        for (to, from) in self.0.iter_mut().zip(&other.0) {
+            *to += from;
+        }
+    }
+}
+
+/// From the intended send to the client's read, by cause and by the line that won.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    lines: usize,
+    /// First copies by line, then those that waited by line, then the recovered.
+    by: Vec<Histogram<u64>>,
+}
+
+impl Totals {
+    /// Nothing yet, for so many lines.
+    pub fn new(lines: usize) -> Totals {
+        Totals { lines, by: vec![histogram(); 2 * lines + 1] }
+    }
+
+    fn place(&self, cause: Cause, line: Line) -> Option<usize> {
+        match cause {
+            Cause::Recovered => Some(2 * self.lines),
+            _ => (line.index() < self.lines).then_some(cause as usize * self.lines + line.index()),
+        }
+    }
+
+    /// A message took this long.
+    #[inline]
+    pub fn record(&mut self, cause: Cause, line: Line, span: Nanos) {
+        if let Some(place) = self.place(cause, line) {
+            self.by[place].saturating_record(span.0);
+        }
+    }
+
+    /// Of one cause, all lines.
+    pub fn of_cause(&self, cause: Cause) -> Histogram<u64> {
+        let mut sum = histogram();
+        match cause {
+            Cause::Recovered => sum += &self.by[2 * self.lines],
+            _ => self.by[cause as usize * self.lines..][..self.lines].iter().for_each(|of| sum += of),
+        }
+        sum
+    }
+
+    /// Of the messages that a line brought first, all causes.
+    pub fn of_line(&self, line: Line) -> Histogram<u64> {
+        let mut sum = histogram();
+        if line == Line::RECOVERY {
+            return self.of_cause(Cause::Recovered);
+        }
+        for cause in [Cause::First, Cause::Waited] {
+            if let Some(place) = self.place(cause, line) {
+                sum += &self.by[place];
+            }
+        }
+        sum
+    }
+
+    /// Of all messages.
+    pub fn all(&self) -> Histogram<u64> {
+        let mut sum = histogram();
+        self.by.iter().for_each(|of| sum += of);
+        sum
+    }
+}
+
+/// What is told of a histogram, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Percentiles {
+    /// How many.
+    pub count: u64,
+    /// The least.
+    pub min: u64,
+    /// Half of them took no longer.
+    pub p50: u64,
+    /// 90 %.
+    pub p90: u64,
+    /// 99 %.
+    pub p99: u64,
+    /// 99.9 %.
+    pub p99_9: u64,
+    /// 99.99 %.
+    pub p99_99: u64,
+    /// The most.
+    pub max: u64,
+}
+
+impl Percentiles {
+    /// Of a histogram; `None` of an empty one.
+    pub fn of(histogram: &Histogram<u64>) -> Option<Percentiles> {
+        let at = |q| histogram.value_at_quantile(q);
+        (!histogram.is_empty()).then(|| Percentiles {
+            count: histogram.len(),
+            min: histogram.min(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: histogram.max(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_stands_under_its_cause_and_its_line() {
+        let mut totals = Totals::new(2);
+        for (cause, line, span) in [
+            (Cause::First, Line(0), 10),
+            (Cause::First, Line(1), 20),
+            (Cause::Waited, Line(1), 30),
+            (Cause::Recovered, Line::RECOVERY, 40),
+            (Cause::First, Line(5), 50),
+        ] {
+            totals.record(cause, line, Nanos(span));
+        }
+        let max = |histogram: &Histogram<u64>| (histogram.len(), histogram.max());
+        assert_eq!(Cause::ALL.map(|cause| max(&totals.of_cause(cause))), [(2, 20), (1, 30), (1, 40)]);
+        assert_eq!(
+            [Line(0), Line(1), Line::RECOVERY].map(|line| max(&totals.of_line(line))),
+            [(1, 10), (2, 30), (1, 40)]
+        );
+        assert_eq!(max(&totals.all()), (4, 40), "a line that the feed does not have is nobody's");
+    }
+
+    #[test]
+    fn causes_come_from_the_record() {
+        let held = RunFlags { held: true, ..RunFlags::default() };
+        assert_eq!(Cause::of(Line(0), RunFlags::default()), Cause::First);
+        assert_eq!(Cause::of(Line(1), held), Cause::Waited);
+        assert_eq!(Cause::of(Line::RECOVERY, held), Cause::Recovered);
+    }
+
+    #[test]
+    fn stages_stand_at_their_own_place() {
+        assert!(Stage::ALL.iter().enumerate().all(|(i, stage)| *stage as usize == i));
+        assert!(Cause::ALL.iter().enumerate().all(|(i, cause)| *cause as usize == i));
+        let mut stages = Stages::default();
+        stages.record(Stage::Read, Nanos(7));
+        stages.record_n(Stage::Publish, Nanos(9), 3);
+        let mut sum = stages.clone();
+        sum.add(&stages);
+        assert_eq!((sum.of(Stage::Read).len(), sum.of(Stage::Publish).len(), sum.of(Stage::Send).len()), (2, 6, 0));
+        assert_eq!(Percentiles::of(sum.of(Stage::Send)), None);
+        assert_eq!(Percentiles::of(sum.of(Stage::Read)).map(|of| (of.count, of.p50, of.max)), Some((2, 7, 7)));
+    }
+}

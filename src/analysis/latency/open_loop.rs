@@ -1,0 +1,408 @@
+//! Publisher, arbiter and client at a given rate, each message timed from the time at which it was to be sent.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::time::Duration;
+use std::{fmt, io, thread};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use twinline_client::client::{self, ClientError};
+use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, Delivery, Facts, Output};
+use twinline_core::frame::{LINES_MAX, Session};
+use twinline_core::framing::Framing;
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::handler::{Handler, live};
+use twinline_node::os::clock::Clock;
+use twinline_node::os::cpu::{self, PinError, Spin};
+use twinline_node::os::netns::{self, EnterError};
+use twinline_node::os::signal::Stop;
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Rate};
+use twinline_node::source::Source;
+use twinline_node::wire::{UdpWire, WireError};
+
+use super::arbitrate::{Beside, Noting, Publishing, StampCounts};
+use super::latencies::{Stages, Totals};
+use super::message::{Load, Timed};
+use super::publish::{PublishError, Published, publish};
+use super::read::{Counts, Found, Interval, Reader};
+
+/// From the last thread's start to the first message.
+const LEAD_IN: Nanos = Nanos::from_millis(5);
+/// A pass that takes twice as long as it was to, and this, is given up: the publisher does not hold the rate.
+const GIVE_UP_MIN: Nanos = Nanos::from_secs(1);
+/// How often the caller is told how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(50);
+/// How many passes over the source empty it of what was there before, at most.
+const DRAIN_MAX: u32 = 10_000;
+/// How many records a publisher that has no time reads between two datagrams.
+const READ_BETWEEN: u32 = 64;
+
+/// Which thread has which core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrangement {
+    /// The publisher's core; `None`: wherever the system puts it. The other two as well.
+    pub publisher: Option<usize>,
+    /// The arbiter's core.
+    pub arbiter: Option<usize>,
+    /// The client's core.
+    pub client: Option<usize>,
+    /// Whether one thread publishes and reads: the publisher's.
+    pub paired: bool,
+    /// What a thread does that has nothing to do.
+    pub spin: Spin,
+}
+
+impl fmt::Display for Arrangement {
+    /// The sentence for the user.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = |core: Option<usize>| core.map_or("any core".to_owned(), |core| format!("core {core}"));
+        let (publisher, arbiter) = (core(self.publisher), core(self.arbiter));
+        if self.paired {
+            write!(
+                f,
+                "one thread on {publisher} publishes and reads, so that a read may wait for the send of the next copy; the \
+                 arbiter is on {arbiter}"
+            )?;
+        } else {
+            write!(f, "publisher on {publisher}, arbiter on {arbiter}, client on {}", core(self.client))?;
+        }
+        write!(f, "; {}", self.spin)
+    }
+}
+
+/// What is the same in all passes of a measurement.
+#[derive(Clone, Debug)]
+pub struct Settings<'a> {
+    /// The feed that is listened to.
+    pub feed: &'a Feed,
+    /// Where its lines are sent: the same, or another with as many lines and groups.
+    pub to: &'a Feed,
+    /// The network namespace that is published from.
+    pub namespace: Option<&'a str>,
+    /// Which thread has which core.
+    pub arrangement: Arrangement,
+    /// For how long messages are sent that are not timed.
+    pub warm_up: Nanos,
+    /// For how long after it.
+    pub span: Nanos,
+    /// How each line packs, and what it loses.
+    pub lines: &'a [LinePlan],
+    /// What losses are drawn from.
+    pub seed: u64,
+    /// Whether the kernel's stamps are looked at; the source was asked for them.
+    pub kernel_stamps: bool,
+}
+
+/// Why a measurement ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// A thread cannot have its core.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// The publisher cannot enter its namespace.
+    #[error(transparent)]
+    Namespace(#[from] EnterError),
+    /// A line cannot be sent on.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// What was asked for cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Publishing ended early.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Nothing more can be received.
+    #[error("cannot receive: {0}")]
+    Receive(#[from] io::Error),
+    /// There is no ring to the client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The client's ring is broken.
+    #[error("the client's ring: {0}")]
+    Broken(#[from] client::Broken),
+    /// Nothing gets through.
+    #[error(
+        "{lost} messages in a row did not come: see that what is sent on {to} arrives on {feed}: interfaces, groups, the \
+         namespace, a firewall"
+    )]
+    Silent {
+        /// How many did not come.
+        lost: u64,
+        /// The feed that is sent on.
+        to: String,
+        /// The feed that is listened to.
+        feed: String,
+    },
+    /// A thread panicked, or does not answer.
+    #[error("the thread {0} is gone; please report it")]
+    Thread(&'static str),
+}
+
+/// What one pass measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What was asked for.
+    pub load: Load,
+    /// What was sent.
+    pub published: Published,
+    /// From intended send to client read.
+    pub totals: Totals,
+    /// The parts of that way.
+    pub stages: Stages,
+    /// What the client counted.
+    pub counts: Counts,
+    /// What the kernel's stamps showed, where they were looked at.
+    pub stamps: Option<StampCounts>,
+    /// By how much the wall clock was stepped during the pass, in nanoseconds: kernel stamps are by it.
+    pub wall_step_ns: i64,
+    /// Datagrams that were received, by line.
+    pub datagrams: [u64; LINES_MAX],
+    /// Messages that came after they were given up.
+    pub late: u64,
+}
+
+/// What the arbiter's thread leaves.
+struct Arbitrated {
+    stages: Stages,
+    stamps: StampCounts,
+    datagrams: [u64; LINES_MAX],
+    late: u64,
+    outcome: io::Result<()>,
+}
+
+/// What the client leaves.
+type Read = Result<(Totals, Stages, Counts), client::Broken>;
+
+/// What a pass's threads know of each other.
+struct Pass<'a> {
+    settings: &'a Settings<'a>,
+    load: Load,
+    session: Session,
+    clock: Clock,
+    stop: &'a Stop,
+    published: Stop,
+    from: OnceLock<Nanos>,
+}
+
+/// Opens a ring for a feed's client.
+///
+/// # Errors
+/// The ring's.
+pub(super) fn ring(framing: impl Framing, feed: &Feed) -> Result<(Delivery, client::Client), ClientError> {
+    let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
+    client::open(
+        &Facts { packing: framing.packing(), feed: feed.name.clone(), lines },
+        Output::Ordered.into(),
+        CAPACITY_DEFAULT,
+    )
+}
+
+/// Empties a source of what was there before.
+pub(super) fn drain(source: &mut impl Source) -> io::Result<()> {
+    for _ in 0..DRAIN_MAX {
+        let pass = source.poll(&mut |_| ())?;
+        if pass.datagrams == 0 && !pass.full {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One pass: a load, from its warm-up to its last message. `session` tells it from the passes before. `tell` is given each
+/// interval that is over.
+///
+/// # Errors
+/// [`MeasureError`]; all threads have ended then.
+pub fn measure<F: Framing, S: Source + Send>(
+    framing: F,
+    settings: &Settings<'_>,
+    (load, session): (Load, Session),
+    source: &mut S,
+    (clock, stop): (Clock, &Stop),
+    mut tell: impl FnMut(Option<&Interval>),
+) -> Result<Measured, MeasureError> {
+    let (delivery, client) = ring(framing, settings.feed)?;
+    let pass = Pass { settings, load, session, clock, stop, published: Stop::new(), from: OnceLock::new() };
+    let pass = &pass;
+    let (reader, intervals) = Reader::new(client, clock, &pass.from, settings.feed.lines.len());
+    let wall_ahead_ns = clock.wall_ahead_ns();
+    let Arrangement { paired, client: core, .. } = settings.arrangement;
+    let (published, arbitrated, read) = thread::scope(|scope| {
+        let (tell_ready, ready) = bounded(1);
+        let mut reader = Some(reader);
+        let reading = (!paired).then(|| reader.take()).flatten().map(|reader| {
+            scope.spawn(move || {
+                let pinned = core.map_or(Ok(()), cpu::pin);
+                (pinned, pass.read(reader))
+            })
+        });
+        let arbiter = scope.spawn(move || pass.arbitrate(framing, source, delivery, wall_ahead_ns, &tell_ready));
+        let publisher = scope.spawn(move || pass.publish(framing, reader, &ready));
+        while !(publisher.is_finished() && arbiter.is_finished()) {
+            thread::sleep(TELL_EVERY);
+            intervals.drain(|interval| tell(Some(interval)));
+            tell(None);
+        }
+        let (published, read) = publisher.join().map_err(|_| MeasureError::Thread("publisher"))?;
+        let arbitrated = arbiter.join().map_err(|_| MeasureError::Thread("arbiter"))??;
+        let read = match reading {
+            None => read,
+            Some(reading) => {
+                let (pinned, read) = reading.join().map_err(|_| MeasureError::Thread("client"))?;
+                pinned?;
+                Some(read)
+            }
+        };
+        Ok::<_, MeasureError>((published?, arbitrated, read))
+    })?;
+    intervals.drain(|interval| tell(Some(interval)));
+    arbitrated.outcome?;
+    let (totals, mut stages, counts) = read.ok_or(MeasureError::Thread("client"))??;
+    stages.add(&arbitrated.stages);
+    Ok(Measured {
+        load,
+        published,
+        totals,
+        stages,
+        counts,
+        stamps: settings.kernel_stamps.then_some(arbitrated.stamps),
+        wall_step_ns: clock.wall_ahead_ns() - wall_ahead_ns,
+        datagrams: arbitrated.datagrams,
+        late: arbitrated.late,
+    })
+}
+
+impl Pass<'_> {
+    /// The publisher's thread, which is the client's as well where there is a reader for it.
+    fn publish<F: Framing>(
+        &self,
+        framing: F,
+        mut reader: Option<Reader<'_>>,
+        ready: &Receiver<()>,
+    ) -> (Result<Published, MeasureError>, Option<Read>) {
+        let mut broken = None;
+        let published = self.send(framing, reader.as_mut(), ready, &mut broken);
+        // however it ended: nobody is to wait for more
+        self.published.request();
+        let read = reader.map(|reader| match broken {
+            None => self.read(reader),
+            Some(broken) => Err(broken),
+        });
+        (published, read)
+    }
+
+    fn send<F: Framing>(
+        &self,
+        framing: F,
+        mut reader: Option<&mut Reader<'_>>,
+        ready: &Receiver<()>,
+        broken: &mut Option<client::Broken>,
+    ) -> Result<Published, MeasureError> {
+        let Settings { to, namespace, arrangement, warm_up, span, lines, seed, .. } = *self.settings;
+        namespace.map_or(Ok(()), netns::enter)?;
+        arrangement.publisher.map_or(Ok(()), cpu::pin)?;
+        let mut wire = UdpWire::open(to)?;
+        // an arbiter that is gone has its own error to tell
+        ready.recv().map_err(|_| MeasureError::Thread("arbiter"))?;
+        let zero = self.clock.now() + LEAD_IN;
+        let _ = self.from.set(zero + warm_up);
+        let config = PlanConfig {
+            session: self.session,
+            rate: Rate::Recorded,
+            lines: lines.to_vec(),
+            heartbeat: Some(Nanos::MAX),
+            seed,
+            ..PlanConfig::default()
+        };
+        let mut plan = Plan::new(framing, config, Timed::new(self.load, zero, warm_up + span))?;
+        let spin = arrangement.spin;
+        let meanwhile = |time: bool| {
+            let Some(reader) = &mut reader else {
+                if time {
+                    spin.idle();
+                }
+                return;
+            };
+            for _ in 0..READ_BETWEEN {
+                match reader.poll() {
+                    Ok(Found::Item) => {}
+                    Ok(_) => {
+                        if time {
+                            spin.idle();
+                        }
+                        return;
+                    }
+                    Err(error) => *broken = Some(error),
+                }
+                if time {
+                    return;
+                }
+            }
+        };
+        // an overload ends as well
+        let give_up = Nanos((warm_up + span).0.saturating_mul(2)) + GIVE_UP_MIN;
+        Ok(publish(framing, &mut plan, &mut wire, (self.clock, zero, give_up), self.stop, meanwhile)?)
+    }
+
+    /// Reads until the arbiter has gone.
+    fn read(&self, mut reader: Reader<'_>) -> Read {
+        loop {
+            match reader.poll()? {
+                Found::Item => {}
+                Found::Nothing => self.settings.arrangement.spin.idle(),
+                Found::End => return Ok(reader.finish()),
+            }
+        }
+    }
+
+    /// The arbiter's thread.
+    fn arbitrate<F: Framing, S: Source>(
+        &self,
+        framing: F,
+        source: &mut S,
+        delivery: Delivery,
+        wall_ahead_ns: i64,
+        ready: &Sender<()>,
+    ) -> Result<Arbitrated, MeasureError> {
+        let Settings { feed, arrangement, kernel_stamps, .. } = *self.settings;
+        arrangement.arbiter.map_or(Ok(()), cpu::pin)?;
+        let mut handler = Handler::new(framing, feed);
+        let taken = Cell::new(Nanos::ZERO);
+        let mut sink = Publishing {
+            sink: Deliveries::new(vec![delivery]),
+            taken: &taken,
+            clock: self.clock,
+            from: &self.from,
+            stages: Stages::default(),
+        };
+        let now = self.clock.now();
+        let mut beside = Beside {
+            framing,
+            clock: self.clock,
+            spin: arrangement.spin,
+            published: &self.published,
+            from: &self.from,
+            taken: &taken,
+            wall_ahead_ns: kernel_stamps.then_some(wall_ahead_ns),
+            stages: Stages::default(),
+            stamps: StampCounts::default(),
+            datagrams: [0; LINES_MAX],
+            heard: (now, now),
+        };
+        drain(source)?;
+        // the publisher waits for this, or has failed
+        let _ = ready.send(());
+        let mut source = Noting { source, taken: &taken, clock: self.clock };
+        let outcome = live(&mut handler, &mut source, &mut beside, &mut sink).map(|_| ());
+        if outcome.is_err() {
+            // nobody listens any more
+            self.stop.request();
+        }
+        let late = handler.arbiter().channels().map(|channel| channel.late).sum();
+        let Beside { mut stages, stamps, datagrams, .. } = beside;
+        stages.add(&sink.stages);
+        Ok(Arbitrated { stages, stamps, datagrams, late, outcome })
+    }
+}

@@ -1,0 +1,196 @@
+//! The client of a measurement: reads every message, and takes the time.
+
+use std::sync::OnceLock;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use hdrhistogram::Histogram;
+
+use twinline_client::client::{self, Client, Item, Polled};
+use twinline_core::frame::Packing;
+use twinline_core::time::Nanos;
+use twinline_node::os::clock::Clock;
+
+use super::latencies::{Cause, Stage, Stages, Totals, histogram};
+use super::message::Stamps;
+
+/// How long an interval of the log is.
+pub const INTERVAL: Nanos = Nanos::from_secs(1);
+
+/// From the intended send to the client's read, by [`Cause`], of the messages that were read in some span of time.
+#[derive(Debug)]
+pub struct Interval {
+    /// Its beginning, by the run's clock.
+    pub start: Nanos,
+    /// Its end.
+    pub end: Nanos,
+    /// By the place of the cause in [`Cause::ALL`].
+    pub causes: [Histogram<u64>; 3],
+}
+
+impl Interval {
+    fn empty() -> Interval {
+        Interval { start: Nanos::ZERO, end: Nanos::ZERO, causes: [histogram(), histogram(), histogram()] }
+    }
+}
+
+/// The other end of a reader's intervals. Each is to be given back: two of them take turns, so that the client's thread
+/// neither allocates nor waits.
+#[derive(Debug)]
+pub struct Intervals {
+    full: Receiver<Interval>,
+    empty: Sender<Interval>,
+}
+
+impl Intervals {
+    /// Those that are over, one after the other.
+    pub fn drain(&self, mut take: impl FnMut(&Interval)) {
+        while let Ok(mut interval) = self.full.try_recv() {
+            take(&interval);
+            interval.causes.iter_mut().for_each(Histogram::reset);
+            // the reader may have gone
+            let _ = self.empty.try_send(interval);
+        }
+    }
+}
+
+/// What the client counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages that were delivered, those of the warm-up among them.
+    pub delivered: u64,
+    /// Messages that were timed.
+    pub timed: u64,
+    /// Numbers that were given up as lost.
+    pub lost: u64,
+    /// Messages that this client was too slow for.
+    pub overrun: u64,
+    /// How often it was too slow.
+    pub overruns: u64,
+    /// Messages without a time that can be: of somebody else.
+    pub foreign: u64,
+}
+
+/// What [`Reader::poll`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Something.
+    Item,
+    /// Nothing now.
+    Nothing,
+    /// Nothing ever again.
+    End,
+}
+
+/// A client that takes the time. Messages that were to be sent before `from` warm up, and are counted alone.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    packing: Packing,
+    client: Client,
+    clock: Clock,
+    from: &'a OnceLock<Nanos>,
+    totals: Totals,
+    stages: Stages,
+    counts: Counts,
+    interval: Interval,
+    full: Sender<Interval>,
+    empty: Receiver<Interval>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader for a feed of so many lines.
+    pub fn new(client: Client, clock: Clock, from: &'a OnceLock<Nanos>, lines: usize) -> (Reader<'a>, Intervals) {
+        let (full, over) = bounded(2);
+        let (spare, empty) = bounded(2);
+        // there is room for two
+        let _ = spare.try_send(Interval::empty());
+        let reader = Reader {
+            packing: client.facts().packing,
+            client,
+            clock,
+            from,
+            totals: Totals::new(lines),
+            stages: Stages::default(),
+            counts: Counts::default(),
+            interval: Interval::empty(),
+            full,
+            empty,
+        };
+        (reader, Intervals { full: over, empty: spare })
+    }
+
+    /// Reads the next of the stream.
+    ///
+    /// # Errors
+    /// Where the ring is broken.
+    #[inline]
+    pub fn poll(&mut self) -> Result<Found, client::Broken> {
+        match self.client.poll()? {
+            Polled::Item(Item::Message(message)) => {
+                let now = self.clock.now();
+                let (line, stamp, flags) = (message.line, message.stamp, message.flags);
+                let stamps = Stamps::of(self.packing, message.bytes).filter(|stamps| {
+                    let Stamps { intended, sent } = *stamps;
+                    intended <= sent && sent <= now && now - intended < Nanos::from_secs(3_600)
+                });
+                self.counts.delivered += 1;
+                match (stamps, self.from.get()) {
+                    (Some(stamps), Some(&from)) if stamps.intended >= from => {
+                        let cause = Cause::of(line, flags);
+                        let total = now - stamps.intended;
+                        self.counts.timed += 1;
+                        self.totals.record(cause, line, total);
+                        self.stages.record(Stage::Send, stamps.sent - stamps.intended);
+                        self.stages.record(Stage::Receive, stamp - stamps.sent);
+                        self.stages.record(Stage::Read, now - stamp);
+                        self.interval(now);
+                        self.interval.causes[cause as usize].saturating_record(total.0);
+                    }
+                    (Some(_), _) => {}
+                    (None, _) => self.counts.foreign += u64::from(!flags.heartbeat),
+                }
+                Ok(Found::Item)
+            }
+            Polled::Item(Item::Loss(loss)) => {
+                self.counts.lost += loss.range.len();
+                Ok(Found::Item)
+            }
+            Polled::Item(Item::Overrun(overrun)) => {
+                self.counts.overruns += 1;
+                self.counts.overrun += overrun.messages;
+                Ok(Found::Item)
+            }
+            Polled::Item(_) => Ok(Found::Item),
+            Polled::Empty => Ok(Found::Nothing),
+            Polled::Ended => Ok(Found::End),
+        }
+    }
+
+    /// Begins an interval, or ends the one that is over, if there is a spare one.
+    #[inline]
+    fn interval(&mut self, now: Nanos) {
+        if self.interval.start == Nanos::ZERO {
+            self.interval.start = now;
+        } else if now - self.interval.start >= INTERVAL
+            && let Ok(spare) = self.empty.try_recv()
+        {
+            let over = std::mem::replace(&mut self.interval, spare);
+            self.interval.start = now;
+            self.send(Interval { end: now, ..over });
+        }
+    }
+
+    fn send(&self, interval: Interval) {
+        // there are two in all, and room for both
+        let _ = self.full.try_send(interval);
+    }
+
+    /// All that was measured; the last interval is handed over.
+    pub fn finish(mut self) -> (Totals, Stages, Counts) {
+        if self.interval.start != Nanos::ZERO {
+            let end = self.clock.now();
+            let over = std::mem::replace(&mut self.interval, Interval::empty());
+            self.send(Interval { end, ..over });
+        }
+        (self.totals, self.stages, self.counts)
+    }
+}

@@ -1,0 +1,592 @@
+//! What the arbiter adds to the bare receive loop, on two cores: ratios that hold where absolute times drift.
+//!
+//! One thread publishes and reads, the arbiter's has the other core; there is no third busy one. One process, one set of
+//! sockets, and blocks of some hundred messages that take turns:
+//!
+//! ```text
+//!  this thread:   t0, send A -> spin until it is there -> t1, send B     (untimed), a pause, the next
+//!  the other:     bare      poll the sockets -> A: store a flag
+//!                 again     the same, as the control
+//!                 arbiter   poll the sockets -> framing -> arbiter -> ring (this thread reads the message there)
+//!                 stamped   as arbiter, with a clock reading at each receive call's return, delivered with the message
+//! ```
+//!
+//! A block's time of a message is t1 - t0, on one clock and one thread. Before, between and after a round's blocks the two
+//! threads play ping-pong, which tells whether the cores were near each other ([`Round::near`]). The arbiter's blocks run the
+//! loop of any other live run; in the bare ones the same loop stands still within its source, so that neither pays for the
+//! other.
+//!
+//! The bare loop reads the clock once a pass, as the arbiter's does, and stores that with the flag.
+
+#![expect(clippy::disallowed_types, reason = "the bare flag is what the ring is measured against")]
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{io, thread};
+
+use crossbeam::utils::CachePadded;
+use hdrhistogram::Histogram;
+
+use twinline_client::client::{Client, Item, Polled};
+use twinline_client::delivery::{Deliveries, Delivery};
+use twinline_core::arbiter::{Arbiter, Run, Sink};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::Framing;
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::handler::{Handler, Surroundings, live};
+use twinline_node::os::clock::Clock;
+use twinline_node::os::cpu::{self, Spin};
+use twinline_node::os::netns;
+use twinline_node::os::signal::Stop;
+use twinline_node::source::{Datagram, Pass, Source};
+use twinline_node::wire::{UdpWire, Wire, is_passing};
+
+use super::latencies::histogram;
+use super::message::Stamps;
+use super::open_loop::{MeasureError, drain, ring};
+use super::pingpong::PingPong;
+use super::publish::PublishError;
+use super::ratio::{Block, Round};
+
+/// Messages that begin a block and are not timed.
+const WARM_UP: u32 = 20;
+/// How long the other end is left alone after a message: its second copy is dealt with meanwhile.
+const PAUSE: Nanos = Nanos::from_micros(2);
+/// How long a message is waited for before it counts as lost.
+const LOST_AFTER: Nanos = Nanos::from_millis(100);
+/// How many looks at nothing before the clock is looked at.
+const PATIENCE: u32 = 4_096;
+/// How many messages in a row may be lost before it is no use to go on.
+const LOST_MAX: u64 = 20;
+/// How long the other thread is waited for.
+const ANSWER_MAX: Nanos = Nanos::from_secs(5);
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Settings<'a> {
+    /// The feed that is listened to.
+    pub feed: &'a Feed,
+    /// Where its lines are sent.
+    pub to: &'a Feed,
+    /// The network namespace that is published from.
+    pub namespace: Option<&'a str>,
+    /// The core of the thread that publishes and reads; `None`: wherever the system puts it.
+    pub publisher: Option<usize>,
+    /// The arbiter's core.
+    pub arbiter: Option<usize>,
+    /// What a thread does that has nothing to do.
+    pub spin: Spin,
+    /// The length of a message in bytes.
+    pub size: usize,
+    /// Messages of a block that are timed.
+    pub block: u32,
+    /// For how long rounds are begun.
+    pub span: Nanos,
+}
+
+/// What a block does at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The bare loop.
+    Bare,
+    /// The bare loop again.
+    Again,
+    /// The arbiter.
+    Arbiter,
+    /// The arbiter, with a clock reading at each receive call's return.
+    Stamped,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 4] = [Kind::Bare, Kind::Again, Kind::Arbiter, Kind::Stamped];
+
+    /// The words for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Kind::Bare => "bare loop",
+            Kind::Again => "bare loop again",
+            Kind::Arbiter => "arbiter",
+            Kind::Stamped => "arbiter, stamped",
+        }
+    }
+
+    const fn mode(self) -> u64 {
+        match self {
+            Kind::Bare | Kind::Again => BARE,
+            Kind::Arbiter => ARBITER,
+            Kind::Stamped => STAMPED,
+        }
+    }
+}
+
+const BARE: u64 = 1;
+const ARBITER: u64 = 2;
+const STAMPED: u64 = 3;
+const PING_PONG: u64 = 4;
+const END: u64 = 5;
+
+/// What all rounds measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Every round that was finished.
+    pub rounds: Vec<Round>,
+    /// From send to read, by kind and whether the round was near: first the far ones, then the near.
+    pub times: [[Histogram<u64>; 4]; 2],
+    /// From the receive call's return to the client's read, of the stamped blocks; far, near. Only of messages that were taken
+    /// up after the send call had returned: before that nobody is there to read.
+    pub to_client: [Histogram<u64>; 2],
+    /// How many of the stamped blocks' messages were taken up while the send call still went on.
+    pub during_send: u64,
+    /// Messages that were sent in blocks, warm-up and lost ones among them.
+    pub sent: u64,
+    /// Messages that did not come in time.
+    pub lost: u64,
+    /// Whether it was told to stop.
+    pub stopped: bool,
+}
+
+/// What the two threads share.
+#[derive(Default)]
+struct Common {
+    /// What to do: a serial number in the upper bits, so that each wish is a new one.
+    mode: CachePadded<AtomicU64>,
+    /// The mode that the other thread has taken up.
+    taken_up: CachePadded<AtomicU64>,
+    flag: CachePadded<Flag>,
+    ping_pong: PingPong,
+}
+
+/// The bare loop's message to the other core, on one cache line.
+#[derive(Default)]
+struct Flag {
+    stamp: AtomicU64,
+    serial: AtomicU64,
+}
+
+/// The source of the arbiter's loop: does what the mode says.
+struct Rotating<'a, S> {
+    source: &'a mut S,
+    common: &'a Common,
+    clock: Clock,
+    spin: Spin,
+    mode: u64,
+    size: usize,
+    taken: &'a Cell<Nanos>,
+}
+
+impl<S: Source> Source for Rotating<'_, S> {
+    #[inline]
+    fn poll(&mut self, take: &mut impl FnMut(Datagram<'_>)) -> io::Result<Pass> {
+        loop {
+            // Acquire, for the other thread's Release: what it did before it asked is done
+            let mode = self.common.mode.load(Ordering::Acquire);
+            if mode != self.mode {
+                self.mode = mode;
+                self.taken.set(Nanos::ZERO);
+                self.common.taken_up.store(mode, Ordering::Release);
+            }
+            match mode & 0xff {
+                ARBITER => return self.source.poll(take),
+                STAMPED => {
+                    let (clock, taken) = (self.clock, self.taken);
+                    return self.source.poll(&mut |datagram| {
+                        taken.set(clock.now());
+                        take(datagram);
+                    });
+                }
+                BARE => self.bare()?,
+                PING_PONG => {
+                    if !self.common.ping_pong.answer(&self.clock, self.spin) {
+                        return Ok(Pass { ended: true, ..Pass::default() });
+                    }
+                    // once: until the next wish there is nothing to do
+                    self.mode = 0;
+                    while self.common.mode.load(Ordering::Acquire) == mode {
+                        self.spin.idle();
+                    }
+                }
+                END => return Ok(Pass { ended: true, ..Pass::default() }),
+                _ => self.spin.idle(),
+            }
+        }
+    }
+}
+
+impl<S: Source> Rotating<'_, S> {
+    /// One pass of the bare loop.
+    #[inline]
+    fn bare(&mut self) -> io::Result<()> {
+        let (flag, size) = (&self.common.flag, self.size);
+        let now = self.clock.now();
+        let pass = self.source.poll(&mut |datagram| {
+            // the other line's copy is received alike, and nobody waits for it
+            if datagram.line == Line(0)
+                && let Some(message) =
+                    datagram.payload.len().checked_sub(size).and_then(|at| datagram.payload.get(at..))
+                && let Some(serial) = message.first_chunk()
+            {
+                flag.stamp.store(now.0, Ordering::Relaxed);
+                flag.serial.store(u64::from_le_bytes(*serial), Ordering::Release);
+            }
+        })?;
+        if pass.datagrams == 0 && !pass.full {
+            self.spin.idle();
+        }
+        Ok(())
+    }
+}
+
+/// A sink that puts the receive call's return into a record's stamp, where it was noted.
+struct Noted<'a> {
+    sink: Deliveries,
+    taken: &'a Cell<Nanos>,
+}
+
+impl Sink for Noted<'_> {
+    fn event(&mut self, event: &twinline_core::arbiter::Event) {
+        self.sink.event(event);
+    }
+
+    #[inline]
+    fn release(&mut self, run: &Run<'_>) {
+        let taken = self.taken.get();
+        if taken == Nanos::ZERO || run.flags.held {
+            self.sink.release(run);
+        } else {
+            self.sink.release(&Run { stamp: taken, ..*run });
+        }
+    }
+
+    fn loss(&mut self, loss: &twinline_core::arbiter::Loss) {
+        self.sink.loss(loss);
+    }
+}
+
+/// Stands beside the arbiter's loop, and does as little as can be.
+struct Beside {
+    clock: Clock,
+    spin: Spin,
+}
+
+impl Surroundings for Beside {
+    #[inline]
+    fn now(&mut self) -> Nanos {
+        self.clock.now()
+    }
+
+    #[inline]
+    fn tap(&mut self, _: Nanos, _: &Datagram<'_>) {}
+
+    #[inline]
+    fn idle(&mut self) {
+        self.spin.idle();
+    }
+
+    #[inline]
+    fn goes_on(&mut self, _: &Arbiter, _: usize) -> bool {
+        true
+    }
+}
+
+/// Measures until the span is over, or `stop` is asked for: what was finished by then counts. `session` is the one of the
+/// messages that the arbiter gets. `tell` is given the rounds so far, after each.
+///
+/// # Errors
+/// [`MeasureError`]; both threads have ended then.
+pub fn measure<F: Framing, S: Source + Send>(
+    framing: F,
+    settings: &Settings<'_>,
+    session: Session,
+    source: &mut S,
+    (clock, stop): (Clock, &Stop),
+    tell: impl FnMut(&[Round]) + Send,
+) -> Result<Measured, MeasureError> {
+    let (delivery, client) = ring(framing, settings.feed)?;
+    let common = &Common::default();
+    let (driven, received) = thread::scope(|scope| {
+        let receiving = scope.spawn(move || receive(framing, settings, source, delivery, common, clock));
+        let driving = scope.spawn(move || {
+            let _ending = Ending(common);
+            let mut driver = Driver::open(framing, settings, session, client, common, clock)?;
+            driver.drive(stop, tell)
+        });
+        (driving.join(), receiving.join())
+    });
+    received.map_err(|_| MeasureError::Thread("arbiter"))??;
+    driven.map_err(|_| MeasureError::Thread("publisher"))?
+}
+
+/// Ends the other thread, however this one ends.
+struct Ending<'a>(&'a Common);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.mode.store(END, Ordering::Release);
+    }
+}
+
+/// The other thread: receives, whatever the mode.
+fn receive<F: Framing, S: Source>(
+    framing: F,
+    settings: &Settings<'_>,
+    source: &mut S,
+    delivery: Delivery,
+    common: &Common,
+    clock: Clock,
+) -> Result<(), MeasureError> {
+    let spin = settings.spin;
+    settings.arbiter.map_or(Ok(()), cpu::pin)?;
+    drain(source)?;
+    let taken = Cell::new(Nanos::ZERO);
+    let mut handler = Handler::new(framing, settings.feed);
+    let mut sink = Noted { sink: Deliveries::new(vec![delivery]), taken: &taken };
+    let mut source = Rotating { source, common, clock, spin, mode: 0, size: settings.size, taken: &taken };
+    live(&mut handler, &mut source, &mut Beside { clock, spin }, &mut sink)?;
+    Ok(())
+}
+
+/// The thread that publishes and reads.
+struct Driver<'a, F> {
+    framing: F,
+    settings: &'a Settings<'a>,
+    session: Session,
+    client: Client,
+    common: &'a Common,
+    clock: Clock,
+    wire: UdpWire,
+    wishes: u64,
+    /// Tells each message from every other.
+    serial: u64,
+    /// The arbiter's next number; the bare loop's messages have none of their own.
+    number: u64,
+    message: Vec<u8>,
+    /// The same with the length that the framing's messages carry.
+    wrapped: Vec<u8>,
+    datagram: Vec<u8>,
+    times: Histogram<u64>,
+    to_client: Histogram<u64>,
+    during_send: u64,
+    sent: u64,
+    lost: u64,
+    lost_in_a_row: u64,
+}
+
+impl<'a, F: Framing> Driver<'a, F> {
+    fn open(
+        framing: F,
+        settings: &'a Settings<'a>,
+        session: Session,
+        client: Client,
+        common: &'a Common,
+        clock: Clock,
+    ) -> Result<Driver<'a, F>, MeasureError> {
+        settings.namespace.map_or(Ok(()), netns::enter)?;
+        settings.publisher.map_or(Ok(()), cpu::pin)?;
+        Ok(Driver {
+            framing,
+            settings,
+            session,
+            client,
+            common,
+            clock,
+            wire: UdpWire::open(settings.to)?,
+            wishes: 0,
+            serial: 0,
+            number: 1,
+            message: vec![0x5a; settings.size],
+            wrapped: Vec::with_capacity(1 << 11),
+            datagram: Vec::with_capacity(1 << 16),
+            times: histogram(),
+            to_client: histogram(),
+            during_send: 0,
+            sent: 0,
+            lost: 0,
+            lost_in_a_row: 0,
+        })
+    }
+
+    fn drive(&mut self, stop: &Stop, mut tell: impl FnMut(&[Round])) -> Result<Measured, MeasureError> {
+        let four = || [histogram(), histogram(), histogram(), histogram()];
+        let mut measured = Measured {
+            rounds: Vec::new(),
+            times: [four(), four()],
+            to_client: [histogram(), histogram()],
+            during_send: 0,
+            sent: 0,
+            lost: 0,
+            stopped: false,
+        };
+        self.begin(stop)?;
+        let end = self.clock.now() + self.settings.span;
+        for turn in 0usize.. {
+            let mut times = four();
+            let mut trip = self.ping_pong()?;
+            // who comes first rotates, so that what changes within a round favours none
+            for place in 0..Kind::ALL.len() {
+                let kind = Kind::ALL[(turn + place) % Kind::ALL.len()];
+                self.block(kind, stop)?;
+                std::mem::swap(&mut times[kind as usize], &mut self.times);
+                self.times.reset();
+                trip = trip.max(self.ping_pong()?);
+            }
+            measured.stopped = stop.requested();
+            let blocks = times.each_ref().map(Block::of);
+            // the last round may be cut short, and a round in which all was lost has no ratio
+            if let ([Some(bare), Some(again), Some(arbiter), Some(_)], false) = (blocks, measured.stopped) {
+                let round = Round { trip, bare, again, arbiter };
+                let near = usize::from(round.near());
+                measured.rounds.push(round);
+                for (sum, block) in measured.times[near].iter_mut().zip(&times) {
+                    *sum += block;
+                }
+                measured.to_client[near] += &self.to_client;
+                tell(&measured.rounds);
+            }
+            self.to_client.reset();
+            if measured.stopped || self.clock.now() >= end {
+                break;
+            }
+        }
+        (measured.sent, measured.lost, measured.during_send) = (self.sent, self.lost, self.during_send);
+        Ok(measured)
+    }
+
+    /// Sends until messages come through: an arbiter believes no first frame before a second one agrees.
+    fn begin(&mut self, stop: &Stop) -> Result<(), MeasureError> {
+        self.ask(ARBITER)?;
+        for tries in 1.. {
+            for _ in 0..2 {
+                self.encode(Kind::Arbiter);
+                for line in 0..self.settings.to.lines.len() {
+                    self.send(line)?;
+                }
+            }
+            if stop.requested() || self.arrival(Kind::Arbiter, self.clock.now())?.is_some() {
+                break;
+            }
+            if tries > LOST_MAX {
+                return Err(self.silent(2 * tries));
+            }
+        }
+        Ok(())
+    }
+
+    fn silent(&self, lost: u64) -> MeasureError {
+        MeasureError::Silent { lost, to: self.settings.to.name.clone(), feed: self.settings.feed.name.clone() }
+    }
+
+    /// The next message, in a datagram.
+    fn encode(&mut self, kind: Kind) {
+        self.serial += 1;
+        Stamps { intended: Nanos(self.serial), sent: Nanos::ZERO }.write(&mut self.message);
+        self.framing.packing().wrap(&self.message, &mut self.wrapped);
+        let number = self.number;
+        // only the arbiter looks at numbers
+        self.number += u64::from(kind.mode() != BARE);
+        self.framing.encode(self.session, number, &[&self.wrapped], usize::MAX, &mut self.datagram);
+    }
+
+    /// Asks the other thread for a mode, and waits until it has taken it up.
+    fn ask(&mut self, mode: u64) -> Result<(), MeasureError> {
+        self.wishes += 1;
+        let wish = self.wishes << 8 | mode;
+        self.common.mode.store(wish, Ordering::Release);
+        let since = self.clock.now();
+        let mut looks = 0u32;
+        while self.common.taken_up.load(Ordering::Acquire) != wish {
+            self.settings.spin.idle();
+            looks += 1;
+            if looks.is_multiple_of(PATIENCE) && self.clock.now() - since > ANSWER_MAX {
+                return Err(MeasureError::Thread("arbiter"));
+            }
+        }
+        Ok(())
+    }
+
+    fn ping_pong(&mut self) -> Result<Nanos, MeasureError> {
+        self.ask(PING_PONG)?;
+        self.common.ping_pong.round_trip(&self.clock, self.settings.spin).ok_or(MeasureError::Thread("arbiter"))
+    }
+
+    /// One block, its times in `times`.
+    fn block(&mut self, kind: Kind, stop: &Stop) -> Result<(), MeasureError> {
+        self.ask(kind.mode())?;
+        for n in 0..WARM_UP + self.settings.block {
+            if stop.requested() {
+                break;
+            }
+            self.message(kind, n >= WARM_UP)?;
+        }
+        Ok(())
+    }
+
+    /// One message: A timed, the other lines' copies not.
+    fn message(&mut self, kind: Kind, timed: bool) -> Result<(), MeasureError> {
+        self.sent += 1;
+        self.encode(kind);
+        let start = self.clock.now();
+        let sent = self.send(0)?;
+        let returned = if kind == Kind::Stamped { self.clock.now() } else { start };
+        let received = if sent { self.arrival(kind, start)? } else { None };
+        let now = self.clock.now();
+        self.lost_in_a_row = if received.is_some() { 0 } else { self.lost_in_a_row + 1 };
+        if self.lost_in_a_row > LOST_MAX {
+            return Err(self.silent(self.lost_in_a_row));
+        }
+        match received {
+            None => self.lost += 1,
+            Some(stamp) if timed => {
+                self.times.saturating_record((now - start).0);
+                if kind == Kind::Stamped && stamp >= returned {
+                    self.to_client.saturating_record((now - stamp).0);
+                } else if kind == Kind::Stamped {
+                    self.during_send += 1;
+                }
+            }
+            Some(_) => {}
+        }
+        for line in 1..self.settings.to.lines.len() {
+            self.send(line)?;
+        }
+        let until = self.clock.now() + PAUSE;
+        while self.clock.now() < until {
+            self.settings.spin.idle();
+        }
+        Ok(())
+    }
+
+    /// Whether it left.
+    fn send(&mut self, line: usize) -> Result<bool, MeasureError> {
+        match self.wire.send(Line(line as u8), 0, &self.datagram) {
+            Ok(()) => Ok(true),
+            Err(error) if is_passing(&error) => Ok(false),
+            Err(error) => Err(PublishError::Wire { line, error }.into()),
+        }
+    }
+
+    /// Spins until the message is there: the stamp that came with it; `None` where it does not come.
+    #[inline]
+    fn arrival(&mut self, kind: Kind, start: Nanos) -> Result<Option<Nanos>, MeasureError> {
+        let mut looks = 0u32;
+        loop {
+            if kind.mode() == BARE {
+                let flag = &self.common.flag;
+                if flag.serial.load(Ordering::Acquire) == self.serial {
+                    return Ok(Some(Nanos(flag.stamp.load(Ordering::Relaxed))));
+                }
+            } else if let Polled::Item(Item::Message(message)) = self.client.poll()?
+                && let Some(stamps) = Stamps::of(self.framing.packing(), message.bytes)
+                && stamps.intended.0 == self.serial
+            {
+                return Ok(Some(message.stamp));
+            }
+            self.settings.spin.idle();
+            looks += 1;
+            if looks.is_multiple_of(PATIENCE) && self.clock.now() - start > LOST_AFTER {
+                return Ok(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What became of the gaps, and what the lines' states were.
+
+use super::top::Top;
+use twinline_core::arbiter::{ChannelRef, LagReason, LineState, LostReason};
+use twinline_core::frame::{LINES_MAX, Line, Session};
+use twinline_core::seq::SeqRange;
+use twinline_core::time::Nanos;
+
+/// How many gaps a list has.
+pub const LISTED: usize = 20;
+/// How many changes of state, and how many beginnings and ends of epochs, are listed: the first ones.
+pub const CHANGES_LISTED: usize = 1_000;
+
+/// Pieces of gaps, and the numbers in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many pieces.
+    pub pieces: u64,
+    /// How many numbers.
+    pub numbers: u64,
+    /// For how long the longest was open.
+    pub longest: Nanos,
+}
+
+impl Tally {
+    fn add(&mut self, range: SeqRange, open: Nanos) {
+        self.pieces += 1;
+        self.numbers = self.numbers.saturating_add(range.len());
+        self.longest = self.longest.max(open);
+    }
+}
+
+/// How a piece of a gap ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A line brought it.
+    Filled(Line),
+    /// Nobody did, in time.
+    Lost(LostReason),
+}
+
+/// A piece of a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where.
+    pub channel: ChannelRef,
+    /// Of which session.
+    pub session: Session,
+    /// Which numbers.
+    pub range: SeqRange,
+    /// The line that showed something beyond it.
+    pub opened_by: Line,
+    /// When it did.
+    pub opened_at: Nanos,
+    /// When the piece was filled or given up.
+    pub closed_at: Nanos,
+    /// Which of the two.
+    pub fate: Fate,
+}
+
+/// What became of all gaps.
+#[derive(Clone, Debug)]
+pub struct Gaps {
+    /// Gaps that were opened, each counted whole.
+    pub opened: Tally,
+    /// Pieces that a line brought, by line; the last is recovery.
+    pub filled: [Tally; LINES_MAX + 1],
+    /// Pieces that were given up, by reason.
+    pub lost: [Tally; LostReason::ALL.len()],
+    /// The largest that were lost.
+    pub lost_listed: Top<Piece>,
+    /// Those that were waited for longest, and came.
+    pub filled_listed: Top<Piece>,
+}
+
+impl Gaps {
+    pub(super) fn new() -> Gaps {
+        Gaps {
+            opened: Tally::default(),
+            filled: [Tally::default(); LINES_MAX + 1],
+            lost: [Tally::default(); LostReason::ALL.len()],
+            lost_listed: Top::new(LISTED),
+            filled_listed: Top::new(LISTED),
+        }
+    }
+
+    pub(super) fn open(&mut self, range: SeqRange) {
+        self.opened.add(range, Nanos::ZERO);
+    }
+
+    pub(super) fn close(&mut self, piece: Piece) {
+        let open = piece.closed_at - piece.opened_at;
+        match piece.fate {
+            Fate::Filled(line) => {
+                if let Some(filled) = self.filled.get_mut(line.index()) {
+                    filled.add(piece.range, open);
+                }
+                self.filled_listed.add(open.0, piece);
+            }
+            Fate::Lost(reason) => {
+                self.lost[reason as usize].add(piece.range, open);
+                self.lost_listed.add(piece.range.len(), piece);
+            }
+        }
+    }
+
+    /// All that was filled, by whomever.
+    pub fn all_filled(&self) -> Tally {
+        sum(&self.filled)
+    }
+
+    /// All that was lost, for whatever reason.
+    pub fn all_lost(&self) -> Tally {
+        sum(&self.lost)
+    }
+}
+
+fn sum(tallies: &[Tally]) -> Tally {
+    tallies.iter().fold(Tally::default(), |sum, tally| Tally {
+        pieces: sum.pieces + tally.pieces,
+        numbers: sum.numbers.saturating_add(tally.numbers),
+        longest: sum.longest.max(tally.longest),
+    })
+}
+
+/// A line changed its state on a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: Nanos,
+    /// Where.
+    pub channel: ChannelRef,
+    /// Which line.
+    pub line: Line,
+    /// From what.
+    pub from: LineState,
+    /// To what.
+    pub to: LineState,
+    /// Why it lags, where it does.
+    pub why: Option<LagReason>,
+}
+
+/// The states of a channel's lines.
+#[derive(Clone, Debug)]
+pub struct States {
+    /// Each line's state, since when, and for how long it was in which.
+    lines: [(LineState, Nanos, [Nanos; LineState::ALL.len()]); LINES_MAX],
+}
+
+impl States {
+    pub(super) fn new(at: Nanos) -> States {
+        States { lines: [(LineState::Waiting, at, [Nanos::ZERO; LineState::ALL.len()]); LINES_MAX] }
+    }
+
+    pub(super) fn change(&mut self, at: Nanos, line: Line, to: LineState) {
+        if let Some((state, since, spent)) = self.lines.get_mut(line.index()) {
+            let spent = &mut spent[*state as usize];
+            *spent = *spent + (at - *since);
+            (*state, *since) = (to, at);
+        }
+    }
+
+    pub(super) fn finish(&mut self, at: Nanos) {
+        for (state, since, spent) in &mut self.lines {
+            let spent = &mut spent[*state as usize];
+            *spent = *spent + (at - *since);
+            *since = at;
+        }
+    }
+
+    /// For how long a line was in each state, in the order of [`LineState::ALL`].
+    pub fn spent(&self, line: Line) -> [Nanos; LineState::ALL.len()] {
+        self.lines.get(line.index()).map_or([Nanos::ZERO; LineState::ALL.len()], |(_, _, spent)| *spent)
+    }
+}

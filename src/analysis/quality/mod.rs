@@ -1,0 +1,444 @@
+//! Line quality: what each line did, when, and what came of it, gathered while an arbiter runs.
+//!
+//! [`Quality`] is a [`Sink`] that is told of each datagram as well. It reads nothing and writes nothing; what it knows is
+//! exact (totals, bursts, peaks), counted in histograms, or one of the greatest few with a count of all. Its memory is bounded
+//! whatever the length of the input: time is [`series::CELLS`] cells that double their width, a channel costs a ring of the last
+//! 65,536 numbers and, a line, the holes of one window.
+//!
+//! ```
+//! use twinline_core::arbiter::Arbiter;
+//! use twinline_core::frame::{Line, Session};
+//! use twinline_core::framing::{Framing, MoldUdp64};
+//! use twinline_core::arbiter::Settings;
+//! use twinline_analysis::quality::Quality;
+//! use twinline_core::time::Nanos;
+//!
+//! // line A loses number 2, line B comes 70 ns after it
+//! let mut arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
+//! let mut quality = Quality::new(2, arbiter.settings().settle);
+//! let mut datagram = Vec::new();
+//! for (stamp, line, number) in [(100, 0, 1), (170, 1, 1), (240, 1, 2), (300, 0, 3), (370, 1, 3)] {
+//!     MoldUdp64.encode(Session::text(b"TODAY"), number, &[b"one"], 1_400, &mut datagram);
+//!     let frame = MoldUdp64.frame(&datagram, &mut 0).unwrap().unwrap();
+//!     let (stamp, line) = (Nanos(stamp), Line(line));
+//!     arbiter.advance(stamp, &mut quality);
+//!     quality.datagram(stamp, line, datagram.len(), frame.count.into());
+//!     arbiter.on_frame(stamp, line, 0, &frame, &mut quality);
+//! }
+//! arbiter.finish(Nanos(400), &mut quality);
+//! quality.finish(Nanos(400));
+//! let bursts = &quality.line(Line(0)).bursts;
+//! assert_eq!(bursts.greatest().unwrap().hole.range.first.0, 2);
+//! assert_eq!(quality.leads().pair(Line(0), Line(1)).unwrap().max(), 70);
+//! ```
+
+use twinline_core::arbiter::{ChannelRef, Event, EventKind, Run, Sink};
+use twinline_core::frame::{LINES_MAX, Line, Session};
+use twinline_core::seq::{SeqNo, SeqRange};
+use twinline_core::time::Nanos;
+
+pub mod account;
+pub mod chart;
+pub mod fate;
+pub mod lead;
+pub mod peaks;
+pub mod series;
+pub mod silence;
+pub mod top;
+pub mod utc;
+
+#[cfg(test)]
+mod tests;
+
+use account::{Account, Hole, Lengths};
+use fate::{CHANGES_LISTED, Change, Fate, Gaps, Piece, States};
+use lead::{CoarseLeads, Firsts, Lead, LeadHistograms};
+use peaks::{Amount, Peaks};
+use series::{Cell, Series};
+use silence::Silences;
+use top::Top;
+
+/// How many bursts of loss are listed, a line.
+const BURSTS_LISTED: usize = 12;
+
+/// A burst of loss on a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// Where.
+    pub channel: ChannelRef,
+    /// Of which session.
+    pub session: Session,
+    /// Which numbers, and when the line had gone past them.
+    pub hole: Hole,
+}
+
+/// What is known of one line.
+#[derive(Clone, Debug)]
+pub struct LineQuality {
+    /// Everything that it brought.
+    pub total: Amount,
+    /// Its microbursts.
+    pub peaks: Peaks,
+    /// Its longest bursts of loss.
+    pub bursts: Top<Burst>,
+    /// All of them, by length.
+    pub lengths: Lengths,
+    /// How many numbers it never brought: those of all bursts.
+    pub missing: u64,
+    /// Its first datagram, and its last.
+    pub heard: Option<(Nanos, Nanos)>,
+}
+
+/// The arbitrated stream: what is released, when it is.
+#[derive(Clone, Debug, Default)]
+pub struct StreamQuality {
+    /// Runs, messages, and their bytes.
+    pub total: Amount,
+    /// Its microbursts.
+    pub peaks: Peaks,
+}
+
+/// A line within a cell of time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LineCell {
+    /// What it brought.
+    pub amount: Amount,
+    /// Numbers that it never brought, at the time when it had gone past them.
+    pub missing: u64,
+    /// The most messages within 1 ms.
+    pub peak: u64,
+}
+
+/// What happened within a cell of time.
+#[derive(Clone, Debug, Default)]
+pub struct Moment {
+    /// By line.
+    pub lines: [LineCell; LINES_MAX],
+    /// Of the arbitrated stream: what was released, the numbers that were lost (when their gap opened), the most within 1 ms.
+    pub stream: LineCell,
+    /// Numbers of gaps that a line filled, when the gap opened; the last is recovery.
+    pub filled: [u64; LINES_MAX + 1],
+    /// Leads, by pair of lines: [`pair_index`].
+    leads: Vec<Option<CoarseLeads>>,
+}
+
+impl Moment {
+    /// The leads of `a` over `b`, where `a` is before `b` in the feed file.
+    pub fn leads(&self, a: Line, b: Line) -> Option<&CoarseLeads> {
+        self.leads.get(pair_index(a, b))?.as_ref()
+    }
+}
+
+/// Where a pair of lines stands in a list of all, the earlier line first.
+fn pair_index(a: Line, b: Line) -> usize {
+    let (low, high) = (a.index().min(b.index()), a.index().max(b.index()));
+    high * high.saturating_sub(1) / 2 + low
+}
+
+impl LineCell {
+    fn merge(&mut self, next: LineCell) {
+        self.amount.add(next.amount);
+        self.missing = self.missing.saturating_add(next.missing);
+        self.peak = self.peak.max(next.peak);
+    }
+}
+
+impl Cell for Moment {
+    fn merge(&mut self, next: Moment) {
+        for (line, next) in self.lines.iter_mut().zip(next.lines) {
+            line.merge(next);
+        }
+        self.stream.merge(next.stream);
+        for (filled, next) in self.filled.iter_mut().zip(next.filled) {
+            *filled = filled.saturating_add(next);
+        }
+        if self.leads.len() < next.leads.len() {
+            self.leads.resize_with(next.leads.len(), || None);
+        }
+        for (leads, next) in self.leads.iter_mut().zip(next.leads) {
+            match (leads.as_mut(), next) {
+                (Some(leads), Some(next)) => leads.merge(&next),
+                (None, Some(next)) => *leads = Some(next),
+                (_, None) => {}
+            }
+        }
+    }
+}
+
+/// What is gathered of a channel.
+struct ChannelQuality {
+    at: ChannelRef,
+    session: Session,
+    /// Where a line's account starts: at its own first number in the first epoch, where the epoch began in later ones.
+    account_from: Option<SeqNo>,
+    accounts: Vec<Account>,
+    firsts: Firsts,
+    states: States,
+}
+
+/// An epoch began, or was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochMark {
+    /// What was said: of [`EventKind`], one of `Epoch`, `Ended`, `EpochEnd`.
+    pub event: Event,
+}
+
+/// Gathers what each line did. See the [module](self).
+pub struct Quality {
+    settle: u64,
+    lines: Vec<LineQuality>,
+    stream: StreamQuality,
+    /// By [`ChannelRef::index`].
+    channels: Vec<ChannelQuality>,
+    moments: Series<Moment>,
+    leads: LeadHistograms,
+    silences: Silences,
+    gaps: Gaps,
+    changes: Vec<Change>,
+    changes_omitted: u64,
+    epochs: Vec<EpochMark>,
+    epochs_omitted: u64,
+    now: Nanos,
+}
+
+impl Quality {
+    /// Of a feed of so many lines, whose arbiter has this `settle`.
+    pub fn new(lines: usize, settle: u64) -> Quality {
+        let line = LineQuality {
+            total: Amount::default(),
+            peaks: Peaks::default(),
+            bursts: Top::new(BURSTS_LISTED),
+            lengths: Lengths::default(),
+            missing: 0,
+            heard: None,
+        };
+        let lines = lines.min(LINES_MAX);
+        Quality {
+            settle,
+            lines: vec![line; lines],
+            stream: StreamQuality::default(),
+            channels: Vec::new(),
+            moments: Series::new(),
+            leads: LeadHistograms::default(),
+            silences: Silences::new(lines),
+            gaps: Gaps::new(),
+            changes: Vec::new(),
+            changes_omitted: 0,
+            epochs: Vec::new(),
+            epochs_omitted: 0,
+            now: Nanos::ZERO,
+        }
+    }
+
+    /// A datagram has come, with so many bytes and messages: told after the arbiter's time is at it, before it is handled.
+    #[inline]
+    pub fn datagram(&mut self, stamp: Nanos, line: Line, bytes: usize, messages: u64) {
+        self.now = self.now.max(stamp);
+        let stamp = self.now;
+        let Some(of_line) = self.lines.get_mut(line.index()) else { return };
+        let amount = Amount { datagrams: 1, messages, bytes: bytes as u64 };
+        of_line.total.add(amount);
+        of_line.heard = Some((of_line.heard.map_or(stamp, |(first, _)| first), stamp));
+        let within = of_line.peaks.add(stamp, amount);
+        let cell = &mut self.moments.at(stamp).lines[line.index()];
+        cell.amount.add(amount);
+        cell.peak = cell.peak.max(within.messages);
+        self.silences.datagram(stamp, line);
+    }
+
+    /// The input has ended: told after the arbiter is finished.
+    pub fn finish(&mut self, end: Nanos) {
+        self.now = self.now.max(end);
+        for channel in 0..self.channels.len() {
+            self.close_accounts(channel);
+            self.channels[channel].states.finish(self.now);
+        }
+        self.silences.finish(self.now);
+    }
+
+    /// What is known of a line.
+    ///
+    /// # Panics
+    /// Where the feed does not have the line.
+    pub fn line(&self, line: Line) -> &LineQuality {
+        &self.lines[line.index()]
+    }
+
+    /// The arbitrated stream.
+    pub fn stream(&self) -> &StreamQuality {
+        &self.stream
+    }
+
+    /// What happened over time.
+    pub fn moments(&self) -> &Series<Moment> {
+        &self.moments
+    }
+
+    /// By how much lines came before others.
+    pub fn leads(&self) -> &LeadHistograms {
+        &self.leads
+    }
+
+    /// When lines were silent.
+    pub fn silences(&self) -> &Silences {
+        &self.silences
+    }
+
+    /// What became of the gaps.
+    pub fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+
+    /// Changes of lines' states, the first ones, and how many are not listed.
+    pub fn changes(&self) -> (&[Change], u64) {
+        (&self.changes, self.changes_omitted)
+    }
+
+    /// Beginnings and ends of epochs, the first ones, and how many are not listed.
+    pub fn epochs(&self) -> (&[EpochMark], u64) {
+        (&self.epochs, self.epochs_omitted)
+    }
+
+    /// How many numbers a line should have brought to a channel, and for how long it was in which state.
+    pub fn of_channel(&self, channel: ChannelRef, line: Line) -> Option<(u64, &States)> {
+        let channel = self.channels.get(usize::from(channel.index))?;
+        Some((channel.accounts.get(line.index())?.expected(), &channel.states))
+    }
+
+    /// How many numbers a line should have brought.
+    pub fn expected(&self, line: Line) -> u64 {
+        let accounts = self.channels.iter().filter_map(|channel| channel.accounts.get(line.index()));
+        accounts.fold(0, |sum, account| sum.saturating_add(account.expected()))
+    }
+
+    /// The last moment that is known: the end, once that was told.
+    pub fn now(&self) -> Nanos {
+        self.now
+    }
+
+    /// The lines' accounts of an epoch are closed.
+    fn close_accounts(&mut self, channel: usize) {
+        let Some(ChannelQuality { at, session, accounts, .. }) = self.channels.get_mut(channel) else { return };
+        for (i, account) in accounts.iter_mut().enumerate() {
+            let (channel, session) = (*at, *session);
+            let line = &mut self.lines[i];
+            account.close(&mut |hole| {
+                note_burst(line, &mut self.moments, i, Burst { channel, session, hole });
+            });
+        }
+    }
+
+    /// A channel's numbers begin, or begin afresh.
+    fn epoch(&mut self, at: Nanos, channel: ChannelRef, session: Session, first: SeqNo) {
+        let place = usize::from(channel.index);
+        if place < self.channels.len() {
+            self.close_accounts(place);
+            let known = &mut self.channels[place];
+            known.session = session;
+            known.account_from = Some(first);
+            known.firsts.clear();
+            return;
+        }
+        // channels begin in the order of their index, each with an epoch
+        self.channels.push(ChannelQuality {
+            at: channel,
+            session,
+            account_from: None,
+            accounts: vec![Account::new(self.settle); self.lines.len()],
+            firsts: Firsts::new(),
+            states: States::new(at),
+        });
+    }
+
+    fn close_gap(&mut self, event: &Event, range: SeqRange, opened_by: Line, opened_at: Nanos, fate: Fate) {
+        let session = self.channels.get(usize::from(event.channel.index)).map_or(Session::NONE, |known| known.session);
+        let piece = Piece { channel: event.channel, session, range, opened_by, opened_at, closed_at: event.at, fate };
+        self.gaps.close(piece);
+        let moment = self.moments.at(opened_at);
+        let numbers = match fate {
+            Fate::Filled(line) => match moment.filled.get_mut(line.index()) {
+                Some(filled) => filled,
+                None => return,
+            },
+            Fate::Lost(_) => &mut moment.stream.missing,
+        };
+        *numbers = numbers.saturating_add(range.len());
+    }
+}
+
+/// A burst is certain: it counts where the line had gone past it.
+fn note_burst(line: &mut LineQuality, moments: &mut Series<Moment>, at: usize, burst: Burst) {
+    let length = burst.hole.range.len();
+    line.missing = line.missing.saturating_add(length);
+    line.lengths.add(length);
+    line.bursts.add(length, burst);
+    let missing = &mut moments.at(burst.hole.at).lines[at].missing;
+    *missing = missing.saturating_add(length);
+}
+
+/// Leads count when the later copy comes.
+fn note_lead(leads: &mut LeadHistograms, moment: &mut Moment, lead: Lead) {
+    leads.add(lead);
+    let at = pair_index(lead.first, lead.later);
+    if moment.leads.len() <= at {
+        moment.leads.resize_with(at + 1, || None);
+    }
+    moment.leads[at].get_or_insert_default().add(lead.first < lead.later, lead.lead, lead.count);
+}
+
+impl Sink for Quality {
+    fn event(&mut self, event: &Event) {
+        self.now = self.now.max(event.at);
+        match event.kind {
+            EventKind::Epoch { session, first } => self.epoch(event.at, event.channel, session, first),
+            EventKind::Gap { range, .. } => self.gaps.open(range),
+            EventKind::Filled { range, line, opened_by, opened_at } => {
+                self.close_gap(event, range, opened_by, opened_at, Fate::Filled(line));
+            }
+            EventKind::Lost { range, reason, opened_by, opened_at } => {
+                self.close_gap(event, range, opened_by, opened_at, Fate::Lost(reason));
+            }
+            EventKind::Line { line, from, to, why } => {
+                if let Some(known) = self.channels.get_mut(usize::from(event.channel.index)) {
+                    known.states.change(event.at, line, to);
+                }
+                if self.changes.len() == CHANGES_LISTED {
+                    self.changes_omitted += 1;
+                } else {
+                    self.changes.push(Change { at: event.at, channel: event.channel, line, from, to, why });
+                }
+            }
+            // the arbiter counts divergence by line
+            EventKind::Ended { .. } | EventKind::EpochEnd { .. } | EventKind::Divergence { .. } => {}
+        }
+        if let EventKind::Epoch { .. } | EventKind::Ended { .. } | EventKind::EpochEnd { .. } = event.kind {
+            if self.epochs.len() == CHANGES_LISTED {
+                self.epochs_omitted += 1;
+            } else {
+                self.epochs.push(EpochMark { event: *event });
+            }
+        }
+    }
+
+    fn release(&mut self, run: &Run<'_>) {
+        let amount = Amount { datagrams: 1, messages: run.count.into(), bytes: run.body.len() as u64 };
+        self.stream.total.add(amount);
+        let within = self.stream.peaks.add(self.now, amount);
+        let cell = &mut self.moments.at(self.now).stream;
+        cell.amount.add(amount);
+        cell.peak = cell.peak.max(within.messages);
+    }
+
+    fn shown(&mut self, stamp: Nanos, channel: ChannelRef, line: Line, range: SeqRange) {
+        let Some(known) = self.channels.get_mut(usize::from(channel.index)) else { return };
+        let ChannelQuality { session, account_from, accounts, firsts, .. } = known;
+        let (Some(account), Some(of_line)) = (accounts.get_mut(line.index()), self.lines.get_mut(line.index())) else {
+            return;
+        };
+        let session = *session;
+        account.show(stamp, range, account_from.unwrap_or(range.first), &mut |hole| {
+            note_burst(of_line, &mut self.moments, line.index(), Burst { channel, session, hole });
+        });
+        firsts.show(stamp, line, range, |lead| note_lead(&mut self.leads, self.moments.at(stamp), lead));
+    }
+}

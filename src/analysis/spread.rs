@@ -1,0 +1,40 @@
+//! How values are spread: minimum, quartiles, maximum.
+
+/// How values are spread.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Spread {
+    /// How many.
+    pub count: usize,
+    /// The least.
+    pub min: f64,
+    /// A quarter of them are no more.
+    pub q1: f64,
+    /// Half of them are no more.
+    pub median: f64,
+    /// Three quarters of them are no more.
+    pub q3: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of values, `None` where there are none. Between two values that a quartile falls between, it is interpolated.
+    ///
+    /// ```
+    /// use twinline_analysis::spread::Spread;
+    /// let spread = Spread::of([3.0, 1.0, 2.0, 5.0, 4.0]).unwrap();
+    /// assert_eq!((spread.min, spread.q1, spread.median, spread.q3, spread.max), (1.0, 2.0, 3.0, 4.0, 5.0));
+    /// assert_eq!(Spread::of([1.0, 2.0]).unwrap().median, 1.5);
+    /// ```
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let (&min, &max) = (sorted.first()?, sorted.last()?);
+        let at = |share: f64| {
+            let place = share * (sorted.len() - 1) as f64;
+            let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
+        Some(Spread { count: sorted.len(), min, q1: at(0.25), median: at(0.5), q3: at(0.75), max })
+    }
+}

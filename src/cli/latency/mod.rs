@@ -1,0 +1,485 @@
+//! `twinline latency`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, Outcome, feed};
+use twinline_analysis::chart::span_text;
+use twinline_analysis::latency::latencies::histogram;
+use twinline_analysis::latency::message::{Load, MESSAGE_LEN_MAX, MESSAGE_LEN_MIN};
+use twinline_analysis::latency::open_loop::{self, MeasureError};
+use twinline_analysis::latency::ratio::Ratios;
+use twinline_analysis::latency::read::Interval;
+use twinline_analysis::latency::two_core;
+use twinline_core::frame::Session;
+use twinline_core::framing::{AnyFraming, Framing, WithFraming};
+use twinline_core::time::Nanos;
+use twinline_node::config::{Feed, Method};
+use twinline_node::os::clock::Clock;
+use twinline_node::os::cpu::PinError;
+use twinline_node::os::machine::{self, Finding, Severity};
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::signal::Stop;
+use twinline_node::publisher::fault::{Delay, Share};
+use twinline_node::publisher::plan::PACK_MAX;
+use twinline_node::publisher::spec::{PerLine, RateSpec, parse_span};
+use twinline_node::source::live::LiveError;
+use twinline_node::source::method::{AnyLive, Taken, WithSource};
+use twinline_node::source::watch::{LiveWatch, WatchFacts};
+use twinline_node::source::{Facts, Source};
+
+mod files;
+mod json;
+mod page;
+mod results;
+mod setup;
+mod text;
+
+use files::Folder;
+use results::{Machine, PassResults, RatioResults, Results};
+use setup::{Layout, Setup};
+
+const EXAMPLES: &str = "\
+Every message carries the time at which it was to be sent, and its latency counts from that (open loop). The ratio to the bare
+receive loop is measured one message at a time, in rotating blocks; it is what to trust where absolute times drift.
+
+Cores that the kernel keeps free (isolcpus) are not given by themselves: taskset -c 2-4 twinline latency FEED.
+
+Examples:
+  twinline latency feeds/loopback.toml
+  twinline latency feeds/loopback.toml --layout two-core --seconds 30 --out results
+  twinline latency feeds/loopback.toml --rates 10k,100k,500k --size 64,512 --seconds 10 --out results --json
+  twinline latency feeds/loopback.toml --rate 50k --burst 16 --loss 1% --delay B=20us
+  twinline latency feeds/loopback.toml --receive socket,packet --layout two-core
+  twinline latency nic-in.toml --to nic-out.toml --publish-netns lab --stamps --cores 2,3,4";
+
+/// Measure latency on this machine: percentiles, HdrHistogram logs, a picture
+///
+/// Publisher, arbiter and client run in this process, by one clock: over loopback, or out of one interface and in by another.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The feed file: where the lines are received, and sent as well unless --to says otherwise
+    feed: PathBuf,
+    /// Send each line where this feed file has it; its lines bear the same names
+    #[arg(long, value_name = "FEED")]
+    to: Option<PathBuf>,
+    /// Publish from this network namespace (`ip netns`); takes CAP_SYS_ADMIN
+    #[arg(long, value_name = "NAME")]
+    publish_netns: Option<String>,
+    /// Messages a second, one pass each (10k, 1.5M)
+    #[arg(long, visible_alias = "rate", value_name = "RATE", value_delimiter = ',', default_value = "10k,50k", value_parser = rate)]
+    rates: Vec<u64>,
+    /// How many messages are due at once, at the same average rate
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    burst: u32,
+    /// Bytes of a message, one pass each (the ratio is measured with the first); 16 of them are the times at which it was to be
+    /// sent and was
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', default_value = "64", value_parser = size)]
+    size: Vec<usize>,
+    /// Messages a datagram: the first wait for the last, 1 ms at most
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=i64::from(PACK_MAX)))]
+    pack: u32,
+    /// How long messages are sent before those that are timed
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_span)]
+    warmup: Nanos,
+    /// For how long each pass is timed
+    #[arg(long, value_name = "N", default_value = "5", value_parser = super::publish::seconds)]
+    seconds: Nanos,
+    /// Datagrams lost, each by itself, so that messages wait for the other line: 1%
+    #[arg(long, value_name = "[LINE=]SHARE")]
+    loss: Option<PerLine<Share>>,
+    /// How much later a line sends: 20us, or drawn from 20us..50us
+    #[arg(long, value_name = "[LINE=]TIME")]
+    delay: Option<PerLine<Delay>>,
+    /// What losses and delays are drawn from
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// How to receive, a ratio and passes each: socket, packet, xdp, or auto, the fastest that works [default: the feed file's]
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', value_parser = super::live::method)]
+    receive: Vec<Method>,
+    /// Measure each pass a second time with kernel or NIC receive stamps: of a socket they cost a recvmmsg in place of a recvfrom
+    #[arg(long)]
+    stamps: bool,
+    /// Which threads have which cores, and what is measured [default: the ratio, then open loop on as many cores as there are]
+    #[arg(long, value_enum)]
+    layout: Option<Layout>,
+    /// The cores of publisher, arbiter and client, in this order [default: the first that this process may use]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    cores: Option<Vec<usize>>,
+    /// Messages of a block, where the ratio is measured
+    #[arg(long, value_name = "N", default_value = "400", value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    block: u32,
+    /// Write the report, histogram logs, percentile files and the page into this directory, which is made
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the report as one JSON object on stdout, and all else on stderr
+    #[arg(long)]
+    json: bool,
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(RateSpec::PerSecond(rate)) => Ok((rate * 1e6).round() as u64),
+        _ => Err("expected messages a second, up to 100M; for example 100k".into()),
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| (MESSAGE_LEN_MIN..=MESSAGE_LEN_MAX).contains(size));
+    size.ok_or_else(|| {
+        format!("expected {MESSAGE_LEN_MIN} to {MESSAGE_LEN_MAX} bytes (the first 16 are two times); for example 64")
+    })
+}
+
+pub(super) fn run(args: Args) -> Outcome {
+    let (feed, framing) = feed::load(&args.feed)?;
+    let setup = Setup::new(&args, feed, framing)?;
+    let measuring = Measuring { args, setup, framing };
+    // all others are matched anew for every datagram: a few nanoseconds among thousands, and never in their favour
+    match framing {
+        AnyFraming::MoldUdp64(framing) => measuring.with(framing),
+        framing => measuring.with(framing),
+    }
+}
+
+/// What measuring needs once the framing is a type.
+struct Measuring {
+    args: Args,
+    setup: Setup,
+    framing: AnyFraming,
+}
+
+impl WithFraming for Measuring {
+    type Output = Outcome;
+
+    fn with<F: Framing>(self, framing: F) -> Outcome {
+        let Measuring { args, setup, .. } = &self;
+        let folder = args.out.as_deref().map(Folder::make).transpose()?;
+        let stop = Stop::on_signals().context("cannot listen to signals")?;
+        let clock = Clock::start();
+        let mut findings = machine::look(&setup.cores(), &setup.interfaces(), setup.buffer());
+        if cfg!(debug_assertions) {
+            let what = "this program was built without optimisation: every figure is many times too high".to_owned();
+            let advice = "build it with `cargo build --release`".to_owned();
+            findings.insert(0, Finding { what, advice, severity: Severity::Spoils });
+        }
+        let machine = Machine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
+        let mut human = Human(args.json);
+        human.tell(&text::machine(&machine))?;
+        human.tell(&text::beginning(setup, self.framing))?;
+        let bench = Bench { setup, framing, clock, stop: &stop, folder: folder.as_ref() };
+        let mut results = Results::new(machine, setup, self.framing);
+        let mut session = 0;
+        if setup.measures_ratio() {
+            for &method in &setup.methods {
+                if stop.requested() {
+                    break;
+                }
+                session += 1;
+                let ratio = bench.ratio(method, args.block, args.size[0], session_of(framing, session))?;
+                human.tell(&text::ratio(&ratio))?;
+                results.ratios.push(ratio);
+            }
+        }
+        for pass in setup.passes() {
+            if stop.requested() {
+                break;
+            }
+            session += 1;
+            let pass = bench.pass(&pass, session_of(framing, session))?;
+            human.tell(&text::pass(&pass))?;
+            results.passes.push(pass);
+        }
+        results.stopped = stop.requested();
+        human.tell(&text::ending(&results))?;
+        let object = json::report(&results);
+        if let Some(folder) = &folder {
+            folder.finish(&results, &object)?;
+            human.tell(&format!(
+                "written to {}: latency.html, latency.json, .hlog and .hgrm files\n",
+                folder.path().display()
+            ))?;
+        }
+        if args.json {
+            writeln!(io::stdout(), "{object}").context("cannot write the report to stdout")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Each pass has a session of its own: what another one left on the wire is not taken for its.
+fn session_of(framing: impl Framing, n: u32) -> Session {
+    let numbered = || framing.session(&(1 + n % 200).to_string());
+    framing.session(&format!("LAT{n:07}")).or_else(numbered).unwrap_or(Session::NONE)
+}
+
+/// Where text for people goes: stdout, or stderr where that is for JSON.
+struct Human(bool);
+
+impl Human {
+    fn tell(&mut self, text: &str) -> Result<(), Failure> {
+        if self.0 {
+            eprint!("{text}");
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .context("cannot write the report")
+            .map_err(Failure::run)
+    }
+}
+
+/// One pass that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Asked {
+    load: Load,
+    method: Method,
+    stamps: bool,
+}
+
+impl Asked {
+    /// A name for people, and (without its blanks) for files.
+    fn label(&self) -> String {
+        let Load { micro_rate, burst, size } = self.load;
+        let rate = micro_rate as f64 / 1e6;
+        let rate = match rate {
+            r if r >= 1e6 && (r / 1e4).fract() == 0.0 => format!("{}M", r / 1e6),
+            r if r >= 1e3 && (r / 10.0).fract() == 0.0 => format!("{}k", r / 1e3),
+            r => r.to_string(),
+        };
+        let burst = if burst > 1 { format!(" burst {burst}") } else { String::new() };
+        let stamps = if self.stamps { " stamps" } else { "" };
+        let method = if self.method == Method::Socket { "" } else { self.method.name() };
+        let method = if method.is_empty() { String::new() } else { format!(" {method}") };
+        format!("{rate}/s {size} B{burst}{method}{stamps}")
+    }
+}
+
+/// What all measurements share.
+struct Bench<'a, F> {
+    setup: &'a Setup,
+    framing: F,
+    clock: Clock,
+    stop: &'a Stop,
+    folder: Option<&'a Folder>,
+}
+
+impl<F: Framing> Bench<'_, F> {
+    /// The one place where the lines are listened to. Each measurement opens them anew: what was sent before it is not heard.
+    fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, Taken), Failure> {
+        let feed = &self.setup.feed;
+        let options = ReceiveOptions { buffer_bytes: self.setup.buffer(), kernel_stamps, senders: false };
+        AnyLive::open(feed, method, &options).map_err(|error| match error {
+            LiveError::NoInterface { .. } => Failure::usage(error),
+            error => Failure::run(error),
+        })
+    }
+
+    fn ratio(&self, method: Method, block: u32, size: usize, session: Session) -> Result<RatioResults, Failure> {
+        let (live, watch, taken) = self.listen(method, false)?;
+        let (measured, watched) = live.with(Rotating { bench: self, watch, taken: &taken, block, size, session })?;
+        let ratio = RatioResults::new(measured, taken.method, self.setup.two_cores(), size, block, &watched);
+        if let Some(folder) = self.folder {
+            folder.ratio(&ratio)?;
+        }
+        Ok(ratio)
+    }
+
+    fn pass(&self, asked: &Asked, session: Session) -> Result<PassResults, Failure> {
+        let setup = self.setup;
+        let (live, watch, taken) = self.listen(asked.method, asked.stamps)?;
+        let asked = Asked { method: taken.method, ..*asked };
+        let label = asked.label();
+        let (measured, watched) = live.with(Paced { bench: self, watch, asked, label: &label, session })?;
+        let pass = PassResults::new(asked, label, measured, setup, &watched);
+        if pass.sent_nothing() {
+            let why = pass.last_error().unwrap_or_default();
+            return Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up? {why}")));
+        }
+        if pass.delivered == 0 && !self.stop.requested() {
+            let (to, feed) = (&setup.to.name, &setup.feed.name);
+            return Err(Failure::run(anyhow!(
+                "not one message came through: see that what is sent on {to} arrives on {feed}: interfaces, groups, sources, \
+                 the namespace, a firewall"
+            )));
+        }
+        if let Some(folder) = self.folder {
+            folder.pass(&pass)?;
+        }
+        Ok(pass)
+    }
+}
+
+/// The ratio, once the receive method is a type.
+struct Rotating<'a, F> {
+    bench: &'a Bench<'a, F>,
+    watch: LiveWatch,
+    taken: &'a Taken,
+    block: u32,
+    size: usize,
+    session: Session,
+}
+
+impl<F: Framing> WithSource for Rotating<'_, F> {
+    type Output = Result<(two_core::Measured, Vec<WatchFacts>), Failure>;
+
+    fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
+        let Bench { setup, framing, clock, stop, .. } = *self.bench;
+        let (publisher, arbiter, spin) = setup.two_cores();
+        let settings = two_core::Settings {
+            feed: &setup.feed,
+            to: &setup.to,
+            namespace: setup.namespace.as_deref(),
+            publisher,
+            arbiter,
+            spin,
+            size: self.size,
+            block: self.block,
+            span: setup.span,
+        };
+        let progress = Progress::new(&format!("ratio, {}", self.taken.method.name()), setup.span, clock);
+        let tell = |rounds: &[_]| {
+            progress.show(|| match Ratios::of(rounds, true) {
+                None => format!("{} rounds, none near yet", rounds.len()),
+                Some(Ratios { p50, p99 }) => {
+                    format!("{} rounds, p50 {:.3}, p99 {:.3}", rounds.len(), p50.arbiter.median, p99.arbiter.median)
+                }
+            });
+        };
+        let measured = two_core::measure(framing, &settings, self.session, &mut source, (clock, stop), tell);
+        progress.finish();
+        let watched = watched(&mut self.watch)?;
+        Ok((measured.map_err(failure)?, watched))
+    }
+}
+
+/// An open-loop pass, once the receive method is a type.
+struct Paced<'a, F> {
+    bench: &'a Bench<'a, F>,
+    watch: LiveWatch,
+    asked: Asked,
+    label: &'a str,
+    session: Session,
+}
+
+impl<F: Framing> WithSource for Paced<'_, F> {
+    type Output = Result<(open_loop::Measured, Vec<WatchFacts>), Failure>;
+
+    fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
+        let Bench { setup, framing, clock, stop, folder } = *self.bench;
+        let settings = open_loop::Settings {
+            feed: &setup.feed,
+            to: &setup.to,
+            namespace: setup.namespace.as_deref(),
+            arrangement: setup.arrangement,
+            warm_up: setup.warm_up,
+            span: setup.span,
+            lines: &setup.lines,
+            seed: setup.seed,
+            kernel_stamps: self.asked.stamps,
+        };
+        let progress = Progress::new(self.label, setup.warm_up + setup.span, clock);
+        let mut log = folder.map(|folder| folder.log(self.label, clock.now())).transpose()?;
+        let (mut recent, mut trouble) = (String::new(), Ok(()));
+        let tell = |interval: Option<&Interval>| {
+            let Some(interval) = interval else { return progress.show(|| recent.clone()) };
+            let mut all = histogram();
+            interval.causes.iter().for_each(|cause| all += cause);
+            let at = |q| span_text(all.value_at_quantile(q) as f64);
+            recent = format!("p50 {}, p99 {}, max {}", at(0.5), at(0.99), at(1.0));
+            if let (Some(log), true) = (&mut log, trouble.is_ok()) {
+                trouble = log.write(interval);
+            }
+        };
+        let load = (self.asked.load, self.session);
+        let measured = open_loop::measure(framing, &settings, load, &mut source, (clock, stop), tell);
+        progress.finish();
+        let watched = watched(&mut self.watch)?;
+        let measured = measured.map_err(failure)?;
+        trouble?;
+        log.map_or(Ok(()), files::Log::finish)?;
+        Ok((measured, watched))
+    }
+}
+
+/// What the kernel threw away at the sockets.
+fn watched(watch: &mut LiveWatch) -> Result<Vec<WatchFacts>, Failure> {
+    watch.check().context("cannot ask the sockets what they dropped")?;
+    Ok(watch.facts())
+}
+
+fn failure(error: MeasureError) -> Failure {
+    match error {
+        MeasureError::Pin(PinError::NoSuchCore { .. }) => Failure::usage(anyhow!("--cores: {error}")),
+        MeasureError::Namespace(_) => Failure::run(anyhow!("--publish-netns: {error}")),
+        MeasureError::Wire(_) => {
+            Failure::run(anyhow!("{error}; --to FEED sends the lines where another feed file has them"))
+        }
+        error => Failure::run(error),
+    }
+}
+
+/// How far a measurement is, on a terminal alone.
+struct Progress {
+    bar: Option<ProgressBar>,
+    clock: Clock,
+    start: Nanos,
+}
+
+impl Progress {
+    fn new(label: &str, span: Nanos, clock: Clock) -> Progress {
+        let bar = io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{prefix:<22} {bar:30} {msg}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(span.0.max(1)).with_style(style).with_prefix(label.to_owned())
+        });
+        Progress { bar, clock, start: clock.now() }
+    }
+
+    fn show(&self, message: impl FnOnce() -> String) {
+        let Some(bar) = &self.bar else { return };
+        // the bar draws less often than it is told
+        let elapsed = Duration::from(self.clock.now() - self.start);
+        if elapsed.as_millis() as u64 / 100 != bar.position() / 100_000_000 {
+            bar.set_message(message());
+            bar.set_position(elapsed.as_nanos() as u64);
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The feed that is sent on: another, or the one that is listened to.
+fn sent_on(feed: &Feed, to: Option<&Path>) -> Result<Feed, Failure> {
+    let Some(path) = to else { return Ok(feed.clone()) };
+    let (to, _) = feed::load(path)?;
+    let routed = twinline_node::replay::route(feed, to).with_context(|| format!("--to {}", path.display()));
+    routed.map_err(Failure::usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_is_named_by_what_it_is() {
+        let asked = |rate: f64, burst, size, method, stamps| {
+            Asked { load: Load { micro_rate: (rate * 1e6) as u64, burst, size }, method, stamps }.label()
+        };
+        assert_eq!(asked(100_000.0, 1, 64, Method::Socket, false), "100k/s 64 B");
+        assert_eq!(asked(1_500_000.0, 16, 512, Method::Packet, true), "1.5M/s 512 B burst 16 packet stamps");
+        assert_eq!(asked(1_234.0, 1, 16, Method::Socket, false), "1234/s 16 B");
+        assert_eq!(asked(0.5, 1, 16, Method::Xdp, false), "0.5/s 16 B xdp");
+    }
+}

@@ -1,0 +1,379 @@
+//! What a client reads: messages one by one and events, in one stream, in order. This module walks the records of a ring and
+//! hands out what is in them, in place; it never waits, and it does not trust what it reads.
+//!
+//! The simplest loop:
+//!
+//! ```
+//! use twinline_client::client::{self, Item, Polled};
+//! use twinline_client::delivery::{CAPACITY_DEFAULT, Facts, Output};
+//! # use twinline_core::arbiter::{ChannelRef, Run, RunFlags, Sink};
+//! # use twinline_core::frame::{ChannelKey, Line, Packing, Session};
+//! # use twinline_core::seq::SeqNo;
+//! # use twinline_core::time::Nanos;
+//!
+//! # let facts = Facts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
+//! let (mut delivery, mut client) = client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT)?;
+//! // `delivery` goes to the arbiter's thread
+//! # let channel = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
+//! # let (session, first, line, stamp, flags) = (Session::NONE, SeqNo(1), Line(0), Nanos(5), RunFlags::default());
+//! # let (packing, body) = (Packing::LENGTH_BE16, b"\x00\x02hi\x00\x05there".as_slice());
+//! # delivery.release(&Run { channel, session, first, count: 2, line, stamp, flags, packing, body });
+//! # drop(delivery);
+//! # let mut seen = 0;
+//! loop {
+//!     match client.poll()? {
+//!         Polled::Item(Item::Message(message)) => {
+//!             println!("{} {} bytes", message.sequence, message.bytes.len());
+//! #           seen += message.bytes.len();
+//!         }
+//!         Polled::Item(Item::Overrun(overrun)) => println!("too slow: missed {}", overrun.range),
+//!         Polled::Item(item) => println!("{item:?}"),
+//!         Polled::Empty => std::hint::spin_loop(),
+//!         Polled::Ended => break,
+//!     }
+//! }
+//! # assert_eq!(seen, 7);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+
+use crate::delivery::{
+    self, Decoder, Delivery, Entry, Facts, FactsError, Jump, Named, Overrun, Record, RunEntry, Wants,
+};
+pub use crate::ring::Polled;
+use crate::ring::{self, Consumer, RingError};
+use twinline_core::arbiter::{ChannelRef, Event, Loss, RunFlags};
+use twinline_core::frame::{Line, Session};
+use twinline_core::seq::SeqNo;
+use twinline_core::time::Nanos;
+
+/// A message, in place in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Its channel.
+    pub channel: ChannelRef,
+    /// The session that it belongs to.
+    pub session: Session,
+    /// Its number; means nothing where `flags.unsequenced`.
+    pub sequence: SeqNo,
+    /// The line that brought it first.
+    pub line: Line,
+    /// When it came.
+    pub stamp: Nanos,
+    /// What is special about it.
+    pub flags: RunFlags,
+    /// The message, without a length that belongs to the transport.
+    pub bytes: &'a [u8],
+}
+
+/// What the stream is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// The next message.
+    Message(Message<'a>),
+    /// Ordered output: these numbers will not come, for anybody.
+    Loss(Loss),
+    /// First-copy output: these numbers were jumped; they may come late.
+    Jump(Jump),
+    /// A gap, what filled it, a session's beginning and end, a line's state.
+    Event(Event),
+    /// This client was too slow, and has missed this.
+    Overrun(Overrun),
+}
+
+/// The ring's content is broken: what comes after it cannot be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// In its records' headers.
+    Ring(ring::Broken),
+    /// Within a record.
+    Record(delivery::Broken),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broken::Ring(error) => error.fmt(f),
+            Broken::Record(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Broken::Ring(error) => error.source(),
+            Broken::Record(error) => error.source(),
+        }
+    }
+}
+
+impl From<ring::Broken> for Broken {
+    fn from(error: ring::Broken) -> Broken {
+        Broken::Ring(error)
+    }
+}
+
+impl From<delivery::Broken> for Broken {
+    fn from(error: delivery::Broken) -> Broken {
+        Broken::Record(error)
+    }
+}
+
+/// A client cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientError {
+    /// Of the ring.
+    Ring(RingError),
+    /// Of the facts in it.
+    Facts(FactsError),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Ring(error) => error.fmt(f),
+            ClientError::Facts(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ClientError::Ring(error) => error.source(),
+            ClientError::Facts(error) => error.source(),
+        }
+    }
+}
+
+impl From<RingError> for ClientError {
+    fn from(error: RingError) -> ClientError {
+        ClientError::Ring(error)
+    }
+}
+
+impl From<FactsError> for ClientError {
+    fn from(error: FactsError) -> ClientError {
+        ClientError::Facts(error)
+    }
+}
+
+/// Both ends of a new ring on the heap: the writer for the arbiter's thread, and the client.
+///
+/// # Errors
+/// [`ClientError::Ring`] where the capacity is not a power of two of at least [`delivery::CAPACITY_MIN`].
+pub fn open(facts: &Facts, wants: Wants, capacity: usize) -> Result<(Delivery, Client), ClientError> {
+    let (delivery, consumer) = delivery::open(facts, wants, capacity)?;
+    Ok((delivery, Client::new(consumer)?))
+}
+
+/// The run whose messages are being handed out.
+///
+/// Invariant: while `left > 0`, its record is the one that the consumer stands at.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    run: RunEntry,
+    /// The next one's number.
+    sequence: SeqNo,
+    /// Where its block begins in the record.
+    at: usize,
+    /// Messages to come.
+    left: u32,
+}
+
+impl Walk {
+    const NONE: Walk = Walk { run: RunEntry::NONE, sequence: SeqNo(0), at: 0, left: 0 };
+
+    #[inline]
+    fn new(run: RunEntry) -> Walk {
+        Walk { run, sequence: run.first, at: run.body, left: run.count }
+    }
+}
+
+/// What the short way to the next record found.
+enum Found {
+    /// A run; `walk` is at its beginning.
+    Run,
+    /// Nothing now.
+    Nothing,
+    /// Something that the long way must look at.
+    Other,
+}
+
+/// Reads one ring.
+#[derive(Debug)]
+pub struct Client {
+    consumer: Consumer,
+    decoder: Decoder,
+    facts: Facts,
+    walk: Walk,
+    broken: bool,
+}
+
+impl Client {
+    /// A client of a ring that a [`Delivery`] writes.
+    ///
+    /// # Errors
+    /// [`ClientError::Facts`] where the ring's facts cannot be read.
+    pub fn new(mut consumer: Consumer) -> Result<Client, ClientError> {
+        let facts = Facts::from_bytes(consumer.facts())?;
+        Ok(Client { consumer, decoder: Decoder::new(facts.packing), facts, walk: Walk::NONE, broken: false })
+    }
+
+    /// The feed's facts.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The next message or event. What it borrows is given back to the writer with the next call.
+    ///
+    /// # Errors
+    /// [`Broken`], once; after that the stream has ended.
+    // always: where it is a call, what it returns is put together in memory, and read from there before it has arrived
+    #[inline(always)]
+    pub fn poll(&mut self) -> Result<Polled<Item<'_>>, Broken> {
+        if self.walk.left == 0 {
+            self.consumer.release();
+            match self.find() {
+                Found::Run => {}
+                Found::Nothing => return Ok(Polled::Empty),
+                Found::Other => match self.next()? {
+                    Polled::Empty => return Ok(Polled::Empty),
+                    Polled::Ended => return Ok(Polled::Ended),
+                    Polled::Item(Entry::Run(run)) => self.walk = Walk::new(run),
+                    Polled::Item(entry) => return Ok(entry.item().map_or(Polled::Empty, Polled::Item)),
+                },
+            }
+        }
+        self.step()
+    }
+
+    /// The short way: a run, or nothing. Whatever else there is, it leaves as it is.
+    #[inline(always)]
+    fn find(&mut self) -> Found {
+        match self.consumer.ready() {
+            Ok(true) if !self.broken => match self.decoder.run(self.consumer.record()) {
+                Some(run) => {
+                    self.walk = Walk::new(run);
+                    Found::Run
+                }
+                None => Found::Other,
+            },
+            Ok(false) if !self.broken && !self.consumer.closed() => Found::Nothing,
+            _ => Found::Other,
+        }
+    }
+
+    /// The next record, whole: a run is handed out as one. What is left of a run that [`Client::poll`] has begun is passed over.
+    ///
+    /// With [`Output::Full`](delivery::Output::Full), [`Record::replay`] makes the calls of the arbiter's sink again, in their
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Client::poll`].
+    pub fn poll_record(&mut self) -> Result<Polled<Record<'_>>, Broken> {
+        self.walk = Walk::NONE;
+        self.consumer.release();
+        let record = match self.next()? {
+            Polled::Empty => return Ok(Polled::Empty),
+            Polled::Ended => return Ok(Polled::Ended),
+            Polled::Item(Entry::Run(run)) => {
+                let Some(&channel) = self.decoder.channel(run.index) else {
+                    return Err(self.fail(delivery::Broken::Channel { index: run.index }));
+                };
+                if run.checked(self.consumer.record(), channel).is_none() {
+                    return Err(self.fail(delivery::Broken::Messages { count: run.count }));
+                }
+                let whole = run.checked(self.consumer.record(), channel);
+                return Ok(whole.map_or(Polled::Empty, |whole| Polled::Item(Record::Run(run.via, whole))));
+            }
+            Polled::Item(Entry::Loss(loss)) => Record::Loss(loss),
+            Polled::Item(Entry::Jump(jump)) => Record::Jump(jump),
+            Polled::Item(Entry::Event(event)) => Record::Event(event),
+            Polled::Item(Entry::Overrun(overrun)) => Record::Overrun(overrun),
+            Polled::Item(Entry::Named) => return Ok(Polled::Empty),
+        };
+        Ok(Polled::Item(record))
+    }
+
+    /// The next record that is more than a channel's name. Never a run without messages.
+    #[inline(never)]
+    fn next(&mut self) -> Result<Polled<Entry>, Broken> {
+        // bounded, so that a writer of nothing but channel records cannot hold the caller here
+        for _ in 0..=delivery::CHANNELS_MAX {
+            if self.broken {
+                return Ok(Polled::Ended);
+            }
+            if !self.ready()? {
+                // a record may have come between our look and the writer's end
+                if !self.consumer.closed() {
+                    return Ok(Polled::Empty);
+                }
+                if !self.ready()? {
+                    return Ok(Polled::Ended);
+                }
+            }
+            match self.decoder.decode(self.consumer.record()) {
+                Ok(Entry::Named) => {}
+                Ok(Entry::Run(run)) if run.count == 0 => {}
+                Ok(entry) => return Ok(Polled::Item(entry)),
+                Err(broken) => return Err(self.fail(broken)),
+            }
+            self.consumer.release();
+        }
+        Ok(Polled::Empty)
+    }
+
+    fn ready(&mut self) -> Result<bool, Broken> {
+        match self.consumer.ready() {
+            Ok(ready) => Ok(ready),
+            Err(broken) => Err(self.fail(broken)),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, broken: impl Into<Broken>) -> Broken {
+        self.broken = true;
+        self.walk = Walk::NONE;
+        broken.into()
+    }
+
+    /// The next message of the run.
+    #[inline(always)]
+    fn step(&mut self) -> Result<Polled<Item<'_>>, Broken> {
+        let Walk { run: RunEntry { count, index, .. }, at, sequence, .. } = self.walk;
+        // the feed's, which is not written anew with each run, and so is there when it is read
+        let packing = if self.walk.run.packed_otherwise() { self.walk.run.packing } else { self.facts.packing };
+        let block = self.consumer.record().get(at..).and_then(|rest| packing.block_len(rest));
+        let Some(end) = block.map(|block| at + block) else {
+            return Err(self.fail(delivery::Broken::Messages { count }));
+        };
+        self.walk.left -= 1;
+        self.walk.sequence += 1;
+        self.walk.at = end;
+        let Some((channel, session)) = self.decoder.channel(index).map(Named::parts) else {
+            return Err(self.fail(delivery::Broken::Channel { index }));
+        };
+        let RunEntry { line, stamp, .. } = self.walk.run;
+        let flags = self.walk.run.flags();
+        let bytes = self.consumer.record().get(at + usize::from(packing.skip)..end).unwrap_or_default();
+        Ok(Polled::Item(Item::Message(Message { channel, session, sequence, line, stamp, flags, bytes })))
+    }
+}
+
+impl Entry {
+    fn item(self) -> Option<Item<'static>> {
+        match self {
+            Entry::Loss(loss) => Some(Item::Loss(loss)),
+            Entry::Jump(jump) => Some(Item::Jump(jump)),
+            Entry::Event(event) => Some(Item::Event(event)),
+            Entry::Overrun(overrun) => Some(Item::Overrun(overrun)),
+            Entry::Named | Entry::Run(_) => None,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,110 @@
+//! What a slow client had no room for, by channel and session, until there is room to say so.
+
+use super::{CHANNELS_MAX, Weight};
+use twinline_core::arbiter::ChannelRef;
+use twinline_core::frame::Session;
+use twinline_core::seq::SeqRange;
+use twinline_core::time::Nanos;
+
+/// Sessions of one channel that are told apart in one overrun.
+const SESSIONS_MAX: usize = 2;
+/// How many overrun records can be due at once.
+pub(super) const OVERRUNS_MAX: usize = SESSIONS_MAX * CHANNELS_MAX;
+
+/// A client was too slow for its ring: this is missing from its stream, here, for it alone. Never a gap: the arbiter had it all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overrun {
+    /// When the first of it was dropped.
+    pub at: Nanos,
+    /// Where.
+    pub channel: ChannelRef,
+    /// The session that it belongs to.
+    pub session: Session,
+    /// The numbers that were dropped, those said to be lost included; empty where it was events alone, or messages without a
+    /// place in the sequence.
+    pub range: SeqRange,
+    /// How many messages.
+    pub messages: u64,
+    /// How many events, losses and jumps.
+    pub events: u64,
+    /// How many earlier runs of the channel's numbers are counted in `messages` and `events`, whose ranges are not kept: an
+    /// overrun through more than two of them.
+    pub epochs: u64,
+}
+
+/// The overruns that a client has not been told of.
+///
+/// Invariant: `pending` holds at most [`SESSIONS_MAX`] a channel, in the order of their first drop, so it never grows past the
+/// [`OVERRUNS_MAX`] that it has room for; `by_channel` has each channel's count and the place of its newest.
+#[derive(Debug)]
+pub(super) struct Overruns {
+    pending: Vec<Overrun>,
+    by_channel: Box<[(u8, u16); CHANNELS_MAX]>,
+}
+
+impl Overruns {
+    pub(super) fn new() -> Overruns {
+        Overruns { pending: Vec::with_capacity(OVERRUNS_MAX), by_channel: Box::new([(0, 0); CHANNELS_MAX]) }
+    }
+
+    /// What is to be told, in the order of the first drop.
+    pub(super) fn pending(&self) -> &[Overrun] {
+        &self.pending
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+        self.by_channel.fill((0, 0));
+    }
+
+    /// Counts a dropped record. Without a session of its own it belongs to the channel's newest, or to `told`.
+    pub(super) fn count(&mut self, channel: ChannelRef, session: Option<Session>, told: Session, weight: Weight) {
+        let Some((count, newest)) = self.by_channel.get_mut(usize::from(channel.index)) else { return };
+        let last = if *count == 0 { None } else { self.pending.get_mut(usize::from(*newest)) };
+        let Some(last) = last else {
+            let session = session.unwrap_or(told);
+            *newest = self.pending.len() as u16;
+            *count = 1;
+            self.pending.push(Overrun::start(channel, session, weight));
+            return;
+        };
+        let session = session.unwrap_or(last.session);
+        if last.session == session && last.follows(weight.range) {
+            last.add(weight);
+        } else if usize::from(*count) < SESSIONS_MAX {
+            *newest = self.pending.len() as u16;
+            *count += 1;
+            self.pending.push(Overrun::start(channel, session, weight));
+        } else {
+            let before = *last;
+            *last = Overrun::start(channel, session, weight);
+            last.at = before.at;
+            last.messages += before.messages;
+            last.events += before.events;
+            last.epochs = before.epochs + 1;
+        }
+    }
+}
+
+impl Overrun {
+    fn start(channel: ChannelRef, session: Session, weight: Weight) -> Overrun {
+        let Weight { at, range, messages, events } = weight;
+        Overrun { at, channel, session, range, messages, events, epochs: 0 }
+    }
+
+    /// Whether the range goes on from this one's: numbers that fall back are another epoch's, of the same session or of none.
+    fn follows(&self, range: SeqRange) -> bool {
+        range == SeqRange::default() || self.range == SeqRange::default() || range.first >= self.range.end
+    }
+
+    fn add(&mut self, weight: Weight) {
+        if weight.range != SeqRange::default() {
+            if self.range == SeqRange::default() {
+                self.range.first = weight.range.first;
+            }
+            self.range.end = weight.range.end;
+        }
+        self.messages += weight.messages;
+        self.events += weight.events;
+    }
+}

@@ -1,0 +1,358 @@
+//! The state machine, sans I/O: no clock, no socket, no thread, no log. Time is an argument.
+//!
+//! An [`Arbiter`] is a function of the list of what it is given: [`on_frame`](Arbiter::on_frame),
+//! [`advance`](Arbiter::advance), [`finish`](Arbiter::finish), with stamps that never go back. What it has to say goes to a
+//! [`Sink`], at once. The same list gives the same calls, to the byte: a live run and its replay are equal (ARBITRATION 1, 10).
+//!
+//! ```
+//! use twinline_core::arbiter::{Arbiter, Event, Run, Settings, Sink};
+//! use twinline_core::frame::Line;
+//! use twinline_core::framing::{Framing, MoldUdp64};
+//! use twinline_core::frame::Session;
+//! use twinline_core::time::Nanos;
+//!
+//! #[derive(Default)]
+//! struct Messages(Vec<String>);
+//!
+//! impl Sink for Messages {
+//!     fn event(&mut self, _: &Event) {}
+//!
+//!     fn release(&mut self, run: &Run<'_>) {
+//!         self.0.extend(run.messages().map(|m| String::from_utf8_lossy(m).into_owned()));
+//!     }
+//! }
+//!
+//! // two lines; line A loses the second datagram, line B packs them in one
+//! let mut arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
+//! let mut sink = Messages::default();
+//! let mut datagram = Vec::new();
+//! let a: [(u64, &[&[u8]]); 2] = [(1, &[b"one"]), (3, &[b"three"])];
+//! let b: [(u64, &[&[u8]]); 1] = [(1, &[b"one", b"two", b"three"])];
+//! let a = a.iter().map(|sent| (Line(0), sent));
+//! let b = b.iter().map(|sent| (Line(1), sent));
+//! for (stamp, (line, (first, messages))) in a.chain(b).enumerate() {
+//!     MoldUdp64.encode(Session::text(b"TODAY"), *first, messages, 1_400, &mut datagram);
+//!     let frame = MoldUdp64.frame(&datagram, &mut 0).unwrap().unwrap();
+//!     arbiter.on_frame(Nanos(stamp as u64), line, 0, &frame, &mut sink);
+//! }
+//! assert_eq!(sink.0, ["one", "two", "three"]);
+//! ```
+//!
+//! Cost: constant work a message. A number's fate is looked up in a ring of the last 65,536; only where a gap is opened, split
+//! or closed is there more to do, the logarithm of the number of gaps. Memory is taken when a channel begins and bounded by
+//! the [`Settings`]; what waits for a gap is copied once.
+
+mod candidates;
+mod channel;
+mod event;
+mod follow;
+mod hold;
+mod index;
+mod lead;
+mod lost;
+mod report;
+mod settings;
+mod shelf;
+mod status;
+mod stream;
+mod suspicion;
+mod verify;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use event::*;
+pub use lead::LeadHistogram;
+pub use report::{ChannelReport, EpochCounts, LineCounts};
+pub use settings::{GapTimeout, Settings};
+pub use stream::OpenGap;
+pub use verify::Verify;
+
+use candidates::Candidates;
+use channel::{Channel, Quick};
+use follow::Due;
+
+use crate::frame::{ChannelKey, Frame, Kind, LINES_MAX, Line};
+use crate::time::Nanos;
+
+/// No place.
+const NOWHERE: u16 = u16::MAX;
+
+/// How many channels a feed may have.
+pub const CHANNELS_MAX: usize = 256;
+
+/// Takes the first copy of every message, whatever line it came by, and puts the stream in order. See the [module](self).
+pub struct Arbiter {
+    settings: Settings,
+    /// In the order in which they began.
+    channels: Vec<Channel>,
+    /// `(name, place)`, sorted by name.
+    names: Vec<(ChannelKey, u16)>,
+    /// The place of each group's channel, in a framing that names none; [`NOWHERE`] where it has not begun.
+    by_group: Box<[u16]>,
+    /// The place that the last frame went to, in a framing that names channels.
+    last_place: u16,
+    candidates: Candidates,
+    no_channel: u64,
+    other_keys: u64,
+    /// The last stamp.
+    now: Nanos,
+    /// Nothing is due before.
+    due: Nanos,
+}
+
+impl Arbiter {
+    /// An arbiter that has seen nothing yet.
+    pub fn new(settings: Settings) -> Arbiter {
+        let by_group = vec![NOWHERE; usize::from(settings.groups)].into_boxed_slice();
+        Arbiter {
+            settings: settings.bounded(),
+            by_group,
+            channels: Vec::with_capacity(CHANNELS_MAX),
+            names: Vec::with_capacity(CHANNELS_MAX),
+            last_place: 0,
+            candidates: Candidates::new(),
+            no_channel: 0,
+            other_keys: 0,
+            now: Nanos::ZERO,
+            due: Nanos::MAX,
+        }
+    }
+
+    /// A frame has come by `line`, from that line's group number `group`. A stamp before the last one counts as the last one.
+    ///
+    /// A line that the settings do not have is ignored, its stamp aside; a caller that takes lines from configuration has no such line.
+    #[inline(always)]
+    pub fn on_frame<S: Sink>(&mut self, stamp: Nanos, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) {
+        self.advance(stamp, sink);
+        let place = match frame.key {
+            None => self.by_group.get(usize::from(group)).map_or(NOWHERE, |&place| place),
+            Some(_) => self.last_place,
+        };
+        if let Some(channel) = self.channels.get_mut(usize::from(place))
+            && channel.at.key == (ChannelKey { group, key: frame.key })
+        {
+            match channel.on_quick_frame::<false, S>(&self.settings, self.now, line, frame, sink) {
+                Quick::No => {}
+                Quick::Done => return,
+                Quick::Followed => {
+                    self.due = self.due.min(channel.due);
+                    return;
+                }
+            }
+        }
+        // a copy: who has the frame's address here would keep it in memory on the short way as well
+        let frame = *frame;
+        if frame.key.is_some_and(|_| self.on_another_channel(line, group, &frame, sink)) {
+            return;
+        }
+        self.on_frame_slowly(line, group, &frame, sink);
+    }
+
+    /// A frame that may be of another channel than the last one's, and a usual one there. False: nothing is done.
+    #[inline(never)]
+    fn on_another_channel<S: Sink>(&mut self, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) -> bool {
+        let Some(place) = self.place(ChannelKey { group, key: frame.key }) else { return false };
+        let Some(channel) = self.channels.get_mut(place) else { return false };
+        let quick = channel.on_quick_frame::<false, S>(&self.settings, self.now, line, frame, sink);
+        if quick == Quick::Followed {
+            self.due = self.due.min(channel.due);
+        }
+        quick != Quick::No
+    }
+
+    /// The same, in any case but the usual one; time is at the frame already.
+    #[cold]
+    #[inline(never)]
+    fn on_frame_slowly<S: Sink>(&mut self, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) {
+        if line.index() >= self.settings.lines() && line != Line::RECOVERY {
+            return;
+        }
+        let name = ChannelKey { group, key: frame.key };
+        let Some(place) = self.place(name) else {
+            self.on_unknown(line, name, frame, sink);
+            return;
+        };
+        let channel = &mut self.channels[place];
+        if self.settings.verify.is_on() {
+            match channel.on_quick_frame::<true, S>(&self.settings, self.now, line, frame, sink) {
+                Quick::No => {}
+                Quick::Done => return,
+                Quick::Followed => {
+                    self.due = self.due.min(channel.due);
+                    return;
+                }
+            }
+        }
+        channel.on_frame(&self.settings, self.now, line, frame, sink);
+        self.due = self.due.min(channel.due);
+    }
+
+    /// Nothing came up to `stamp`: what is due by then happens, each at its own time.
+    #[inline]
+    pub fn advance<S: Sink>(&mut self, stamp: Nanos, sink: &mut S) {
+        self.now = self.now.max(stamp);
+        if self.now >= self.due {
+            self.fire(sink);
+        }
+    }
+
+    /// The input has ended at `stamp`: what is parked, held or open is resolved (ARBITRATION 1.4). Call it once.
+    pub fn finish<S: Sink>(&mut self, stamp: Nanos, sink: &mut S) {
+        self.advance(stamp, sink);
+        if self.channels.is_empty()
+            && let Some(lone) = self.candidates.take_lone()
+        {
+            self.begin(lone, usize::MAX, sink);
+        }
+        self.no_channel += self.candidates.drop_all();
+        for at in 0..self.names.len() {
+            let place = usize::from(self.names[at].1);
+            self.channels[place].finish(&self.settings, self.now, sink);
+        }
+    }
+
+    /// The place of a channel that has begun.
+    fn place(&mut self, name: ChannelKey) -> Option<usize> {
+        let at = self.names.binary_search_by_key(&name, |&(name, _)| name).ok()?;
+        self.last_place = self.names[at].1;
+        Some(usize::from(self.last_place))
+    }
+
+    /// Fires what is due, in the order of 1.3.
+    #[cold]
+    #[inline(never)]
+    fn fire<S: Sink>(&mut self, sink: &mut S) {
+        loop {
+            let mut next: Option<(Nanos, ChannelKey, Due, usize, usize)> = None;
+            self.due = Nanos::MAX;
+            for (place, channel) in self.channels.iter_mut().enumerate() {
+                if channel.due <= self.now {
+                    // the bound may be too early: lines have been heard since
+                    let exact = channel.next_due(&self.settings);
+                    channel.due = exact.map_or(Nanos::MAX, |(at, ..)| at);
+                    if let Some((at, due, line)) = exact.filter(|&(at, ..)| at <= self.now) {
+                        let this = (at, channel.at.key, due, line, place);
+                        next = Some(next.map_or(this, |next| next.min(this)));
+                    }
+                }
+                self.due = self.due.min(channel.due);
+            }
+            let Some((at, _, due, line, place)) = next else { return };
+            self.channels[place].fire(&self.settings, at, due, line, sink);
+        }
+    }
+
+    /// A frame of a channel that has not begun.
+    #[cold]
+    #[inline(never)]
+    fn on_unknown<S: Sink>(&mut self, line: Line, name: ChannelKey, frame: &Frame<'_>, sink: &mut S) {
+        if let Some(key) = name.key
+            && !self.settings.keys.is_empty()
+            && !self.settings.keys.contains(&key)
+        {
+            self.other_keys += 1;
+            return;
+        }
+        if frame.kind == Kind::Unsequenced || self.channels.len() == CHANNELS_MAX {
+            self.no_channel += 1;
+            return;
+        }
+        let (found, dropped) = self.candidates.add(&self.settings, self.now, line, name, frame);
+        self.no_channel += dropped;
+        if let Some((candidate, agreed_with)) = found {
+            self.begin(candidate, agreed_with, sink);
+        }
+    }
+
+    /// A channel begins. `last` is the place of the frame that bore out others; all of them count where there is none.
+    fn begin<S: Sink>(&mut self, mut candidate: candidates::Candidate, last: usize, sink: &mut S) {
+        let agreed = candidate.agreed(&self.settings, last);
+        let of_start = candidate.frames.iter().zip(&agreed).filter(|(_, agreed)| **agreed).map(|(stored, _)| stored);
+        let Some(start) = of_start.min_by_key(|stored| stored.first) else { return };
+        let (session, first) = (start.session, start.first);
+        let place = self.channels.len();
+        let at = ChannelRef { index: place as u16, key: candidate.name };
+        let cx = &self.settings;
+        let mut channel = Channel::new(cx, at, session, first, candidate.counts, self.now, sink);
+        for believed in [true, false] {
+            for (stored, _) in candidate.frames.iter().zip(&agreed).filter(|(_, agreed)| **agreed == believed) {
+                channel.first_frame(cx, self.now, stored, believed, sink);
+            }
+        }
+        candidate.frames.clear();
+        channel.follow_up(cx, self.now, sink);
+        self.due = self.due.min(channel.due);
+        self.channels.push(channel);
+        let sorted = self.names.partition_point(|&(name, _)| name < candidate.name);
+        self.names.insert(sorted, (candidate.name, place as u16));
+        if let (None, Some(by_group)) = (candidate.name.key, self.by_group.get_mut(usize::from(candidate.name.group))) {
+            *by_group = place as u16;
+        }
+    }
+
+    /// The counters of every channel that has begun, in the order of their names.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelReport> + '_ {
+        self.names.iter().map(|&(_, place)| self.channels[usize::from(place)].report(&self.settings))
+    }
+
+    /// One counter of a line, summed over all channels: without an allocation, for a look from the hot path.
+    pub fn line_total(&self, line: Line, counter: impl Fn(&LineCounts) -> u64) -> u64 {
+        let views = self.channels.iter().filter_map(|channel| channel.lines.get(line.index()));
+        views.map(|view| counter(&view.counts)).sum()
+    }
+
+    /// Frames of channels that never began, once the input has ended; those dropped so far before.
+    pub fn no_channel(&self) -> u64 {
+        self.no_channel
+    }
+
+    /// Frames of channels that the settings do not want.
+    pub fn other_keys(&self) -> u64 {
+        self.other_keys
+    }
+
+    /// By how much `first` came before `later` on a channel: every number that both brought within the last 65,536.
+    pub fn lead(&self, channel: ChannelKey, first: Line, later: Line) -> Option<&LeadHistogram> {
+        let at = self.names.binary_search_by_key(&channel, |&(name, _)| name).ok()?;
+        self.channels[usize::from(self.names[at].1)].leads().pair(first, later)
+    }
+
+    /// What a channel misses and still waits for, lowest first, and since when: what recovery would ask for.
+    pub fn wanted(&self, channel: ChannelKey) -> impl Iterator<Item = OpenGap> + '_ {
+        let at = self.names.binary_search_by_key(&channel, |&(name, _)| name).ok();
+        let channel = at.map(|at| &self.channels[usize::from(self.names[at].1)]);
+        channel.into_iter().flat_map(|channel| channel.stream.gaps())
+    }
+
+    /// Whether every channel's session has ended, and there is one.
+    pub fn all_ended(&self) -> bool {
+        !self.channels.is_empty() && self.channels.iter().all(Channel::is_ended)
+    }
+
+    /// The shortest time for which a gap is waited for now, over all channels: what a live pass must stay well below (1.2).
+    pub fn gap_timeout_min(&self) -> Nanos {
+        let unknown = match self.settings.gap_timeout {
+            GapTimeout::After(span) => span,
+            GapTimeout::Auto => lead::TIMEOUT_UNKNOWN,
+        };
+        self.channels.iter().map(|channel| channel.gap_timeout(&self.settings)).min().unwrap_or(unknown)
+    }
+
+    /// What [`Arbiter::gap_timeout_min`] never falls below: known without a look at the channels.
+    pub fn gap_timeout_least(&self) -> Nanos {
+        match self.settings.gap_timeout {
+            GapTimeout::After(span) => span,
+            GapTimeout::Auto => lead::TIMEOUT_MIN,
+        }
+    }
+
+    /// The settings that it runs by.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// A line's counters before its channel has begun.
+type CountsByLine = [LineCounts; LINES_MAX + 1];

@@ -1,0 +1,163 @@
+//! What a reader says of a file: a record, the counts, the warnings.
+
+use std::fmt;
+use std::net::SocketAddrV4;
+
+use crate::ip::LinkType;
+use crate::ip::fragments::UnusedFragments;
+use twinline_core::time::Nanos;
+
+/// A UDP datagram over IPv4, as a file holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// When it was captured, by the file. May be earlier than the record before.
+    pub stamp: Nanos,
+    /// The capture interface, by its place in the file's section.
+    pub interface: u32,
+    /// The capture interface's name, where the file has one.
+    pub interface_name: Option<&'a str>,
+    /// Who sent it.
+    pub source: SocketAddrV4,
+    /// Where it was sent: the group and port.
+    pub destination: SocketAddrV4,
+    /// The UDP payload.
+    pub payload: &'a [u8],
+}
+
+/// How a file says it was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileKind {
+    /// `pcap` or `pcapng`; `nothing` where the file ends within its first header.
+    pub format: &'static str,
+    /// What it is packed with, by its first bytes.
+    pub compression: Option<&'static str>,
+}
+
+/// What a file says of one of its interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceFacts<'a> {
+    /// Its name, where the file has one.
+    pub name: Option<&'a str>,
+    /// Its LINKTYPE number.
+    pub link: u16,
+    /// How many stamps a second has.
+    pub ticks_per_second: u64,
+}
+
+/// A packet as it stands in the file, whatever it is: what [`Reader::advance_seeing`](super::Reader::advance_seeing) shows before it looks into it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// When it was captured; `None` where the record has no stamp.
+    pub stamp: Option<Nanos>,
+    /// The capture interface, by its place in the file's section.
+    pub interface: u32,
+    /// What the file says of that interface.
+    pub facts: InterfaceFacts<'a>,
+    /// The link layer.
+    pub link: LinkType,
+    /// The packet.
+    pub bytes: &'a [u8],
+}
+
+/// What a file's records were. `records` is the sum of `not_udp`, `truncated`, `fragments`, `malformed`, and those `datagrams`
+/// that were not `reassembled`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All packets, whatever they are.
+    pub records: u64,
+    /// Delivered: UDP datagrams over IPv4, whole ones and such as were put together.
+    pub datagrams: u64,
+    /// How many of them were put together out of fragments.
+    pub reassembled: u64,
+    /// Something else than UDP over IPv4, or of a link layer that is not read.
+    pub not_udp: u64,
+    /// Cut off by the snap length: the headers say more than was captured.
+    pub truncated: u64,
+    /// Fragments of IPv4 datagrams, whatever became of them.
+    pub fragments: u64,
+    /// Those of them that are in no datagram. All are known at the end of the file.
+    pub unused: UnusedFragments,
+    /// Headers, or a record's own numbers, that contradict each other; the last fragment of a datagram whose headers do.
+    pub malformed: u64,
+    /// Packets without a stamp, given that of the packet before. Counted beside, not among, the others.
+    pub unstamped: u64,
+}
+
+/// What a reader of the results should know of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// It ends within a record, a gzip member or a zstd frame.
+    CutFile {
+        /// Which file.
+        file: String,
+        /// How many whole records it holds.
+        records: u64,
+    },
+    /// Twinline wrote it and did not come to say when the recording ended.
+    Unfinished {
+        /// Which file.
+        file: String,
+    },
+    /// It says that not everything was recorded.
+    Dropped {
+        /// Which file.
+        file: String,
+        /// The interface's name; empty where it has none.
+        interface: String,
+        /// How many records are missing.
+        records: u64,
+    },
+    /// Some packets have no stamp of their own.
+    Unstamped {
+        /// Which file.
+        file: String,
+        /// How many.
+        records: u64,
+    },
+    /// Bytes that are neither gzip nor zstd stand behind what is.
+    TrailingBytes {
+        /// Which file.
+        file: String,
+    },
+    /// Some packets are of a link layer that is not read.
+    LinkLayer {
+        /// Which file.
+        file: String,
+        /// The first such LINKTYPE.
+        number: u16,
+        /// How many packets, of any such.
+        records: u64,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::CutFile { file, records } => {
+                write!(f, "{file} is cut off: all {records} whole records that it holds were read")
+            }
+            Warning::Unfinished { file } => {
+                write!(f, "{file} was not ended in order: its last record stands for the end of the recording")
+            }
+            Warning::Dropped { file, interface, records } if interface.is_empty() => {
+                write!(f, "{file} lacks {records} records that were dropped while it was recorded")
+            }
+            Warning::Dropped { file, interface, records } => {
+                write!(f, "{file} lacks {records} records of {interface} that were dropped while it was recorded")
+            }
+            Warning::Unstamped { file, records } => {
+                write!(f, "{file} has {records} packets without a stamp: that of the packet before was taken")
+            }
+            Warning::TrailingBytes { file } => {
+                write!(f, "{file} goes on behind its compressed data: that rest was ignored")
+            }
+            Warning::LinkLayer { file, number, records } => {
+                write!(
+                    f,
+                    "{file} has {records} packets of link type {number} or others that are not read: expected Ethernet, \
+                     Linux cooked, raw IP or loopback"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The feed file: TOML as typed, and the [`Feed`] that it means.
+//!
+//! [`Feed::load`] reads a file, [`Feed::parse`] a text; both hand out a feed in which every name, address and number has
+//! been checked, so that nobody after them checks again. What is wrong is told with the file, the line in it and the key
+//! ([`ConfigError`]). This module opens no socket and looks at no NIC: what a file says of a machine that does not have it
+//! is for `twinline check` to tell.
+//!
+//! ```
+//! use twinline_node::config::Feed;
+//!
+//! let feed = Feed::parse(
+//!     r#"
+//!     name = "loopback"
+//!     framing = "moldudp64"
+//!
+//!     [[line]]
+//!     name = "A"
+//!     groups = ["239.81.1.1:26400"]
+//!     interface = "127.0.0.1"
+//!     "#,
+//! )?;
+//! assert_eq!(feed.lines[0].groups[0].port(), 26400);
+//! # Ok::<(), twinline_node::config::ConfigError>(())
+//! ```
+//!
+//! `feeds/README.md` says what every key means.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
+
+use twinline_core::framing::{AnyFraming, FixedConfig};
+use twinline_core::time::Nanos;
+
+mod document;
+mod error;
+mod fixed;
+mod read;
+mod units;
+
+pub use document::nearest;
+pub use error::ConfigError;
+pub use units::{duration_text, parse_duration, parse_size, size_text};
+
+/// How many lines a feed may have.
+pub const LINES_MAX: usize = 8;
+
+/// How many groups a line may have: a group is one channel at least, and a feed has 256 (ARBITRATION 2.2).
+pub const GROUPS_MAX: usize = 256;
+
+/// How large a feed file may be; anything larger is some other file.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Every key that a feed file may have, by table: the file's top, `[[line]]`, `[arbiter]`, `[receive]`, `[fixed]`.
+pub const KEYS: &[(&str, &[&str])] = &[
+    ("", &["name", "framing", "units", "line", "arbiter", "receive", "fixed"]),
+    ("line", &["name", "groups", "interface", "source", "wait"]),
+    (
+        "arbiter",
+        &[
+            "gap_timeout",
+            "settle",
+            "hold_messages",
+            "hold_bytes",
+            "max_jump",
+            "silent_after",
+            "session_grace",
+            "join",
+            "verify",
+        ],
+    ),
+    ("receive", &["method", "buffer", "core", "kernel_stamps"]),
+    (
+        "fixed",
+        &[
+            "unit",
+            "header",
+            "endian",
+            "sequence",
+            "wraps_to",
+            "initial",
+            "count",
+            "session",
+            "channel",
+            "length",
+            "length_counts",
+            "message_length",
+            "message_length_adds",
+            "message_skip",
+            "must_be",
+            "writes",
+            "heartbeat",
+            "heartbeat_carries",
+            "heartbeat_consumes",
+            "heartbeat_resets",
+            "heartbeat_interval",
+            "end",
+            "end_carries",
+            "unsequenced",
+            "reset",
+            "reset_to",
+            "unmarked_restart",
+        ],
+    ),
+];
+
+/// What one feed file describes, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// The feed's name.
+    pub name: String,
+    /// The framing, writing frames of the first unit that the feed wants.
+    pub framing: AnyFraming,
+    /// The framing as the file describes it, if it is [`FIXED`](twinline_core::framing::FIXED).
+    pub fixed: Option<FixedConfig>,
+    /// Of a framing whose frames name channels: those that are wanted, in the file's order; all, where this is empty.
+    pub units: Vec<u32>,
+    /// One to eight lines, in the order of the file.
+    pub lines: Vec<LineConfig>,
+    /// The arbiter's parameters.
+    pub arbiter: ArbiterConfig,
+    /// How live lines are received.
+    pub receive: ReceiveConfig,
+}
+
+impl Feed {
+    /// The feed that `text` describes.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the text, by line and key.
+    pub fn parse(text: &str) -> Result<Feed, ConfigError> {
+        read::feed(&document::Document::new(text)?)
+    }
+
+    /// The feed that the file at `path` describes.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] where there is no reading the file, else the first thing that is wrong with it.
+    pub fn load(path: impl AsRef<Path>) -> Result<Feed, ConfigError> {
+        let path = path.as_ref();
+        let unreadable = |error| ConfigError::Unreadable { file: path.to_owned(), error };
+        let mut bytes = Vec::new();
+        // one byte past the limit tells a file that fits from one that does not, and a device file ends there too
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        document::text_of(&bytes).and_then(|text| Feed::parse(text)).map_err(|error| error.in_file(path))
+    }
+}
+
+/// One line of a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineConfig {
+    /// Its name, unique in the feed.
+    pub name: String,
+    /// Where it is sent: every line lists the same channels in the same order, so all lists are equally long.
+    pub groups: Vec<SocketAddrV4>,
+    /// The NIC on which it arrives, by name or address.
+    pub interface: String,
+    /// Accept this sender only.
+    pub source: Option<Ipv4Addr>,
+    /// Whether a loss waits for this line (ARBITRATION 5.5).
+    pub wait: bool,
+}
+
+/// When a gap is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapTimeout {
+    /// From the lead that the lines show (ARBITRATION 5.4).
+    Auto,
+    /// After this long.
+    After(Nanos),
+}
+
+/// Which numbers' copies are compared with the first one (ARBITRATION 7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// None.
+    Off,
+    /// Every number's.
+    All,
+    /// So many of a billion numbers', from 1 on.
+    PerBillion(u32),
+}
+
+impl fmt::Display for Verify {
+    /// As a feed file has it: `off`, `all`, or the share, such as `0.01`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verify::Off => f.write_str("off"),
+            Verify::All => f.write_str("all"),
+            Verify::PerBillion(share) => write!(f, "{}", f64::from(*share) / 1e9),
+        }
+    }
+}
+
+/// The arbiter's parameters (ARBITRATION 9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArbiterConfig {
+    /// When a gap is given up.
+    pub gap_timeout: GapTimeout,
+    /// How far past a number every line must be for it to be lost before its deadline.
+    pub settle: u64,
+    /// How many messages may wait for gaps.
+    pub hold_messages: u64,
+    /// How many bytes of messages may wait for gaps.
+    pub hold_bytes: u64,
+    /// How far a single frame may jump and be believed.
+    pub max_jump: u64,
+    /// When a line counts as silent; `None`: by the framing's heartbeat interval.
+    pub silent_after: Option<Nanos>,
+    /// How long a session is waited for; `None`: `silent_after`.
+    pub session_grace: Option<Nanos>,
+    /// Which numbers' copies are compared with the first one.
+    pub verify: Verify,
+}
+
+impl ArbiterConfig {
+    /// When a line counts as silent in a framing with this heartbeat interval (zero: not known): what the file says, else
+    /// three intervals, three seconds where the interval is not known (ARBITRATION 9).
+    pub fn silent_after(&self, heartbeat_interval: Nanos) -> Nanos {
+        let interval = if heartbeat_interval == Nanos::ZERO { Nanos::from_secs(1) } else { heartbeat_interval };
+        self.silent_after.unwrap_or(Nanos(interval.as_u64().saturating_mul(3)))
+    }
+
+    /// How long a session is waited for in a framing with this heartbeat interval: what the file says, else
+    /// [`ArbiterConfig::silent_after`].
+    pub fn session_grace(&self, heartbeat_interval: Nanos) -> Nanos {
+        self.session_grace.unwrap_or_else(|| self.silent_after(heartbeat_interval))
+    }
+}
+
+impl Default for ArbiterConfig {
+    fn default() -> ArbiterConfig {
+        ArbiterConfig {
+            gap_timeout: GapTimeout::Auto,
+            settle: 1_024,
+            hold_messages: 65_536,
+            hold_bytes: 64 << 20,
+            max_jump: 1_000,
+            silent_after: None,
+            session_grace: None,
+            verify: Verify::Off,
+        }
+    }
+}
+
+/// By which way of the kernel live lines are received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// UDP sockets: needs no privilege.
+    #[default]
+    Socket,
+    /// A packet socket with a mapped ring a line.
+    Packet,
+    /// An AF_XDP socket a line.
+    Xdp,
+    /// The fastest of them that works here.
+    Auto,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Method; 4] = [Method::Socket, Method::Packet, Method::Xdp, Method::Auto];
+    /// Their names, in the same order.
+    pub const NAMES: [&str; 4] = ["socket", "packet", "xdp", "auto"];
+
+    /// What a feed file calls it.
+    pub const fn name(self) -> &'static str {
+        Method::NAMES[self as usize]
+    }
+
+    /// The method of this name.
+    pub fn from_name(name: &str) -> Option<Method> {
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
+/// How live lines are received. A replay of a capture has no use for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiveConfig {
+    /// By which way of the kernel.
+    pub method: Method,
+    /// The size to ask for, of each socket's receive buffer or of each line's ring, in bytes.
+    pub buffer: u64,
+    /// The core that the arbiter's thread is pinned to; `None`: wherever the system puts it.
+    pub core: Option<usize>,
+    /// Whether to ask the kernel for a receive stamp with every datagram.
+    pub kernel_stamps: bool,
+}
+
+impl Default for ReceiveConfig {
+    fn default() -> ReceiveConfig {
+        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false }
+    }
+}
+
+#[cfg(test)]
+mod tests;

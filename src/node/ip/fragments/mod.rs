@@ -1,0 +1,342 @@
+//! IPv4 fragments put together, within bounds.
+//!
+//! ```text
+//! fragment, now -> Reassembler -> a whole UDP segment, or nothing yet
+//!                      64 datagrams in flight, 64 KiB each, none older than a second
+//! ```
+//!
+//! The rules are the strict ones of a receiver that trusts nobody (RFC 791, with what RFC 5722 and RFC 8900 say of overlaps):
+//! a fragment that says the same bytes again is a duplicate and does no harm; one that says others in the same place, or that
+//! disagrees about where the datagram ends, ends the whole datagram. Whatever does not become a datagram is counted under a
+//! reason ([`FragmentFacts`]). Time is an argument, memory is allocated once, and first touched when a fragment comes.
+
+use std::net::Ipv4Addr;
+use std::ops::Add;
+
+use twinline_core::time::Nanos;
+
+/// How many datagrams may be in flight; one more, and the oldest is given up.
+pub const IN_FLIGHT: usize = 64;
+/// How long a datagram may take to come whole.
+pub const AGE_MAX: Nanos = Nanos::from_secs(1);
+
+/// The most that an IPv4 packet can carry.
+const BYTES_MAX: usize = u16::MAX as usize - 20;
+/// Room for a datagram, in whole units.
+const ROOM: usize = 1 << 16;
+/// Fragments begin at multiples of this.
+const UNIT: usize = 8;
+/// A bit for each unit.
+const WORDS: usize = ROOM / UNIT / 64;
+
+/// Where fragments came in: what came in elsewhere is of another datagram, whatever it says of itself. Where there is but one
+/// way in, all is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Via {
+    /// A capture's interface.
+    pub interface: u32,
+    /// The host's interface, where a capture of several says it of each packet (Linux cooked v2).
+    pub host_interface: u32,
+    /// The VLAN, by the tag nearest to the packet.
+    pub vlan: u16,
+}
+
+/// Which datagram a fragment is of (the protocol is UDP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Where it came in.
+    pub via: Via,
+    /// Its sender.
+    pub source: Ipv4Addr,
+    /// Where it is sent to.
+    pub destination: Ipv4Addr,
+    /// The number that its sender gave it.
+    pub id: u16,
+}
+
+/// A piece of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment<'a> {
+    /// Which datagram it is of.
+    pub of: Identity,
+    /// Where in the datagram it begins, in bytes.
+    pub at: usize,
+    /// Whether it is not the last.
+    pub more: bool,
+    /// What it says.
+    pub bytes: &'a [u8],
+}
+
+/// What became of the fragments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FragmentFacts {
+    /// Fragments that came.
+    pub fragments: u64,
+    /// Datagrams put together out of them.
+    pub datagrams: u64,
+    /// Fragments that said again what was there.
+    pub duplicates: u64,
+    /// Fragments that no datagram can have: empty, beyond the longest, or one in the midst that ends within a unit.
+    pub malformed: u64,
+    /// Datagrams given up: a fragment said other bytes in the same place.
+    pub overlapping: u64,
+    /// Datagrams given up: their fragments disagreed about the end.
+    pub inconsistent: u64,
+    /// Datagrams given up: they took too long.
+    pub expired: u64,
+    /// Datagrams given up for newer ones: too many were in flight.
+    pub evicted: u64,
+    /// Datagrams given up: the input ended before they were whole.
+    pub incomplete: u64,
+    /// The fragments that are in no datagram.
+    pub unused: UnusedFragments,
+}
+
+/// Fragments that are in no datagram, by the reason for which it, or the fragment alone, was given up.
+///
+/// With those of datagrams that were put together, and those in flight, they are all that came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnusedFragments {
+    /// Each alone: it said again what was there.
+    pub duplicate: u64,
+    /// Each alone: no datagram can have it.
+    pub malformed: u64,
+    /// One said other bytes in the same place.
+    pub overlapping: u64,
+    /// They disagreed about the end.
+    pub inconsistent: u64,
+    /// They took too long.
+    pub expired: u64,
+    /// Too many datagrams were in flight.
+    pub evicted: u64,
+    /// The input ended.
+    pub incomplete: u64,
+}
+
+impl UnusedFragments {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        let alone = self.duplicate + self.malformed;
+        alone + self.overlapping + self.inconsistent + self.expired + self.evicted + self.incomplete
+    }
+}
+
+impl Add for UnusedFragments {
+    type Output = UnusedFragments;
+
+    fn add(self, other: UnusedFragments) -> UnusedFragments {
+        UnusedFragments {
+            duplicate: self.duplicate + other.duplicate,
+            malformed: self.malformed + other.malformed,
+            overlapping: self.overlapping + other.overlapping,
+            inconsistent: self.inconsistent + other.inconsistent,
+            expired: self.expired + other.expired,
+            evicted: self.evicted + other.evicted,
+            incomplete: self.incomplete + other.incomplete,
+        }
+    }
+}
+
+/// Puts fragments together.
+///
+/// ```
+/// use twinline_node::ip::fragments::{Fragment, Identity, Reassembler, Via};
+/// use twinline_core::time::Nanos;
+///
+/// let (source, destination) = ([10, 0, 0, 1].into(), [239, 1, 1, 1].into());
+/// let of = Identity { via: Via::default(), source, destination, id: 7 };
+/// let mut reassembler = Reassembler::new();
+/// let last = Fragment { of, at: 8, more: false, bytes: b"es" };
+/// assert_eq!(reassembler.put(Nanos(1), &last), None);
+/// let first = Fragment { of, at: 0, more: true, bytes: b"two piec" };
+/// assert_eq!(reassembler.put(Nanos(2), &first), Some(&b"two pieces"[..]));
+/// ```
+#[derive(Debug)]
+pub struct Reassembler {
+    flights: Vec<Flight>,
+    /// Room for each flight, one behind the other.
+    bytes: Vec<u8>,
+    facts: FragmentFacts,
+}
+
+/// A datagram of which not all is there.
+#[derive(Clone, Debug)]
+struct Flight {
+    /// `None`: free.
+    of: Option<Identity>,
+    began: Nanos,
+    /// How long it is, once the last fragment has come.
+    total: Option<usize>,
+    /// One past the last byte that came.
+    end: usize,
+    /// How many bytes came.
+    got: usize,
+    /// In how many fragments.
+    fragments: u64,
+    /// Which units came.
+    units: [u64; WORDS],
+}
+
+/// What is there already of a stretch of units.
+#[derive(PartialEq, Eq)]
+enum There {
+    Nothing,
+    Some,
+    All,
+}
+
+impl Default for Reassembler {
+    fn default() -> Reassembler {
+        Reassembler::new()
+    }
+}
+
+impl Reassembler {
+    /// With nothing in flight.
+    pub fn new() -> Reassembler {
+        let free =
+            Flight { of: None, began: Nanos::ZERO, total: None, end: 0, got: 0, fragments: 0, units: [0; WORDS] };
+        Reassembler {
+            flights: vec![free; IN_FLIGHT],
+            bytes: vec![0; IN_FLIGHT * ROOM],
+            facts: FragmentFacts::default(),
+        }
+    }
+
+    /// Takes a fragment that came at `now`; gives the datagram that it completes.
+    pub fn put(&mut self, now: Nanos, fragment: &Fragment<'_>) -> Option<&[u8]> {
+        self.facts.fragments += 1;
+        self.expire(now);
+        let Fragment { of, at, more, bytes } = *fragment;
+        let end = at + bytes.len();
+        if bytes.is_empty() || end > BYTES_MAX || !at.is_multiple_of(UNIT) || more && !end.is_multiple_of(UNIT) {
+            self.facts.malformed += 1;
+            self.facts.unused.malformed += 1;
+            return None;
+        }
+        let place = self.place(now, of);
+        let (flight, room) = (&mut self.flights[place], &mut self.bytes[place * ROOM..][..ROOM]);
+        let total = if more { flight.total } else { Some(end) };
+        let agreed = flight.total.is_none() || flight.total == total;
+        if !agreed || total.is_some_and(|total| end.max(flight.end) > total) {
+            self.facts.inconsistent += 1;
+            self.facts.unused.inconsistent += flight.give_up() + 1;
+            return None;
+        }
+        match flight.there(at, end) {
+            There::Nothing => {}
+            There::All if room[at..end] == *bytes => {
+                self.facts.duplicates += 1;
+                self.facts.unused.duplicate += 1;
+                return None;
+            }
+            There::All | There::Some => {
+                self.facts.overlapping += 1;
+                self.facts.unused.overlapping += flight.give_up() + 1;
+                return None;
+            }
+        }
+        room[at..end].copy_from_slice(bytes);
+        flight.mark(at, end);
+        flight.got += bytes.len();
+        flight.fragments += 1;
+        flight.end = flight.end.max(end);
+        flight.total = total;
+        if total != Some(flight.got) {
+            return None;
+        }
+        flight.of = None;
+        self.facts.datagrams += 1;
+        Some(&room[..flight.got])
+    }
+
+    /// Gives up what has been in flight for too long.
+    pub fn expire(&mut self, now: Nanos) {
+        for flight in &mut self.flights {
+            if flight.of.is_some() && now > flight.began + AGE_MAX {
+                self.facts.expired += 1;
+                self.facts.unused.expired += flight.give_up();
+            }
+        }
+    }
+
+    /// Gives up all that is in flight: nothing that comes later belongs to it.
+    pub fn end(&mut self) {
+        for flight in &mut self.flights {
+            if flight.of.is_some() {
+                self.facts.incomplete += 1;
+                self.facts.unused.incomplete += flight.give_up();
+            }
+        }
+    }
+
+    /// What became of the fragments so far.
+    pub fn facts(&self) -> FragmentFacts {
+        self.facts
+    }
+
+    /// How many datagrams are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.flights.iter().filter(|flight| flight.of.is_some()).count()
+    }
+
+    /// Where a datagram's flight is; a new one takes a free place, or the oldest.
+    fn place(&mut self, now: Nanos, of: Identity) -> usize {
+        if let Some(place) = self.flights.iter().position(|flight| flight.of == Some(of)) {
+            return place;
+        }
+        let free = self.flights.iter().position(|flight| flight.of.is_none());
+        let place = free.unwrap_or_else(|| {
+            let oldest = self.flights.iter().enumerate().min_by_key(|(_, flight)| flight.began);
+            let place = oldest.map_or(0, |(place, _)| place);
+            self.facts.evicted += 1;
+            self.facts.unused.evicted += self.flights[place].give_up();
+            place
+        });
+        let flight = &mut self.flights[place];
+        (flight.of, flight.began, flight.total) = (Some(of), now, None);
+        (flight.end, flight.got, flight.fragments) = (0, 0, 0);
+        flight.units.fill(0);
+        place
+    }
+}
+
+impl Flight {
+    /// Frees it; how many fragments it held.
+    fn give_up(&mut self) -> u64 {
+        self.of = None;
+        self.fragments
+    }
+
+    /// The words that a stretch of bytes has bits in, and which of them.
+    fn words(at: usize, end: usize) -> impl Iterator<Item = (usize, u64)> {
+        let (first, last) = (at / UNIT, (end - 1) / UNIT);
+        (first / 64..=last / 64).map(move |word| {
+            let from = if word == first / 64 { first % 64 } else { 0 };
+            let to = if word == last / 64 { last % 64 } else { 63 };
+            (word, u64::MAX << from & u64::MAX >> (63 - to))
+        })
+    }
+
+    fn there(&self, at: usize, end: usize) -> There {
+        let (mut some, mut all) = (false, true);
+        for (word, bits) in Flight::words(at, end) {
+            some |= self.units[word] & bits != 0;
+            all &= self.units[word] & bits == bits;
+        }
+        match (some, all) {
+            (_, true) => There::All,
+            (true, false) => There::Some,
+            (false, false) => There::Nothing,
+        }
+    }
+
+    fn mark(&mut self, at: usize, end: usize) {
+        for (word, bits) in Flight::words(at, end) {
+            self.units[word] |= bits;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Cores: pinning a thread, and what a busy thread does while it has nothing to do.
+//!
+//! A poller that owns its core spins. Two that share a core must not: the one that spins keeps the other from the work that
+//! it is waiting for, until the scheduler takes the core away milliseconds later. [`Spin`] is that choice, made once.
+
+use std::fmt;
+
+use core_affinity::CoreId;
+
+/// Why a thread is not pinned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PinError {
+    /// There is no such core, or this process may not use it.
+    #[error("there is no core {core} for this process; it may use {}", list(.usable))]
+    NoSuchCore {
+        /// The core that was asked for.
+        core: usize,
+        /// The cores that this thread may use.
+        usable: Vec<usize>,
+    },
+    /// The system says no.
+    #[error("cannot pin the thread to core {core}: the system refuses; start without pinning, or choose another core")]
+    Refused {
+        /// The core that was asked for.
+        core: usize,
+    },
+}
+
+/// The cores that this thread may use, ascending. Empty where the system does not say.
+///
+/// A pinned thread, and each thread that it starts, may use its own core alone: ask before pinning.
+pub fn usable() -> Vec<usize> {
+    let mut cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    cores.sort_unstable();
+    cores
+}
+
+/// How many cores this thread may use: at least 1.
+pub fn cores() -> usize {
+    usable().len().max(1)
+}
+
+/// Pins the current thread to `core`.
+///
+/// # Errors
+/// [`PinError`], where the core is not one of [`usable`], or the system refuses.
+pub fn pin(core: usize) -> Result<(), PinError> {
+    let usable = usable();
+    if !usable.contains(&core) {
+        return Err(PinError::NoSuchCore { core, usable });
+    }
+    if core_affinity::set_for_current(CoreId { id: core }) { Ok(()) } else { Err(PinError::Refused { core }) }
+}
+
+/// What a busy thread does between two looks at nothing: it spins, or it gives the core away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spin {
+    shared: bool,
+}
+
+impl Spin {
+    /// `shared`: whether busy threads share a core.
+    pub const fn new(shared: bool) -> Spin {
+        Spin { shared }
+    }
+
+    /// Spins where each of `busy` threads can have a core of its own, and yields where not.
+    ///
+    /// ```
+    /// use twinline_node::os::cpu::Spin;
+    /// assert!(!Spin::for_threads(2, 2).shared());
+    /// assert!(Spin::for_threads(3, 2).shared());
+    /// ```
+    pub const fn for_threads(busy: usize, cores: usize) -> Spin {
+        Spin { shared: busy > cores }
+    }
+
+    /// Whether busy threads share a core.
+    pub const fn shared(self) -> bool {
+        self.shared
+    }
+
+    /// Nothing to do: a pause of a few nanoseconds, or the core for whoever else wants it.
+    #[inline]
+    pub fn idle(self) {
+        if self.shared {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl fmt::Display for Spin {
+    /// The sentence for the user.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.shared {
+            "busy threads share cores: they yield, and latency is the scheduler's"
+        } else {
+            "each busy thread has a core of its own: they spin"
+        })
+    }
+}
+
+fn list(cores: &[usize]) -> String {
+    if cores.is_empty() {
+        return "none that the system names".to_owned();
+    }
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_pinned_to_a_usable_core_and_to_no_other() {
+        // a thread of its own: pinning would outlive the test on the harness's thread
+        std::thread::spawn(|| {
+            let all = usable();
+            let last = *all.last().expect("a core to run on");
+            pin(last).unwrap();
+            assert_eq!(usable(), [last]);
+            assert_eq!(cores(), 1);
+            let refused = pin(100_000).unwrap_err();
+            assert_eq!(refused.to_string(), format!("there is no core 100000 for this process; it may use {last}"));
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn threads_without_a_core_of_their_own_yield_and_say_so() {
+        assert!(Spin::for_threads(2, 1).to_string().contains("yield"));
+        assert!(Spin::for_threads(1, 1).to_string().contains("spin"));
+        Spin::new(true).idle();
+        Spin::new(false).idle();
+    }
+}

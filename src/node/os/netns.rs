@@ -1,0 +1,198 @@
+//! The network that a thread sees: its interfaces, and the namespace that they belong to.
+//!
+//! An interface is known for sure by its index alone: a NIC that is deleted and re-created has the same name and address, a
+//! new index, and none of the memberships that the old one had.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+/// A network interface, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// What the kernel knows it by; never used again while the system runs, unless someone asks for it.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// The IPv4 address that it was asked for by, else its first; `None`: it has none (yet).
+    pub addr: Option<Ipv4Addr>,
+    /// Whether it is up and has a carrier.
+    pub running: bool,
+    /// Whether it is the loopback interface.
+    pub loopback: bool,
+}
+
+impl Interface {
+    /// The interface that a name or an IPv4 address stands for; `None`: there is none such now.
+    ///
+    /// ```
+    /// use twinline_node::os::netns::Interface;
+    /// assert!(Interface::resolve("127.0.0.1")?.is_some_and(|lo| lo.loopback));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The system's, where it cannot list the interfaces.
+    pub fn resolve(name_or_addr: &str) -> io::Result<Option<Interface>> {
+        Ok(Interface::find(&Interface::all()?, name_or_addr))
+    }
+
+    /// The same among interfaces that were listed before.
+    ///
+    /// Each address of 127.0.0.0/8 stands for the loopback interface, as it does for the kernel.
+    pub fn find(all: &[Interface], name_or_addr: &str) -> Option<Interface> {
+        match name_or_addr.parse::<Ipv4Addr>() {
+            Ok(addr) => all
+                .iter()
+                .find(|one| one.addr == Some(addr))
+                .or_else(|| all.iter().find(|one| one.loopback && addr.is_loopback()))
+                .map(|one| Interface { addr: Some(addr), ..one.clone() }),
+            Err(_) => all.iter().find(|one| one.name == name_or_addr).cloned(),
+        }
+    }
+
+    /// The interfaces of this thread's namespace: one entry for each IPv4 address, one for an interface that has none.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn all() -> io::Result<Vec<Interface>> {
+        let mut first: *mut libc::ifaddrs = ptr::null_mut();
+        // SAFETY: `first` is where the list is to be put
+        if unsafe { libc::getifaddrs(&mut first) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut all: Vec<Interface> = Vec::new();
+        let mut with_addr = Vec::new();
+        let mut next = first;
+        while !next.is_null() {
+            // SAFETY: an entry of the list, which is freed below, after the last use
+            let entry = unsafe { &*next };
+            next = entry.ifa_next;
+            if entry.ifa_addr.is_null() {
+                continue;
+            }
+            // SAFETY: a name in the list ends in a zero; an address begins with its family
+            let (name, family) = unsafe { (CStr::from_ptr(entry.ifa_name), i32::from((*entry.ifa_addr).sa_family)) };
+            // the carrier itself (IFF_LOWER_UP): IFF_RUNNING follows it by up to a second
+            let running = libc::IFF_UP as u32 | libc::IFF_LOWER_UP as u32;
+            let one = Interface {
+                index: 0,
+                name: name.to_string_lossy().into_owned(),
+                addr: None,
+                running: entry.ifa_flags & running == running,
+                loopback: entry.ifa_flags & libc::IFF_LOOPBACK as u32 != 0,
+            };
+            if family == libc::AF_PACKET {
+                // SAFETY: the family says that this is a sockaddr_ll; it may not be aligned as one
+                let link = unsafe { entry.ifa_addr.cast::<libc::sockaddr_ll>().read_unaligned() };
+                all.push(Interface { index: u32::try_from(link.sll_ifindex).unwrap_or(0), ..one });
+            } else if family == libc::AF_INET {
+                // SAFETY: as above, a sockaddr_in
+                let inet = unsafe { entry.ifa_addr.cast::<libc::sockaddr_in>().read_unaligned() };
+                with_addr.push(Interface { addr: Some(Ipv4Addr::from(inet.sin_addr.s_addr.to_ne_bytes())), ..one });
+            }
+        }
+        // SAFETY: the list that getifaddrs gave, freed once; nothing taken from it is borrowed any more
+        unsafe { libc::freeifaddrs(first) };
+        let mut listed = Vec::new();
+        for link in all {
+            let before = listed.len();
+            // an address may stand under a label, `eth0:1`; the interface is what is before the colon
+            let own = with_addr.iter().filter(|one| one.name.split(':').next() == Some(link.name.as_str()));
+            listed.extend(own.map(|one| Interface { addr: one.addr, ..link.clone() }));
+            if listed.len() == before {
+                listed.push(link);
+            }
+        }
+        Ok(listed)
+    }
+}
+
+/// Whether an error says that the interface is not there (any more).
+pub fn no_such_interface(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENODEV)
+}
+
+/// Why a thread cannot enter a network namespace.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    /// There is no namespace of that name.
+    #[error("there is no network namespace {name} (/run/netns/{name}): `ip netns list` shows those that there are")]
+    NoSuchNamespace {
+        /// The name.
+        name: String,
+    },
+    /// A privilege is missing.
+    #[error(
+        "cannot enter the network namespace {name}: this takes the capability CAP_SYS_ADMIN; start as root, or give it to the \
+         program (`setcap cap_sys_admin+ep`)"
+    )]
+    Privilege {
+        /// The namespace's name.
+        name: String,
+    },
+    /// The system says no for another reason.
+    #[error("cannot enter the network namespace {name}: {error}")]
+    System {
+        /// The namespace's name.
+        name: String,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl EnterError {
+    fn of(name: &str, error: io::Error) -> EnterError {
+        let name = name.to_owned();
+        match error.raw_os_error() {
+            Some(libc::ENOENT) => EnterError::NoSuchNamespace { name },
+            Some(libc::EPERM | libc::EACCES) => EnterError::Privilege { name },
+            _ => EnterError::System { name, error },
+        }
+    }
+}
+
+/// Puts the current thread, and the threads that it starts, into the network namespace that `ip netns add` gave this name.
+/// Sockets belong to the namespace in which they are opened.
+///
+/// # Errors
+/// [`EnterError`].
+pub fn enter(name: &str) -> Result<(), EnterError> {
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return Err(EnterError::NoSuchNamespace { name: name.to_owned() });
+    }
+    let namespace = File::open(format!("/run/netns/{name}")).map_err(|error| EnterError::of(name, error))?;
+    // SAFETY: an open descriptor and a flag; the call touches no memory of ours
+    let done = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+    if done == 0 { Ok(()) } else { Err(EnterError::of(name, io::Error::last_os_error())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_found_by_name_and_by_any_of_its_addresses() {
+        let lo = Interface::resolve("lo").unwrap().expect("lo");
+        assert!(lo.loopback && lo.index > 0);
+        for addr in ["127.0.0.1", "127.0.0.2"] {
+            let found = Interface::resolve(addr).unwrap().expect("lo by address");
+            assert_eq!((found.index, found.name.as_str()), (lo.index, "lo"));
+            assert_eq!(found.addr, addr.parse().ok());
+        }
+        assert_eq!(Interface::resolve("nosuchnic0").unwrap(), None);
+        assert_eq!(Interface::resolve("203.0.113.77").unwrap(), None);
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_entered_is_told_with_what_to_do() {
+        for name in ["no such namespace", "", "../netns", "a/b"] {
+            assert!(matches!(enter(name).unwrap_err(), EnterError::NoSuchNamespace { .. }), "{name}");
+        }
+        let refused = EnterError::of("lab", io::Error::from_raw_os_error(libc::EPERM)).to_string();
+        assert!(refused.contains("lab") && refused.contains("CAP_SYS_ADMIN"), "{refused}");
+    }
+}

@@ -1,0 +1,162 @@
+//! What a source of messages is. The sources themselves: [`super::binary_file`], [`super::lines`], [`super::made_up`].
+
+use std::fmt;
+use std::io;
+
+use crate::capture;
+use twinline_core::frame::Packing;
+use twinline_core::time::Nanos;
+
+/// The longest message that a source hands over, in bytes: with any framing's header it still fits a UDP datagram.
+pub const MESSAGE_LEN_MAX: usize = 65_000;
+
+/// When a message was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// The source knows no times.
+    Untimed,
+    /// So long after the source's first message.
+    Recorded(Nanos),
+}
+
+/// What a source has to say that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// The input ends within a message: what came before it was published.
+    Truncated {
+        /// Whole messages before the cut.
+        messages: u64,
+        /// Bytes of the message that is not whole.
+        bytes: u64,
+    },
+    /// Bytes behind the end-of-session mark (a length of zero) were left alone.
+    BehindEnd {
+        /// Whole messages before the mark.
+        messages: u64,
+    },
+    /// A line of input is too long for a message and was left out.
+    LongLine {
+        /// The line, counted from 1.
+        number: u64,
+        /// Its length in bytes.
+        len: u64,
+        /// The most that a message may have.
+        max: usize,
+    },
+    /// A capture's own.
+    Capture(capture::Warning),
+    /// No line of the feed has a datagram in the capture.
+    NotOfTheFeed {
+        /// How many were for other groups.
+        other_groups: u64,
+    },
+    /// Messages that no line brought into the capture are left out: what is published has no hole there.
+    Lost {
+        /// How many numbers.
+        messages: u64,
+    },
+    /// The capture has messages of other channels than the one that is published.
+    OtherChannels {
+        /// How many.
+        messages: u64,
+        /// The group that is published, by its place in every line's list.
+        group: u16,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Warning::Truncated { messages, bytes } => {
+                write!(f, "the input is cut off within message {}, after {bytes} bytes of it; ", messages + 1)?;
+                write!(f, "all {messages} whole messages before it are published")
+            }
+            Warning::BehindEnd { messages } => {
+                write!(f, "an end-of-session mark after {messages} messages; what stands behind it is left out")
+            }
+            Warning::LongLine { number, len, max } => {
+                write!(f, "line {number} has {len} bytes and is left out: a message may have {max}")
+            }
+            Warning::Capture(ref warning) => warning.fmt(f),
+            Warning::NotOfTheFeed { other_groups } => write!(
+                f,
+                "no datagram of this feed was in the capture, {other_groups} were for other groups; the feed that it was \
+                 taken of can be named with --capture-feed"
+            ),
+            Warning::Lost { messages } => write!(
+                f,
+                "{messages} messages are on no line of the capture: what stands behind them closes up, with numbers of its own"
+            ),
+            Warning::OtherChannels { messages, group } => {
+                write!(
+                    f,
+                    "the capture has {messages} messages of other channels than that of group {group}: they are left out"
+                )
+            }
+        }
+    }
+}
+
+/// Where messages come from, one after the other.
+pub trait MessageSource {
+    /// Puts the next message into `message` (clearing it first); `None` at the end.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where a live source has no message yet: ask again later. Any other error ends it.
+    fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>>;
+
+    /// How the messages carry their own length, where they are those of a framing; `None` where they are bare. A publisher
+    /// writes them as they are in a framing that packs alike.
+    fn packing(&self) -> Option<Packing> {
+        None
+    }
+
+    /// Something to tell that stops nothing; each is told once. To be asked after [`MessageSource::next`].
+    fn warning(&mut self) -> Option<Warning> {
+        None
+    }
+}
+
+impl<S: MessageSource + ?Sized> MessageSource for Box<S> {
+    fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>> {
+        (**self).next(message)
+    }
+
+    fn packing(&self) -> Option<Packing> {
+        (**self).packing()
+    }
+
+    fn warning(&mut self) -> Option<Warning> {
+        (**self).warning()
+    }
+}
+
+/// Messages out of memory, with or without times.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    messages: std::vec::IntoIter<(Timing, Vec<u8>)>,
+}
+
+impl Listed {
+    /// These messages, without times.
+    pub fn new<M: Into<Vec<u8>>>(messages: impl IntoIterator<Item = M>) -> Listed {
+        let all: Vec<_> = messages.into_iter().map(|m| (Timing::Untimed, m.into())).collect();
+        Listed { messages: all.into_iter() }
+    }
+
+    /// These messages, each so long after the first.
+    pub fn recorded<M: Into<Vec<u8>>>(messages: impl IntoIterator<Item = (Nanos, M)>) -> Listed {
+        let all: Vec<_> = messages.into_iter().map(|(at, m)| (Timing::Recorded(at), m.into())).collect();
+        Listed { messages: all.into_iter() }
+    }
+}
+
+impl MessageSource for Listed {
+    fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>> {
+        Ok(self.messages.next().map(|(timing, bytes)| {
+            message.clear();
+            message.extend_from_slice(&bytes);
+            timing
+        }))
+    }
+}

@@ -1,0 +1,53 @@
+//! The publisher: the same messages on every line, each line packed and harmed in its own way.
+//!
+//! ```text
+//!  MessageSource ->  Plan (F: Framing)  -> Planned ->  send::run -> Wire -> the lines' sockets
+//!  a file, stdin,    numbers, packing,     due, line,   waits for the due times, sends, counts
+//!  made up, ...      faults, schedule      bytes
+//! ```
+//!
+//! * [`messages`], [`binary_file`], [`lines`], [`made_up`], [`captured`]: where messages come from.
+//! * [`plan`] with [`fault`]: what is sent on which line, when, and what is lost. Without clock and sockets, and a
+//!   function of its configuration, seed and messages: a simulation drives it as the real sender does.
+//! * [`truth`]: which numbers were really sent on which line, so that what a client got can be judged.
+//! * [`send`]: the loop over the clock and a [`Wire`](crate::wire::Wire); [`pace`]: how it waits.
+//! * [`spec`]: rates, spans, faults as a person types them.
+//!
+//! A simulation:
+//!
+//! ```
+//! use twinline_core::frame::Session;
+//! use twinline_core::framing::MoldUdp64;
+//! use twinline_node::publisher::made_up::MadeUp;
+//! use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+//!
+//! let config = PlanConfig {
+//!     session: Session::text(b"TWIN000001"),
+//!     rate: Rate::per_second(100_000.0, 16).unwrap(),
+//!     lines: vec![LinePlan::packing(1, 10), LinePlan::packing(1, 4)],
+//!     seed: 7,
+//!     ..PlanConfig::default()
+//! };
+//! let mut plan = Plan::new(MoldUdp64, config, MadeUp::new(Some(1_000), None, 7)).unwrap();
+//! let mut truth = plan.truth();
+//! while let Some(datagram) = plan.next_planned().unwrap() {
+//!     truth.record(&datagram, datagram.dropped.is_none());
+//!     // arbiter.on_frame(start + datagram.due, datagram.line, ...)
+//! }
+//! assert_eq!((truth.numbers(), truth.lost()), (1_000, 0));
+//! ```
+
+pub mod binary_file;
+pub mod captured;
+pub mod fault;
+mod lane;
+pub mod lines;
+pub mod made_up;
+pub mod messages;
+pub mod pace;
+pub mod plan;
+mod queue;
+mod schedule;
+pub mod send;
+pub mod spec;
+pub mod truth;

@@ -1,0 +1,143 @@
+//! What a replay has done.
+
+use std::io;
+
+use hdrhistogram::Histogram;
+
+use super::ReadFacts;
+use super::drift::{Drift, Lateness};
+use crate::os::send::Trouble;
+use crate::publisher::pace::LATENESS_MAX;
+use twinline_core::time::Nanos;
+
+/// What left on one line, and what did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LineTally {
+    /// Datagrams that left.
+    pub datagrams: u64,
+    /// Their payloads' bytes.
+    pub bytes: u64,
+    /// Datagrams that did not: the link was down, or the interface gone.
+    pub unreachable: u64,
+    /// Datagrams that did not: a queue was full, and stayed so.
+    pub full: u64,
+    /// Datagrams that did not: nobody listened at a unicast address.
+    pub nobody: u64,
+    /// Datagrams that did not: too long for the path, or forbidden.
+    pub refused: u64,
+    /// What the last of them failed of.
+    pub last_error: Option<String>,
+}
+
+impl LineTally {
+    pub(super) fn fail(&mut self, error: &io::Error) {
+        *match Trouble::of(error) {
+            Some(Trouble::Unreachable) => &mut self.unreachable,
+            Some(Trouble::Full) => &mut self.full,
+            Some(Trouble::Nobody) => &mut self.nobody,
+            None => &mut self.refused,
+        } += 1;
+        self.last_error = Some(error.to_string());
+    }
+
+    /// Datagrams that did not leave.
+    pub fn failed(&self) -> u64 {
+        self.unreachable + self.full + self.nobody + self.refused
+    }
+}
+
+/// What was sent, and how late.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// By line, in the order of the feed that the captures were read with.
+    pub lines: Vec<LineTally>,
+    /// From the first datagram's due time to the last one's send.
+    pub elapsed: Nanos,
+    /// From the first to the last of them, as recorded.
+    pub recorded: Nanos,
+    /// The same at the speed of the replay; `None` flat out.
+    pub planned: Option<Nanos>,
+    /// Nanoseconds between a datagram's due time and the system call that sends it; empty flat out.
+    pub lateness: Histogram<u64>,
+    /// How often the reading was too slow, so that datagrams were late.
+    pub starved: u64,
+    /// What was read: a little more than was sent, where the replay ended before the captures did.
+    pub read: ReadFacts,
+    /// Whether it was told to stop.
+    pub stopped: bool,
+    /// Whether its time was up.
+    pub limited: bool,
+    by_due: Lateness,
+}
+
+impl Report {
+    pub(super) fn new(lines: usize) -> Report {
+        Report {
+            lines: vec![LineTally::default(); lines],
+            elapsed: Nanos::ZERO,
+            recorded: Nanos::ZERO,
+            planned: None,
+            lateness: Histogram::new_with_bounds(1, LATENESS_MAX.0, 3).unwrap_or_else(|_| unreachable!("valid bounds")),
+            starved: 0,
+            read: ReadFacts::default(),
+            stopped: false,
+            limited: false,
+            by_due: Lateness::new(),
+        }
+    }
+
+    /// A datagram that was due so long after the start left so late.
+    #[inline]
+    pub(super) fn late(&mut self, due: Nanos, by: Nanos) {
+        self.lateness.saturating_record(by.0);
+        self.by_due.record(due, by);
+    }
+
+    #[inline]
+    pub(super) fn passed(&mut self, at: Nanos, recorded: Nanos, planned: Option<Nanos>) {
+        self.elapsed = at;
+        self.recorded = recorded;
+        self.planned = planned;
+    }
+
+    /// How much later the clock of the replay was at its end than at its start; `None` where too little was sent to tell,
+    /// and flat out.
+    pub fn drift(&self) -> Option<Drift> {
+        self.by_due.drift()
+    }
+
+    /// Datagrams that left.
+    pub fn datagrams(&self) -> u64 {
+        self.lines.iter().map(|line| line.datagrams).sum()
+    }
+
+    /// Their payloads' bytes.
+    pub fn bytes(&self) -> u64 {
+        self.lines.iter().map(|line| line.bytes).sum()
+    }
+
+    /// Datagrams that did not leave.
+    pub fn failed(&self) -> u64 {
+        self.lines.iter().map(LineTally::failed).sum()
+    }
+
+    /// Datagrams a second, over all lines.
+    pub fn rate(&self) -> f64 {
+        if self.elapsed == Nanos::ZERO { 0.0 } else { self.datagrams() as f64 * 1e9 / self.elapsed.0 as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_counted_by_kind() {
+        let mut tally = LineTally::default();
+        for code in [libc::ENETUNREACH, libc::ENETDOWN, libc::ENOBUFS, libc::ECONNREFUSED, libc::EMSGSIZE] {
+            tally.fail(&io::Error::from_raw_os_error(code));
+        }
+        assert_eq!((tally.unreachable, tally.full, tally.nobody, tally.refused), (2, 1, 1, 1));
+        assert_eq!(tally.failed(), 5);
+    }
+}

@@ -1,0 +1,264 @@
+//! Live sockets: one for each line and group of a feed, polled without waiting.
+//!
+//! [`Live::open`] gives two halves. [`Live`] is the hot thread's: it does nothing but receive. [`LiveWatch`] is
+//! housekeeping's: it joins, looks after interfaces, and counts what the sockets lost.
+//!
+//! The order of a pass: the first group of each line, then the second of each, so that the two copies of a message are
+//! looked for one right after the other; which line comes first rotates from pass to pass (ARBITRATION 1.2).
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use crate::config::{Feed, LineConfig};
+use crate::ip::fragments::FragmentFacts;
+use crate::os::netns::{Interface, no_such_interface};
+use crate::os::raw::RingError;
+use crate::os::receive::{BATCH, Batch, Membership, ReceiveOptions, Receiver, SocketError, passes};
+use crate::source::watch::{Joins, LiveWatch};
+use crate::source::{Datagram, Facts, Pass, Source};
+use twinline_core::frame::{LINES_MAX, Line};
+
+/// Why a feed cannot be listened to.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// Without one interface there is nothing to arbitrate; with one, the others are waited for.
+    #[error(
+        "feed {feed}: none of its interfaces is there ({}): name this host's own (`ip address` lists them) in the feed \
+         file, by name or by address", .interfaces.join(", ")
+    )]
+    NoInterface {
+        /// The feed.
+        feed: String,
+        /// The interfaces of its lines, as configured.
+        interfaces: Vec<String>,
+    },
+    /// The interfaces cannot be listed.
+    #[error("feed {feed}: cannot list this host's interfaces: {error}")]
+    Interfaces {
+        /// The feed.
+        feed: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A socket cannot be had.
+    #[error("line {line}, group {group}, interface {interface}: {error}; {}", .error.advice(*.group))]
+    Socket {
+        /// The line.
+        line: String,
+        /// The group and port.
+        group: SocketAddrV4,
+        /// The interface, as configured.
+        interface: String,
+        /// What was being done, and what the system says.
+        error: SocketError,
+    },
+    /// A ring cannot be had.
+    #[error("line {line}, interface {interface}: {error}")]
+    Ring {
+        /// The line.
+        line: String,
+        /// The interface, as configured.
+        interface: String,
+        /// What was being done, what the system says, and what is missing.
+        error: RingError,
+    },
+}
+
+/// What a line brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineFacts {
+    /// Datagrams handed over.
+    pub datagrams: u64,
+    /// Their payloads' bytes.
+    pub bytes: u64,
+    /// Datagrams of another sender than the line's `source` (unicast; of a group the kernel takes in that sender's alone).
+    pub strangers: u64,
+    /// Datagrams longer than UDP over IPv4 can make them, and frames of which the ring had not all: not handed over.
+    pub truncated: u64,
+    /// Receive calls that failed in passing.
+    pub errors: u64,
+    /// What was found wrong with frames; of sockets the kernel sees to that, and counts it in its own way.
+    pub frames: FrameFacts,
+    /// What became of fragments; of sockets the kernel sees to that as well.
+    pub fragments: FragmentFacts,
+}
+
+impl LineFacts {
+    /// With what the same line brought another way.
+    pub(super) fn and(self, other: &LineFacts) -> LineFacts {
+        LineFacts {
+            datagrams: self.datagrams + other.datagrams,
+            bytes: self.bytes + other.bytes,
+            strangers: self.strangers + other.strangers,
+            truncated: self.truncated + other.truncated,
+            errors: self.errors + other.errors,
+            ..self
+        }
+    }
+}
+
+/// Frames of a mapped ring that hold no datagram of the line, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameFacts {
+    /// Their headers contradict each other, or say more than there is.
+    pub malformed: u64,
+    /// The IPv4 header's checksum is wrong.
+    pub ip_checksum: u64,
+    /// The UDP checksum is wrong.
+    pub udp_checksum: u64,
+    /// They are for none of the line's groups and ports.
+    pub foreign: u64,
+}
+
+/// What the lines brought: a plain copy, without a system call. What only the kernel knows is [`LiveWatch::facts`]'s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// By [`Line::index`]; a feed's lines fill the front.
+    pub lines: [LineFacts; LINES_MAX],
+}
+
+/// The hot half of a feed's live sockets.
+#[derive(Debug)]
+pub struct Live {
+    /// Group by group, and in each line by line.
+    sockets: Vec<LiveSocket>,
+    lines: usize,
+    /// Which line the next pass polls first.
+    first: usize,
+    batch: Batch,
+    facts: SourceFacts,
+}
+
+#[derive(Debug)]
+struct LiveSocket {
+    line: Line,
+    group: u16,
+    /// Whom alone to accept, where the kernel does not see to it.
+    only: Option<Ipv4Addr>,
+    receiver: Receiver,
+}
+
+impl Live {
+    /// Opens a socket for each line and group, and joins each on its line's interface.
+    ///
+    /// A line whose interface is not there is no error while another line's is: [`LiveWatch::check`] says so, and joins
+    /// when it appears.
+    ///
+    /// # Errors
+    /// [`LiveError`].
+    pub fn open(feed: &Feed, options: &ReceiveOptions) -> Result<(Live, LiveWatch), LiveError> {
+        let found = interfaces(feed)?;
+        let lines = feed.lines.len();
+        let mut watch = LiveWatch::new();
+        let mut by_line = Vec::with_capacity(lines);
+        for (index, (line, found)) in feed.lines.iter().zip(&found).enumerate() {
+            let mut receivers = Vec::with_capacity(line.groups.len());
+            let mut memberships = Vec::with_capacity(line.groups.len());
+            for &group in &line.groups {
+                let failed = |error| LiveError::at_socket(line, group, error);
+                // at a unicast address the kernel does not keep strangers out: `poll` does, by their address
+                let senders = options.senders || line.source.is_some() && !group.ip().is_multicast();
+                let options = ReceiveOptions { senders, ..*options };
+                let (receiver, mut membership) =
+                    Receiver::open(group, line.source, found.is_none(), &options).map_err(failed)?;
+                join(&mut membership, found.as_ref()).map_err(failed)?;
+                receivers.push(receiver);
+                memberships.push(membership);
+            }
+            by_line.push(receivers.into_iter());
+            watch.add(Line(index as u8), line, found.as_ref(), Joins { sockets: memberships, ring: None, deaf: false });
+        }
+        let mut sockets = Vec::new();
+        for group in 0..feed.lines.iter().map(|line| line.groups.len()).max().unwrap_or(0) {
+            for (index, (receivers, line)) in by_line.iter_mut().zip(&feed.lines).enumerate() {
+                // the lists are equally long: the feed was validated
+                let Some(receiver) = receivers.next() else { continue };
+                let only = line.source.filter(|_| !line.groups[group].ip().is_multicast());
+                sockets.push(LiveSocket { line: Line(index as u8), group: group as u16, only, receiver });
+            }
+        }
+        Ok((Live { sockets, lines, first: 0, batch: Batch::new(), facts: SourceFacts::default() }, watch))
+    }
+
+    /// What the lines brought up to now.
+    pub fn facts(&self) -> SourceFacts {
+        self.facts
+    }
+}
+
+impl Facts for Live {
+    fn facts(&self) -> SourceFacts {
+        self.facts
+    }
+}
+
+/// The interfaces of a feed's lines, as far as they are there.
+///
+/// # Errors
+/// Not one is.
+pub(super) fn interfaces(feed: &Feed) -> Result<Vec<Option<Interface>>, LiveError> {
+    let interfaces = Interface::all().map_err(|error| LiveError::Interfaces { feed: feed.name.clone(), error })?;
+    let found: Vec<_> = feed.lines.iter().map(|line| Interface::find(&interfaces, &line.interface)).collect();
+    if found.iter().all(Option::is_none) {
+        let interfaces = feed.lines.iter().map(|line| line.interface.clone()).collect();
+        return Err(LiveError::NoInterface { feed: feed.name.clone(), interfaces });
+    }
+    Ok(found)
+}
+
+impl LiveError {
+    /// A socket of `line` for `group` cannot be had.
+    pub(super) fn at_socket(line: &LineConfig, group: SocketAddrV4, error: SocketError) -> LiveError {
+        let (line, interface) = (line.name.clone(), line.interface.clone());
+        LiveError::Socket { line, group, interface, error }
+    }
+}
+
+/// Joins a group where its line's interface is there. One that is gone since it was listed is no error: the watch will see.
+pub(super) fn join(membership: &mut Membership, found: Option<&Interface>) -> Result<(), SocketError> {
+    match found.map_or(Ok(()), |interface| membership.join(interface.index)) {
+        Err(error) if !no_such_interface(&error) => Err(SocketError { doing: "join the group", error }),
+        _ => Ok(()),
+    }
+}
+
+impl Source for Live {
+    #[inline]
+    fn poll(&mut self, take: &mut impl FnMut(Datagram<'_>)) -> io::Result<Pass> {
+        let mut pass = Pass::default();
+        for group in self.sockets.chunks(self.lines) {
+            for place in 0..group.len() {
+                let socket = &group[(self.first + place) % group.len()];
+                let facts = &mut self.facts.lines[socket.line.index()];
+                let mut handed_over = 0;
+                let polled = socket.receiver.poll(&mut self.batch, &mut |received| {
+                    if received.truncated {
+                        facts.truncated += 1;
+                    } else if socket.only.is_some_and(|only| only != *received.sender.ip()) {
+                        facts.strangers += 1;
+                    } else {
+                        handed_over += 1;
+                        facts.datagrams += 1;
+                        facts.bytes += received.payload.len() as u64;
+                        take(Datagram {
+                            line: socket.line,
+                            group: socket.group,
+                            source: received.sender,
+                            stamp: None,
+                            kernel_stamp: received.kernel_stamp,
+                            payload: received.payload,
+                        });
+                    }
+                });
+                pass.datagrams += handed_over;
+                match polled {
+                    Ok(count) => pass.full |= count == BATCH,
+                    Err(error) if passes(&error) => facts.errors += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.first = (self.first + 1) % self.lines;
+        Ok(pass)
+    }
+}

@@ -1,0 +1,58 @@
+//! Where datagrams come from: one [`Source`], with live sockets, mapped rings and captures behind it.
+
+use std::io;
+use std::net::SocketAddrV4;
+
+use crate::os::receive::KernelStamp;
+use twinline_core::frame::Line;
+use twinline_core::time::Nanos;
+
+pub mod live;
+pub mod mapped;
+pub mod method;
+pub mod simulated;
+pub mod watch;
+pub mod xdp;
+
+/// A datagram, as a source hands it over.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// The line that it came by: from configuration, never from its content.
+    pub line: Line,
+    /// Its group's place in the line's list.
+    pub group: u16,
+    /// Who sent it; `0.0.0.0:0` where live sockets were not asked for it. (A mapped ring always tells.)
+    pub source: SocketAddrV4,
+    /// The stamp that it carries (a capture's); `None`: the stamp of the pass that took it.
+    pub stamp: Option<Nanos>,
+    /// When kernel and NIC took it, where asked for.
+    pub kernel_stamp: Option<KernelStamp>,
+    /// The UDP payload.
+    pub payload: &'a [u8],
+}
+
+/// What one pass over a source found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// How many datagrams it took.
+    pub datagrams: usize,
+    /// Whether some socket gave a full batch, so that more may be waiting.
+    pub full: bool,
+    /// Nothing will come any more.
+    pub ended: bool,
+}
+
+/// A source that knows what its lines brought.
+pub trait Facts {
+    /// What they brought up to now: a plain copy, without a system call.
+    fn facts(&self) -> live::SourceFacts;
+}
+
+/// Where datagrams come from.
+pub trait Source {
+    /// Hands over what is there, at most one batch a socket, without waiting.
+    ///
+    /// # Errors
+    /// What cannot be gone on with; a passing trouble is counted, not returned.
+    fn poll(&mut self, take: &mut impl FnMut(Datagram<'_>)) -> io::Result<Pass>;
+}

@@ -1,0 +1,387 @@
+//! Where datagrams leave: [`Wire`], and a feed's lines on the network, by sockets or as frames.
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use crate::config::{Feed, LineConfig};
+use crate::os::clock::Clock;
+use crate::os::send::{self, SEND_BATCH, SendFacts, SendOptions, Sender, Trouble};
+use crate::os::send_packet::{Flow, PacketError, PacketSender, joined_here};
+use twinline_core::frame::Line;
+use twinline_core::time::Nanos;
+
+/// How long a full queue is waited for at a time, and how often, before the datagram is given up.
+const ROOM_WAIT: Duration = Duration::from_millis(10);
+const ROOM_WAITS: u32 = 3;
+/// How long an interface that takes no frame is left alone at a time, and how often, before the datagram is given up.
+const FRAME_WAIT: Duration = Duration::from_micros(50);
+const FRAME_WAITS: u32 = 600;
+/// How often an interface that cannot be reached is looked for.
+const LOOK_EVERY: Nanos = Nanos::from_millis(250);
+
+/// Where datagrams leave.
+pub trait Wire {
+    /// Sends one datagram on a line's group.
+    ///
+    /// # Errors
+    /// The system's. [`is_passing`] says which of them the sender counts and goes on after.
+    fn send(&mut self, line: Line, group: u16, datagram: &[u8]) -> io::Result<()>;
+
+    /// Sends datagrams of a line, each behind its group's place in the line's list, in their order: how many left, from
+    /// the front, and what kept back the next one, if that is not all of them.
+    fn send_line(&mut self, line: Line, datagrams: &[(u16, &[u8])]) -> (usize, io::Result<()>) {
+        for (sent, (group, datagram)) in datagrams.iter().enumerate() {
+            if let Err(error) = self.send(line, *group, datagram) {
+                return (sent, Err(error));
+            }
+        }
+        (datagrams.len(), Ok(()))
+    }
+}
+
+/// Whether an error of a send may pass: the interface is down or gone, there is no route, buffers are full, the datagram
+/// is too long for the path.
+pub fn is_passing(error: &io::Error) -> bool {
+    Trouble::of(error).is_some()
+        || matches!(
+            error.raw_os_error(),
+            Some(libc::EHOSTDOWN | libc::ENXIO | libc::EMSGSIZE | libc::EPERM | libc::EINTR)
+        )
+}
+
+/// A line that cannot be sent on.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {error}")]
+pub struct WireError {
+    /// The line's name.
+    pub line: String,
+    /// What is wrong with it.
+    pub error: send::SendError,
+}
+
+/// By what datagrams are to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SendBy {
+    /// UDP sockets.
+    #[default]
+    Socket,
+    /// Frames, by a packet socket a line; unicast addresses, and what is too long for a frame, by sockets.
+    Packet,
+    /// Frames where they can be sent and nobody on this host has joined the line's groups, else sockets.
+    Auto,
+}
+
+/// By what a line's datagrams leave, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether they leave as frames, by a packet socket; but for those that cannot.
+    pub packet: bool,
+    /// Why, where the choice was open.
+    pub why: Option<String>,
+}
+
+/// A feed's lines on the network. A line's `source`, where it has one, is the address that is sent from.
+///
+/// Each line and group has a [`Sender`], looped back to this host; multicast may go by a [`PacketSender`] in its place,
+/// which is faster, and is not heard on this host.
+///
+/// A queue that is full is waited for a little: what a sender has planned is not to be lost within its own host. An
+/// interface that went away is used again when it is back.
+#[derive(Debug)]
+pub struct UdpWire {
+    lines: Vec<LineWire>,
+    clock: Clock,
+    looked: Nanos,
+}
+
+/// One line's.
+#[derive(Debug)]
+struct LineWire {
+    senders: Vec<Sender>,
+    frames: Option<Frames>,
+    taken: Taken,
+}
+
+/// The faster way of a line.
+#[derive(Debug)]
+struct Frames {
+    packet: PacketSender,
+    /// By group; `None` for those that go by their socket.
+    flows: Vec<Option<Flow>>,
+}
+
+impl UdpWire {
+    /// Opens the sockets, time to live 1: what is sent stays on the link.
+    ///
+    /// # Errors
+    /// [`WireError`], which names the line.
+    pub fn open(feed: &Feed) -> Result<UdpWire, WireError> {
+        UdpWire::open_by(feed, SendBy::Socket)
+    }
+
+    /// Opens what datagrams are to leave by, time to live 1.
+    ///
+    /// # Errors
+    /// [`WireError`], which names the line; with [`SendBy::Packet`] also where a line cannot be sent on by frames.
+    pub fn open_by(feed: &Feed, by: SendBy) -> Result<UdpWire, WireError> {
+        let clock = Clock::start();
+        let lines = feed
+            .lines
+            .iter()
+            .map(|line| LineWire::open(line, by).map_err(|error| WireError { line: line.name.clone(), error }));
+        let lines = lines.collect::<Result<_, WireError>>()?;
+        Ok(UdpWire { lines, clock, looked: clock.now() })
+    }
+
+    /// By what each line's datagrams leave, and why.
+    pub fn taken(&self) -> impl Iterator<Item = &Taken> {
+        self.lines.iter().map(|line| &line.taken)
+    }
+
+    /// What a line's sockets have done so far; nothing for a line that there is not.
+    pub fn facts(&self, line: Line) -> SendFacts {
+        let line = self.lines.get(line.index());
+        let senders = line.into_iter().flat_map(|line| &line.senders).map(Sender::facts);
+        let frames = line.and_then(|line| line.frames.as_ref()).map(|frames| frames.packet.facts());
+        senders.chain(frames).fold(SendFacts::default(), |sum, facts| SendFacts {
+            datagrams: sum.datagrams + facts.datagrams,
+            bytes: sum.bytes + facts.bytes,
+            unreachable: sum.unreachable + facts.unreachable,
+            full: sum.full + facts.full,
+            nobody: sum.nobody + facts.nobody,
+        })
+    }
+
+    fn line(&mut self, line: Line) -> io::Result<&mut LineWire> {
+        self.lines.get_mut(line.index()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    fn sender(&mut self, line: Line, group: u16) -> io::Result<&mut Sender> {
+        let sender = self.line(line)?.senders.get_mut(usize::from(group));
+        sender.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Whether it is time to look for an interface again.
+    fn look(&mut self) -> bool {
+        let now = self.clock.now();
+        let look = now - self.looked >= LOOK_EVERY;
+        if look {
+            self.looked = now;
+        }
+        look
+    }
+
+    /// What to make of a trouble that kept a datagram back: whether it is worth another try.
+    #[cold]
+    fn again(&mut self, line: Line, group: u16, trouble: Trouble, tries: &mut u32) -> io::Result<bool> {
+        *tries += 1;
+        match trouble {
+            Trouble::Full if *tries <= ROOM_WAITS => self.sender(line, group)?.wait_for_room(ROOM_WAIT).map(|()| true),
+            // said of a datagram before this one, and said once
+            Trouble::Nobody => Ok(*tries <= 1),
+            // no socket yet: this trouble goes on
+            Trouble::Unreachable if self.look() => Ok(self.line(line)?.check(group).unwrap_or(false)),
+            Trouble::Full | Trouble::Unreachable => Ok(false),
+        }
+    }
+
+    /// The same of a frame.
+    #[cold]
+    fn frame_again(&mut self, line: Line, trouble: Trouble, tries: &mut u32) -> io::Result<bool> {
+        *tries += 1;
+        match trouble {
+            // the interface's queue is as likely as the socket's, and nobody tells when that has room
+            Trouble::Full if *tries <= FRAME_WAITS => {
+                std::thread::sleep(FRAME_WAIT);
+                Ok(true)
+            }
+            Trouble::Unreachable if self.look() => Ok(self.line(line)?.check_frames().unwrap_or(false)),
+            _ => Ok(false),
+        }
+    }
+
+    /// Sends datagrams of a line as frames: those at the front that can be.
+    fn send_frames(&mut self, line: Line, datagrams: &[(u16, &[u8])]) -> (usize, io::Result<()>) {
+        let (mut sent, mut tries) = (0, 0);
+        while sent < datagrams.len() {
+            let Ok(LineWire { frames: Some(frames), senders, .. }) = self.line(line) else { break };
+            frames.learn(senders, datagrams[sent].0);
+            let error = match frames.packet.send(&mut frames.flows, &datagrams[sent..]) {
+                Ok(0) => break,
+                Ok(count) => {
+                    sent += count;
+                    tries = 0;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            let Some(trouble) = Trouble::of(&error) else { return (sent, Err(error)) };
+            match self.frame_again(line, trouble, &mut tries) {
+                Ok(true) => {}
+                Ok(false) => return (sent, Err(trouble.into())),
+                Err(error) => return (sent, Err(error)),
+            }
+        }
+        (sent, Ok(()))
+    }
+
+    /// Sends datagrams of a group by its socket, as many as go.
+    fn send_by_socket(&mut self, line: Line, group: u16, datagrams: &[&[u8]]) -> (usize, io::Result<()>) {
+        let (mut sent, mut tries) = (0, 0);
+        loop {
+            let sender = match self.sender(line, group) {
+                Ok(sender) => sender,
+                Err(error) => return (sent, Err(error)),
+            };
+            let before = sender.facts().datagrams;
+            let result = sender.send_batch(&datagrams[sent..]);
+            // of a batch whose next one is refused, the front has left all the same
+            let left = (sender.facts().datagrams - before) as usize;
+            sent += left;
+            let trouble = match result {
+                Ok((_, None)) => return (sent, Ok(())),
+                Ok((_, Some(trouble))) => trouble,
+                Err(error) => return (sent, Err(refused(error))),
+            };
+            if left > 0 {
+                tries = 0;
+            }
+            match self.again(line, group, trouble, &mut tries) {
+                Ok(true) => {}
+                Ok(false) => return (sent, Err(trouble.into())),
+                Err(error) => return (sent, Err(error)),
+            }
+        }
+    }
+}
+
+impl LineWire {
+    fn open(line: &LineConfig, by: SendBy) -> Result<LineWire, send::SendError> {
+        let options = SendOptions { source: line.source, ..SendOptions::default() };
+        let sender = |&group: &SocketAddrV4| Sender::open(group, &line.interface, options);
+        let senders = line.groups.iter().map(sender).collect::<Result<Vec<_>, _>>()?;
+        let mut wire = LineWire { senders, frames: None, taken: Taken { packet: false, why: None } };
+        let unicast = wire.senders.iter().filter(|sender| !sender.to().ip().is_multicast()).count();
+        let why = match by {
+            SendBy::Socket => None,
+            _ if unicast == wire.senders.len() => Some("its addresses are unicast".to_owned()),
+            SendBy::Packet => {
+                wire.open_frames()?;
+                (unicast > 0).then(|| "but for its unicast addresses".to_owned())
+            }
+            SendBy::Auto => match wire.frames_for_nobody_here() {
+                Ok(()) => {
+                    let but = if unicast > 0 { ", but for its unicast addresses" } else { "" };
+                    Some(format!("faster, and no socket of this host has joined{but}"))
+                }
+                Err(why) => Some(why),
+            },
+        };
+        wire.taken = Taken { packet: wire.frames.is_some(), why };
+        Ok(wire)
+    }
+
+    fn open_frames(&mut self) -> Result<(), PacketError> {
+        let Some(first) = self.senders.first() else { return Ok(()) };
+        let flows = self.senders.iter().map(|_| None).collect();
+        self.frames = Some(Frames { packet: PacketSender::open(first.interface())?, flows });
+        Ok(())
+    }
+
+    /// Frames, if they are as good as sockets here; else why they are not.
+    fn frames_for_nobody_here(&mut self) -> Result<(), String> {
+        for sender in &self.senders {
+            let group = *sender.to().ip();
+            if sender.index().is_some_and(|index| joined_here(index, group)) {
+                return Err(format!("a socket of this host has joined {group}, and would not hear frames"));
+            }
+        }
+        self.open_frames().map_err(|error| error.to_string())
+    }
+
+    /// Looks for the interface of a group's socket: whether it is back.
+    fn check(&mut self, group: u16) -> Result<bool, send::SendError> {
+        match self.senders.get_mut(usize::from(group)) {
+            Some(sender) => Ok(sender.check()? == send::Checked::Back),
+            None => Ok(false),
+        }
+    }
+
+    /// The same for the frames: the sockets have to be back first, since frames bear their addresses.
+    fn check_frames(&mut self) -> Result<bool, send::SendError> {
+        for sender in &mut self.senders {
+            sender.check()?;
+        }
+        let Some(frames) = &mut self.frames else { return Ok(false) };
+        let there = self.senders.first().and_then(Sender::index);
+        if there.is_none_or(|index| index == frames.packet.index()) {
+            return Ok(false);
+        }
+        let sent = frames.packet.facts();
+        frames.packet = PacketSender::open(self.senders[0].interface())?.going_on(sent);
+        frames.flows.fill(None);
+        Ok(true)
+    }
+}
+
+impl Frames {
+    /// Makes the headers of a group, where it is multicast and its socket is connected by now.
+    #[inline]
+    fn learn(&mut self, senders: &[Sender], group: u16) {
+        let group = usize::from(group);
+        if let (Some(flow @ None), Some(sender)) = (self.flows.get_mut(group), senders.get(group))
+            && sender.to().ip().is_multicast()
+        {
+            *flow = sender.from().map(|from| self.packet.flow(from, sender.to(), sender.ttl()));
+        }
+    }
+}
+
+fn refused(error: send::SendError) -> io::Error {
+    match error {
+        send::SendError::Refused { error, .. } => error,
+        error => io::Error::other(error),
+    }
+}
+
+impl Wire for UdpWire {
+    fn send(&mut self, line: Line, group: u16, datagram: &[u8]) -> io::Result<()> {
+        if self.line(line)?.frames.is_some() {
+            return self.send_line(line, &[(group, datagram)]).1;
+        }
+        let mut tries = 0;
+        loop {
+            let Some(trouble) = self.sender(line, group)?.send(datagram).map_err(refused)? else { return Ok(()) };
+            if !self.again(line, group, trouble, &mut tries)? {
+                return Err(trouble.into());
+            }
+        }
+    }
+
+    fn send_line(&mut self, line: Line, datagrams: &[(u16, &[u8])]) -> (usize, io::Result<()>) {
+        let mut sent = 0;
+        while sent < datagrams.len() {
+            let rest = &datagrams[sent..];
+            let (count, result) = self.send_frames(line, rest);
+            sent += count;
+            if result.is_err() {
+                return (sent, result);
+            }
+            // by its socket what cannot be a frame, alone where the next ones may be some
+            let rest = &datagrams[sent..];
+            let Some(&(group, _)) = rest.first() else { break };
+            let most = if self.line(line).is_ok_and(|line| line.frames.is_some()) { 1 } else { SEND_BATCH };
+            let mut payloads = [[].as_slice(); SEND_BATCH];
+            let same = rest.iter().take(most).take_while(|(of, _)| *of == group);
+            let count = payloads.iter_mut().zip(same).map(|(to, (_, payload))| *to = payload).count();
+            let (count, result) = self.send_by_socket(line, group, &payloads[..count]);
+            sent += count;
+            if result.is_err() {
+                return (sent, result);
+            }
+        }
+        (sent, Ok(()))
+    }
+}

@@ -7,7 +7,8 @@
 //! | [`ip`] | a packet down to its UDP datagram |
 //! | [`source`], [`wire`] | where datagrams come from, where they leave |
 //! | [`capture`] | capture files, read and written |
-//! | [`handler`] | framing and arbiter put together; the live loop |
+//! | [`handler`] | a framing and the arbiter put together |
+//! | [`runtime`] | the live run: its threads, its loop, its counters |
 //! | [`publisher`], [`replay`] | what sends |
 
 #![deny(unsafe_code)]
@@ -20,5 +21,6 @@ pub mod ip;
 pub mod os;
 pub mod publisher;
 pub mod replay;
+pub mod runtime;
 pub mod source;
 pub mod wire;

@@ -369,6 +369,19 @@ impl Sink for Delivery {
             self.control(channel, Some(session), record::jump(&jump), Weight::event(at, range));
         }
     }
+
+    /// An overrun is reported as soon as the client has made room, whether or not a record follows.
+    #[inline]
+    fn after_pass(&mut self, datagrams: usize) {
+        if datagrams == 0 {
+            self.settle();
+        }
+    }
+
+    fn close(&mut self) {
+        self.tell_overruns();
+        self.producer.close();
+    }
 }
 
 impl Drop for Delivery {
@@ -433,5 +446,14 @@ impl Sink for Deliveries {
 
     fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
         self.0.iter_mut().for_each(|writer| writer.first_gap(at, channel, session, range));
+    }
+
+    #[inline]
+    fn after_pass(&mut self, datagrams: usize) {
+        self.0.iter_mut().for_each(|writer| writer.after_pass(datagrams));
+    }
+
+    fn close(&mut self) {
+        self.0.iter_mut().for_each(Delivery::close);
     }
 }

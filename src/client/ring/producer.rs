@@ -239,10 +239,17 @@ impl Producer {
     }
 }
 
+impl Producer {
+    /// Ends the stream: the consumer sees the end once it has read what is published. What is written after it may not be read.
+    pub fn close(&mut self) {
+        // Release: pairs with the Acquire in `Consumer::closed`; whoever sees the flag sees every record
+        self.memory.stream.store_release(D_CLOSED, 1);
+    }
+}
+
 impl Drop for Producer {
     /// What is staged is not published; the consumer sees the end once it has read the rest.
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `Consumer::closed`; whoever sees the flag sees every record
-        self.memory.stream.store_release(D_CLOSED, 1);
+        self.close();
     }
 }

@@ -303,6 +303,23 @@ impl Arbiter {
         views.map(|view| counter(&view.counts)).sum()
     }
 
+    /// What a line brought, summed over all channels: without an allocation.
+    pub fn line_counts(&self, line: Line) -> LineCounts {
+        let views = self.channels.iter().filter_map(|channel| channel.lines.get(line.index()));
+        views.fold(LineCounts::default(), |sum, view| sum.plus(&view.counts))
+    }
+
+    /// How many channels have begun.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// The channel on which the most messages came first: without an allocation.
+    pub fn busiest_channel(&self) -> Option<ChannelKey> {
+        let firsts = |channel: &Channel| channel.lines.iter().map(|view| view.counts.first_arrivals).sum::<u64>();
+        self.channels.iter().max_by_key(|channel| firsts(channel)).map(|channel| channel.at.key)
+    }
+
     /// Frames of channels that never began, once the input has ended; those dropped so far before.
     pub fn no_channel(&self) -> u64 {
         self.no_channel
@@ -351,6 +368,14 @@ impl Arbiter {
     /// The settings that it runs by.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+}
+
+impl std::fmt::Debug for Arbiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Arbiter { settings, channels, now, .. } = self;
+        let mut arbiter = f.debug_struct("Arbiter");
+        arbiter.field("settings", settings).field("channels", &channels.len()).field("now", now).finish_non_exhaustive()
     }
 }
 

@@ -41,6 +41,28 @@ pub struct LineCounts {
 }
 
 impl LineCounts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &LineCounts) -> LineCounts {
+        let add = u64::saturating_add;
+        LineCounts {
+            frames: add(self.frames, other.frames),
+            messages: add(self.messages, other.messages),
+            bytes: add(self.bytes, other.bytes),
+            heartbeats: add(self.heartbeats, other.heartbeats),
+            first_arrivals: add(self.first_arrivals, other.first_arrivals),
+            duplicate: add(self.duplicate, other.duplicate),
+            missing: add(self.missing, other.missing),
+            reordered: add(self.reordered, other.reordered),
+            late: add(self.late, other.late),
+            stale: add(self.stale, other.stale),
+            before_join: add(self.before_join, other.before_join),
+            implausible: add(self.implausible, other.implausible),
+            unsequenced: add(self.unsequenced, other.unsequenced),
+            divergent: add(self.divergent, other.divergent),
+        }
+    }
+
     /// A frame came.
     #[inline]
     pub(super) fn frame(&mut self, frame: &crate::frame::Frame<'_>) {

@@ -1,28 +1,46 @@
 //! The thread that writes a capture: a disk that is slow or full costs capture records, and nothing else.
 
+use std::io;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use anyhow::anyhow;
-
-use twinline_client::client::Polled;
+use twinline_client::ring::{Polled, RingError};
 use twinline_core::frame::LINES_MAX;
 use twinline_core::time::Nanos;
-use twinline_node::capture::{CaptureError, Writer};
-use twinline_node::config::Feed;
-use twinline_node::handler::tap::{self, Tap, Tapped};
-use twinline_node::os::clock::Clock;
 
-use super::{Failure, RING_CAPACITY, Voice, pause};
+use crate::capture::{CaptureError, Writer};
+use crate::config::Feed;
+use crate::handler::tap::{self, Tap, Tapped};
+use crate::os::clock::Clock;
 
+/// The capacity of the ring between the hot thread and the recorder, in bytes: half a second of the heaviest feed there is.
+const RING_CAPACITY: usize = 64 << 20;
+/// A pause when there is nothing to write.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How often what was written is handed to the system, so that a reader of the file sees it.
 const FLUSH_EVERY: Nanos = Nanos::from_millis(250);
-/// How often a disk that takes nothing is told again.
+/// How often a disk that takes nothing is reported again.
 const TELL_EVERY: Nanos = Nanos::from_secs(10);
+
+/// Why nothing is recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecorderError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] CaptureError),
+    /// The ring between the two threads.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The thread.
+    #[error("cannot start the thread that writes the capture: {0}")]
+    Thread(io::Error),
+}
 
 /// A capture that is being written.
 #[derive(Debug)]
-pub(crate) struct Recording {
+pub struct Recorder {
     thread: JoinHandle<Recorded>,
 }
 
@@ -36,32 +54,37 @@ struct Recorded {
 
 /// What became of a capture.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Captured {
+pub struct Captured {
     /// Records in the file.
-    pub(crate) records: u64,
+    pub records: u64,
     /// Datagrams that are not, by line.
-    pub(crate) dropped: [u64; LINES_MAX],
+    pub dropped: [u64; LINES_MAX],
     /// Why it is not whole.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
-impl Recording {
-    /// Creates the file and starts its thread; the tap goes to the thread that receives.
+impl Recorder {
+    /// Creates the file, a pcapng, and starts the thread that writes it. The tap goes to [`Runtime::tap`](super::Runtime::tap).
+    /// `trouble` is called on that thread with a sentence for the user when the disk cannot follow.
     ///
     /// # Errors
-    /// A file that cannot be written, as a usage failure.
-    pub(crate) fn start(path: &Path, feed: &Feed, clock: Clock, voice: Voice) -> Result<(Tap, Recording), Failure> {
-        // the error's text has its cause in it
-        let writer = Writer::create(path, feed).map_err(|error| Failure::usage(anyhow!("{error}")))?;
-        let (tap, tapped) = tap::open(RING_CAPACITY).map_err(Failure::run)?;
+    /// [`RecorderError`]
+    pub fn start(
+        path: &Path,
+        feed: &Feed,
+        clock: Clock,
+        trouble: impl Fn(&str) + Send + 'static,
+    ) -> Result<(Tap, Recorder), RecorderError> {
+        let writer = Writer::create(path, feed)?;
+        let (tap, tapped) = tap::open(RING_CAPACITY)?;
         let feed = feed.clone();
         let thread = thread::Builder::new().name("recorder".into());
-        let thread = thread.spawn(move || write(writer, tapped, &feed, clock, &voice)).map_err(Failure::run)?;
-        Ok((tap, Recording { thread }))
+        let thread = thread.spawn(move || write(writer, tapped, &feed, clock, &trouble));
+        Ok((tap, Recorder { thread: thread.map_err(RecorderError::Thread)? }))
     }
 
     /// Ends the file, once the tap has been dropped. `dropped`: what the tap had no room for.
-    pub(crate) fn finish(self, at: Nanos, dropped: [u64; LINES_MAX]) -> Captured {
+    pub fn finish(self, at: Nanos, dropped: [u64; LINES_MAX]) -> Captured {
         let Ok(Recorded { writer, refused, records }) = self.thread.join() else {
             let error = Some("the thread that writes the capture has failed: the file is cut off".to_owned());
             return Captured { records: 0, dropped, error };
@@ -72,14 +95,14 @@ impl Recording {
     }
 }
 
-fn write(mut writer: Writer, mut tapped: Tapped, feed: &Feed, clock: Clock, voice: &Voice) -> Recorded {
+fn write(mut writer: Writer, mut tapped: Tapped, feed: &Feed, clock: Clock, trouble: &impl Fn(&str)) -> Recorded {
     let (mut refused, mut records) = ([0; LINES_MAX], 0);
     let (mut flush_at, mut tell_at) = (clock.now(), Nanos::ZERO);
     let mut tell = |error: CaptureError| {
         let now = clock.now();
         if now >= tell_at {
             tell_at = now + TELL_EVERY;
-            voice.say(format_args!("{error}; what it cannot take is counted as dropped, and the arbiter goes on"));
+            trouble(&format!("{error}; what it cannot take is counted as dropped, and the arbiter goes on"));
         }
     };
     loop {
@@ -102,11 +125,11 @@ fn write(mut writer: Writer, mut tapped: Tapped, feed: &Feed, clock: Clock, voic
                     // what could not be handed over stays in the buffer, for the next time
                     writer.flush().unwrap_or_else(&mut tell);
                 }
-                pause();
+                thread::sleep(PAUSE);
             }
             Ok(Polled::Ended) => return Recorded { writer, refused, records },
             Err(broken) => {
-                voice.say(format_args!("the capture ends here: {broken}"));
+                trouble(&format!("the capture ends here: {broken}"));
                 return Recorded { writer, refused, records };
             }
         }

@@ -7,7 +7,8 @@ use twinline::arbiter::{Arbiter, EventKind};
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
 use twinline::framing::{Framing, MoldUdp64};
-use twinline::handler::{Ended, Handler, Surroundings, live};
+use twinline::handler::Handler;
+use twinline::runtime::{LiveEnd, LiveHooks, live};
 use twinline::source::Datagram;
 use twinline::source::simulated::Simulated;
 use twinline::time::Nanos;
@@ -44,20 +45,20 @@ impl Scripted {
     }
 }
 
-impl Surroundings for Scripted {
+impl LiveHooks for Scripted {
     fn now(&mut self) -> Nanos {
         // when the script is over, a microsecond a pass
         self.last = self.readings.pop_front().unwrap_or(self.last + Nanos::from_micros(1));
         self.last
     }
 
-    fn tap(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
+    fn datagram(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
         self.tapped.push((stamp, datagram.line, datagram.payload.to_vec()));
     }
 
     fn idle(&mut self) {}
 
-    fn goes_on(&mut self, _: &Arbiter, _: usize) -> bool {
+    fn go_on(&mut self, _: &Arbiter, _: usize) -> bool {
         true
     }
 }
@@ -71,7 +72,7 @@ fn said(record: &Record) -> Vec<&Said> {
 fn run_live(feed: &Feed, source: &mut Simulated, clock: &mut Scripted) -> Record {
     let mut handler = Handler::new(MoldUdp64, feed);
     let mut record = Record::default();
-    let Ended { at } = live(&mut handler, source, clock, &mut record).unwrap();
+    let LiveEnd { at } = live(&mut handler, source, clock, &mut record).unwrap();
     let (mut again, mut replay) = (Handler::new(MoldUdp64, feed), Record::default());
     for (stamp, line, payload) in &clock.tapped {
         again.on_datagram(*stamp, *line, 0, payload, &mut replay);

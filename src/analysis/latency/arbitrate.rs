@@ -1,4 +1,4 @@
-//! The arbiter of a measurement: the same loop as anywhere else ([`handler::live`](twinline_node::handler::live)), with clock readings
+//! The arbiter of a measurement: the same loop as anywhere else ([`runtime::live`](twinline_node::runtime::live)), with clock readings
 //! around it.
 //!
 //! Two readings a datagram are the measurement's own: one when a datagram is taken up, the first thing after the receive
@@ -15,10 +15,10 @@ use twinline_core::frame::{LINES_MAX, Session};
 use twinline_core::framing::Framing;
 use twinline_core::seq::SeqRange;
 use twinline_core::time::Nanos;
-use twinline_node::handler::Surroundings;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 use twinline_node::os::signal::Stop;
+use twinline_node::runtime::LiveHooks;
 use twinline_node::source::{Datagram, Pass, Source};
 
 use super::latencies::{Stage, Stages};
@@ -172,7 +172,7 @@ impl<F: Framing> Beside<'_, F> {
     }
 }
 
-impl<F: Framing> Surroundings for Beside<'_, F> {
+impl<F: Framing> LiveHooks for Beside<'_, F> {
     #[inline]
     fn now(&mut self) -> Nanos {
         self.heard.1 = self.clock.now();
@@ -180,7 +180,7 @@ impl<F: Framing> Surroundings for Beside<'_, F> {
     }
 
     #[inline]
-    fn tap(&mut self, _: Nanos, datagram: &Datagram<'_>) {
+    fn datagram(&mut self, _: Nanos, datagram: &Datagram<'_>) {
         if let Some(count) = self.datagrams.get_mut(datagram.line.index()) {
             *count += 1;
         }
@@ -195,7 +195,7 @@ impl<F: Framing> Surroundings for Beside<'_, F> {
     }
 
     #[inline]
-    fn goes_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
+    fn go_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
         let (heard, reading) = &mut self.heard;
         if datagrams > 0 || !self.published.requested() {
             *heard = *reading;
@@ -300,14 +300,14 @@ mod tests {
         let warm_up = datagram(1, Stamps { intended: Nanos(999), sent: Nanos(2_000) });
         let mut tap = |payload, software: Option<u64>, hardware: Option<u64>| {
             let kernel_stamp = KernelStamp { software: software.map(Nanos), hardware: hardware.map(Nanos) };
-            beside.tap(Nanos::ZERO, &Datagram { kernel_stamp: Some(kernel_stamp), ..heard(1, payload) });
+            beside.datagram(Nanos::ZERO, &Datagram { kernel_stamp: Some(kernel_stamp), ..heard(1, payload) });
         };
         tap(&payload, Some(2_700), None); // at 3,000 by our clock
         tap(&payload, Some(1_699), Some(7)); // before the send
         tap(&payload, Some(4_701), None); // after the receive
         tap(&payload, None, Some(7));
         tap(&warm_up, Some(2_700), None);
-        beside.tap(Nanos::ZERO, &heard(0, &payload));
+        beside.datagram(Nanos::ZERO, &heard(0, &payload));
         assert_eq!(beside.stamps, StampCounts { software: 4, hardware: 2, none: 1, out_of_order: 2 });
         let (kernel, woken) = (beside.stages.of(Stage::Kernel), beside.stages.of(Stage::Woken));
         assert_eq!((kernel.len(), kernel.max(), woken.len(), woken.max()), (1, 1_000, 1, 2_000));

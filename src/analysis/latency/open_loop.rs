@@ -13,12 +13,13 @@ use twinline_core::frame::{LINES_MAX, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
-use twinline_node::handler::{Handler, live};
+use twinline_node::handler::Handler;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::{self, PinError, Spin};
 use twinline_node::os::netns::{self, EnterError};
 use twinline_node::os::signal::Stop;
 use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Rate};
+use twinline_node::runtime::live;
 use twinline_node::source::Source;
 use twinline_node::wire::{UdpWire, WireError};
 

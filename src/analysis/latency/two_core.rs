@@ -34,11 +34,12 @@ use twinline_core::frame::{Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
-use twinline_node::handler::{Handler, Surroundings, live};
+use twinline_node::handler::Handler;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::{self, Spin};
 use twinline_node::os::netns;
 use twinline_node::os::signal::Stop;
+use twinline_node::runtime::{LiveHooks, live};
 use twinline_node::source::{Datagram, Pass, Source};
 use twinline_node::wire::{UdpWire, Wire, is_passing};
 
@@ -270,14 +271,14 @@ struct Beside {
     spin: Spin,
 }
 
-impl Surroundings for Beside {
+impl LiveHooks for Beside {
     #[inline]
     fn now(&mut self) -> Nanos {
         self.clock.now()
     }
 
     #[inline]
-    fn tap(&mut self, _: Nanos, _: &Datagram<'_>) {}
+    fn datagram(&mut self, _: Nanos, _: &Datagram<'_>) {}
 
     #[inline]
     fn idle(&mut self) {
@@ -285,7 +286,7 @@ impl Surroundings for Beside {
     }
 
     #[inline]
-    fn goes_on(&mut self, _: &Arbiter, _: usize) -> bool {
+    fn go_on(&mut self, _: &Arbiter, _: usize) -> bool {
         true
     }
 }

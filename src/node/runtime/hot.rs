@@ -185,8 +185,8 @@ impl LiveHooks for HotHooks {
 #[cfg(test)]
 mod tests {
     use twinline_client::counters;
-    use twinline_core::framing::{Framing, MoldUdp64};
     use twinline_core::frame::Session;
+    use twinline_core::framing::{Framing, MoldUdp64};
 
     use super::*;
     use crate::config::Feed;

@@ -243,7 +243,7 @@ impl Runtime {
 }
 
 /// What a client of this feed must know of it.
-fn facts(feed: &Feed) -> Facts {
+pub fn facts(feed: &Feed) -> Facts {
     let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
     Facts { packing: feed.framing.packing(), feed: feed.name.clone(), lines }
 }
@@ -307,7 +307,11 @@ impl Joined {
     ///
     /// # Errors
     /// [`RuntimeError::Thread`]
-    pub fn start_as<F: Framing, S: Sink + Send + 'static>(self, framing: F, sink: S) -> Result<Running<S>, RuntimeError> {
+    pub fn start_as<F: Framing, S: Sink + Send + 'static>(
+        self,
+        framing: F,
+        sink: S,
+    ) -> Result<Running<S>, RuntimeError> {
         self.spawn(move |source, feed, hot| source.with(Arbitrate { framing, feed, hot, sink }))
     }
 

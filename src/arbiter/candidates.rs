@@ -15,7 +15,7 @@ use crate::seq::SeqNo;
 use crate::time::Nanos;
 
 /// How many may wait.
-const CANDIDATES_MAX: usize = 256;
+pub(super) const CANDIDATES_MAX: usize = 256;
 /// Frames of each for which there is room on the shelf in any case.
 const ROOM: usize = 4;
 /// The same for all of them.

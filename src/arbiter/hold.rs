@@ -74,6 +74,10 @@ pub(super) struct Hold {
 pub(super) type Place = u64;
 
 impl Hold {
+    /// What it takes at the start.
+    pub(super) const AT_START: u64 = SEGMENT as u64;
+
+    /// A hold of one segment.
     pub(super) fn new() -> Hold {
         Hold { segments: vec![Segment::new(SEGMENT)], open: 0, free: Vec::new(), in_use: SEGMENT, live: 0 }
     }

@@ -15,13 +15,13 @@ use super::channel::Channel;
 use super::hold::Hold;
 use super::index::{Index, Node};
 use super::lead::{Leads, RecentLead};
-use super::lost::LostRanges;
+use super::lost::{LostRanges, RANGES_MAX};
 use super::report::EPOCHS_LISTED;
 use super::settings::Settings;
 use super::shelf::Shelf;
 use super::status::Status;
 use super::stream::Span;
-use super::suspicion::SESSIONS_REMEMBERED;
+use super::suspicion::{PARKED_MAX, SESSIONS_REMEMBERED};
 use super::window::Window;
 use crate::frame::LINES_MAX;
 
@@ -79,7 +79,7 @@ pub(super) struct ChannelMemory {
 impl ChannelMemory {
     fn new(settings: &Settings) -> ChannelMemory {
         let all = settings.reserve_all;
-        let ranges = if all { super::lost::RANGES_MAX + 1 } else { 0 };
+        let ranges = if all { RANGES_MAX + 1 } else { 0 };
         let lists = if all { SESSIONS_REMEMBERED + 2 } else { 0 };
         ChannelMemory {
             status: Status::new(settings.verify.is_on()),
@@ -182,6 +182,46 @@ impl Memory {
     }
 }
 
+/// The limits that an arbiter runs by, beside those that [`Settings`] names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Channels.
+    pub channels: u64,
+    /// Channels that wait for frames that agree.
+    pub candidates: u64,
+    /// Held runs, over all channels; as many frames may wait under suspicion.
+    pub runs: u64,
+    /// Open gaps, over all channels.
+    pub gaps: u64,
+    /// Frames under suspicion for which each channel has room in any case.
+    pub waiting_room: u64,
+    /// Frames that a line may have parked, per channel.
+    pub parked: u64,
+    /// Sessions that a channel remembers.
+    pub sessions: u64,
+    /// Lost ranges that an epoch remembers.
+    pub lost_ranges: u64,
+    /// Epochs that are listed, over all channels.
+    pub epochs: u64,
+}
+
+impl Limits {
+    pub(super) fn of(settings: &Settings) -> Limits {
+        Limits {
+            channels: settings.channels_most(),
+            candidates: candidates::CANDIDATES_MAX as u64,
+            runs: settings.runs_most(),
+            gaps: settings.gaps_most(),
+            waiting_room: WAITING_ROOM as u64,
+            parked: PARKED_MAX as u64,
+            sessions: SESSIONS_REMEMBERED as u64,
+            lost_ranges: RANGES_MAX as u64,
+            epochs: EPOCHS_LISTED as u64,
+        }
+    }
+}
+
 /// What an arbiter takes, in bytes. Rings, receive buffers and files are beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -198,7 +238,8 @@ impl MemoryUse {
         let span = (size_of::<Span>() + size_of::<Node>() + size_of::<u32>()) as u64;
         let channels = settings.channels_most();
         let (begun, most) = ChannelMemory::bytes(settings);
-        let fixed = Candidates::BYTES + CHANNELS_MAX as u64 * size_of::<Channel>() as u64;
+        let each = (size_of::<Channel>() + size_of::<ChannelMemory>()) as u64;
+        let fixed = Candidates::BYTES + CHANNELS_MAX as u64 * each;
         let (bytes, blocks) = settings.held_most();
         let rooms = channels * WAITING_ROOM as u64 + candidates::ROOM_MOST;
         let frames = settings.runs_most().saturating_add(rooms);
@@ -208,7 +249,7 @@ impl MemoryUse {
             .into_iter()
             .chain([most.saturating_mul(channels)])
             .fold(fixed, u64::saturating_add);
-        let little = Hold::most(0, 0).min(256 << 10) + SPANS as u64 * span + Shelf::most(0, 0) / 64;
+        let little = Hold::AT_START + SPANS as u64 * span + Shelf::AT_START;
         let at_start = if settings.reserve_all { at_most } else { fixed + little };
         MemoryUse { at_start, by_channel: if settings.reserve_all { 0 } else { begun }, at_most }
     }
@@ -216,7 +257,7 @@ impl MemoryUse {
 
 impl Settings {
     /// How many channels may begin: 256, or as many as the groups and the keys that are wanted give.
-    pub fn channels_most(&self) -> u64 {
+    pub(super) fn channels_most(&self) -> u64 {
         let keys = match (self.rules.keyed, self.keys.len()) {
             (false, _) => 1,
             (true, 0) => CHANNELS_MAX,
@@ -226,12 +267,12 @@ impl Settings {
     }
 
     /// How many held runs and, as many again, waiting frames a feed has at most: those of four channels that hold all they may.
-    pub fn runs_most(&self) -> u64 {
+    pub(super) fn runs_most(&self) -> u64 {
         self.hold_messages.saturating_mul(self.channels_most().min(4))
     }
 
     /// How many gaps of a feed may be open at once: those of four channels that have all they may.
-    pub fn gaps_most(&self) -> u64 {
+    pub(super) fn gaps_most(&self) -> u64 {
         (self.gaps_max as u64).saturating_mul(self.channels_most().min(4))
     }
 

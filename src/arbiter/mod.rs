@@ -66,7 +66,7 @@ mod tests;
 
 pub use event::*;
 pub use lead::LeadHistogram;
-pub use memory::MemoryUse;
+pub use memory::{Limits, MemoryUse};
 pub use report::{ChannelReport, EpochCounts, LineCounts};
 pub use settings::{GapTimeout, Settings, Verify};
 pub use stream::OpenGap;

@@ -1,6 +1,6 @@
 //! The arbiter's parameters, resolved (ARBITRATION 9).
 
-use super::memory::MemoryUse;
+use super::memory::{Limits, MemoryUse};
 use crate::frame::{LINES_MAX, SequenceRules};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
@@ -142,6 +142,11 @@ impl Settings {
     /// ```
     pub fn memory(&self) -> MemoryUse {
         MemoryUse::of(self)
+    }
+
+    /// The limits that an arbiter with these settings runs by, those included that follow from them.
+    pub fn limits(&self) -> Limits {
+        Limits::of(self)
     }
 
     /// How many lines there are; recovery is one more.

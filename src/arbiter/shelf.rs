@@ -107,6 +107,9 @@ const BUFFER: usize = 2_048;
 pub(super) const BUFFERS_KEPT: usize = 1_024;
 
 impl Shelf {
+    /// What it takes at the start.
+    pub(super) const AT_START: u64 = (BUFFERS * BUFFER + BUFFERS_KEPT * size_of::<Vec<u8>>()) as u64;
+
     pub(super) fn new() -> Shelf {
         let mut buffers = Vec::with_capacity(BUFFERS_KEPT);
         buffers.extend((0..BUFFERS).map(|_| Vec::with_capacity(BUFFER)));
@@ -115,8 +118,8 @@ impl Shelf {
 
     /// What `frames` with `bytes` in all take at most, the kept buffers included.
     pub(super) fn most(frames: u64, bytes: u64) -> u64 {
-        // beside the bytes an allocation has a header, and is a multiple of 16
-        let each = size_of::<Stored>() as u64 + 32;
+        // lists double, and beside its bytes an allocation has a header and is a multiple of 16
+        let each = 2 * size_of::<Stored>() as u64 + 32;
         frames.saturating_mul(each).saturating_add(bytes).saturating_add((BUFFERS_KEPT * (BUFFER + 16)) as u64)
     }
 

@@ -20,12 +20,13 @@ use crate::capture::Ignored;
 use crate::client::{self, Client, Polled};
 use crate::config::Feed;
 use crate::delivery::{Delivery, Dropped, Facts, Output as Stream, Record};
-use crate::framing::{Framing, WithFraming};
+use crate::framing::{AnyFraming, Framing, WithFraming};
 use crate::handler::desk::{self, Inquiry};
 use crate::handler::tap::Tap;
-use crate::handler::{Handler, Hot, live};
+use crate::handler::{self, Handler, Hot, live};
 use crate::os::clock::Clock;
 use crate::os::cpu::Spin;
+use crate::os::memory;
 use crate::source::method::{Taken, WithSource};
 use crate::source::watch::LiveWatch;
 use crate::source::{self, Source};
@@ -58,12 +59,15 @@ pub(super) struct Args {
     /// Stop when the session of every channel has ended
     #[arg(long)]
     until_end: bool,
+    /// Take all memory that may be needed at the start, and lock it [default: `lock_memory` under [receive] in the feed file]
+    #[arg(long)]
+    lock_memory: bool,
     #[command(flatten)]
     listen: Listen,
 }
 
 pub(super) fn run(args: Args) -> Outcome {
-    let feeds = live::load(&args.feeds)?;
+    let mut feeds = live::load(&args.feeds)?;
     if feeds.len() > 1 && args.files().any(|path| path.as_os_str() == "-") {
         return Err(Failure::usage(anyhow!(
             "standard output cannot take the files of several feeds: give a file name, and each feed's is put before its \
@@ -71,6 +75,11 @@ pub(super) fn run(args: Args) -> Outcome {
         )));
     }
     let several = feeds.len() > 1;
+    feeds.iter_mut().for_each(|(feed, _)| feed.receive.lock_memory |= args.lock_memory);
+    if feeds.iter().any(|(feed, _)| feed.receive.lock_memory) {
+        // before anything is taken: what is locked from the start is resident from the start
+        memory::lock_all(memory_needs(&feeds)).map_err(Failure::run)?;
+    }
     let stops = Stops::on_signals()?;
     let clock = live::clock();
     let mut running = Vec::new();
@@ -97,6 +106,20 @@ pub(super) fn run(args: Args) -> Outcome {
     }
     print(&report).context("cannot write the report to standard output").map_err(Failure::run)?;
     Ok(if ends.iter().all(|end| end.fine) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Bytes for a feed's files, its listed gaps, and the stacks of its threads.
+const BESIDE: u64 = 64 << 20;
+
+/// What a run of these feeds is going to take: arbiters, rings that lead off them, receive rings.
+fn memory_needs(feeds: &[(Feed, AnyFraming)]) -> u64 {
+    let needs = feeds.iter().map(|(feed, framing)| {
+        let arbiter = handler::settings(feed, framing.rules()).memory().at_most;
+        let receive = feed.receive.buffer.saturating_mul(feed.lines.len() as u64);
+        // the report's and the capture's
+        arbiter.saturating_add(2 * RING_CAPACITY as u64).saturating_add(receive).saturating_add(BESIDE)
+    });
+    needs.fold(0, u64::saturating_add)
 }
 
 impl Args {
@@ -216,7 +239,8 @@ impl<F: Framing> WithSource for Receiving<'_, F> {
 
     fn with<S: Source + source::Facts>(self, mut source: S) -> HotEnd<F> {
         let Receiving { framing, feed, mut hot, mut delivery } = self;
-        let mut handler = Handler::new(framing, feed);
+        let make = if feed.receive.lock_memory { Handler::reserving_all } else { Handler::new };
+        let mut handler = make(framing, feed);
         let outcome = live(&mut handler, &mut source, &mut hot, &mut delivery);
         let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };
         let overrun = delivery.dropped();

@@ -273,9 +273,8 @@ impl Report<'_> {
                 )?;
             }
             let log = self.gaps.channel(channel.channel.key);
-            if let Some(log) = log.filter(|log| !log.gaps.is_empty()) {
-                let filled = log.gaps.iter().filter(|gap| matches!(gap.fate, Fate::Filled(_))).count();
-                let lost = log.gaps.len() - filled;
+            if let Some(log) = log.filter(|log| log.filled + log.lost > 0) {
+                let (filled, lost) = (log.filled, log.lost);
                 writeln!(out, "  gaps: {filled} filled, {lost} lost; {} messages late", channel.late)?;
             }
             writeln!(

@@ -19,8 +19,10 @@ use twinline_client::client::{self, Client, Polled};
 use twinline_client::delivery::{Delivery, Dropped, Output as Stream, Record};
 use twinline_node::capture::Ignored;
 use twinline_node::config::Feed;
+use twinline_node::handler;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
+use twinline_node::os::memory;
 use twinline_node::runtime::{self, Captured, Ended, Recorder, RecorderError, Running};
 
 /// Run the arbiter, for as long as it is wanted
@@ -51,12 +53,15 @@ pub(super) struct Args {
     /// Stop when the session of every channel has ended
     #[arg(long)]
     until_end: bool,
+    /// Take all memory that may be needed at the start, and lock it [default: `lock_memory` under [receive] in the feed file]
+    #[arg(long)]
+    lock_memory: bool,
     #[command(flatten)]
     listen: Listen,
 }
 
 pub(super) fn run(args: Args) -> Outcome {
-    let feeds = live::load(&args.feeds)?;
+    let mut feeds = live::load(&args.feeds)?;
     if feeds.len() > 1 && args.files().any(|path| path.as_os_str() == "-") {
         return Err(Failure::usage(anyhow!(
             "standard output cannot take the files of several feeds: give a file name, and each feed's is put before its \
@@ -64,6 +69,11 @@ pub(super) fn run(args: Args) -> Outcome {
         )));
     }
     let several = feeds.len() > 1;
+    feeds.iter_mut().for_each(|feed| feed.receive.lock_memory |= args.lock_memory);
+    if feeds.iter().any(|feed| feed.receive.lock_memory) {
+        // before anything is taken: what is locked from the start is resident from the start
+        memory::lock_all(memory_needs(&feeds)).map_err(Failure::run)?;
+    }
     let stops = Stops::on_signals()?;
     let wanted = Wanted {
         listen: &args.listen,
@@ -95,6 +105,20 @@ pub(super) fn run(args: Args) -> Outcome {
     }
     print(&report).context("cannot write the report to standard output").map_err(Failure::run)?;
     Ok(if ends.iter().all(|end| end.fine) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Bytes for a feed's files, its listed gaps, and the stacks of its threads.
+const BESIDE: u64 = 64 << 20;
+
+/// What a run of these feeds is going to take: arbiters, rings that lead off them, receive rings.
+fn memory_needs(feeds: &[Feed]) -> u64 {
+    let needs = feeds.iter().map(|feed| {
+        let arbiter = handler::settings(feed, feed.framing.rules()).memory().at_most;
+        let receive = feed.receive.buffer.saturating_mul(feed.lines.len() as u64);
+        // the report's and the capture's
+        arbiter.saturating_add(2 * RING_CAPACITY as u64).saturating_add(receive).saturating_add(BESIDE)
+    });
+    needs.fold(0, u64::saturating_add)
 }
 
 impl Args {

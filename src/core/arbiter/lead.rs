@@ -27,6 +27,9 @@ pub(super) struct RecentLead {
 }
 
 impl RecentLead {
+    /// What it takes.
+    pub(super) const BYTES: u64 = (QUEUE * size_of::<(u64, Nanos)>()) as u64;
+
     pub(super) fn new() -> RecentLead {
         let queue = Box::new([(0, Nanos::ZERO); QUEUE]);
         RecentLead { largest: Nanos::ZERO, at: 0, pairs: 0, queue, front: 0, end: 0 }
@@ -144,6 +147,11 @@ pub(super) struct Leads {
 }
 
 impl Leads {
+    /// What they take.
+    pub(super) const fn bytes(lines: usize) -> u64 {
+        (lines * LATER * (BUCKETS * 8 + size_of::<LeadHistogram>())) as u64
+    }
+
     pub(super) fn new(lines: usize) -> Leads {
         Leads { pairs: (0..lines * LATER).map(|_| LeadHistogram::new()).collect() }
     }

@@ -1,7 +1,8 @@
 //! The arbiter's parameters, resolved (ARBITRATION 9).
 
-use super::verify::Verify;
+use super::memory::{Limits, MemoryUse};
 use crate::frame::{LINES_MAX, SequenceRules};
+use crate::seq::SeqNo;
 use crate::time::Nanos;
 
 /// When a gap is given up.
@@ -13,10 +14,50 @@ pub enum GapTimeout {
     After(Nanos),
 }
 
-/// The most that may be set. Places in the hold are 32 bits, and half of what they address must do for the bytes, each
-/// message's header and what a frame may bring over the limit.
+/// Which numbers' copies are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// None.
+    #[default]
+    Off,
+    /// Every number's.
+    All,
+    /// So many of a billion numbers', spread evenly.
+    PerBillion(u32),
+}
+
+impl Verify {
+    /// Whether any are.
+    pub(super) fn is_on(self) -> bool {
+        self != Verify::Off
+    }
+
+    /// Whether copies of `n` are.
+    ///
+    /// ```
+    /// use twinline_core::arbiter::Verify;
+    /// use twinline_core::seq::SeqNo;
+    /// let chosen = |rate: Verify, n: std::ops::Range<u64>| n.filter(|&n| rate.chooses(SeqNo(n))).count();
+    /// let one_in_a_hundred = Verify::PerBillion(10_000_000);
+    /// assert!((99..=101).contains(&chosen(one_in_a_hundred, 1..10_001)));
+    /// assert!((99..=101).contains(&chosen(one_in_a_hundred, 5_000_000..5_010_000)));
+    /// assert_eq!((chosen(Verify::All, 0..10), chosen(Verify::Off, 0..10)), (10, 0));
+    /// ```
+    #[inline]
+    pub fn chooses(self, n: SeqNo) -> bool {
+        // a step by the golden ratio: any stretch of numbers has its share, and no way of packing them meets it in the same place
+        const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+        match self {
+            Verify::Off => false,
+            Verify::All | Verify::PerBillion(1_000_000_000..) => true,
+            Verify::PerBillion(share) => (n.0.wrapping_mul(STEP) >> 32) * 1_000_000_000 < u64::from(share) << 32,
+        }
+    }
+}
+
+/// The most that may be set: what a feed file may ask for.
 const HOLD_MESSAGES_MAX: u64 = 1 << 24;
-const HOLD_BYTES_MAX: u64 = 1 << 30;
+const HOLD_BYTES_MAX: u64 = 64 << 30;
 const GAPS_MAX: usize = 1 << 24;
 /// A bit a number, for each line of each channel: 2 MiB.
 const SETTLE_MAX: u64 = 1 << 24;
@@ -38,13 +79,13 @@ pub struct Settings {
     pub recovery_timeout: Option<Nanos>,
     /// How far past a number every waiting line must be for it to be lost at once.
     pub settle: u64,
-    /// How many messages a channel holds for gaps.
+    /// How many messages a channel holds for gaps. In runs of messages all channels together hold those of four.
     pub hold_messages: u64,
-    /// How many message bytes a channel holds for gaps.
+    /// How many message bytes all channels together hold for gaps, and with what waits under suspicion.
     pub hold_bytes: u64,
     /// How far a single frame may jump and be believed.
     pub max_jump: u64,
-    /// How many gaps of a channel may be open at once.
+    /// How many gaps of a channel may be open at once; of all channels together those of four.
     pub gaps_max: usize,
     /// When a line that shows nothing is silent.
     pub silent_after: Nanos,
@@ -52,6 +93,9 @@ pub struct Settings {
     pub session_grace: Nanos,
     /// Which numbers' copies are compared with the first one.
     pub verify: Verify,
+    /// Whether all memory that may be needed is taken at the start, and none later but for frames that wait under suspicion. It
+    /// changes nothing else.
+    pub reserve_all: bool,
 }
 
 impl Settings {
@@ -73,16 +117,36 @@ impl Settings {
             silent_after,
             session_grace: silent_after,
             verify: Verify::Off,
+            reserve_all: false,
         }
     }
 
-    /// The same, with limits no higher than a channel's memory can be addressed by: whoever asks for more gets these.
+    /// The same, with limits no higher than what a feed file may ask for.
     pub(super) fn bounded(mut self) -> Settings {
         self.hold_messages = self.hold_messages.min(HOLD_MESSAGES_MAX);
         self.hold_bytes = self.hold_bytes.min(HOLD_BYTES_MAX);
         self.gaps_max = self.gaps_max.min(GAPS_MAX);
         self.settle = self.settle.min(SETTLE_MAX);
         self
+    }
+
+    /// What an arbiter with these settings takes.
+    ///
+    /// ```
+    /// use twinline_core::arbiter::Settings;
+    /// use twinline_core::framing::{Framing, MoldUdp64};
+    /// let settings = Settings::new(MoldUdp64.rules(), vec![true, true], 1);
+    /// let needs = settings.memory();
+    /// assert!(needs.at_start < 8 << 20 && needs.at_most < 512 << 20);
+    /// assert_eq!(Settings { reserve_all: true, ..settings }.memory().at_start, needs.at_most);
+    /// ```
+    pub fn memory(&self) -> MemoryUse {
+        MemoryUse::of(self)
+    }
+
+    /// The limits that an arbiter with these settings runs by, those included that follow from them.
+    pub fn limits(&self) -> Limits {
+        Limits::of(self)
     }
 
     /// How many lines there are; recovery is one more.

@@ -71,7 +71,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("receive", &["method", "buffer", "core", "kernel_stamps"]),
+    ("receive", &["method", "buffer", "core", "kernel_stamps", "lock_memory"]),
     (
         "fixed",
         &[
@@ -202,9 +202,9 @@ pub struct ArbiterConfig {
     pub gap_timeout: GapTimeout,
     /// How far past a number every line must be for it to be lost before its deadline.
     pub settle: u64,
-    /// How many messages may wait for gaps.
+    /// How many messages of a channel may wait for gaps.
     pub hold_messages: u64,
-    /// How many bytes of messages may wait for gaps.
+    /// How many bytes of messages may wait, on all channels together.
     pub hold_bytes: u64,
     /// How far a single frame may jump and be believed.
     pub max_jump: u64,
@@ -288,11 +288,13 @@ pub struct ReceiveConfig {
     pub core: Option<usize>,
     /// Whether to ask the kernel for a receive stamp with every datagram.
     pub kernel_stamps: bool,
+    /// Whether `run` takes all memory that it may need at the start, and locks it.
+    pub lock_memory: bool,
 }
 
 impl Default for ReceiveConfig {
     fn default() -> ReceiveConfig {
-        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false }
+        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false, lock_memory: false }
     }
 }
 

@@ -75,6 +75,16 @@ impl<F: Framing> Handler<F> {
     /// A handler for a feed of this framing.
     pub fn new(framing: F, feed: &Feed) -> Handler<F> {
         let settings = settings(feed, framing.rules());
+        Handler::with_settings(framing, feed, settings)
+    }
+
+    /// The same, with all memory taken at the start that it may need: [`Settings::reserve_all`].
+    pub fn reserving_all(framing: F, feed: &Feed) -> Handler<F> {
+        let settings = Settings { reserve_all: true, ..settings(feed, framing.rules()) };
+        Handler::with_settings(framing, feed, settings)
+    }
+
+    fn with_settings(framing: F, feed: &Feed, settings: Settings) -> Handler<F> {
         let malformed = MalformedCounts::new(feed.lines.len(), usize::from(settings.groups));
         Handler { framing, arbiter: Arbiter::new(settings), malformed }
     }

@@ -461,7 +461,8 @@ impl<F: Framing, S: Sink> WithSource for Arbitrate<'_, F, S> {
 
     fn with<T: Source + source::Facts>(self, mut source: T) -> HotEnd<S> {
         let Arbitrate { framing, feed, mut hot, mut sink } = self;
-        let mut handler = Handler::new(framing, feed);
+        let make = if feed.receive.lock_memory { Handler::reserving_all } else { Handler::new };
+        let mut handler = make(framing, feed);
         let outcome = live(&mut handler, &mut source, &mut hot, &mut sink);
         hot.store_all(handler.arbiter());
         let (arbiter, malformed) = handler.into_parts();

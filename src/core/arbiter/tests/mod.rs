@@ -22,6 +22,7 @@ mod divergence;
 mod ends;
 mod gaps;
 mod lines;
+mod memory;
 mod numbers;
 mod random;
 mod record;

@@ -289,6 +289,28 @@ fn rule_1_1_the_same_list_cut_anywhere_says_the_same_up_to_the_cut() {
     }
 }
 
+/// Memory is taken as it is needed, or all of it at the start: nothing that is said or counted follows from it.
+#[test]
+fn what_memory_was_taken_before_decides_nothing() {
+    for seed in 0..60 {
+        let _seed = Seed(seed);
+        let [little, all] = [false, true].map(|reserve_all| {
+            let (mut f, steps) = scenario(seed, 400);
+            // the keys that come, so that no more channels are prepared than there can be
+            let settings = f.arbiter.settings().clone();
+            f.arbiter = Arbiter::new(Settings { reserve_all, keys: vec![0, 1, 2], ..settings });
+            steps.iter().for_each(|step| apply(&mut f, step));
+            f.finish_now();
+            f
+        });
+        assert_eq!(all.record.json(), little.record.json());
+        assert_eq!(all.record.ordered.to_string(), little.record.ordered.to_string());
+        assert_eq!(all.record.first.to_string(), little.record.first.to_string());
+        let reports = |f: &Feed| f.arbiter.channels().collect::<Vec<_>>();
+        assert_eq!(reports(&all), reports(&little));
+    }
+}
+
 #[test]
 fn rule_1_3_when_the_clock_is_read_decides_nothing() {
     for seed in 0..60 {

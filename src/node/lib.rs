@@ -8,6 +8,7 @@
 //! | [`source`], [`wire`] | where datagrams come from, where they leave |
 //! | [`capture`] | capture files, read and written |
 //! | [`handler`] | framing and arbiter put together; the live loop |
+//! | [`offline`] | captures through an arbiter: messages one by one, or a sink of your own |
 //! | [`publisher`], [`replay`] | what sends |
 
 #![deny(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod capture;
 pub mod config;
 pub mod handler;
 pub mod ip;
+pub mod offline;
 #[expect(unsafe_code, reason = "system calls")]
 pub mod os;
 pub mod publisher;

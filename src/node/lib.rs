@@ -9,6 +9,7 @@
 //! | [`capture`] | capture files, read and written |
 //! | [`handler`] | a framing and the arbiter put together |
 //! | [`runtime`] | the live run: its threads, its loop, its counters |
+//! | [`offline`] | captures through an arbiter: messages one by one, or a sink of your own |
 //! | [`publisher`], [`replay`] | what sends |
 
 #![deny(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod capture;
 pub mod config;
 pub mod handler;
 pub mod ip;
+pub mod offline;
 #[expect(unsafe_code, reason = "system calls")]
 pub mod os;
 pub mod publisher;

@@ -23,7 +23,7 @@ use std::str::FromStr;
 use hdrhistogram::Histogram;
 use twinline::config::parse_duration;
 use twinline::os::clock::Clock;
-use twinline::os::netns::Interface;
+use twinline::os::netns::HostInterface;
 use twinline::os::receive::{self, Batch, Membership, ReceiveOptions, Receiver};
 use twinline::os::send::{SendOptions, Sender};
 use twinline::os::signal::Stop;
@@ -179,7 +179,7 @@ impl Ends {
             cpu::pin(*core).map_err(usage)?;
         }
         let stop = Stop::on_signals().map_err(|error| failed(format!("cannot wait for signals: {error}")))?;
-        let found = Interface::resolve(&from.interface)
+        let found = HostInterface::resolve(&from.interface)
             .map_err(|error| failed(format!("cannot list the interfaces: {error}")))?
             .ok_or_else(|| {
                 usage(format!("there is no interface {}: name one of this host's (`ip address`)", from.interface))
@@ -200,7 +200,7 @@ impl Ends {
 /// What a poll that failed means: a passing trouble is a poll that found nothing.
 fn polled(result: std::io::Result<usize>) -> Result<(), Failure> {
     match result {
-        Err(error) if !receive::passes(&error) => Err(failed(format!("cannot receive: {error}"))),
+        Err(error) if !receive::is_transient(&error) => Err(failed(format!("cannot receive: {error}"))),
         _ => Ok(()),
     }
 }

@@ -98,7 +98,7 @@ struct Receiving {
 impl WithSource for Receiving {
     type Output = (Ending, Option<io::Error>);
 
-    fn with<S: Source + source::Facts>(self, mut source: S) -> Self::Output {
+    fn with<S: Source + source::CountedSource>(self, mut source: S) -> Self::Output {
         let Receiving { settings, mut hot } = self;
         let outcome = record(settings, &mut source, &mut hot);
         let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };

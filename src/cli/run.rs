@@ -26,7 +26,7 @@ use twinline_node::handler::tap::Tap;
 use twinline_node::handler::{Handler, Hot, live};
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
-use twinline_node::source::method::{Taken, WithSource};
+use twinline_node::source::method::{MethodChoice, WithSource};
 use twinline_node::source::watch::LiveWatch;
 use twinline_node::source::{self, Source};
 
@@ -214,7 +214,7 @@ struct Receiving<'a, F> {
 impl<F: Framing> WithSource for Receiving<'_, F> {
     type Output = HotEnd<F>;
 
-    fn with<S: Source + source::Facts>(self, mut source: S) -> HotEnd<F> {
+    fn with<S: Source + source::CountedSource>(self, mut source: S) -> HotEnd<F> {
         let Receiving { framing, feed, mut hot, mut delivery } = self;
         let mut handler = Handler::new(framing, feed);
         let outcome = live(&mut handler, &mut source, &mut hot, &mut delivery);
@@ -311,7 +311,7 @@ impl<'a> Keeping<'a> {
         mut output: Output,
         recording: Option<Recording>,
         names: &[String],
-        (spin, core, taken): (Spin, Option<usize>, &Taken),
+        (spin, core, taken): (Spin, Option<usize>, &MethodChoice),
     ) -> FeedEnd {
         let HotEnd { handler, mut ending, overrun, error } = hot;
         self.housekeeping.end();

@@ -13,7 +13,7 @@ use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 use twinline_node::os::signal::Stop;
 use twinline_node::source::live::LineFacts;
-use twinline_node::source::watch::{InterfaceState, LiveWatch, Notice, WatchFacts, What};
+use twinline_node::source::watch::{InterfaceState, LineChange, LiveWatch, Notice, WatchFacts};
 
 use super::tally::Tally;
 use super::{Ending, Listen, Voice};
@@ -157,7 +157,7 @@ impl Housekeeping {
     }
 
     fn notice(&mut self, now: Nanos, notice: &Notice) {
-        if let What::Overflow { .. } | What::RingOverflow { .. } = notice.what {
+        if let LineChange::Overflow { .. } | LineChange::RingOverflow { .. } = notice.what {
             // at once, and then with the status line: what overflows does so at every look
             let said = &mut self.overflow_said[notice.line.index()];
             if self.status != StatusLine::None && said.is_some_and(|said| now < said + STATUS_EVERY) {
@@ -268,7 +268,7 @@ impl Housekeeping {
             let of_line = json!({
                 "datagrams": facts.datagrams,
                 "bytes": facts.bytes,
-                "strangers": facts.strangers,
+                "strangers": facts.other_senders,
                 "truncated": facts.truncated,
                 "receive_errors": facts.errors,
                 "malformed_frames": facts.frames.malformed,
@@ -302,7 +302,7 @@ impl Housekeeping {
             let facts = ending.facts.lines[at];
             let _ = write!(text, "line {}: {} datagrams, {} bytes", line.name, facts.datagrams, facts.bytes);
             let _ = write!(text, ", {} lost at the socket, {} not captured", watched.overflow, ending.dropped[at]);
-            let left_out = [(facts.strangers, "of other senders"), (facts.truncated, "too long")];
+            let left_out = [(facts.other_senders, "of other senders"), (facts.truncated, "too long")];
             for (count, what) in left_out.into_iter().chain(refused(&facts)) {
                 if count > 0 {
                     let _ = write!(text, ", {count} {what}");
@@ -320,7 +320,7 @@ impl Housekeeping {
             let losses = [
                 (watched.overflow, format!("lost at its sockets in all (buffers of {given} bytes, {asked} asked for)")),
                 (ending.dropped[at], "not in the capture: a replay of it will differ from this run".to_owned()),
-                (ending.facts.lines[at].strangers, "of other senders than its `source`, left out".to_owned()),
+                (ending.facts.lines[at].other_senders, "of other senders than its `source`, left out".to_owned()),
                 (ending.facts.lines[at].truncated, "longer than a datagram can be, left out".to_owned()),
             ];
             for (count, what) in losses.into_iter().filter(|(count, _)| *count > 0) {

@@ -21,7 +21,7 @@ use twinline_node::os::cpu::{self, PinError, Spin};
 use twinline_node::os::receive::ReceiveOptions;
 use twinline_node::os::signal::Stop;
 use twinline_node::source::live::{LiveError, SourceFacts};
-use twinline_node::source::method::{AnyLive, Taken};
+use twinline_node::source::method::{AnyLive, MethodChoice};
 use twinline_node::source::watch::LiveWatch;
 
 pub(super) mod housekeeping;
@@ -78,7 +78,7 @@ pub(super) struct Listening {
     pub(super) live: AnyLive,
     pub(super) watch: LiveWatch,
     /// By which method, and why.
-    pub(super) taken: Taken,
+    pub(super) taken: MethodChoice,
     /// The core that the thread which receives is to be pinned to.
     pub(super) core: Option<usize>,
     pub(super) spin: Spin,

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use twinline_client::client::Polled;
 use twinline_core::frame::LINES_MAX;
 use twinline_core::time::Nanos;
-use twinline_node::capture::{CaptureError, Writer};
+use twinline_node::capture::{CaptureError, CaptureWriter};
 use twinline_node::config::Feed;
 use twinline_node::handler::tap::{self, Tap, Tapped};
 use twinline_node::os::clock::Clock;
@@ -28,7 +28,7 @@ pub(crate) struct Recording {
 
 /// What is left when the tap has gone.
 struct Recorded {
-    writer: Writer,
+    writer: CaptureWriter,
     /// What the file could not take, by line.
     refused: [u64; LINES_MAX],
     records: u64,
@@ -52,7 +52,7 @@ impl Recording {
     /// A file that cannot be written, as a usage failure.
     pub(crate) fn start(path: &Path, feed: &Feed, clock: Clock, voice: Voice) -> Result<(Tap, Recording), Failure> {
         // the error's text has its cause in it
-        let writer = Writer::create(path, feed).map_err(|error| Failure::usage(anyhow!("{error}")))?;
+        let writer = CaptureWriter::create(path, feed).map_err(|error| Failure::usage(anyhow!("{error}")))?;
         let (tap, tapped) = tap::open(RING_CAPACITY).map_err(Failure::run)?;
         let feed = feed.clone();
         let thread = thread::Builder::new().name("recorder".into());
@@ -72,7 +72,7 @@ impl Recording {
     }
 }
 
-fn write(mut writer: Writer, mut tapped: Tapped, feed: &Feed, clock: Clock, voice: &Voice) -> Recorded {
+fn write(mut writer: CaptureWriter, mut tapped: Tapped, feed: &Feed, clock: Clock, voice: &Voice) -> Recorded {
     let (mut refused, mut records) = ([0; LINES_MAX], 0);
     let (mut flush_at, mut tell_at) = (clock.now(), Nanos::ZERO);
     let mut tell = |error: CaptureError| {

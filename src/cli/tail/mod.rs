@@ -144,7 +144,7 @@ struct Receiving<F> {
 impl<F: Framing> WithSource for Receiving<F> {
     type Output = (Ending, Dropped, Option<io::Error>);
 
-    fn with<S: Source + source::Facts>(self, mut source: S) -> Self::Output {
+    fn with<S: Source + source::CountedSource>(self, mut source: S) -> Self::Output {
         let Receiving { mut handler, mut hot, mut delivery } = self;
         let outcome = live(&mut handler, &mut source, &mut hot, &mut delivery);
         let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };

@@ -4,6 +4,8 @@
 //! every later copy is held against it. Two messages with the same CRC-32 count as equal. What is chosen follows from the number
 //! alone, so that every line's copy of it is compared, in every run alike.
 
+use std::fmt;
+
 use super::channel::Channel;
 use super::event::{EventKind, Sink};
 use super::settings::Settings;
@@ -20,6 +22,17 @@ pub enum Verify {
     All,
     /// So many of a billion numbers', spread evenly.
     PerBillion(u32),
+}
+
+impl fmt::Display for Verify {
+    /// As a feed file has it: `off`, `all`, or the share, such as `0.01`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verify::Off => f.write_str("off"),
+            Verify::All => f.write_str("all"),
+            Verify::PerBillion(share) => write!(f, "{}", f64::from(*share) / 1e9),
+        }
+    }
 }
 
 impl Verify {

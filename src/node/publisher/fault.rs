@@ -101,7 +101,7 @@ pub struct Faults {
 
 /// Why a datagram was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum DropCause {
     /// [`Faults::loss`].
     Loss,
     /// [`Faults::burst_loss`].
@@ -113,7 +113,7 @@ pub enum Cause {
 /// What was drawn for one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fate {
-    pub(super) lost: Option<Cause>,
+    pub(super) lost: Option<DropCause>,
     /// Which byte changes, and by what (never 0).
     pub(super) corrupt: Option<(usize, u8)>,
     pub(super) duplicate: bool,
@@ -185,7 +185,7 @@ impl LineFaults {
         let reorder = self.faults.reorder;
         let Delay { min, max } = self.faults.delay;
         Fate {
-            lost: if burst { Some(Cause::Burst) } else { loss.then_some(Cause::Loss) },
+            lost: if burst { Some(DropCause::Burst) } else { loss.then_some(DropCause::Loss) },
             corrupt,
             duplicate: self.faults.duplicate.happens(&mut self.duplicate),
             behind: reorder.filter(|r| r.share.happens(&mut self.reorder)).map(|r| r.behind.clamp(1, BEHIND_MAX)),
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn loss_is_as_often_as_was_said() {
         let lost = draws(Faults { loss: share(0.02), ..Faults::default() }, 100_000);
-        let lost = lost.iter().filter(|f| f.lost == Some(Cause::Loss)).count();
+        let lost = lost.iter().filter(|f| f.lost == Some(DropCause::Loss)).count();
         // four standard deviations of a binomial
         assert!(lost.abs_diff(2_000) < 180, "{lost} of 100,000");
     }
@@ -247,7 +247,7 @@ mod tests {
     fn bursts_are_as_long_and_as_often_as_was_said() {
         let burst_loss = Some(BurstLoss { enter: share(0.001), mean: 8.0 });
         let fates = draws(Faults { burst_loss, ..Faults::default() }, 1_000_000);
-        let lost: Vec<bool> = fates.iter().map(|f| f.lost == Some(Cause::Burst)).collect();
+        let lost: Vec<bool> = fates.iter().map(|f| f.lost == Some(DropCause::Burst)).collect();
         let total = lost.iter().filter(|&&l| l).count();
         let bursts = lost.windows(2).filter(|w| !w[0] && w[1]).count();
         let mean = total as f64 / bursts as f64;

@@ -10,8 +10,8 @@ use twinline_core::frame::{Kind, Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::fault::{Cause, Fate, LineFaults, Purpose, stream};
-use super::plan::{LineCounts, LinePlan, PACK_MAX, PlanConfig, PlanError};
+use super::fault::{DropCause, Fate, LineFaults, Purpose, stream};
+use super::plan::{FaultCounts, LinePlan, PACK_MAX, PlanConfig, PlanError};
 use super::queue::{Datagram, Queue};
 
 /// What a message takes in a datagram at least beside its own bytes: a guess that only says when a pack may be full.
@@ -23,7 +23,7 @@ const UDP_PAYLOAD_MAX: usize = 65_507;
 struct Path {
     faults: LineFaults,
     last_due: Nanos,
-    counts: LineCounts,
+    counts: FaultCounts,
 }
 
 /// A datagram that waits to be overtaken.
@@ -66,7 +66,7 @@ impl<F: Framing> Lanes<F> {
         let path = |(line, plan): (usize, &LinePlan)| Path {
             faults: LineFaults::new(plan.faults.clone(), config.seed, Line(line as u8)),
             last_due: config.start,
-            counts: LineCounts::default(),
+            counts: FaultCounts::default(),
         };
         let lines = config.lines.len() as u8;
         let lane = |(group, line)| Lane {
@@ -103,8 +103,8 @@ impl<F: Framing> Lanes<F> {
         self.lanes.len()
     }
 
-    pub(super) fn counts(&self, line: Line) -> LineCounts {
-        self.paths.get(line.index()).map_or(LineCounts::default(), |path| path.counts)
+    pub(super) fn counts(&self, line: Line) -> FaultCounts {
+        self.paths.get(line.index()).map_or(FaultCounts::default(), |path| path.counts)
     }
 
     /// Counts a datagram that leaves early for want of room.
@@ -271,12 +271,12 @@ impl<F: Framing> Lanes<F> {
         datagram.due = path.last_due.max(datagram.due + fate.delay);
         path.last_due = datagram.due;
         if datagram.dropped.is_none() && path.faults.out(datagram.due) {
-            datagram.dropped = Some(Cause::Outage);
+            datagram.dropped = Some(DropCause::Outage);
         }
         match datagram.dropped {
-            Some(Cause::Loss) => path.counts.lost += 1,
-            Some(Cause::Burst) => path.counts.lost_in_bursts += 1,
-            Some(Cause::Outage) => path.counts.lost_in_outages += 1,
+            Some(DropCause::Loss) => path.counts.lost += 1,
+            Some(DropCause::Burst) => path.counts.lost_in_bursts += 1,
+            Some(DropCause::Outage) => path.counts.lost_in_outages += 1,
             None => path.counts.corrupted += u64::from(datagram.corrupted),
         }
         if datagram.dropped.is_some() {

@@ -6,7 +6,7 @@
 //! All lines carry the same numbers, however they pack: a heartbeat that consumes a number does so on all lines at once.
 //!
 //! What is under way is bounded: where delays would hold more than 65,536 datagrams or 64 MiB, the first leaves early, and
-//! that is counted ([`LineCounts::hurried`]).
+//! that is counted ([`FaultCounts::hurried`]).
 
 use std::io;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use twinline_core::frame::{Kind, LINES_MAX, Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::fault::{Cause, Faults};
+use super::fault::{DropCause, Faults};
 
 pub use super::schedule::Plan;
 
@@ -189,7 +189,7 @@ pub struct Planned<'a> {
     /// How many numbers it has.
     pub count: u32,
     /// Why it is not to be sent, if it is not.
-    pub dropped: Option<Cause>,
+    pub dropped: Option<DropCause>,
     /// A byte was changed. `first` and `count` are the true ones.
     pub corrupted: bool,
     /// A second copy of the datagram before it.
@@ -200,7 +200,7 @@ pub struct Planned<'a> {
 
 /// What a plan says when it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<'a> {
+pub enum PlanStep<'a> {
     /// This datagram comes next.
     Datagram(Planned<'a>),
     /// Nothing can be said yet: ask again at this time.
@@ -211,7 +211,7 @@ pub enum Step<'a> {
 
 /// What became of one line's datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineCounts {
+pub struct FaultCounts {
     /// Datagrams that were planned, lost ones among them, second copies not.
     pub datagrams: u64,
     /// Lost each by itself.

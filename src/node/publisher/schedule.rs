@@ -8,8 +8,8 @@ use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
 use super::lane::Lanes;
-use super::messages::{MessageSource, Timing, Warning};
-use super::plan::{LineCounts, PlanConfig, PlanError, Planned, Rate, Step};
+use super::messages::{MessageSource, MessageWarning, Timing};
+use super::plan::{FaultCounts, PlanConfig, PlanError, PlanStep, Planned, Rate};
 use super::queue::Datagram;
 use super::truth::Truth;
 
@@ -45,7 +45,7 @@ enum Event {
     Waiting,
 }
 
-/// [`Step`], with the datagram in [`Plan::current`].
+/// [`PlanStep`], with the datagram in [`Plan::current`].
 enum Advance {
     Datagram,
     Idle(Nanos),
@@ -124,11 +124,11 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
     ///
     /// # Errors
     /// The source's, and messages that the framing cannot carry.
-    pub fn step(&mut self, now: Nanos) -> Result<Step<'_>, PlanError> {
+    pub fn step(&mut self, now: Nanos) -> Result<PlanStep<'_>, PlanError> {
         Ok(match self.advance(now, now + LOOK_AHEAD)? {
-            Advance::Datagram => self.current().map_or(Step::Ended, Step::Datagram),
-            Advance::Idle(until) => Step::Idle(until),
-            Advance::Ended => Step::Ended,
+            Advance::Datagram => self.current().map_or(PlanStep::Ended, PlanStep::Datagram),
+            Advance::Idle(until) => PlanStep::Idle(until),
+            Advance::Ended => PlanStep::Ended,
         })
     }
 
@@ -151,7 +151,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
     }
 
     /// What became of a line's datagrams so far.
-    pub fn counts(&self, line: Line) -> LineCounts {
+    pub fn counts(&self, line: Line) -> FaultCounts {
         self.lanes.counts(line)
     }
 
@@ -176,7 +176,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
     }
 
     /// Something that the source has to tell.
-    pub fn warning(&mut self) -> Option<Warning> {
+    pub fn warning(&mut self) -> Option<MessageWarning> {
         self.source.warning()
     }
 

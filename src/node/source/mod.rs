@@ -43,7 +43,7 @@ pub struct Pass {
 }
 
 /// A source that knows what its lines brought.
-pub trait Facts {
+pub trait CountedSource {
     /// What they brought up to now: a plain copy, without a system call.
     fn facts(&self) -> live::SourceFacts;
 }

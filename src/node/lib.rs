@@ -14,6 +14,7 @@
 
 pub mod capture;
 pub mod config;
+pub mod fault;
 pub mod handler;
 pub mod ip;
 #[expect(unsafe_code, reason = "system calls")]

@@ -39,7 +39,6 @@
 
 pub mod binary_file;
 pub mod captured;
-pub mod fault;
 mod lane;
 pub mod lines;
 pub mod made_up;
@@ -51,3 +50,5 @@ mod schedule;
 pub mod send;
 pub mod spec;
 pub mod truth;
+
+pub use crate::fault;

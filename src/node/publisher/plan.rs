@@ -15,9 +15,10 @@ use twinline_core::frame::{Kind, LINES_MAX, Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::fault::{DropCause, Faults};
+use crate::fault::{DropCause, Faults};
 
 pub use super::schedule::Plan;
+pub use crate::fault::FaultCounts;
 
 /// The most messages that a line may be told to pack into one datagram.
 pub const PACK_MAX: u32 = 128;
@@ -207,27 +208,6 @@ pub enum PlanStep<'a> {
     Idle(Nanos),
     /// There is no more.
     Ended,
-}
-
-/// What became of one line's datagrams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultCounts {
-    /// Datagrams that were planned, lost ones among them, second copies not.
-    pub datagrams: u64,
-    /// Lost each by itself.
-    pub lost: u64,
-    /// Lost in bursts.
-    pub lost_in_bursts: u64,
-    /// Lost in outages.
-    pub lost_in_outages: u64,
-    /// Second copies.
-    pub duplicated: u64,
-    /// Overtaken by at least one datagram.
-    pub reordered: u64,
-    /// With a byte changed.
-    pub corrupted: u64,
-    /// Sent before their delay was over, for want of room.
-    pub hurried: u64,
 }
 
 impl PlanConfig {

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use twinline_core::frame::{Kind, Line};
 use twinline_core::time::Nanos;
 
-use super::fault::DropCause;
+use crate::fault::DropCause;
 
 /// How many datagrams may be under way at once.
 pub(super) const DATAGRAMS_MAX: usize = 65_536;

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::Add;
 
 use crate::config::{Feed, LineConfig};
 use crate::ip::fragments::FragmentFacts;
@@ -83,16 +84,18 @@ pub struct LineFacts {
     pub fragments: FragmentFacts,
 }
 
-impl LineFacts {
-    /// With what the same line brought another way.
-    pub(super) fn and(self, other: &LineFacts) -> LineFacts {
+impl Add for LineFacts {
+    type Output = LineFacts;
+
+    fn add(self, other: LineFacts) -> LineFacts {
         LineFacts {
             datagrams: self.datagrams + other.datagrams,
             bytes: self.bytes + other.bytes,
             other_senders: self.other_senders + other.other_senders,
             truncated: self.truncated + other.truncated,
             errors: self.errors + other.errors,
-            ..self
+            frames: self.frames + other.frames,
+            fragments: self.fragments + other.fragments,
         }
     }
 }
@@ -110,11 +113,36 @@ pub struct FrameFacts {
     pub foreign: u64,
 }
 
+impl Add for FrameFacts {
+    type Output = FrameFacts;
+
+    fn add(self, other: FrameFacts) -> FrameFacts {
+        FrameFacts {
+            malformed: self.malformed + other.malformed,
+            ip_checksum: self.ip_checksum + other.ip_checksum,
+            udp_checksum: self.udp_checksum + other.udp_checksum,
+            foreign: self.foreign + other.foreign,
+        }
+    }
+}
+
 /// What the lines brought: a plain copy, without a system call. What only the kernel knows is [`LiveWatch::facts`]'s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceFacts {
     /// By [`Line::index`]; a feed's lines fill the front.
     pub lines: [LineFacts; LINES_MAX],
+}
+
+impl Add for SourceFacts {
+    type Output = SourceFacts;
+
+    /// Line by line.
+    fn add(mut self, other: SourceFacts) -> SourceFacts {
+        for (line, other) in self.lines.iter_mut().zip(other.lines) {
+            *line = *line + other;
+        }
+        self
+    }
 }
 
 /// The hot half of a feed's live sockets.

@@ -9,11 +9,11 @@ use crate::config::{Feed, Method};
 use crate::os::packet::PacketRing;
 use crate::os::receive::ReceiveOptions;
 use crate::os::xdp::Mode;
+use crate::source::CountedSource;
 use crate::source::live::{Live, LiveError};
 use crate::source::mapped::Mapped;
 use crate::source::watch::LiveWatch;
 use crate::source::xdp::Redirected;
-use crate::source::{CountedSource, Source};
 
 /// What `auto` tries before it takes sockets, the fastest first. AF_XDP only where the driver redirects: in skb mode it has no lead
 /// over a packet socket's ring, and takes what this host sends in one piece (`UDP_SEGMENT`) for one datagram.
@@ -36,7 +36,7 @@ pub trait WithSource {
     type Output;
 
     /// Does it.
-    fn with<S: Source + CountedSource + Send>(self, source: S) -> Self::Output;
+    fn with<S: CountedSource + Send>(self, source: S) -> Self::Output;
 }
 
 /// The method by which a feed is received, and why.

@@ -144,11 +144,7 @@ impl Redirected {
 
 impl CountedSource for Redirected {
     fn facts(&self) -> SourceFacts {
-        let mut facts = self.facts;
-        for (line, others) in facts.lines.iter_mut().zip(&self.sockets.facts().lines) {
-            *line = line.and(others);
-        }
-        facts
+        self.facts + self.sockets.facts()
     }
 }
 

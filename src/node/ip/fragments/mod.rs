@@ -92,6 +92,25 @@ pub struct FragmentFacts {
     pub unused: UnusedFragments,
 }
 
+impl Add for FragmentFacts {
+    type Output = FragmentFacts;
+
+    fn add(self, other: FragmentFacts) -> FragmentFacts {
+        FragmentFacts {
+            fragments: self.fragments + other.fragments,
+            datagrams: self.datagrams + other.datagrams,
+            duplicates: self.duplicates + other.duplicates,
+            malformed: self.malformed + other.malformed,
+            overlapping: self.overlapping + other.overlapping,
+            inconsistent: self.inconsistent + other.inconsistent,
+            expired: self.expired + other.expired,
+            evicted: self.evicted + other.evicted,
+            incomplete: self.incomplete + other.incomplete,
+            unused: self.unused + other.unused,
+        }
+    }
+}
+
 /// Fragments that are in no datagram, by the reason for which it, or the fragment alone, was given up.
 ///
 /// With those of datagrams that were put together, and those in flight, they are all that came.

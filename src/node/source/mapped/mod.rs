@@ -89,7 +89,7 @@ impl<R: Ring> Mapped<R> {
     }
 }
 
-impl<R> CountedSource for Mapped<R> {
+impl<R: Ring> CountedSource for Mapped<R> {
     fn facts(&self) -> SourceFacts {
         let mut facts = self.facts;
         for line in &self.lines {

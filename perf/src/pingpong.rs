@@ -27,7 +27,7 @@ use twinline::os::netns::HostInterface;
 use twinline::os::receive::{self, Batch, Membership, ReceiveOptions, Receiver};
 use twinline::os::send::{SendOptions, Sender};
 use twinline::os::signal::Stop;
-use twinline::os::{cpu, send};
+use twinline::os::{cpu, sending};
 use twinline::time::Nanos;
 
 use crate::machine;
@@ -206,7 +206,7 @@ fn polled(result: std::io::Result<usize>) -> Result<(), Failure> {
 }
 
 /// What kept datagrams from going out, as words for the end of a line.
-fn troubles(facts: &send::SendFacts) -> String {
+fn troubles(facts: &sending::SendFacts) -> String {
     match facts.unreachable + facts.full {
         0 => String::new(),
         _ => format!("; not sent: {} with the link down, {} with a full queue", facts.unreachable, facts.full),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::config::{Feed, LineConfig};
 use crate::os::clock::Clock;
-use crate::os::send::{self, SEND_BATCH, SendFacts, SendOptions, Sender, Trouble};
+use crate::os::send::{Checked, SendOptions, Sender, SenderError, Trouble};
 use crate::os::send_packet::{Flow, PacketError, PacketSender, joined_here};
+use crate::os::sending::{SEND_BATCH, SendFacts};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
@@ -57,7 +58,19 @@ pub struct WireError {
     /// The line's name.
     pub line: String,
     /// What is wrong with it.
-    pub error: send::SenderError,
+    pub error: LineSendError,
+}
+
+/// Why a line cannot be sent on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineSendError {
+    /// By sockets.
+    #[error(transparent)]
+    Socket(#[from] SenderError),
+    /// As frames, which was asked for.
+    #[error(transparent)]
+    Frames(#[from] PacketError),
 }
 
 /// By what datagrams are to leave.
@@ -258,7 +271,7 @@ impl UdpWire {
 }
 
 impl LineWire {
-    fn open(line: &LineConfig, by: SendBy) -> Result<LineWire, send::SenderError> {
+    fn open(line: &LineConfig, by: SendBy) -> Result<LineWire, LineSendError> {
         let options = SendOptions { source: line.source, ..SendOptions::default() };
         let sender = |&group: &SocketAddrV4| Sender::open(group, &line.interface, options);
         let senders = line.groups.iter().map(sender).collect::<Result<Vec<_>, _>>()?;
@@ -302,15 +315,15 @@ impl LineWire {
     }
 
     /// Looks for the interface of a group's socket: whether it is back.
-    fn check(&mut self, group: u16) -> Result<bool, send::SenderError> {
+    fn check(&mut self, group: u16) -> Result<bool, LineSendError> {
         match self.senders.get_mut(usize::from(group)) {
-            Some(sender) => Ok(sender.check()? == send::Checked::Back),
+            Some(sender) => Ok(sender.check()? == Checked::Back),
             None => Ok(false),
         }
     }
 
     /// The same for the frames: the sockets have to be back first, since frames bear their addresses.
-    fn check_frames(&mut self) -> Result<bool, send::SenderError> {
+    fn check_frames(&mut self) -> Result<bool, LineSendError> {
         for sender in &mut self.senders {
             sender.check()?;
         }
@@ -339,9 +352,9 @@ impl Frames {
     }
 }
 
-fn refused(error: send::SenderError) -> io::Error {
+fn refused(error: SenderError) -> io::Error {
     match error {
-        send::SenderError::Refused { error, .. } => error,
+        SenderError::Refused { error, .. } => error,
         error => io::Error::other(error),
     }
 }

@@ -14,10 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::netns::HostInterface;
 use super::receive::{SocketError, set_option};
-use super::send_packet::PacketError;
-
-/// The most datagrams that one system call sends.
-pub const SEND_BATCH: usize = 64;
+use super::sending::{SEND_BATCH, SendFacts};
 
 /// Why nothing can be sent, now or ever.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +39,6 @@ pub enum SenderError {
         /// What was being done, and what the system says.
         error: SocketError,
     },
-    /// Frames cannot be sent, where that was asked for.
-    #[error(transparent)]
-    Frames(#[from] PacketError),
     /// The system will not send this, not now and not later.
     #[error("{to} on {interface}: cannot send {bytes} bytes: {error}")]
     Refused {
@@ -96,21 +90,6 @@ impl From<Trouble> for io::Error {
             Trouble::Nobody => libc::ECONNREFUSED,
         })
     }
-}
-
-/// What a sender has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SendFacts {
-    /// Datagrams that went out.
-    pub datagrams: u64,
-    /// Their payloads' bytes.
-    pub bytes: u64,
-    /// Times that the link was down or the interface gone.
-    pub unreachable: u64,
-    /// Times that a queue was full.
-    pub full: u64,
-    /// Times that nobody listened at a unicast address.
-    pub nobody: u64,
 }
 
 /// How to send.

@@ -20,7 +20,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::netns::HostInterface;
 use super::receive::SocketError;
-use super::send::{SEND_BATCH, SendFacts};
+use super::sending::{SEND_BATCH, SendFacts};
 
 /// Ethernet, IPv4 without options, UDP.
 const HEAD: usize = ETHERNET + IP + UDP;

@@ -10,9 +10,9 @@ use twinline_core::frame::{Kind, Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::plan::{FaultCounts, LinePlan, PACK_MAX, PlanConfig, PlanError};
 use super::queue::{Datagram, Queue};
-use crate::fault::{Fate, LineFaults, Overtaken, Purpose, stream};
+use super::terms::{LinePlan, PACK_MAX, PlanConfig, PlanError};
+use crate::fault::{Fate, FaultCounts, LineFaults, Overtaken, Purpose, stream};
 
 /// What a message takes in a datagram at least beside its own bytes: a guess that only says when a pack may be full.
 const OVERHEAD: usize = 2;

@@ -46,9 +46,9 @@ pub mod messages;
 pub mod pace;
 pub mod plan;
 mod queue;
-mod schedule;
 pub mod send;
 pub mod spec;
+mod terms;
 pub mod truth;
 
 pub use crate::fault;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::capture::{CaptureError, Captures};
 use crate::os::clock::Clock;
-use crate::os::send::SEND_BATCH;
+use crate::os::sending::SEND_BATCH;
 use crate::os::signal::Stop;
 use crate::publisher::pace::DueClock;
 use crate::wire::{Wire, is_transient};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use twinline::capture::Writer;
+use twinline::capture::CaptureWriter;
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
 use twinline::framing::{CboePitch, Framing};
@@ -43,7 +43,7 @@ fn limited(dir: &Path, limit: &str, args: &[&str]) -> Output {
 /// Both lines' datagrams of every unit: each begins a channel, opens a gap and holds what is behind it, and a session that is none.
 fn capture(path: &Path) {
     let feed = Feed::parse(FEED).unwrap();
-    let mut writer = Writer::create(path, &feed).unwrap();
+    let mut writer = CaptureWriter::create(path, &feed).unwrap();
     let mut payload = Vec::new();
     let mut at = 0;
     for (line, first) in [(0, 1), (1, 1), (0, 5), (1, 7), (0, 900_000), (0, 9)] {

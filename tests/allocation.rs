@@ -13,11 +13,11 @@ use twinline::config;
 use twinline::frame::{Line, Session};
 use twinline::framing::{Framing, MoldUdp64};
 use twinline::os::packet::PacketRing;
-use twinline::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, RingError};
+use twinline::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring};
 use twinline::os::receive::ReceiveOptions;
 use twinline::os::send::{SendOptions, Sender};
 use twinline::source::mapped::Mapped;
-use twinline::source::{Facts, Source};
+use twinline::source::{CountedSource, Source};
 use twinline::time::Nanos;
 
 /// The system's allocator, which counts what each thread asks of it.
@@ -296,7 +296,7 @@ impl Ring for Again {
 struct Nowhere;
 
 impl Attachment for Nowhere {
-    fn attach(&mut self, _: u32) -> Result<(), RingError> {
+    fn attach(&mut self, _: u32) -> Result<(), MappedRingError> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use twinline::arbiter::{ChannelReport, Event, Run, Sink};
-use twinline::capture::Writer;
+use twinline::capture::CaptureWriter;
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
 use twinline::framing::{CboePitch, CmeMdp3, Framing, Malformed, MoldUdp64};
@@ -208,7 +208,7 @@ fn the_program_counts_what_it_cannot_read_in_a_capture_and_delivers_the_rest() {
     let (script, feed, scratch) = (script(), feed("moldudp64"), Scratch::new("bad-input"));
     let (feed_file, capture, messages) = (scratch.file("bad.toml"), scratch.file("bad.pcapng"), scratch.file("out"));
     std::fs::write(&feed_file, feed_text("moldudp64")).unwrap();
-    let mut writer = Writer::create(&capture, &feed).unwrap();
+    let mut writer = CaptureWriter::create(&capture, &feed).unwrap();
     let source: SocketAddrV4 = "10.0.0.1:4000".parse().unwrap();
     for (i, (line, datagram)) in script.arrivals.iter().enumerate() {
         let group = feed.lines[line.index()].groups[0];
@@ -261,7 +261,7 @@ fn in_a_framing_with_a_key_what_cannot_be_read_has_no_channel() {
     let (feed, scratch) = (feed("cboe-pitch"), Scratch::new("bad-key"));
     let (feed_file, capture) = (scratch.file("bad.toml"), scratch.file("bad.pcapng"));
     std::fs::write(&feed_file, feed_text("cboe-pitch")).unwrap();
-    let mut writer = Writer::create(&capture, &feed).unwrap();
+    let mut writer = CaptureWriter::create(&capture, &feed).unwrap();
     let source: SocketAddrV4 = "10.0.0.1:4000".parse().unwrap();
     let mut at = 1_000_000;
     for sequence in 1..5 {

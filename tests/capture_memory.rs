@@ -7,7 +7,7 @@ use etherparse::PacketBuilder;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use twinline::arbiter::{Event, Run, Sink};
-use twinline::capture::{Captures, Reader};
+use twinline::capture::{CaptureReader, Captures};
 use twinline::config::Feed;
 use twinline::frame::Session;
 use twinline::framing::{Framing, MoldUdp64};
@@ -172,7 +172,7 @@ fn resident_memory_is_constant_over_a_long_capture() {
     let mib = if cfg!(debug_assertions) { 32 } else { 1_024 };
     for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
         let bytes = mib << 20;
-        let reader = Reader::from_read(Endless::new(packing, bytes)).unwrap();
+        let reader = CaptureReader::from_read(Endless::new(packing, bytes)).unwrap();
         let mut captures = Captures::from_readers(vec![(None, reader)], &feed).unwrap();
         let (mut handler, mut sink) = (Handler::new(MoldUdp64, &feed), Counts::default());
         let (mut before, mut most) = (None, 0);

@@ -8,7 +8,7 @@ use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use twinline::capture::Writer;
+use twinline::capture::CaptureWriter;
 use twinline::config::Feed;
 use twinline::frame::{Kind, Session};
 use twinline::framing::{EurexEobi, Framing, MoldUdp64};
@@ -48,7 +48,7 @@ fn published<F: Framing>(
     patch: impl Fn(&mut [u8]),
 ) -> Vec<Sent> {
     let feed = Feed::parse(&FEED.replace("FRAMING", F::NAME)).unwrap();
-    let mut writer = Writer::create(file, &feed).unwrap();
+    let mut writer = CaptureWriter::create(file, &feed).unwrap();
     let pack = |min, max| if framing.packet_sequenced() { LinePlan::default() } else { LinePlan::packing(min, max) };
     let config = PlanConfig {
         session,

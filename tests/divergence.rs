@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
-use twinline::capture::Writer;
+use twinline::capture::CaptureWriter;
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
 use twinline::framing::{Framing, MoldUdp64};
@@ -62,7 +62,7 @@ fn arbitrated(name: &str, verify: &str, altered: Line) -> (Vec<Value>, Vec<u8>, 
     std::fs::write(file("feed.toml"), &text).unwrap();
     let feed = Feed::parse(&text).unwrap();
 
-    let mut writer = Writer::create(&file("capture.pcapng"), &feed).unwrap();
+    let mut writer = CaptureWriter::create(&file("capture.pcapng"), &feed).unwrap();
     let from: SocketAddrV4 = "10.0.0.1:4000".parse().unwrap();
     let mut sent: Vec<(u64, Line, Vec<u8>)> = Vec::new();
     for (line, pack, behind) in [(Line(0), 4, 0), (Line(1), 3, 9)] {

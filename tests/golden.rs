@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use twinline::capture::Writer;
+use twinline::capture::CaptureWriter;
 use twinline::config::Feed;
 use twinline::frame::Session;
 use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
@@ -56,7 +56,7 @@ impl Write for Kept {
 fn capture<F: Framing>(framing: F, feed: &str, config: PlanConfig, messages: impl MessageSource) -> Vec<u8> {
     let feed = Feed::load(root().join("feeds").join(feed)).unwrap();
     let kept = Kept::default();
-    let mut writer = Writer::to_write(kept.clone(), &feed).unwrap();
+    let mut writer = CaptureWriter::to_write(kept.clone(), &feed).unwrap();
     let mut plan = Plan::new(framing, config, messages).unwrap();
     let mut end = START;
     while let Some(datagram) = plan.next_planned().unwrap() {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use twinline::capture::Reader;
+use twinline::capture::CaptureReader;
 use twinline::frame::{Frame, Kind, Reset, Session};
 use twinline::framing::{AnyFraming, Framing, WithFraming};
 
@@ -52,7 +52,7 @@ fn files(folder: &Path) -> BTreeSet<String> {
 
 /// The datagrams of a file.
 fn datagrams(path: &Path) -> Vec<Vec<u8>> {
-    let mut reader = Reader::open(path).unwrap();
+    let mut reader = CaptureReader::open(path).unwrap();
     let mut datagrams = Vec::new();
     while let Some(record) = reader.next().unwrap() {
         datagrams.push(record.payload.to_vec());

@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use twinline::config::{ArbiterConfig, Feed, LineConfig};
 use twinline::os::clock::Clock;
 use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::{SendError, SendOptions, Sender, Trouble};
+use twinline::os::send::{SendOptions, Sender, SenderError, Trouble};
 use twinline::source::live::{Live, LiveError};
-use twinline::source::watch::{InterfaceState, LiveWatch, Notice, What};
+use twinline::source::watch::{InterfaceState, LineChange, LiveWatch, Notice};
 use twinline::source::{Pass, Source};
 use twinline::time::Nanos;
 
@@ -77,7 +77,7 @@ fn pass(live: &mut Live) -> (Vec<Seen>, Pass) {
 /// What a check says, but for the buffer: how large it may be without a privilege is the machine's choice.
 fn check(watch: &mut LiveWatch) -> Vec<Notice> {
     let mut notices = watch.check().unwrap();
-    notices.retain(|notice| !matches!(notice.what, What::SmallBuffer { .. }));
+    notices.retain(|notice| !matches!(notice.what, LineChange::SmallBuffer { .. }));
     notices
 }
 
@@ -205,7 +205,7 @@ fn what_overflows_is_counted_to_the_datagram() {
     (0..500u32).for_each(|n| send(&mut sender, &n.to_be_bytes()));
     let notices = check(&mut watch);
     let [notice] = notices.as_slice() else { panic!("{notices:?}") };
-    let What::Overflow { group, datagrams } = notice.what else { panic!("{notice}") };
+    let LineChange::Overflow { group, datagrams } = notice.what else { panic!("{notice}") };
     assert_eq!((notice.name.as_str(), group), ("A", a));
     assert!(datagrams > 0);
     let received = take(&mut live, 500 - datagrams as usize).len();
@@ -257,7 +257,7 @@ fn a_line_with_a_source_hears_that_sender_alone() {
     send(&mut from(Ipv4Addr::LOCALHOST), b"stranger");
     send(&mut from(source), b"source");
     assert_eq!(take(&mut live, 1), [seen(0, 0, b"source")]);
-    assert_eq!(live.facts().lines[0].strangers, 0, "the kernel keeps strangers out of a group");
+    assert_eq!(live.facts().lines[0].other_senders, 0, "the kernel keeps strangers out of a group");
     assert_eq!(check(&mut watch), []);
 }
 
@@ -272,7 +272,7 @@ fn a_unicast_address_of_this_host_is_bound_without_a_join() {
     send(&mut from(None), b"stranger");
     send(&mut from(source), b"source");
     assert_eq!(take(&mut live, 1), [seen(0, 0, b"source")]);
-    assert_eq!(live.facts().lines[0].strangers, 1);
+    assert_eq!(live.facts().lines[0].other_senders, 1);
     assert_eq!(check(&mut watch), []);
 
     let error = Live::open(&feed(vec![line("B", &[at])]), &ReceiveOptions::default()).unwrap_err().to_string();
@@ -299,7 +299,7 @@ fn one_missing_interface_is_said_and_all_missing_is_an_error() {
     let error = Live::open(&feed(vec![missing("A", a), missing("B", b)]), &ReceiveOptions::default()).unwrap_err();
     assert!(matches!(&error, LiveError::NoInterface { interfaces, .. } if interfaces.len() == 2), "{error}");
     let error = Sender::open(a, "nosuchnic0", SendOptions::default()).unwrap_err();
-    assert!(matches!(error, SendError::NoInterface { .. }), "{error}");
+    assert!(matches!(error, SenderError::NoInterface { .. }), "{error}");
 }
 
 #[test]
@@ -338,8 +338,8 @@ fn a_sender_counts_what_passes_and_refuses_what_cannot_be_sent() {
 
     let mut sender = sender(group());
     let error = sender.send(&[0; 65_508]).unwrap_err();
-    assert!(matches!(error, SendError::Refused { bytes: 65_508, .. }), "{error}");
+    assert!(matches!(error, SenderError::Refused { bytes: 65_508, .. }), "{error}");
     let error = sender.send_batch(&[b"fits", &[0; 65_508]]).unwrap_err();
-    assert!(matches!(error, SendError::Refused { bytes: 65_508, .. }), "{error}");
+    assert!(matches!(error, SenderError::Refused { bytes: 65_508, .. }), "{error}");
     assert_eq!((sender.facts().datagrams, sender.facts().bytes), (1, 4));
 }

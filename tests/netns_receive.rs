@@ -23,13 +23,13 @@ use craft::{Wire, altered, fragments, frame, frame_from, mend, tagged};
 use netns_bed::{Bed, wait_for};
 use twinline::config::{ArbiterConfig, Feed, LineConfig, Method};
 use twinline::os::clock::Clock;
-use twinline::os::netns::Interface;
+use twinline::os::netns::HostInterface;
 use twinline::os::receive::ReceiveOptions;
 use twinline::os::send::{SendOptions, Sender, Trouble};
 use twinline::source::live::LineFacts;
 use twinline::source::method::AnyLive;
 use twinline::source::watch::{InterfaceState, LiveWatch};
-use twinline::source::{Datagram, Facts, Pass, Source};
+use twinline::source::{CountedSource, Datagram, Pass, Source};
 use twinline::time::Nanos;
 
 /// A receive method, and what of it differs.
@@ -118,7 +118,7 @@ impl Case {
 
     fn facts(&self, line: usize) -> LineFacts {
         let facts = match &self.live {
-            AnyLive::Socket(live) => Facts::facts(live),
+            AnyLive::Socket(live) => CountedSource::facts(live),
             AnyLive::Packet(live) => live.facts(),
             AnyLive::Xdp(live) => live.facts(),
         };
@@ -207,7 +207,7 @@ impl Case {
     }
 
     fn index(&self, interface: &str) -> u32 {
-        self.bed.on("recv", || Interface::resolve(interface).unwrap().expect(interface).index)
+        self.bed.on("recv", || HostInterface::resolve(interface).unwrap().expect(interface).index)
     }
 }
 
@@ -495,7 +495,7 @@ fn a_line_with_a_source_takes_that_sender_alone() {
         wire.send(&frame_from(at("10.81.1.7:7"), at(A), b"a stranger's"));
         send(&mut a, b"end");
         assert_eq!(case.until(b"end"), [seen(0, 0, "ours")]);
-        assert_eq!(case.facts(0).strangers, if case.way.ring { 1 } else { 0 });
+        assert_eq!(case.facts(0).other_senders, if case.way.ring { 1 } else { 0 });
     });
 }
 
@@ -519,7 +519,7 @@ fn a_unicast_line_is_heard_and_its_strangers_are_counted() {
         send(&mut stranger, b"a stranger's");
         send(&mut a, b"end");
         assert_eq!(case.until(b"end"), (0..5u8).map(|n| seen(0, 0, [n])).collect::<Vec<_>>());
-        assert_eq!((case.facts(0).strangers, a.facts().nobody), (1, 0));
+        assert_eq!((case.facts(0).other_senders, a.facts().nobody), (1, 0));
     });
 }
 

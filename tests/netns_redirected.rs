@@ -13,10 +13,10 @@ use twinline::os::receive::ReceiveOptions;
 use twinline::os::send::{SendOptions, Sender};
 use twinline::os::xdp::Mode;
 use twinline::source::live::LiveError;
-use twinline::source::method::{AnyLive, Taken};
+use twinline::source::method::{AnyLive, MethodChoice};
 use twinline::source::watch::LiveWatch;
 use twinline::source::xdp::Redirected;
-use twinline::source::{Facts, Source};
+use twinline::source::{CountedSource, Source};
 
 const GROUPS: [&str; 2] = ["239.81.1.1:26400", "239.81.2.1:26401"];
 
@@ -51,7 +51,7 @@ impl Bed {
         self.on(side, || Sender::open(line.groups[group], &line.interface, SendOptions::default()).unwrap())
     }
 
-    fn by(&self, feed: &Feed, method: Method) -> Result<(AnyLive, LiveWatch, Taken), LiveError> {
+    fn by(&self, feed: &Feed, method: Method) -> Result<(AnyLive, LiveWatch, MethodChoice), LiveError> {
         self.on("recv", || AnyLive::open(feed, method, &options()))
     }
 
@@ -161,7 +161,7 @@ fn one_sender_alone_is_accepted_where_the_feed_says_so() {
     wait_for("a stranger", || {
         assert_eq!(stranger.send(b"forged").unwrap(), None);
         assert_eq!(poll(&mut live), []);
-        live.facts().lines[0].strangers > 0
+        live.facts().lines[0].other_senders > 0
     });
 }
 
@@ -191,7 +191,8 @@ fn an_interface_that_is_deleted_and_created_again_is_redirected_again() {
     bed.notices(&mut watch);
     // b0 appears, a0 is replaced
     for (at, name) in [(1, "b"), (0, "a"), (1, "b")] {
-        let index = || bed.on("recv", || netns::Interface::resolve(&format!("{name}0")).unwrap().map(|one| one.index));
+        let index =
+            || bed.on("recv", || netns::HostInterface::resolve(&format!("{name}0")).unwrap().map(|one| one.index));
         if index().is_some() {
             bed.run(&["nic", name, "delete"]);
             assert!(bed.notices(&mut watch)[0].ends_with("disappeared"));

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::{fs, io};
 
 use netns_bed::{Bed, wait_for};
-use twinline::capture::Writer;
+use twinline::capture::CaptureWriter;
 use twinline::config::Feed;
 use twinline::frame::Line;
 use twinline::os::receive::ReceiveOptions;
@@ -77,7 +77,7 @@ fn datagrams(count: usize) -> Vec<(u16, Vec<u8>)> {
 }
 
 fn taken(wire: &UdpWire) -> Vec<(bool, Option<String>)> {
-    wire.taken().map(|taken| (taken.packet, taken.why.clone())).collect()
+    wire.choices().map(|taken| (taken.packet, taken.why.clone())).collect()
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn without_the_privilege_frames_are_refused_and_auto_takes_sockets() {
     let (feed_file, capture) = (file("feed.toml"), file("a.pcapng"));
     fs::write(&feed_file, FEED).unwrap();
     let feed = feed();
-    let mut writer = Writer::create(std::path::Path::new(&capture), &feed).unwrap();
+    let mut writer = CaptureWriter::create(std::path::Path::new(&capture), &feed).unwrap();
     let source = "10.0.0.9:5000".parse().unwrap();
     for n in 0..20 {
         let line = n as usize % 2;

@@ -42,7 +42,7 @@ impl Bed {
 
     /// Index of the receiver's interface.
     fn index(&self, interface: &str) -> u32 {
-        self.on("recv", || netns::Interface::resolve(interface).unwrap().expect(interface).index)
+        self.on("recv", || netns::HostInterface::resolve(interface).unwrap().expect(interface).index)
     }
 }
 

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use netns_bed::{Bed, wait_for};
-use twinline::os::netns::{self, Interface};
+use twinline::os::netns::{self, HostInterface};
 use twinline::os::raw::{Attachment, Checksum, Ring, RingOptions};
 use twinline::os::receive::{Batch, Membership, ReceiveOptions, Receiver};
 use twinline::os::send::{SendOptions, Sender};
@@ -23,8 +23,8 @@ const BUFFER: usize = 1 << 20;
 const OCCUPIED: &str = "an XDP program is attached to the interface already";
 
 impl Bed {
-    fn interface(&self, name: &str) -> Interface {
-        self.on("recv", || Interface::resolve(name).unwrap().expect(name))
+    fn interface(&self, name: &str) -> HostInterface {
+        self.on("recv", || HostInterface::resolve(name).unwrap().expect(name))
     }
 
     fn index(&self, name: &str) -> u32 {
@@ -361,7 +361,7 @@ fn child() {
     if namespace != HERE {
         netns::enter(namespace).unwrap();
     }
-    let index = Interface::resolve(interface).unwrap().unwrap().index;
+    let index = HostInterface::resolve(interface).unwrap().unwrap().index;
     let attached =
         xdp::open(&options(), Mode::BEST).map_err(|error| error.to_string()).and_then(|(ring, mut watch)| {
             watch.attach(index).map_err(|error| error.to_string())?;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use twinline::frame::{Kind, Line, Session};
 use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
-use twinline::publisher::fault::{BurstLoss, Cause, Delay, Faults, Outage, Reorder, Share};
+use twinline::publisher::fault::{BurstLoss, Delay, DropCause, Faults, Outage, Reorder, Share};
 use twinline::publisher::made_up::MadeUp;
 use twinline::publisher::messages::{Listed, MessageSource, Timing};
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Planned, Rate, Step};
+use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, PlanStep, Planned, Rate};
 use twinline::publisher::truth::Truth;
 use twinline::time::Nanos;
 
@@ -20,7 +20,7 @@ struct Sent {
     kind: Kind,
     first: u64,
     count: u32,
-    dropped: Option<Cause>,
+    dropped: Option<DropCause>,
     corrupted: bool,
     copy: bool,
     bytes: Vec<u8>,
@@ -175,7 +175,10 @@ fn losses_are_as_often_as_was_said_and_the_truth_knows_them() {
         assert!(lost.abs_diff(1_000) < 126, "{lost} of 50,000");
         assert_eq!(50_000 - read.len() as u64, lost);
         let counts = plan.counts(Line(line));
-        assert_eq!(counts.lost, all.iter().filter(|s| s.line == line && s.dropped == Some(Cause::Loss)).count() as u64);
+        assert_eq!(
+            counts.lost,
+            all.iter().filter(|s| s.line == line && s.dropped == Some(DropCause::Loss)).count() as u64
+        );
     }
     let (a, b) = (read_back(MoldUdp64, &all, 0), read_back(MoldUdp64, &all, 1));
     let lost: Vec<u64> = (1..=50_000).filter(|n| !a.contains_key(n) && !b.contains_key(n)).collect();
@@ -208,7 +211,7 @@ fn an_outage_drops_exactly_what_is_due_in_it() {
     let (all, truth, plan) = mold(config(vec![faulty(faults), LinePlan::default()]), 5_000);
     for sent in &all {
         let out = sent.line == 0 && from <= sent.due && sent.due < to;
-        assert_eq!(sent.dropped, out.then_some(Cause::Outage), "{:?}", sent.due);
+        assert_eq!(sent.dropped, out.then_some(DropCause::Outage), "{:?}", sent.due);
     }
     assert!(truth.lost_on(Line(0)) > 1_900 && truth.lost_on(Line(1)) == 0 && truth.lost() == 0);
     assert!(plan.counts(Line(0)).lost_in_outages > 300);
@@ -390,12 +393,12 @@ fn a_live_source_keeps_nobody_waiting() {
     let mut seen = Vec::new();
     loop {
         match plan.step(now.get()).unwrap() {
-            Step::Datagram(p) => seen.push((p.kind, p.due.0 / 1_000_000, p.first, p.count)),
-            Step::Idle(until) => {
+            PlanStep::Datagram(p) => seen.push((p.kind, p.due.0 / 1_000_000, p.first, p.count)),
+            PlanStep::Idle(until) => {
                 assert!(until > now.get(), "no standing still");
                 now.set(until);
             }
-            Step::Ended => break,
+            PlanStep::Ended => break,
         }
     }
     assert_eq!(
@@ -421,9 +424,9 @@ fn a_plan_that_is_told_to_finish_ends_its_session() {
             plan.finish(now);
         }
         match plan.step(now).unwrap() {
-            Step::Datagram(p) => seen.push((p.kind, p.due, p.first)),
-            Step::Idle(until) => now = until,
-            Step::Ended => break,
+            PlanStep::Datagram(p) => seen.push((p.kind, p.due, p.first)),
+            PlanStep::Idle(until) => now = until,
+            PlanStep::Ended => break,
         }
     }
     let ends: Vec<_> = seen.iter().filter(|s| s.0 == Kind::EndOfSession).collect();

@@ -13,7 +13,7 @@ use twinline::publisher::binary_file::BinaryFile;
 use twinline::publisher::made_up::MadeUp;
 use twinline::publisher::messages::MessageSource;
 use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::publisher::send::{SendError, send};
+use twinline::publisher::send::{PublishError, send};
 use twinline::wire::{UdpWire, Wire};
 
 fn config(rate: Rate) -> PlanConfig {
@@ -80,7 +80,7 @@ fn what_cannot_pass_ends_it_by_name() {
     let mut plan = Plan::new(MoldUdp64, config(Rate::Max), MadeUp::new(Some(2_000), None, 1)).unwrap();
     let mut wire = Kept { fails: Some((Line(1), 5..6, libc::EBADF)), ..Kept::default() };
     let (report, result) = send(&mut plan, &mut wire, Clock::start(), &Stop::new(), |_| ());
-    assert!(matches!(result, Err(SendError::Wire { line: Line(1), group: 0, .. })));
+    assert!(matches!(result, Err(PublishError::Wire { line: Line(1), group: 0, .. })));
     assert_eq!(report.lines[1].datagrams, 5);
 }
 

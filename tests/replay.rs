@@ -11,7 +11,7 @@ use std::{env, fs, thread};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use twinline::arbiter::{Event, Run, Sink};
-use twinline::capture::{CaptureInput, Captures, Reader, Writer};
+use twinline::capture::{CaptureInput, CaptureReader, CaptureWriter, Captures};
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
 use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
@@ -21,7 +21,7 @@ use twinline::os::receive::ReceiveOptions;
 use twinline::os::signal::Stop;
 use twinline::publisher::captured::Captured;
 use twinline::publisher::messages::{MessageSource, Timing};
-use twinline::replay::{Report, Settings, Speed, replay};
+use twinline::replay::{ReplayReport, ReplaySettings, Speed, replay};
 use twinline::source::Source;
 use twinline::source::live::Live;
 use twinline::time::Nanos;
@@ -103,7 +103,7 @@ fn datagrams(feed: &Feed, count: usize) -> Vec<Seen> {
 
 /// A capture of these datagrams, `step` apart.
 fn capture(path: &Path, feed: &Feed, datagrams: &[Seen], step: Nanos) {
-    let mut writer = Writer::create(path, feed).unwrap();
+    let mut writer = CaptureWriter::create(path, feed).unwrap();
     let source = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 5_000);
     let mut stamp = Nanos::from_secs(1_700_000_000);
     for (line, group, payload) in datagrams {
@@ -118,12 +118,12 @@ fn open(path: &Path, feed: &Feed) -> Captures {
     Captures::open(&[CaptureInput { line: None, path: path.to_owned() }], feed).unwrap()
 }
 
-fn settings(feed: &Feed, speed: Speed) -> Settings {
-    Settings { lines: feed.lines.len(), speed, limit: None }
+fn settings(feed: &Feed, speed: Speed) -> ReplaySettings {
+    ReplaySettings { lines: feed.lines.len(), speed, limit: None }
 }
 
 /// Replays on a wire in memory.
-fn onto(wire: &mut impl Wire, captures: Captures, settings: Settings) -> Report {
+fn onto(wire: &mut impl Wire, captures: Captures, settings: ReplaySettings) -> ReplayReport {
     let (report, result) = replay(captures, wire, settings, Clock::start(), &Stop::new(), |_| ());
     result.unwrap();
     report
@@ -212,7 +212,7 @@ fn stamps_that_go_back_change_no_order() {
     let scratch = Scratch::new("back");
     let feed = two_lines();
     let path = scratch.file("a.pcapng");
-    let mut writer = Writer::create(&path, &feed).unwrap();
+    let mut writer = CaptureWriter::create(&path, &feed).unwrap();
     let source = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 5_000);
     for (n, micros) in [0, 900, 300, 1_000, 10].into_iter().enumerate() {
         let stamp = Nanos::from_secs(9) + Nanos::from_micros(micros);
@@ -264,7 +264,7 @@ fn a_stop_and_a_limit_end_it() {
     assert!(report.stopped && report.datagrams() == 1);
 
     let limit = Some(Nanos::from_millis(20));
-    let settings = Settings { limit, ..settings(&feed, Speed::Times(1.0)) };
+    let settings = ReplaySettings { limit, ..settings(&feed, Speed::Times(1.0)) };
     let report = onto(&mut Kept::new(), open(&path, &feed), settings);
     assert!(report.limited && !report.stopped && report.datagrams() == 1);
 }
@@ -304,7 +304,7 @@ fn no_more_is_read_ahead_than_a_little() {
     }
     record.extend(packet);
     let read = Arc::new(Mutex::new(0));
-    let reader = Reader::from_read(Endless { record, at: 0, read: Arc::clone(&read) }).unwrap();
+    let reader = CaptureReader::from_read(Endless { record, at: 0, read: Arc::clone(&read) }).unwrap();
     let captures = Captures::from_readers(vec![(None, reader)], &feed).unwrap();
     let stop = Stop::new();
     let mut wire = Stuck { sent: 0, read, stop: stop.clone() };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use twinline::capture::Writer;
+use twinline::capture::CaptureWriter;
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
 use twinline::framing::{Framing, MoldUdp64};
@@ -62,7 +62,7 @@ impl Bed {
     }
 
     fn write_raw(&self, file: &str, end: u64, came: impl IntoIterator<Item = (u64, u8, Vec<u8>)>) {
-        let mut writer = Writer::create(&self.dir.join(file), &self.feed).unwrap();
+        let mut writer = CaptureWriter::create(&self.dir.join(file), &self.feed).unwrap();
         for (at, line, payload) in came {
             let from = SocketAddrV4::new([127, 0, 0, 1].into(), 40_000);
             let to = self.feed.lines[usize::from(line)].groups[0];

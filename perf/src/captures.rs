@@ -16,7 +16,7 @@ use fastrand::Rng;
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
-use twinline::capture::{Reader, Writer};
+use twinline::capture::{CaptureReader, CaptureWriter};
 use twinline::config::Feed;
 use twinline::frame::{Line, Session};
 use twinline::framing::{Framing, MoldUdp64};
@@ -195,7 +195,7 @@ fn floor(kind: &str, path: &Path) -> io::Result<u64> {
 
 /// The capture reader alone: how many datagrams.
 fn records(path: &Path) -> io::Result<u64> {
-    let mut reader = Reader::open(path).map_err(io::Error::other)?;
+    let mut reader = CaptureReader::open(path).map_err(io::Error::other)?;
     let mut datagrams = 0;
     while reader.next().map_err(io::Error::other)?.is_some() {
         datagrams += 1;
@@ -252,7 +252,7 @@ fn make(dir: &Path, bytes: u64) -> io::Result<Made> {
 /// Writes the plain capture; how many messages came by one line at least, and how many datagrams by both.
 fn generate(path: &Path, bytes: u64) -> io::Result<(u64, u64)> {
     let feed = Feed::parse(FEED).expect("the feed above is right");
-    let mut writer = Writer::create(path, &feed).map_err(io::Error::other)?;
+    let mut writer = CaptureWriter::create(path, &feed).map_err(io::Error::other)?;
     let source: SocketAddrV4 = "10.81.0.1:26399".parse().expect("an address");
     let session = Session::text(b"CAPTURES01");
     let mut rng = Rng::with_seed(7);

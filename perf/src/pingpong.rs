@@ -23,11 +23,11 @@ use std::str::FromStr;
 use hdrhistogram::Histogram;
 use twinline::config::parse_duration;
 use twinline::os::clock::Clock;
-use twinline::os::netns::Interface;
+use twinline::os::netns::HostInterface;
 use twinline::os::receive::{self, Batch, Membership, ReceiveOptions, Receiver};
 use twinline::os::send::{SendOptions, Sender};
 use twinline::os::signal::Stop;
-use twinline::os::{cpu, send};
+use twinline::os::{cpu, sending};
 use twinline::time::Nanos;
 
 use crate::machine;
@@ -179,7 +179,7 @@ impl Ends {
             cpu::pin(*core).map_err(usage)?;
         }
         let stop = Stop::on_signals().map_err(|error| failed(format!("cannot wait for signals: {error}")))?;
-        let found = Interface::resolve(&from.interface)
+        let found = HostInterface::resolve(&from.interface)
             .map_err(|error| failed(format!("cannot list the interfaces: {error}")))?
             .ok_or_else(|| {
                 usage(format!("there is no interface {}: name one of this host's (`ip address`)", from.interface))
@@ -200,13 +200,13 @@ impl Ends {
 /// What a poll that failed means: a passing trouble is a poll that found nothing.
 fn polled(result: std::io::Result<usize>) -> Result<(), Failure> {
     match result {
-        Err(error) if !receive::passes(&error) => Err(failed(format!("cannot receive: {error}"))),
+        Err(error) if !receive::is_transient(&error) => Err(failed(format!("cannot receive: {error}"))),
         _ => Ok(()),
     }
 }
 
 /// What kept datagrams from going out, as words for the end of a line.
-fn troubles(facts: &send::SendFacts) -> String {
+fn troubles(facts: &sending::SendFacts) -> String {
     match facts.unreachable + facts.full {
         0 => String::new(),
         _ => format!("; not sent: {} with the link down, {} with a full queue", facts.unreachable, facts.full),

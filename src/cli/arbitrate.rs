@@ -11,7 +11,7 @@ use super::output::Output;
 use super::report::Report;
 use super::{Failure, Outcome, feed, say};
 use twinline_core::framing::{Framing, WithFraming};
-use twinline_node::capture::{CaptureError, CaptureInput, Captures, Step};
+use twinline_node::capture::{CaptureError, CaptureInput, CaptureStep, Captures};
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 use twinline_node::os::signal::Stop;
@@ -112,7 +112,7 @@ impl WithFraming for Arbitrating {
         let mut failed = None;
         loop {
             let step = match captures.step() {
-                Ok(Step::End) => break,
+                Ok(CaptureStep::End) => break,
                 Ok(step) => step,
                 Err(error @ (CaptureError::Read { .. } | CaptureError::Damaged { .. })) => {
                     // what stands before is whole, and is reported
@@ -126,7 +126,7 @@ impl WithFraming for Arbitrating {
                 handler.on_datagram(item.stamp, item.line, item.group, item.payload, &mut output);
                 count += 1;
             }
-            if count.is_multiple_of(LOOK_EVERY) || step == Step::Onward {
+            if count.is_multiple_of(LOOK_EVERY) || step == CaptureStep::Onward {
                 if let Some(bar) = &bar {
                     bar.set_position(captures.position());
                 }

@@ -19,8 +19,8 @@ use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::signal::Stop;
-use twinline_node::replay::{LineTally, ReplayError, Report, Settings, Speed, replay, route};
-use twinline_node::wire::{Taken, UdpWire};
+use twinline_node::replay::{ReplayError, ReplayReport, ReplaySettings, ReplayedLine, Speed, replay, route};
+use twinline_node::wire::{SendChoice, UdpWire};
 
 /// Put a capture back on the wire, every line on its own, recorded timing
 ///
@@ -84,7 +84,7 @@ pub(super) fn run(args: Args) -> Outcome {
     tell_taken(&to, &wire);
     let stop = Stop::on_signals().context("cannot listen to signals")?;
     let bar = progress(captures.size());
-    let settings = Settings { lines: feed.lines.len(), speed: args.speed, limit: args.seconds };
+    let settings = ReplaySettings { lines: feed.lines.len(), speed: args.speed, limit: args.seconds };
     let (report, result) = replay(captures, &mut wire, settings, Clock::start(), &stop, |report| {
         if let Some(bar) = &bar {
             bar.set_position(report.read.position);
@@ -105,7 +105,7 @@ pub(super) fn run(args: Args) -> Outcome {
     finish(&feed, &to, &report, result)
 }
 
-fn finish(feed: &Feed, to: &Feed, report: &Report, result: Result<(), ReplayError>) -> Outcome {
+fn finish(feed: &Feed, to: &Feed, report: &ReplayReport, result: Result<(), ReplayError>) -> Outcome {
     match result {
         Ok(()) => {}
         Err(ReplayError::Capture(error)) => return Err(capture_failure(error)),
@@ -132,7 +132,7 @@ fn finish(feed: &Feed, to: &Feed, report: &Report, result: Result<(), ReplayErro
 }
 
 /// The report for people.
-fn summarise(args: &Args, feed: &Feed, report: &Report) {
+fn summarise(args: &Args, feed: &Feed, report: &ReplayReport) {
     let why = match (report.stopped, report.limited) {
         (true, _) => ", stopped",
         (false, true) => ", ended by --seconds",
@@ -152,7 +152,7 @@ fn summarise(args: &Args, feed: &Feed, report: &Report) {
         HumanCount(report.rate() as u64),
     ));
     for (line, tally) in feed.lines.iter().zip(&report.lines) {
-        let LineTally { datagrams, bytes, unreachable, full, nobody, refused, last_error } = tally;
+        let ReplayedLine { datagrams, bytes, unreachable, full, nobody, refused, last_error } = tally;
         let failed = [
             (*unreachable, "not sent, the link was down"),
             (*full, "not sent, a queue was full"),
@@ -228,8 +228,8 @@ struct LineSummary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a Report, wire: &'a UdpWire) -> Summary<'a> {
-        let line = |(tally, taken): (&'a LineTally, &'a Taken)| LineSummary {
+    fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a ReplayReport, wire: &'a UdpWire) -> Summary<'a> {
+        let line = |(tally, taken): (&'a ReplayedLine, &'a SendChoice)| LineSummary {
             sent_by: taken_word(taken.packet),
             sent_by_reason: taken.why.as_deref(),
             datagrams: tally.datagrams,
@@ -254,7 +254,7 @@ impl<'a> Summary<'a> {
                 .lines
                 .iter()
                 .map(|line| line.name.as_str())
-                .zip(report.lines.iter().zip(wire.taken()).map(line))
+                .zip(report.lines.iter().zip(wire.choices()).map(line))
                 .collect(),
             elapsed_ns: report.elapsed.0,
             recorded_ns: report.recorded.0,

@@ -33,7 +33,7 @@ impl Send {
 
 /// Tells by what each line leaves, where that was not plain.
 pub(super) fn tell_taken(feed: &Feed, wire: &UdpWire) {
-    for (line, taken) in feed.lines.iter().zip(wire.taken()) {
+    for (line, taken) in feed.lines.iter().zip(wire.choices()) {
         let by = if taken.packet { "as frames, by a packet socket" } else { "by sockets" };
         if let Some(why) = &taken.why {
             say(format_args!("line {}: sent {by}: {why}", line.name));

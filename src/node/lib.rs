@@ -16,6 +16,7 @@
 
 pub mod capture;
 pub mod config;
+pub mod fault;
 pub mod handler;
 pub mod ip;
 pub mod offline;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::config::{Feed, LineConfig};
 use crate::os::clock::Clock;
-use crate::os::send::{self, SEND_BATCH, SendFacts, SendOptions, Sender, Trouble};
+use crate::os::send::{Checked, SendOptions, Sender, SenderError, Trouble};
 use crate::os::send_packet::{Flow, PacketError, PacketSender, joined_here};
+use crate::os::sending::{SEND_BATCH, SendFacts};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
@@ -25,7 +26,7 @@ pub trait Wire {
     /// Sends one datagram on a line's group.
     ///
     /// # Errors
-    /// The system's. [`is_passing`] says which of them the sender counts and goes on after.
+    /// The system's. [`is_transient`] says which of them the sender counts and goes on after.
     fn send(&mut self, line: Line, group: u16, datagram: &[u8]) -> io::Result<()>;
 
     /// Sends datagrams of a line, each behind its group's place in the line's list, in their order: how many left, from
@@ -42,7 +43,7 @@ pub trait Wire {
 
 /// Whether an error of a send may pass: the interface is down or gone, there is no route, buffers are full, the datagram
 /// is too long for the path.
-pub fn is_passing(error: &io::Error) -> bool {
+pub fn is_transient(error: &io::Error) -> bool {
     Trouble::of(error).is_some()
         || matches!(
             error.raw_os_error(),
@@ -57,7 +58,19 @@ pub struct WireError {
     /// The line's name.
     pub line: String,
     /// What is wrong with it.
-    pub error: send::SendError,
+    pub error: LineSendError,
+}
+
+/// Why a line cannot be sent on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineSendError {
+    /// By sockets.
+    #[error(transparent)]
+    Socket(#[from] SenderError),
+    /// As frames, which was asked for.
+    #[error(transparent)]
+    Frames(#[from] PacketError),
 }
 
 /// By what datagrams are to leave.
@@ -74,7 +87,7 @@ pub enum SendBy {
 
 /// By what a line's datagrams leave, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct SendChoice {
     /// Whether they leave as frames, by a packet socket; but for those that cannot.
     pub packet: bool,
     /// Why, where the choice was open.
@@ -100,7 +113,7 @@ pub struct UdpWire {
 struct LineWire {
     senders: Vec<Sender>,
     frames: Option<Frames>,
-    taken: Taken,
+    choice: SendChoice,
 }
 
 /// The faster way of a line.
@@ -135,8 +148,8 @@ impl UdpWire {
     }
 
     /// By what each line's datagrams leave, and why.
-    pub fn taken(&self) -> impl Iterator<Item = &Taken> {
-        self.lines.iter().map(|line| &line.taken)
+    pub fn choices(&self) -> impl Iterator<Item = &SendChoice> {
+        self.lines.iter().map(|line| &line.choice)
     }
 
     /// What a line's sockets have done so far; nothing for a line that there is not.
@@ -258,11 +271,11 @@ impl UdpWire {
 }
 
 impl LineWire {
-    fn open(line: &LineConfig, by: SendBy) -> Result<LineWire, send::SendError> {
+    fn open(line: &LineConfig, by: SendBy) -> Result<LineWire, LineSendError> {
         let options = SendOptions { source: line.source, ..SendOptions::default() };
         let sender = |&group: &SocketAddrV4| Sender::open(group, &line.interface, options);
         let senders = line.groups.iter().map(sender).collect::<Result<Vec<_>, _>>()?;
-        let mut wire = LineWire { senders, frames: None, taken: Taken { packet: false, why: None } };
+        let mut wire = LineWire { senders, frames: None, choice: SendChoice { packet: false, why: None } };
         let unicast = wire.senders.iter().filter(|sender| !sender.to().ip().is_multicast()).count();
         let why = match by {
             SendBy::Socket => None,
@@ -279,7 +292,7 @@ impl LineWire {
                 Err(why) => Some(why),
             },
         };
-        wire.taken = Taken { packet: wire.frames.is_some(), why };
+        wire.choice = SendChoice { packet: wire.frames.is_some(), why };
         Ok(wire)
     }
 
@@ -302,15 +315,15 @@ impl LineWire {
     }
 
     /// Looks for the interface of a group's socket: whether it is back.
-    fn check(&mut self, group: u16) -> Result<bool, send::SendError> {
+    fn check(&mut self, group: u16) -> Result<bool, LineSendError> {
         match self.senders.get_mut(usize::from(group)) {
-            Some(sender) => Ok(sender.check()? == send::Checked::Back),
+            Some(sender) => Ok(sender.check()? == Checked::Back),
             None => Ok(false),
         }
     }
 
     /// The same for the frames: the sockets have to be back first, since frames bear their addresses.
-    fn check_frames(&mut self) -> Result<bool, send::SendError> {
+    fn check_frames(&mut self) -> Result<bool, LineSendError> {
         for sender in &mut self.senders {
             sender.check()?;
         }
@@ -339,9 +352,9 @@ impl Frames {
     }
 }
 
-fn refused(error: send::SendError) -> io::Error {
+fn refused(error: SenderError) -> io::Error {
     match error {
-        send::SendError::Refused { error, .. } => error,
+        SenderError::Refused { error, .. } => error,
         error => io::Error::other(error),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Cursor, Write as _};
 use etherparse::PacketBuilder;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use twinline::capture::{CaptureError, Reader};
+use twinline::capture::{CaptureError, CaptureReader};
 use twinline::config::{ArbiterConfig, Feed, LineConfig};
 
 /// A feed whose lines list these groups.
@@ -244,16 +244,16 @@ impl File {
 /// A record, kept: stamp, interface name, the destination's third octet (the line in [`raw`]), payload.
 pub type Kept = (u64, Option<String>, u8, Vec<u8>);
 
-pub fn reader(bytes: &[u8]) -> Reader {
+pub fn reader(bytes: &[u8]) -> CaptureReader {
     open(bytes).unwrap()
 }
 
-pub fn open(bytes: &[u8]) -> Result<Reader, CaptureError> {
-    Reader::from_read(Cursor::new(bytes.to_vec()))
+pub fn open(bytes: &[u8]) -> Result<CaptureReader, CaptureError> {
+    CaptureReader::from_read(Cursor::new(bytes.to_vec()))
 }
 
 /// All records up to the end or an error.
-pub fn all(reader: &mut Reader) -> (Vec<Kept>, Option<CaptureError>) {
+pub fn all(reader: &mut CaptureReader) -> (Vec<Kept>, Option<CaptureError>) {
     let mut kept = Vec::new();
     loop {
         match reader.next() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use twinline::capture::Counts;
+use twinline::capture::RecordCounts;
 use twinline::frame::Session;
 use twinline::framing::{Framing, MoldUdp64};
 use twinline::ip::fragments::{IN_FLIGHT, UnusedFragments};
@@ -32,7 +32,7 @@ fn three(id: u16, text: &str) -> [Vec<u8>; 3] {
     fragments(&raw(1, text.as_bytes()), id, 2).try_into().unwrap_or_else(|all: Vec<_>| panic!("{all:?}"))
 }
 
-fn unused(reader: &twinline::capture::Reader) -> UnusedFragments {
+fn unused(reader: &twinline::capture::CaptureReader) -> UnusedFragments {
     reader.counts().unused
 }
 
@@ -48,7 +48,7 @@ fn a_datagram_comes_when_its_last_fragment_does_whatever_the_order() {
         let (kept, _) = all(&mut whole);
         assert_eq!(brief(&kept), [(25, 2, "between"), (30, 1, "in pieces, not in order. and sixteen on.")]);
         assert_eq!(kept[1].1.as_deref(), Some("A"));
-        let counts = Counts { records: 4, datagrams: 2, reassembled: 1, fragments: 3, ..Counts::default() };
+        let counts = RecordCounts { records: 4, datagrams: 2, reassembled: 1, fragments: 3, ..RecordCounts::default() };
         assert_eq!(whole.counts(), counts);
         // a file that ends before the last piece has all but that datagram
         let mut cut = reader(&file.bytes[..file.ends[2]]);
@@ -177,8 +177,15 @@ fn fragments_that_are_cut_off_or_make_nonsense_are_counted_as_whole_datagrams_ar
     let mut reader = reader(&file(&packets).bytes);
     assert_eq!(all(&mut reader).0, []);
     let unused = UnusedFragments { incomplete: 1, ..UnusedFragments::default() };
-    let counts =
-        Counts { records: 6, not_udp: 1, truncated: 1, fragments: 3, unused, malformed: 1, ..Counts::default() };
+    let counts = RecordCounts {
+        records: 6,
+        not_udp: 1,
+        truncated: 1,
+        fragments: 3,
+        unused,
+        malformed: 1,
+        ..RecordCounts::default()
+    };
     assert_eq!(reader.counts(), counts);
 }
 

@@ -1,6 +1,6 @@
 //! Every link layer that is read, whole and in fragments, byte by byte.
 
-use twinline::capture::{Counts, Warning};
+use twinline::capture::{CaptureWarning, RecordCounts};
 
 use crate::build::{File, all, brief, fragments, raw, reader};
 
@@ -61,7 +61,8 @@ fn every_link_layer_is_read_in_either_format_whole_and_in_fragments() {
             assert!(error.is_none(), "{error:?}");
             let expected = [(1, 1, "a whole datagram"), (4, 2, "a datagram in three fragments, so long")];
             assert_eq!(brief(&kept), expected, "{link} {head:x?}");
-            let counts = Counts { records: 4, datagrams: 2, reassembled: 1, fragments: 3, ..Counts::default() };
+            let counts =
+                RecordCounts { records: 4, datagrams: 2, reassembled: 1, fragments: 3, ..RecordCounts::default() };
             assert_eq!((reader.counts(), reader.warnings()), (counts, vec![]), "{link} {head:x?}");
         }
     }
@@ -87,7 +88,7 @@ fn what_a_link_layer_carries_besides_is_not_udp() {
         file.record(0, 1, &[&head[..], &packet].concat());
         let mut reader = reader(&file.bytes);
         assert_eq!(all(&mut reader).0, []);
-        let counts = Counts { records: 1, not_udp: 1, ..Counts::default() };
+        let counts = RecordCounts { records: 1, not_udp: 1, ..RecordCounts::default() };
         assert_eq!((reader.counts(), reader.warnings()), (counts, vec![]), "{link} {head:x?}");
     }
 }
@@ -103,6 +104,6 @@ fn a_link_layer_that_is_not_read_is_told() {
     }
     let mut reader = reader(&file.bytes);
     assert_eq!(brief(&all(&mut reader).0), [(1, 1, "x")]);
-    assert_eq!(reader.counts(), Counts { records: 4, datagrams: 1, not_udp: 3, ..Counts::default() });
-    assert_eq!(reader.warnings(), [Warning::LinkLayer { file: "the input".into(), number: 127, records: 3 }]);
+    assert_eq!(reader.counts(), RecordCounts { records: 4, datagrams: 1, not_udp: 3, ..RecordCounts::default() });
+    assert_eq!(reader.warnings(), [CaptureWarning::LinkLayer { file: "the input".into(), number: 127, records: 3 }]);
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use twinline::capture::{CaptureError, CaptureInput, Captures, Ignored, Reader};
+use twinline::capture::{CaptureError, CaptureInput, CaptureReader, Captures, Ignored};
 use twinline::config::Feed;
 use twinline::frame::Line;
 use twinline::source::{Pass, Source};
@@ -135,7 +135,7 @@ fn files_on_disk_are_opened_once_each() {
     let twice = Captures::open(&[input(Path::new("-")), input(Path::new("-"))], &feed);
     assert!(twice.is_err());
     assert!(matches!(Captures::open(&[], &feed), Err(CaptureError::None)));
-    let folder = Reader::open(&dir).unwrap_err().to_string();
+    let folder = CaptureReader::open(&dir).unwrap_err().to_string();
     assert!(folder.ends_with("it is a directory"), "{folder}");
     // the path's file name alone, since a folder may hold a `=`
     let gone = Captures::open(&[input(gone.strip_prefix(&dir).unwrap())], &feed).unwrap_err().to_string();

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use twinline::capture::{CaptureError, Counts};
+use twinline::capture::{CaptureError, RecordCounts};
 use twinline::ip::fragments::UnusedFragments;
 use twinline::time::Nanos;
 
@@ -69,7 +69,7 @@ fn packets_without_a_stamp_take_the_one_before() {
         file.simple(&packet[..20], packet.len());
         let mut reader = reader(&file.bytes);
         assert_eq!(brief(&all(&mut reader).0), [(0, 1, "one"), (77, 2, "two!"), (77, 1, "one")]);
-        let counts = Counts { records: 4, datagrams: 3, truncated: 1, unstamped: 3, ..Counts::default() };
+        let counts = RecordCounts { records: 4, datagrams: 3, truncated: 1, unstamped: 3, ..RecordCounts::default() };
         assert_eq!(reader.counts(), counts);
         assert_eq!(
             reader.warnings()[0].to_string(),
@@ -114,8 +114,16 @@ fn every_record_is_counted_under_one_reason() {
     assert_eq!(brief(&kept), [(1_000, 1, "good"), (3_000, 1, "good")]);
     let unused = UnusedFragments { incomplete: 1, ..UnusedFragments::default() };
     let (not_udp, truncated, malformed) = (3, 3, 3);
-    let counts =
-        Counts { records: 12, datagrams: 2, not_udp, truncated, fragments: 1, unused, malformed, ..Counts::default() };
+    let counts = RecordCounts {
+        records: 12,
+        datagrams: 2,
+        not_udp,
+        truncated,
+        fragments: 1,
+        unused,
+        malformed,
+        ..RecordCounts::default()
+    };
     assert_eq!(reader.counts(), counts);
     assert_eq!(
         reader.warnings()[0].to_string(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use twinline::capture::{CaptureInput, Captures, Counts, Ignored, Reader};
+use twinline::capture::{CaptureInput, CaptureReader, Captures, Ignored, RecordCounts};
 use twinline::time::Nanos;
 
 use crate::build::feed;
@@ -19,8 +19,8 @@ fn real(name: &str) -> Option<PathBuf> {
 }
 
 /// Datagrams by destination, and the counts.
-fn groups(path: &std::path::Path) -> (BTreeMap<String, u64>, Counts) {
-    let mut reader = Reader::open(path).unwrap();
+fn groups(path: &std::path::Path) -> (BTreeMap<String, u64>, RecordCounts) {
+    let mut reader = CaptureReader::open(path).unwrap();
     let mut groups = BTreeMap::new();
     while let Some(record) = reader.next().unwrap() {
         *groups.entry(record.destination.to_string()).or_default() += 1;
@@ -50,7 +50,7 @@ fn each_capture_holds_what_its_index_says() {
 #[test]
 fn the_two_line_capture_has_the_disorder_that_its_index_tells() {
     let Some(path) = real("cme/mdp3-incremental-ab.pcapng") else { return };
-    let mut reader = Reader::open(&path).unwrap();
+    let mut reader = CaptureReader::open(&path).unwrap();
     let (mut before, mut largest, mut earlier, mut below) = (Nanos::ZERO, Nanos::ZERO, 0, 0);
     while let Some(record) = reader.next().unwrap() {
         earlier += u32::from(record.stamp < before);
@@ -85,7 +85,7 @@ fn every_golden_packet_file_is_read_to_its_end() {
                 folders.push(path);
                 continue;
             }
-            let mut reader = Reader::open(&path).unwrap();
+            let mut reader = CaptureReader::open(&path).unwrap();
             while reader.next().unwrap().is_some() {}
             let counts = reader.counts();
             assert!(!reader.is_cut() && counts.records > 0, "{path:?}: {counts:?}");

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use twinline::capture::{CaptureError, Captures, PAYLOAD_MAX, Warning, Writer};
+use twinline::capture::{CaptureError, CaptureWarning, CaptureWriter, Captures, PAYLOAD_MAX};
 use twinline::frame::Line;
 use twinline::time::Nanos;
 
@@ -59,7 +59,7 @@ fn shared() -> twinline::config::Feed {
 
 fn round_trip(list: &[Written], end: u64, dropped: &[u64]) -> (Vec<Written>, Captures) {
     let (feed, disk) = (shared(), Disk::with(usize::MAX));
-    let mut writer = Writer::to_write(disk.clone(), &feed).unwrap();
+    let mut writer = CaptureWriter::to_write(disk.clone(), &feed).unwrap();
     for (stamp, line, group, payload) in list {
         let destination = feed.lines[usize::from(*line)].groups[usize::from(*group)];
         writer.write(Nanos(*stamp), Line(*line), source(), destination, payload).unwrap();
@@ -97,21 +97,21 @@ fn drops_read_back_and_claim_no_equality() {
     let (_, captures) = round_trip(&[(1, 0, 0, vec![1])], 2, &[0, 41]);
     assert!(!captures.is_whole_recording());
     assert_eq!(captures.dropped(), 41);
-    let expected = Warning::Dropped { file: "the input".into(), interface: "left".into(), records: 41 };
+    let expected = CaptureWarning::Dropped { file: "the input".into(), interface: "left".into(), records: 41 };
     assert_eq!(captures.warnings(), [expected]);
 }
 
 #[test]
 fn a_recording_without_an_end_says_so() {
     let disk = Disk::with(usize::MAX);
-    let mut writer = Writer::to_write(disk.clone(), &two_lines()).unwrap();
+    let mut writer = CaptureWriter::to_write(disk.clone(), &two_lines()).unwrap();
     writer.write(Nanos(5), Line(0), source(), two_lines().lines[0].groups[0], b"x").unwrap();
     writer.flush().unwrap();
     drop(writer);
     let mut captures = Captures::from_readers(vec![(None, reader(&disk.bytes()))], &two_lines()).unwrap();
     while captures.next().unwrap().is_some() {}
     assert_eq!(captures.end_stamp(), Some(Nanos(5)));
-    assert_eq!(captures.warnings(), [Warning::Unfinished { file: "the input".into() }]);
+    assert_eq!(captures.warnings(), [CaptureWarning::Unfinished { file: "the input".into() }]);
     assert!(!captures.is_whole_recording());
 }
 
@@ -119,7 +119,7 @@ fn a_recording_without_an_end_says_so() {
 fn a_full_disk_loses_whole_records_and_no_others() {
     let (feed, disk) = (two_lines(), Disk::with(3 << 20));
     let destination = feed.lines[0].groups[0];
-    let mut writer = Writer::to_write(disk.clone(), &feed).unwrap();
+    let mut writer = CaptureWriter::to_write(disk.clone(), &feed).unwrap();
     let (mut taken, mut lost) = (Vec::new(), 0);
     for n in 0..200_u64 {
         if n == 150 {
@@ -151,20 +151,20 @@ fn a_full_disk_loses_whole_records_and_no_others() {
 #[test]
 fn what_no_capture_can_hold_is_refused() {
     let feed = two_lines();
-    let mut writer = Writer::to_write(io::sink(), &feed).unwrap();
+    let mut writer = CaptureWriter::to_write(io::sink(), &feed).unwrap();
     let group = feed.lines[0].groups[0];
     let long = writer.write(Nanos(1), Line(0), source(), group, &[0; PAYLOAD_MAX + 1]).unwrap_err().to_string();
     assert!(long.ends_with("a payload of 65508 bytes, at most 65507 fit"), "{long}");
     let line = writer.write(Nanos(1), Line(2), source(), group, b"").unwrap_err();
     assert!(matches!(line, CaptureError::Record { .. }), "{line}");
-    assert!(Writer::to_write(Disk::with(10), &feed).is_err());
-    assert!(Writer::create("/nowhere/at/all.pcapng".as_ref(), &feed).is_err());
+    assert!(CaptureWriter::to_write(Disk::with(10), &feed).is_err());
+    assert!(CaptureWriter::create("/nowhere/at/all.pcapng".as_ref(), &feed).is_err());
 }
 
 #[test]
 fn a_cut_recording_gives_its_whole_records() {
     let (feed, disk) = (two_lines(), Disk::with(usize::MAX));
-    let mut writer = Writer::to_write(disk.clone(), &feed).unwrap();
+    let mut writer = CaptureWriter::to_write(disk.clone(), &feed).unwrap();
     let mut ends = Vec::new();
     for n in 0..4_u8 {
         let payload = vec![n; usize::from(n) * 3];
@@ -194,7 +194,7 @@ fn tshark_reads_it() {
     }
     let feed = two_lines();
     let path = std::env::temp_dir().join(format!("twinline-write-{}.pcapng", std::process::id()));
-    let mut writer = Writer::create(&path, &feed).unwrap();
+    let mut writer = CaptureWriter::create(&path, &feed).unwrap();
     for (n, line) in [(1_700_000_000_000_000_001, 0), (1_700_000_000_999_999_999, 1)] {
         let group = feed.lines[usize::from(line)].groups[0];
         writer.write(Nanos(n), Line(line), source(), group, b"odd").unwrap();

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use twinline::capture::Writer;
+use twinline::capture::CaptureWriter;
 use twinline::config::Feed;
 use twinline::frame::Session;
 use twinline::framing::{Framing, WithFraming};
@@ -49,7 +49,7 @@ impl WithFraming for Stream<'_> {
             seed: self.seed,
             ..PlanConfig::default()
         };
-        let mut writer = Writer::create(self.file, self.feed).unwrap();
+        let mut writer = CaptureWriter::create(self.file, self.feed).unwrap();
         let mut plan = Plan::new(framing, config, MadeUp::new(Some(3_000), Some(24), self.seed)).unwrap();
         let mut end = START;
         while let Some(datagram) = plan.next_planned().unwrap() {

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 
 use etherparse::{Ipv4HeaderSlice, PacketBuilder, SingleVlanHeader, VlanId};
 use socket2::{Domain, SockAddr, Socket, Type};
-use twinline::os::netns::Interface;
+use twinline::os::netns::HostInterface;
 
 use crate::netns_bed::Bed;
 
@@ -87,7 +87,7 @@ impl Wire {
     /// On the publisher's end.
     pub fn open(bed: &Bed, interface: &str) -> Wire {
         bed.on("pub", || {
-            let index = Interface::resolve(interface).unwrap().expect(interface).index;
+            let index = HostInterface::resolve(interface).unwrap().expect(interface).index;
             let socket = Socket::new(Domain::PACKET, Type::RAW, None).unwrap();
             // SAFETY: the storage is a sockaddr_ll, of its length, whose other fields may be zero
             let made = unsafe {

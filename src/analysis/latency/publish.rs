@@ -9,8 +9,8 @@ use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::signal::Stop;
-use twinline_node::publisher::plan::{Plan, PlanError, Step};
-use twinline_node::wire::{Wire, is_passing};
+use twinline_node::publisher::plan::{Plan, PlanError, PlanStep};
+use twinline_node::wire::{Wire, is_transient};
 
 use super::latencies::histogram;
 use super::message::{Stamps, Timed, places};
@@ -104,14 +104,14 @@ pub fn publish<F: Framing>(
             plan.finish(now);
         }
         let datagram = match plan.step(now)? {
-            Step::Datagram(datagram) => datagram,
-            Step::Idle(until) => {
+            PlanStep::Datagram(datagram) => datagram,
+            PlanStep::Idle(until) => {
                 while clock.now() < zero + until && (published.stopped || !stop.requested()) {
                     meanwhile(true);
                 }
                 continue;
             }
-            Step::Ended => break,
+            PlanStep::Ended => break,
         };
         let line = datagram.line.index();
         if datagram.dropped.is_some() {
@@ -144,7 +144,7 @@ pub fn publish<F: Framing>(
         let tally = &mut published.lines[line];
         match outcome {
             Ok(()) => tally.datagrams += 1,
-            Err(error) if is_passing(&error) => {
+            Err(error) if is_transient(&error) => {
                 tally.errors += 1;
                 tally.last_error = Some(error.to_string());
             }

@@ -41,7 +41,7 @@ use twinline_node::os::netns;
 use twinline_node::os::signal::Stop;
 use twinline_node::runtime::{LiveHooks, live};
 use twinline_node::source::{Datagram, Pass, Source};
-use twinline_node::wire::{UdpWire, Wire, is_passing};
+use twinline_node::wire::{UdpWire, Wire, is_transient};
 
 use super::latencies::histogram;
 use super::message::Stamps;
@@ -562,7 +562,7 @@ impl<'a, F: Framing> Driver<'a, F> {
     fn send(&mut self, line: usize) -> Result<bool, MeasureError> {
         match self.wire.send(Line(line as u8), 0, &self.datagram) {
             Ok(()) => Ok(true),
-            Err(error) if is_passing(&error) => Ok(false),
+            Err(error) if is_transient(&error) => Ok(false),
             Err(error) => Err(PublishError::Wire { line, error }.into()),
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use twinline_analysis::inspect::packets::{self, Kind, Tags};
 use twinline_analysis::inspect::plan::Interface;
 use twinline_core::time::Nanos;
-use twinline_node::capture::{CaptureError, Counts, FileKind, Reader, Record, Seen};
+use twinline_node::capture::{CaptureError, CaptureReader, CaptureRecord, CapturedPacket, FileKind, RecordCounts};
 
 /// How many interfaces of all files are told apart.
 const INTERFACES_MAX: usize = 4_096;
@@ -30,7 +30,7 @@ pub(super) struct InterfaceSeen {
 pub(super) struct FileFacts {
     pub(super) name: String,
     pub(super) kind: FileKind,
-    pub(super) counts: Counts,
+    pub(super) counts: RecordCounts,
     /// Packets by what they are, in the order of [`Kind::ALL`].
     pub(super) kinds: [u64; Kind::ALL.len()],
     pub(super) stamps: Option<(Nanos, Nanos)>,
@@ -52,7 +52,7 @@ pub(super) struct Files {
 }
 
 struct Head {
-    reader: Reader,
+    reader: CaptureReader,
     facts: FileFacts,
     /// The tags and the interface of the packet that it stands on.
     at: Option<(Tags, u32)>,
@@ -69,7 +69,7 @@ pub(super) enum Next<'a> {
 
 /// One datagram.
 pub(super) struct Item<'a> {
-    pub(super) record: Record<'a>,
+    pub(super) record: CaptureRecord<'a>,
     pub(super) tags: Tags,
     /// Its place in [`Files::interfaces`].
     pub(super) interface: u32,
@@ -82,11 +82,11 @@ impl Files {
             if paths[..at].contains(path) {
                 return Err(CaptureError::Twice { file: path.display().to_string() });
             }
-            let reader = Reader::open(path)?;
+            let reader = CaptureReader::open(path)?;
             let facts = FileFacts {
                 name: reader.file().to_owned(),
                 kind: reader.kind(),
-                counts: Counts::default(),
+                counts: RecordCounts::default(),
                 kinds: [0; Kind::ALL.len()],
                 stamps: None,
                 earlier_than_before: 0,
@@ -162,7 +162,7 @@ impl Head {
 impl FileFacts {
     /// Counts a packet; gives its tags and its interface's place.
     #[inline]
-    fn see(&mut self, file: usize, seen: &Seen<'_>, interfaces: &mut Vec<InterfaceSeen>) -> (Tags, u32) {
+    fn see(&mut self, file: usize, seen: &CapturedPacket<'_>, interfaces: &mut Vec<InterfaceSeen>) -> (Tags, u32) {
         let (kind, tags) = packets::look(seen.link, seen.bytes);
         self.kinds[kind as usize] += 1;
         if let Some(stamp) = seen.stamp {

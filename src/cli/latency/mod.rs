@@ -29,9 +29,9 @@ use twinline_node::publisher::fault::{Delay, Share};
 use twinline_node::publisher::plan::PACK_MAX;
 use twinline_node::publisher::spec::{PerLine, RateSpec, parse_span};
 use twinline_node::source::live::LiveError;
-use twinline_node::source::method::{AnyLive, Taken, WithSource};
+use twinline_node::source::method::{AnyLive, MethodChoice, WithSource};
 use twinline_node::source::watch::{LiveWatch, WatchFacts};
-use twinline_node::source::{Facts, Source};
+use twinline_node::source::{CountedSource, Source};
 
 mod files;
 mod json;
@@ -273,7 +273,7 @@ struct Bench<'a, F> {
 
 impl<F: Framing> Bench<'_, F> {
     /// The one place where the lines are listened to. Each measurement opens them anew: what was sent before it is not heard.
-    fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, Taken), Failure> {
+    fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, MethodChoice), Failure> {
         let feed = &self.setup.feed;
         let options = ReceiveOptions { buffer_bytes: self.setup.buffer(), kernel_stamps, senders: false };
         AnyLive::open(feed, method, &options).map_err(|error| match error {
@@ -321,7 +321,7 @@ impl<F: Framing> Bench<'_, F> {
 struct Rotating<'a, F> {
     bench: &'a Bench<'a, F>,
     watch: LiveWatch,
-    taken: &'a Taken,
+    taken: &'a MethodChoice,
     block: u32,
     size: usize,
     session: Session,
@@ -330,7 +330,7 @@ struct Rotating<'a, F> {
 impl<F: Framing> WithSource for Rotating<'_, F> {
     type Output = Result<(two_core::Measured, Vec<WatchFacts>), Failure>;
 
-    fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
+    fn with<S: Source + CountedSource + Send>(mut self, mut source: S) -> Self::Output {
         let Bench { setup, framing, clock, stop, .. } = *self.bench;
         let (publisher, arbiter, spin) = setup.two_cores();
         let settings = two_core::Settings {
@@ -372,7 +372,7 @@ struct Paced<'a, F> {
 impl<F: Framing> WithSource for Paced<'_, F> {
     type Output = Result<(open_loop::Measured, Vec<WatchFacts>), Failure>;
 
-    fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
+    fn with<S: Source + CountedSource + Send>(mut self, mut source: S) -> Self::Output {
         let Bench { setup, framing, clock, stop, folder } = *self.bench;
         let settings = open_loop::Settings {
             feed: &setup.feed,

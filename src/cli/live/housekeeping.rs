@@ -13,7 +13,7 @@ use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 use twinline_node::runtime::{Ended, Running, RuntimeNotice};
 use twinline_node::source::live::LineFacts;
-use twinline_node::source::watch::{InterfaceState, WatchFacts, What};
+use twinline_node::source::watch::{InterfaceState, LineChange, WatchFacts};
 
 use super::tally::Tally;
 use super::{Listen, Voice};
@@ -139,7 +139,7 @@ impl Housekeeping {
 
     fn notice(&mut self, now: Nanos, notice: &RuntimeNotice) {
         if let RuntimeNotice::Line(notice) = notice
-            && let What::Overflow { .. } | What::RingOverflow { .. } = notice.what
+            && let LineChange::Overflow { .. } | LineChange::RingOverflow { .. } = notice.what
         {
             // at once, and then with the status line: what overflows does so at every look
             let said = &mut self.overflow_said[notice.line.index()];
@@ -230,7 +230,7 @@ impl Housekeeping {
             let of_line = json!({
                 "datagrams": facts.datagrams,
                 "bytes": facts.bytes,
-                "strangers": facts.strangers,
+                "strangers": facts.other_senders,
                 "truncated": facts.truncated,
                 "receive_errors": facts.errors,
                 "malformed_frames": facts.frames.malformed,
@@ -264,7 +264,7 @@ impl Housekeeping {
             let facts = ended.source.lines[at];
             let _ = write!(text, "line {}: {} datagrams, {} bytes", line.name, facts.datagrams, facts.bytes);
             let _ = write!(text, ", {} lost at the socket, {} not captured", watched.overflow, ended.dropped[at]);
-            let left_out = [(facts.strangers, "of other senders"), (facts.truncated, "too long")];
+            let left_out = [(facts.other_senders, "of other senders"), (facts.truncated, "too long")];
             for (count, what) in left_out.into_iter().chain(refused(&facts)) {
                 if count > 0 {
                     let _ = write!(text, ", {count} {what}");
@@ -288,7 +288,7 @@ impl Housekeeping {
             let losses = [
                 (watched.overflow, format!("lost at its sockets in all (buffers of {given} bytes, {asked} asked for)")),
                 (ended.dropped[at], "not in the capture: a replay of it will differ from this run".to_owned()),
-                (ended.source.lines[at].strangers, "of other senders than its `source`, left out".to_owned()),
+                (ended.source.lines[at].other_senders, "of other senders than its `source`, left out".to_owned()),
                 (ended.source.lines[at].truncated, "longer than a datagram can be, left out".to_owned()),
             ];
             for (count, what) in losses.into_iter().filter(|(count, _)| *count > 0) {

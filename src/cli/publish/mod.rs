@@ -23,7 +23,7 @@ use twinline_node::publisher::lines::LiveLines;
 use twinline_node::publisher::made_up::{MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp};
 use twinline_node::publisher::messages::MessageSource;
 use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig};
-use twinline_node::publisher::send::{SendError, send};
+use twinline_node::publisher::send::{PublishError, send};
 use twinline_node::publisher::spec::{PackSpec, PerLine, RateSpec, SpecError, parse_span};
 use twinline_node::wire::UdpWire;
 
@@ -432,7 +432,7 @@ impl WithFraming for Publishing {
                 Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up?")))
             }
             Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(SendError::Wire { line, group, error }) => {
+            Err(PublishError::Wire { line, group, error }) => {
                 let (name, to) = (&feed.lines[line.index()].name, feed.lines[line.index()].groups[usize::from(group)]);
                 Err(Failure::run(anyhow!("line {name}: cannot send to {to}: {error}")))
             }

@@ -10,14 +10,14 @@ use super::super::sending::{LatenessNs, late_text};
 use super::Args;
 use twinline_core::frame::{Line, Session};
 use twinline_node::config::Feed;
-use twinline_node::publisher::send::{LineTally, Report};
+use twinline_node::publisher::send::{PublishReport, PublishedLine};
 use twinline_node::publisher::truth::GroupRange;
 
 /// How many ranges of lost numbers `--json` lists.
 const JSON_RANGES_MAX: usize = 1_024;
 
 /// Tells the warnings that were not told yet.
-pub(super) fn warn(progress: &ProgressBar, report: &Report, told: &mut usize) {
+pub(super) fn warn(progress: &ProgressBar, report: &PublishReport, told: &mut usize) {
     progress.suspend(|| {
         for warning in &report.warnings[*told..] {
             say(format_args!("warning: {warning}"));
@@ -27,7 +27,7 @@ pub(super) fn warn(progress: &ProgressBar, report: &Report, told: &mut usize) {
 }
 
 /// The report for people.
-pub(super) fn summarise(feed: &Feed, seed: u64, report: &Report) {
+pub(super) fn summarise(feed: &Feed, seed: u64, report: &PublishReport) {
     let seconds = report.elapsed.0 as f64 / 1e9;
     say(format_args!(
         "{} messages in {seconds:.3} s ({} a second), seed {}{}",
@@ -37,7 +37,7 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &Report) {
         if report.stopped { ", stopped" } else { "" }
     ));
     for (line, tally) in feed.lines.iter().zip(&report.lines) {
-        let LineTally { datagrams, messages, bytes, errors, planned, .. } = tally;
+        let PublishedLine { datagrams, messages, bytes, errors, planned, .. } = tally;
         let faults = [
             (planned.lost, "lost"),
             (planned.lost_in_bursts, "lost in bursts"),
@@ -114,10 +114,10 @@ struct LineSummary {
 }
 
 impl<'a> Summary<'a> {
-    pub(super) fn new(feed: &'a Feed, args: &Args, session: Session, report: &Report) -> Summary<'a> {
+    pub(super) fn new(feed: &'a Feed, args: &Args, session: Session, report: &PublishReport) -> Summary<'a> {
         let ranges = report.truth.lost_ranges();
         let range = |r: &GroupRange| Range { group: r.group, first: r.numbers.first.0, end: r.numbers.end.0 };
-        let line = |(line, tally): (usize, &LineTally)| LineSummary {
+        let line = |(line, tally): (usize, &PublishedLine)| LineSummary {
             datagrams: tally.datagrams,
             messages: tally.messages,
             bytes: tally.bytes,

@@ -1,5 +1,7 @@
 //! The arbiter's parameters, resolved (ARBITRATION 9).
 
+use std::fmt;
+
 use super::memory::{Limits, MemoryUse};
 use crate::frame::{LINES_MAX, SequenceRules};
 use crate::seq::SeqNo;
@@ -24,6 +26,17 @@ pub enum Verify {
     All,
     /// So many of a billion numbers', spread evenly.
     PerBillion(u32),
+}
+
+impl fmt::Display for Verify {
+    /// As a feed file has it: `off`, `all`, or the share, such as `0.01`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verify::Off => f.write_str("off"),
+            Verify::All => f.write_str("all"),
+            Verify::PerBillion(share) => write!(f, "{}", f64::from(*share) / 1e9),
+        }
+    }
 }
 
 impl Verify {

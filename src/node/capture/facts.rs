@@ -9,7 +9,7 @@ use twinline_core::time::Nanos;
 
 /// A UDP datagram over IPv4, as a file holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
+pub struct CaptureRecord<'a> {
     /// When it was captured, by the file. May be earlier than the record before.
     pub stamp: Nanos,
     /// The capture interface, by its place in the file's section.
@@ -46,7 +46,7 @@ pub struct InterfaceFacts<'a> {
 
 /// A packet as it stands in the file, whatever it is: what [`Reader::advance_seeing`](super::Reader::advance_seeing) shows before it looks into it.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct CapturedPacket<'a> {
     /// When it was captured; `None` where the record has no stamp.
     pub stamp: Option<Nanos>,
     /// The capture interface, by its place in the file's section.
@@ -62,7 +62,7 @@ pub struct Seen<'a> {
 /// What a file's records were. `records` is the sum of `not_udp`, `truncated`, `fragments`, `malformed`, and those `datagrams`
 /// that were not `reassembled`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct RecordCounts {
     /// All packets, whatever they are.
     pub records: u64,
     /// Delivered: UDP datagrams over IPv4, whole ones and such as were put together.
@@ -85,7 +85,7 @@ pub struct Counts {
 
 /// What a reader of the results should know of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
+pub enum CaptureWarning {
     /// It ends within a record, a gzip member or a zstd frame.
     CutFile {
         /// Which file.
@@ -130,28 +130,28 @@ pub enum Warning {
     },
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for CaptureWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Warning::CutFile { file, records } => {
+            CaptureWarning::CutFile { file, records } => {
                 write!(f, "{file} is cut off: all {records} whole records that it holds were read")
             }
-            Warning::Unfinished { file } => {
+            CaptureWarning::Unfinished { file } => {
                 write!(f, "{file} was not ended in order: its last record stands for the end of the recording")
             }
-            Warning::Dropped { file, interface, records } if interface.is_empty() => {
+            CaptureWarning::Dropped { file, interface, records } if interface.is_empty() => {
                 write!(f, "{file} lacks {records} records that were dropped while it was recorded")
             }
-            Warning::Dropped { file, interface, records } => {
+            CaptureWarning::Dropped { file, interface, records } => {
                 write!(f, "{file} lacks {records} records of {interface} that were dropped while it was recorded")
             }
-            Warning::Unstamped { file, records } => {
+            CaptureWarning::Unstamped { file, records } => {
                 write!(f, "{file} has {records} packets without a stamp: that of the packet before was taken")
             }
-            Warning::TrailingBytes { file } => {
+            CaptureWarning::TrailingBytes { file } => {
                 write!(f, "{file} goes on behind its compressed data: that rest was ignored")
             }
-            Warning::LinkLayer { file, number, records } => {
+            CaptureWarning::LinkLayer { file, number, records } => {
                 write!(
                     f,
                     "{file} has {records} packets of link type {number} or others that are not read: expected Ethernet, \

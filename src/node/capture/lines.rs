@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::facts::Record;
+use super::facts::CaptureRecord;
 use crate::config::Feed;
 use twinline_core::frame::Line;
 
@@ -44,7 +44,7 @@ pub struct Ambiguity {
 
 /// What a [`LineMap`] says of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum LineMatch {
     /// It came by this line; its group has this place in the line's list.
     Line(Line, u16),
     /// It is none of the feed's.
@@ -94,24 +94,24 @@ impl LineMap {
 
     /// Which line the record came by, as the capture tells it.
     #[inline]
-    pub fn find(&self, record: &Record<'_>) -> Found {
+    pub fn find(&self, record: &CaptureRecord<'_>) -> LineMatch {
         if let Some(line) = record.interface_name.and_then(|name| self.line(name)) {
             return self.on_line(line, record.destination);
         }
-        let mut found = Found::Other;
+        let mut found = LineMatch::Other;
         for group in self.at(record.destination) {
             if group.source.is_some_and(|source| source != *record.source.ip()) {
                 continue;
             }
             found = match found {
-                Found::Other => Found::Line(group.line, group.group),
+                LineMatch::Other => LineMatch::Line(group.line, group.group),
                 // a line that lists a group twice: the first place counts
-                Found::Line(first, at) if first == group.line => Found::Line(first, at),
-                Found::Line(first, _) => {
+                LineMatch::Line(first, at) if first == group.line => LineMatch::Line(first, at),
+                LineMatch::Line(first, _) => {
                     let ambiguity = Ambiguity { group: record.destination, first, second: group.line };
-                    return Found::Ambiguous(ambiguity);
+                    return LineMatch::Ambiguous(ambiguity);
                 }
-                ambiguous @ Found::Ambiguous(_) => ambiguous,
+                ambiguous @ LineMatch::Ambiguous(_) => ambiguous,
             };
         }
         found
@@ -119,16 +119,16 @@ impl LineMap {
 
     /// The record's group on a line that is known from elsewhere.
     #[inline]
-    pub fn find_forced(&self, line: Line, record: &Record<'_>) -> Found {
+    pub fn find_forced(&self, line: Line, record: &CaptureRecord<'_>) -> LineMatch {
         match self.sources.get(line.index()) {
-            Some(Some(source)) if source != record.source.ip() => Found::Other,
+            Some(Some(source)) if source != record.source.ip() => LineMatch::Other,
             _ => self.on_line(line, record.destination),
         }
     }
 
-    fn on_line(&self, line: Line, destination: SocketAddrV4) -> Found {
+    fn on_line(&self, line: Line, destination: SocketAddrV4) -> LineMatch {
         let found = self.at(destination).iter().find(|group| group.line == line);
-        found.map_or(Found::Other, |group| Found::Line(line, group.group))
+        found.map_or(LineMatch::Other, |group| LineMatch::Line(line, group.group))
     }
 
     /// All lines' groups at a destination.
@@ -168,8 +168,8 @@ mod tests {
         }
     }
 
-    fn record<'a>(interface_name: Option<&'a str>, source: &str, destination: &str) -> Record<'a> {
-        Record {
+    fn record<'a>(interface_name: Option<&'a str>, source: &str, destination: &str) -> CaptureRecord<'a> {
+        CaptureRecord {
             stamp: Nanos::ZERO,
             interface: 0,
             interface_name,
@@ -190,23 +190,23 @@ mod tests {
         ]));
         assert!(map.ambiguities().is_empty());
         for (name, source, destination, found) in [
-            (None, "10.0.0.1:9", "239.1.1.1:1", Found::Line(A, 0)),
-            (None, "10.0.0.1:9", "239.1.1.2:1", Found::Line(A, 1)),
-            (Some("eth0"), "10.0.0.2:9", "239.1.2.2:1", Found::Line(B, 1)),
-            (None, "10.0.0.1:9", "239.1.2.2:1", Found::Other),
-            (None, "10.0.0.1:9", "239.1.1.1:2", Found::Other),
-            (None, "10.0.0.1:9", "239.1.1.3:1", Found::Other),
+            (None, "10.0.0.1:9", "239.1.1.1:1", LineMatch::Line(A, 0)),
+            (None, "10.0.0.1:9", "239.1.1.2:1", LineMatch::Line(A, 1)),
+            (Some("eth0"), "10.0.0.2:9", "239.1.2.2:1", LineMatch::Line(B, 1)),
+            (None, "10.0.0.1:9", "239.1.2.2:1", LineMatch::Other),
+            (None, "10.0.0.1:9", "239.1.1.1:2", LineMatch::Other),
+            (None, "10.0.0.1:9", "239.1.1.3:1", LineMatch::Other),
             // an interface named as a line is that line, and only its list counts
-            (Some("B"), "10.0.0.1:9", "239.1.2.1:1", Found::Line(B, 0)),
-            (Some("A"), "10.0.0.2:9", "239.1.2.1:1", Found::Other),
+            (Some("B"), "10.0.0.1:9", "239.1.2.1:1", LineMatch::Line(B, 0)),
+            (Some("A"), "10.0.0.2:9", "239.1.2.1:1", LineMatch::Other),
         ] {
             assert_eq!(map.find(&record(name, source, destination)), found, "{name:?} {source} {destination}");
         }
-        assert_eq!(map.find_forced(A, &record(None, "10.0.0.1:9", "239.1.1.2:1")), Found::Line(A, 1));
-        assert_eq!(map.find_forced(A, &record(Some("B"), "10.0.0.1:9", "239.1.1.2:1")), Found::Line(A, 1));
-        assert_eq!(map.find_forced(B, &record(None, "10.0.0.1:9", "239.1.1.2:1")), Found::Other);
-        assert_eq!(map.find_forced(B, &record(None, "10.0.0.1:9", "239.1.2.2:1")), Found::Other);
-        assert_eq!(map.find_forced(B, &record(None, "10.0.0.2:9", "239.1.2.2:1")), Found::Line(B, 1));
+        assert_eq!(map.find_forced(A, &record(None, "10.0.0.1:9", "239.1.1.2:1")), LineMatch::Line(A, 1));
+        assert_eq!(map.find_forced(A, &record(Some("B"), "10.0.0.1:9", "239.1.1.2:1")), LineMatch::Line(A, 1));
+        assert_eq!(map.find_forced(B, &record(None, "10.0.0.1:9", "239.1.1.2:1")), LineMatch::Other);
+        assert_eq!(map.find_forced(B, &record(None, "10.0.0.1:9", "239.1.2.2:1")), LineMatch::Other);
+        assert_eq!(map.find_forced(B, &record(None, "10.0.0.2:9", "239.1.2.2:1")), LineMatch::Line(B, 1));
     }
 
     #[test]
@@ -216,9 +216,9 @@ mod tests {
             ("B", &["239.1.1.1:1"], Some("10.0.0.2")),
         ]));
         assert!(map.ambiguities().is_empty());
-        assert_eq!(map.find(&record(None, "10.0.0.1:9", "239.1.1.1:1")), Found::Line(A, 0));
-        assert_eq!(map.find(&record(None, "10.0.0.2:9", "239.1.1.1:1")), Found::Line(B, 0));
-        assert_eq!(map.find(&record(None, "10.0.0.3:9", "239.1.1.1:1")), Found::Other);
+        assert_eq!(map.find(&record(None, "10.0.0.1:9", "239.1.1.1:1")), LineMatch::Line(A, 0));
+        assert_eq!(map.find(&record(None, "10.0.0.2:9", "239.1.1.1:1")), LineMatch::Line(B, 0));
+        assert_eq!(map.find(&record(None, "10.0.0.3:9", "239.1.1.1:1")), LineMatch::Other);
     }
 
     #[test]
@@ -229,9 +229,9 @@ mod tests {
         ]));
         let shared = Ambiguity { group: "239.1.1.2:1".parse().unwrap(), first: A, second: B };
         assert_eq!(map.ambiguities(), [shared]);
-        assert_eq!(map.find(&record(None, "10.0.0.2:9", "239.1.1.2:1")), Found::Ambiguous(shared));
-        assert_eq!(map.find(&record(None, "10.0.0.3:9", "239.1.1.2:1")), Found::Line(A, 1));
-        assert_eq!(map.find(&record(Some("B"), "10.0.0.2:9", "239.1.1.2:1")), Found::Line(B, 1));
-        assert_eq!(map.find_forced(A, &record(None, "10.0.0.2:9", "239.1.1.2:1")), Found::Line(A, 1));
+        assert_eq!(map.find(&record(None, "10.0.0.2:9", "239.1.1.2:1")), LineMatch::Ambiguous(shared));
+        assert_eq!(map.find(&record(None, "10.0.0.3:9", "239.1.1.2:1")), LineMatch::Line(A, 1));
+        assert_eq!(map.find(&record(Some("B"), "10.0.0.2:9", "239.1.1.2:1")), LineMatch::Line(B, 1));
+        assert_eq!(map.find_forced(A, &record(None, "10.0.0.2:9", "239.1.1.2:1")), LineMatch::Line(A, 1));
     }
 }

@@ -6,9 +6,9 @@ use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
 use super::CaptureError;
-use super::facts::Warning;
-use super::lines::{Found, LineMap};
-use super::reader::Reader;
+use super::facts::CaptureWarning;
+use super::lines::{LineMap, LineMatch};
+use super::reader::CaptureReader;
 use crate::config::Feed;
 use crate::ip::fragments::UnusedFragments;
 use crate::source::{Datagram, Pass, Source};
@@ -38,7 +38,7 @@ impl CaptureInput {
 
 /// One datagram of the merged list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Item<'a> {
+pub struct CapturedDatagram<'a> {
     /// When it came; never earlier than the item before (ARBITRATION 10.1).
     pub stamp: Nanos,
     /// The line that it came by.
@@ -91,7 +91,7 @@ impl Ignored {
 
 /// Where a [`Captures`] went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum CaptureStep {
     /// To the next datagram of a line: [`Captures::item`].
     Item,
     /// Past many records of which none was a line's: time to look at something else, and to go on.
@@ -124,7 +124,7 @@ pub struct Captures {
 
 /// A file and the record that it stands on.
 struct Head {
-    reader: Reader,
+    reader: CaptureReader,
     line: Option<Line>,
     at: Option<(Line, u16)>,
     /// Whether it is to move before the next choice: at the start, and when its record was handed out.
@@ -135,17 +135,17 @@ impl Captures {
     /// Opens all files.
     ///
     /// # Errors
-    /// What [`Reader::open`] says; [`CaptureError::None`], [`CaptureError::Twice`], [`CaptureError::NoLine`].
+    /// What [`CaptureReader::open`] says; [`CaptureError::None`], [`CaptureError::Twice`], [`CaptureError::NoLine`].
     pub fn open(inputs: &[CaptureInput], feed: &Feed) -> Result<Captures, CaptureError> {
         if inputs.is_empty() {
             return Err(CaptureError::None);
         }
-        let mut readers: Vec<(Option<String>, Reader)> = Vec::new();
+        let mut readers: Vec<(Option<String>, CaptureReader)> = Vec::new();
         for (at, input) in inputs.iter().enumerate() {
             if inputs[..at].iter().any(|before| before.path == input.path) {
                 return Err(CaptureError::Twice { file: input.path.display().to_string() });
             }
-            let reader = Reader::open(&input.path).map_err(|e| with_hint(e, &input.path, feed))?;
+            let reader = CaptureReader::open(&input.path).map_err(|e| with_hint(e, &input.path, feed))?;
             let identity = reader.identity();
             if identity.is_some() && readers.iter().any(|(_, before)| before.identity() == identity) {
                 return Err(CaptureError::Twice { file: reader.file().into() });
@@ -159,9 +159,9 @@ impl Captures {
     ///
     /// # Errors
     /// [`CaptureError::NoLine`].
-    pub fn from_readers(readers: Vec<(Option<String>, Reader)>, feed: &Feed) -> Result<Captures, CaptureError> {
+    pub fn from_readers(readers: Vec<(Option<String>, CaptureReader)>, feed: &Feed) -> Result<Captures, CaptureError> {
         let map = LineMap::new(feed);
-        let head = |(name, reader): (Option<String>, Reader)| match name {
+        let head = |(name, reader): (Option<String>, CaptureReader)| match name {
             None => Ok(Head { reader, line: None, at: None, due: true }),
             Some(name) => match map.line(&name) {
                 Some(line) => Ok(Head { reader, line: Some(line), at: None, due: true }),
@@ -184,17 +184,17 @@ impl Captures {
     /// The next datagram of a line; `None` at the end.
     ///
     /// # Errors
-    /// What [`Reader::next`] says; [`CaptureError::Ambiguous`]. The file in question is then left; the others go on.
+    /// What [`CaptureReader::next`] says; [`CaptureError::Ambiguous`]. The file in question is then left; the others go on.
     #[expect(
         clippy::should_implement_trait,
         reason = "an item borrows from its file, so that it cannot be an Iterator"
     )]
-    pub fn next(&mut self) -> Result<Option<Item<'_>>, CaptureError> {
+    pub fn next(&mut self) -> Result<Option<CapturedDatagram<'_>>, CaptureError> {
         loop {
             match self.step()? {
-                Step::Item => return Ok(self.item()),
-                Step::Onward => {}
-                Step::End => return Ok(None),
+                CaptureStep::Item => return Ok(self.item()),
+                CaptureStep::Onward => {}
+                CaptureStep::End => return Ok(None),
             }
         }
     }
@@ -204,19 +204,19 @@ impl Captures {
     /// # Errors
     /// As [`Captures::next`].
     #[inline]
-    pub fn step(&mut self) -> Result<Step, CaptureError> {
+    pub fn step(&mut self) -> Result<CaptureStep, CaptureError> {
         self.at = None;
         for at in 0..self.heads.len() {
             if std::mem::take(&mut self.heads[at].due) && !self.advance(at)? {
                 self.heads[at].due = true;
-                return Ok(Step::Onward);
+                return Ok(CaptureStep::Onward);
             }
         }
         let ready = self.heads.iter_mut().enumerate().filter(|(_, head)| head.at.is_some());
         // the first of the smallest
         let Some((at, head)) = ready.min_by_key(|(_, head)| head.reader.stamp()) else {
             self.ended = true;
-            return Ok(Step::End);
+            return Ok(CaptureStep::End);
         };
         head.due = true;
         let own = head.reader.stamp();
@@ -224,16 +224,16 @@ impl Captures {
         self.stamps_raised += u64::from(stamp != own);
         (self.stamp, self.at) = (Some(stamp), Some(at));
         self.datagrams += 1;
-        Ok(Step::Item)
+        Ok(CaptureStep::Item)
     }
 
     /// The datagram that [`Captures::step`] went to; `None` where it went elsewhere.
     #[inline]
-    pub fn item(&self) -> Option<Item<'_>> {
+    pub fn item(&self) -> Option<CapturedDatagram<'_>> {
         let head = &self.heads[self.at?];
         let (record, (line, group), stamp) = (head.reader.current(), head.at?, self.stamp?);
         let (source, destination, payload) = (record.source, record.destination, record.payload);
-        Some(Item { stamp, line, group, source, destination, payload })
+        Some(CapturedDatagram { stamp, line, group, source, destination, payload })
     }
 
     /// Moves a file to its next datagram of a line, or to its end; false where it is on its way.
@@ -249,12 +249,12 @@ impl Captures {
                 None => self.map.find(&record),
             };
             match found {
-                Found::Line(line, group) => {
+                LineMatch::Line(line, group) => {
                     head.at = Some((line, group));
                     return Ok(true);
                 }
-                Found::Other => self.other_groups += 1,
-                Found::Ambiguous(which) => {
+                LineMatch::Other => self.other_groups += 1,
+                LineMatch::Ambiguous(which) => {
                     return Err(CaptureError::Ambiguous {
                         file: head.reader.file().into(),
                         group: which.group,
@@ -325,7 +325,7 @@ impl Captures {
     }
 
     /// What a reader of the results should know of the files. After the end.
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub fn warnings(&self) -> Vec<CaptureWarning> {
         self.heads.iter().flat_map(|head| head.reader.warnings()).collect()
     }
 
@@ -340,7 +340,7 @@ impl Captures {
     }
 
     /// The files, in the order in which they were given.
-    pub fn readers(&self) -> impl Iterator<Item = &Reader> {
+    pub fn readers(&self) -> impl Iterator<Item = &CaptureReader> {
         self.heads.iter().map(|head| &head.reader)
     }
 }
@@ -367,7 +367,7 @@ impl Source for Captures {
 
 impl fmt::Debug for Captures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let files: Vec<&Reader> = self.readers().collect();
+        let files: Vec<&CaptureReader> = self.readers().collect();
         f.debug_struct("Captures").field("files", &files).field("datagrams", &self.datagrams).finish_non_exhaustive()
     }
 }

@@ -6,10 +6,10 @@
 //!                                                                    Writer <- what a line received
 //! ```
 //!
-//! A [`Reader`] gives the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured; a datagram in
+//! A [`CaptureReader`] gives the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured; a datagram in
 //! IPv4 fragments is put together, and comes when its last fragment came. A [`LineMap`]
 //! says which of a feed's lines a record came by. [`Captures`] merges files into one list of (stamp, line, group,
-//! payload). A [`Writer`] stores such a list so that it reads back the same.
+//! payload). A [`CaptureWriter`] stores such a list so that it reads back the same.
 //!
 //! A file is not trusted: whatever it holds is delivered, or counted under a reason, or ends the reading with a
 //! [`CaptureError`] that says where. Memory does not grow with the file. This module reads no clock and starts no thread.
@@ -33,11 +33,11 @@ use std::net::SocketAddrV4;
 
 use thiserror::Error;
 
-pub use facts::{Counts, FileKind, InterfaceFacts, Record, Seen, Warning};
-pub use lines::{Ambiguity, Found, LineMap};
-pub use merge::{CaptureInput, Captures, Ignored, Item, Step};
-pub use reader::Reader;
-pub use writer::{PAYLOAD_MAX, Writer};
+pub use facts::{CaptureRecord, CaptureWarning, CapturedPacket, FileKind, InterfaceFacts, RecordCounts};
+pub use lines::{Ambiguity, LineMap, LineMatch};
+pub use merge::{CaptureInput, CaptureStep, CapturedDatagram, Captures, Ignored};
+pub use reader::CaptureReader;
+pub use writer::{CaptureWriter, PAYLOAD_MAX};
 
 /// Why a capture cannot be read or written (on).
 ///

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::CaptureError;
-use super::facts::{Counts, FileKind, InterfaceFacts, Record, Seen, Warning};
+use super::facts::{CaptureRecord, CaptureWarning, CapturedPacket, FileKind, InterfaceFacts, RecordCounts};
 use super::format::{Block, Fault, Packet};
 use super::input::{Identity, Input};
 use super::pcap::Pcap;
@@ -20,19 +20,19 @@ use twinline_core::time::Nanos;
 ///
 /// ```
 /// # use std::io::Cursor;
-/// use twinline_node::capture::Reader;
+/// use twinline_node::capture::CaptureReader;
 /// // a classic capture's header, and no record
 /// let file = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
-/// let mut reader = Reader::from_read(Cursor::new(file))?;
+/// let mut reader = CaptureReader::from_read(Cursor::new(file))?;
 /// assert!(reader.next()?.is_none());
 /// assert!(!reader.is_cut());
 /// # Ok::<(), twinline_node::capture::CaptureError>(())
 /// ```
-pub struct Reader {
+pub struct CaptureReader {
     file: String,
     input: Input,
     format: Format,
-    counts: Counts,
+    counts: RecordCounts,
     /// How many bytes of the window the last record takes, to be let go of.
     behind: usize,
     last_stamp: Option<Nanos>,
@@ -79,34 +79,34 @@ enum State {
     Cut,
 }
 
-impl Reader {
+impl CaptureReader {
     /// Opens a capture file; `-` is standard input. What it is, its first bytes say and never its name.
     ///
     /// # Errors
     /// [`CaptureError::Open`], [`CaptureError::Read`], [`CaptureError::NotACapture`].
-    pub fn open(path: &Path) -> Result<Reader, CaptureError> {
+    pub fn open(path: &Path) -> Result<CaptureReader, CaptureError> {
         let file = if path == Path::new("-") { "standard input".to_string() } else { path.display().to_string() };
         let input = Input::open(path).map_err(|source| CaptureError::Open {
             file: file.clone(),
             source,
             hint: String::new(),
         })?;
-        Reader::start(file, input)
+        CaptureReader::start(file, input)
     }
 
     /// Reads a capture out of anything.
     ///
     /// # Errors
     /// [`CaptureError::Read`], [`CaptureError::NotACapture`].
-    pub fn from_read(read: impl Read + Send + 'static) -> Result<Reader, CaptureError> {
+    pub fn from_read(read: impl Read + Send + 'static) -> Result<CaptureReader, CaptureError> {
         let file = "the input".to_string();
         match Input::from_read(Box::new(read)) {
-            Ok(input) => Reader::start(file, input),
+            Ok(input) => CaptureReader::start(file, input),
             Err(source) => Err(CaptureError::Read { file, at: 0, records: 0, source }),
         }
     }
 
-    fn start(file: String, mut input: Input) -> Result<Reader, CaptureError> {
+    fn start(file: String, mut input: Input) -> Result<CaptureReader, CaptureError> {
         let begin = |input: &mut Input| -> io::Result<Option<Format>> {
             input.need(Pcap::HEADER)?;
             let head = input.data();
@@ -125,11 +125,11 @@ impl Reader {
             Ok(Some(format.map_or(Format::Nothing, Format::Pcap)))
         };
         match begin(&mut input) {
-            Ok(Some(format)) => Ok(Reader {
+            Ok(Some(format)) => Ok(CaptureReader {
                 file,
                 input,
                 format,
-                counts: Counts::default(),
+                counts: RecordCounts::default(),
                 behind: 0,
                 last_stamp: None,
                 current: Current {
@@ -153,12 +153,12 @@ impl Reader {
     /// The next datagram; `None` at the end. After an error, too, the file is at its end.
     ///
     /// # Errors
-    /// [`CaptureError::Read`], [`CaptureError::Damaged`]. That the file is cut off is none: see [`Reader::is_cut`].
+    /// [`CaptureError::Read`], [`CaptureError::Damaged`]. That the file is cut off is none: see [`CaptureReader::is_cut`].
     #[expect(
         clippy::should_implement_trait,
         reason = "a record borrows from the reader, so that it cannot be an Iterator"
     )]
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, CaptureError> {
+    pub fn next(&mut self) -> Result<Option<CaptureRecord<'_>>, CaptureError> {
         while self.is_reading() {
             let mut left = u32::MAX;
             if self.advance(&mut left)? {
@@ -180,13 +180,17 @@ impl Reader {
         self.advance_seeing(left, |_| {})
     }
 
-    /// Goes to the next datagram, which [`Reader::current`] then is, and shows every packet on the way, that of the datagram
+    /// Goes to the next datagram, which [`CaptureReader::current`] then is, and shows every packet on the way, that of the datagram
     /// last; false at the end, or where none was among the next `left` blocks.
     ///
     /// # Errors
-    /// As [`Reader::next`].
+    /// As [`CaptureReader::next`].
     #[inline]
-    pub fn advance_seeing(&mut self, left: &mut u32, mut see: impl FnMut(&Seen<'_>)) -> Result<bool, CaptureError> {
+    pub fn advance_seeing(
+        &mut self,
+        left: &mut u32,
+        mut see: impl FnMut(&CapturedPacket<'_>),
+    ) -> Result<bool, CaptureError> {
         while self.is_reading() && *left > 0 {
             *left -= 1;
             self.input.consume(std::mem::take(&mut self.behind));
@@ -270,13 +274,13 @@ impl Reader {
     }
 
     #[inline]
-    fn seen(&self, packet: &Packet) -> Seen<'_> {
+    fn seen(&self, packet: &Packet) -> CapturedPacket<'_> {
         let facts = match &self.format {
             Format::Pcap(format) => Some(format.facts()),
             Format::PcapNg(format) => format.facts(packet.interface),
             Format::Nothing => None,
         };
-        Seen {
+        CapturedPacket {
             stamp: packet.stamp,
             interface: packet.interface,
             facts: facts.unwrap_or(InterfaceFacts { name: None, link: 0, ticks_per_second: 0 }),
@@ -330,16 +334,16 @@ impl Reader {
         }
     }
 
-    /// When the datagram that [`Reader::advance_seeing`] went to came.
+    /// When the datagram that [`CaptureReader::advance_seeing`] went to came.
     #[inline]
     pub(super) fn stamp(&self) -> Nanos {
         self.current.stamp
     }
 
-    /// The datagram that [`Reader::advance_seeing`] went to.
+    /// The datagram that [`CaptureReader::advance_seeing`] went to.
     #[inline]
-    pub fn current(&self) -> Record<'_> {
-        Record {
+    pub fn current(&self) -> CaptureRecord<'_> {
+        CaptureRecord {
             stamp: self.current.stamp,
             interface: self.current.interface,
             interface_name: match &self.format {
@@ -371,9 +375,9 @@ impl Reader {
     }
 
     /// What its records were, so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> RecordCounts {
         let unused = self.fragments.as_ref().map_or(UnusedFragments::default(), |fragments| fragments.facts().unused);
-        Counts { unused, ..self.counts }
+        RecordCounts { unused, ..self.counts }
     }
 
     /// Whether the file ended within a record, a block, a gzip member or a zstd frame. False before the end.
@@ -424,32 +428,32 @@ impl Reader {
     }
 
     /// What a reader of the results should know of the file. After the end.
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub fn warnings(&self) -> Vec<CaptureWarning> {
         let file = || self.file.clone();
         let mut warnings = Vec::new();
         if self.is_cut() {
-            warnings.push(Warning::CutFile { file: file(), records: self.counts.records });
+            warnings.push(CaptureWarning::CutFile { file: file(), records: self.counts.records });
         }
         if self.state != State::Reading && self.is_own() && self.end_stamp().is_none() {
-            warnings.push(Warning::Unfinished { file: file() });
+            warnings.push(CaptureWarning::Unfinished { file: file() });
         }
         for (interface, records) in self.dropped() {
-            warnings.push(Warning::Dropped { file: file(), interface: interface.into(), records });
+            warnings.push(CaptureWarning::Dropped { file: file(), interface: interface.into(), records });
         }
         if self.counts.unstamped > 0 {
-            warnings.push(Warning::Unstamped { file: file(), records: self.counts.unstamped });
+            warnings.push(CaptureWarning::Unstamped { file: file(), records: self.counts.unstamped });
         }
         if self.input.trailing() {
-            warnings.push(Warning::TrailingBytes { file: file() });
+            warnings.push(CaptureWarning::TrailingBytes { file: file() });
         }
         if let Some((number, records)) = self.unread {
-            warnings.push(Warning::LinkLayer { file: file(), number, records });
+            warnings.push(CaptureWarning::LinkLayer { file: file(), number, records });
         }
         warnings
     }
 }
 
-impl fmt::Debug for Reader {
+impl fmt::Debug for CaptureReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("file", &self.file).field("counts", &self.counts).finish_non_exhaustive()
     }

@@ -34,14 +34,14 @@ const BUFFER: usize = 1 << 20;
 /// ```no_run
 /// # use std::path::Path;
 /// # use twinline_core::{frame::Line, time::Nanos};
-/// # use twinline_node::{capture::Writer, config::Feed};
+/// # use twinline_node::{capture::CaptureWriter, config::Feed};
 /// # fn f(feed: Feed, source: std::net::SocketAddrV4) -> Result<(), twinline_node::capture::CaptureError> {
-/// let mut writer = Writer::create(Path::new("out.pcapng"), &feed)?;
+/// let mut writer = CaptureWriter::create(Path::new("out.pcapng"), &feed)?;
 /// writer.write(Nanos(1), Line(0), source, feed.lines[0].groups[0], b"payload")?;
 /// writer.finish(Nanos(2), &[0, 0])
 /// # }
 /// ```
-pub struct Writer {
+pub struct CaptureWriter {
     file: String,
     out: BufWriter<Box<dyn Write + Send>>,
     /// Records written, a line.
@@ -50,18 +50,18 @@ pub struct Writer {
     block: Vec<u8>,
 }
 
-impl Writer {
+impl CaptureWriter {
     /// Begins a capture of a feed's lines; `-` is standard output. A file of that name is written over.
     ///
     /// # Errors
     /// [`CaptureError::Write`].
-    pub fn create(path: &Path, feed: &Feed) -> Result<Writer, CaptureError> {
+    pub fn create(path: &Path, feed: &Feed) -> Result<CaptureWriter, CaptureError> {
         if path == Path::new("-") {
-            return Writer::begin("standard output".into(), Box::new(io::stdout()), feed);
+            return CaptureWriter::begin("standard output".into(), Box::new(io::stdout()), feed);
         }
         let file = path.display().to_string();
         match File::create(path) {
-            Ok(out) => Writer::begin(file, Box::new(out), feed),
+            Ok(out) => CaptureWriter::begin(file, Box::new(out), feed),
             Err(source) => Err(CaptureError::Write { file, source }),
         }
     }
@@ -70,12 +70,12 @@ impl Writer {
     ///
     /// # Errors
     /// [`CaptureError::Write`].
-    pub fn to_write(out: impl Write + Send + 'static, feed: &Feed) -> Result<Writer, CaptureError> {
-        Writer::begin("the output".into(), Box::new(out), feed)
+    pub fn to_write(out: impl Write + Send + 'static, feed: &Feed) -> Result<CaptureWriter, CaptureError> {
+        CaptureWriter::begin("the output".into(), Box::new(out), feed)
     }
 
-    fn begin(file: String, out: Box<dyn Write + Send>, feed: &Feed) -> Result<Writer, CaptureError> {
-        let mut writer = Writer {
+    fn begin(file: String, out: Box<dyn Write + Send>, feed: &Feed) -> Result<CaptureWriter, CaptureError> {
+        let mut writer = CaptureWriter {
             file,
             out: BufWriter::with_capacity(BUFFER, out),
             written: vec![0; feed.lines.len()],

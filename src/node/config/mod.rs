@@ -25,7 +25,6 @@
 //!
 //! `feeds/README.md` says what every key means.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -42,6 +41,7 @@ mod units;
 
 pub use document::nearest;
 pub use error::ConfigError;
+pub use twinline_core::arbiter::{GapTimeout, Verify};
 pub use units::{duration_text, parse_duration, parse_size, size_text};
 
 /// How many lines a feed may have.
@@ -162,37 +162,6 @@ pub struct LineConfig {
     pub source: Option<Ipv4Addr>,
     /// Whether a loss waits for this line (ARBITRATION 5.5).
     pub wait: bool,
-}
-
-/// When a gap is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GapTimeout {
-    /// From the lead that the lines show (ARBITRATION 5.4).
-    Auto,
-    /// After this long.
-    After(Nanos),
-}
-
-/// Which numbers' copies are compared with the first one (ARBITRATION 7.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// None.
-    Off,
-    /// Every number's.
-    All,
-    /// So many of a billion numbers', from 1 on.
-    PerBillion(u32),
-}
-
-impl fmt::Display for Verify {
-    /// As a feed file has it: `off`, `all`, or the share, such as `0.01`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Verify::Off => f.write_str("off"),
-            Verify::All => f.write_str("all"),
-            Verify::PerBillion(share) => write!(f, "{}", f64::from(*share) / 1e9),
-        }
-    }
 }
 
 /// The arbiter's parameters (ARBITRATION 9).

@@ -2,8 +2,8 @@
 //!
 //! [`Handler`] is the whole way of a datagram between a source and a sink. Live runs and replays use the same one.
 
-use crate::config::{self, Feed};
-use twinline_core::arbiter::{Arbiter, GapTimeout, Settings, Sink, Verify};
+use crate::config::Feed;
+use twinline_core::arbiter::{Arbiter, Settings, Sink};
 use twinline_core::frame::{Line, SequenceRules};
 use twinline_core::framing::{Framing, Malformed};
 use twinline_core::time::Nanos;
@@ -16,10 +16,7 @@ pub fn settings(feed: &Feed, rules: SequenceRules) -> Settings {
     let groups = feed.lines.first().map_or(0, |line| line.groups.len()) as u16;
     let given = &feed.arbiter;
     let mut settings = Settings::new(rules, wait, groups);
-    settings.gap_timeout = match given.gap_timeout {
-        config::GapTimeout::Auto => GapTimeout::Auto,
-        config::GapTimeout::After(span) => GapTimeout::After(span),
-    };
+    settings.gap_timeout = given.gap_timeout;
     settings.settle = given.settle;
     settings.hold_messages = given.hold_messages;
     settings.hold_bytes = given.hold_bytes;
@@ -27,11 +24,7 @@ pub fn settings(feed: &Feed, rules: SequenceRules) -> Settings {
     settings.silent_after = given.silent_after(rules.heartbeat_interval);
     settings.session_grace = given.session_grace(rules.heartbeat_interval);
     settings.keys = feed.units.clone();
-    settings.verify = match given.verify {
-        config::Verify::Off => Verify::Off,
-        config::Verify::All => Verify::All,
-        config::Verify::PerBillion(share) => Verify::PerBillion(share),
-    };
+    settings.verify = given.verify;
     settings
 }
 

@@ -14,7 +14,7 @@ use etherparse::{IpNumber, Ipv4HeaderSlice, UdpHeaderSlice};
 
 pub mod fragments;
 
-use fragments::{Fragment, Identity, Via};
+use fragments::{Fragment, FragmentPath, Identity};
 
 /// A link layer by its LINKTYPE number (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub enum Reason {
 
 /// Where a datagram lies in its packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct DatagramPlace {
     /// Who sent it.
     pub source: SocketAddrV4,
     /// Where to.
@@ -81,7 +81,7 @@ const UDP_HEADER: usize = 8;
 /// # Errors
 /// Why there is none.
 #[inline]
-pub fn datagram(link: LinkType, packet: &[u8]) -> Result<Found, Reason> {
+pub fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> {
     let at = network(link, packet)?;
     let ip = Ipv4::parse(packet.get(at..).ok_or(Reason::Truncated)?)?;
     if ip.is_fragment() {
@@ -90,7 +90,7 @@ pub fn datagram(link: LinkType, packet: &[u8]) -> Result<Found, Reason> {
     let segment = ip.segment()?;
     let udp = Udp::parse(segment.bytes)?;
     let from = at + segment.at + UDP_HEADER;
-    Ok(Found {
+    Ok(DatagramPlace {
         source: SocketAddrV4::new(ip.source(), udp.source_port),
         destination: SocketAddrV4::new(ip.destination(), udp.destination_port),
         payload: from..from + udp.payload.len(),
@@ -130,7 +130,7 @@ pub fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<Fragmen
         LinkType::Loopback | LinkType::Raw | LinkType::Other(_) => (0, 0),
     };
     // what is left of a tag are a priority and a mark, which may differ from packet to packet
-    ip.fragment(Via { interface, host_interface, vlan: tag & 0xfff })
+    ip.fragment(FragmentPath { interface, host_interface, vlan: tag & 0xfff })
 }
 
 /// Any number of VLAN tags, from the EtherType at `at` on.
@@ -185,7 +185,7 @@ pub struct Ipv4<'a> {
 
 /// What an IPv4 packet carries.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment<'a> {
+pub struct Ipv4Payload<'a> {
     /// Where it begins, from the IPv4 header's first byte.
     pub at: usize,
     /// Its bytes: the UDP header and the payload, or a fragment of them.
@@ -231,7 +231,7 @@ impl<'a> Ipv4<'a> {
     ///
     /// # Errors
     /// As [`Ipv4::segment`].
-    pub fn fragment(&self, via: Via) -> Result<Fragment<'a>, Reason> {
+    pub fn fragment(&self, via: FragmentPath) -> Result<Fragment<'a>, Reason> {
         let (source, destination, id) = (self.source(), self.destination(), self.header.identification());
         let of = Identity { via, source, destination, id };
         let at = usize::from(self.header.fragments_offset().value()) * 8;
@@ -249,13 +249,13 @@ impl<'a> Ipv4<'a> {
     /// # Errors
     /// Its length is less than its header's, or more than there is.
     #[inline]
-    pub fn segment(&self) -> Result<Segment<'a>, Reason> {
+    pub fn segment(&self) -> Result<Ipv4Payload<'a>, Reason> {
         let (at, total) = (self.header.slice().len(), usize::from(self.header.total_len()));
         if total < at || total < at + UDP_HEADER && !self.is_fragment() {
             return Err(Reason::Malformed);
         }
         let bytes = self.rest.get(at..total).ok_or(Reason::Truncated)?;
-        Ok(Segment { at, bytes })
+        Ok(Ipv4Payload { at, bytes })
     }
 }
 
@@ -421,15 +421,19 @@ mod tests {
         let mut cooked_2 = COOKED_2;
         cooked_2[2..6].copy_from_slice(&[1, 2, 3, 4]);
         let host_interface = 0x0102_0304;
-        let via = Via { interface: 9, ..Via::default() };
+        let via = FragmentPath { interface: 9, ..FragmentPath::default() };
         for (link, head, expected) in [
             (1, [&MACS[..], &ip].concat(), via),
-            (1, [&MACS[..], &vlan, &ip].concat(), Via { vlan: 5, ..via }),
-            (1, [&MACS[..], &vlan, &[0x88, 0xa8, 0x3f, 7], &ip].concat(), Via { vlan: 0xf07, ..via }),
+            (1, [&MACS[..], &vlan, &ip].concat(), FragmentPath { vlan: 5, ..via }),
+            (1, [&MACS[..], &vlan, &[0x88, 0xa8, 0x3f, 7], &ip].concat(), FragmentPath { vlan: 0xf07, ..via }),
             (113, [&COOKED[..], &ip].concat(), via),
-            (113, [&COOKED[..], &vlan, &ip].concat(), Via { vlan: 5, ..via }),
-            (276, [&ip[..], &cooked_2].concat(), Via { host_interface, ..via }),
-            (276, [&[0x81, 0x00], &cooked_2[..], &[0, 5], &ip].concat(), Via { host_interface, vlan: 5, ..via }),
+            (113, [&COOKED[..], &vlan, &ip].concat(), FragmentPath { vlan: 5, ..via }),
+            (276, [&ip[..], &cooked_2].concat(), FragmentPath { host_interface, ..via }),
+            (
+                276,
+                [&[0x81, 0x00], &cooked_2[..], &[0, 5], &ip].concat(),
+                FragmentPath { host_interface, vlan: 5, ..via },
+            ),
             (0, vec![2, 0, 0, 0], via),
             (101, vec![], via),
         ] {

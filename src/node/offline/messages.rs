@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::capture::{CaptureError, CaptureInput, Captures, Step};
+use crate::capture::{CaptureError, CaptureInput, CaptureStep, Captures};
 use crate::config::Feed;
 use crate::handler::Handler;
 use twinline_core::arbiter::{Arbiter, Event, Loss, Run, Sink};
@@ -109,14 +109,14 @@ impl Messages {
     fn read_on(&mut self) {
         let Messages { captures, handler, released, .. } = self;
         match captures.step() {
-            Ok(Step::Item | Step::Onward) => {
+            Ok(CaptureStep::Item | CaptureStep::Onward) => {
                 if let Some(item) = captures.item() {
                     self.last = Some(item.stamp);
                     handler.on_datagram(item.stamp, item.line, item.group, item.payload, released);
                 }
                 return;
             }
-            Ok(Step::End) => {}
+            Ok(CaptureStep::End) => {}
             Err(error) => self.failed = Some(error),
         }
         self.ended = true;

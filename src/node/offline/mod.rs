@@ -13,7 +13,7 @@
 
 mod messages;
 
-use crate::capture::{CaptureError, Captures, Item, Step};
+use crate::capture::{CaptureError, CaptureStep, CapturedDatagram, Captures};
 use crate::handler::Handler;
 use twinline_core::arbiter::Sink;
 use twinline_core::framing::Framing;
@@ -35,22 +35,22 @@ pub trait OfflineInput {
     ///
     /// # Errors
     /// The file cannot be read on. What stands before is whole.
-    fn step(&mut self) -> Result<Step, CaptureError>;
+    fn step(&mut self) -> Result<CaptureStep, CaptureError>;
 
     /// The datagram that the last step went to, if it went to one.
     fn datagram(&self) -> Option<Self::Datagram<'_>>;
 }
 
 impl OfflineInput for Captures {
-    type Datagram<'a> = Item<'a>;
+    type Datagram<'a> = CapturedDatagram<'a>;
 
     #[inline]
-    fn step(&mut self) -> Result<Step, CaptureError> {
+    fn step(&mut self) -> Result<CaptureStep, CaptureError> {
         Captures::step(self)
     }
 
     #[inline]
-    fn datagram(&self) -> Option<Item<'_>> {
+    fn datagram(&self) -> Option<CapturedDatagram<'_>> {
         self.item()
     }
 }
@@ -84,7 +84,7 @@ pub fn read<I: OfflineInput>(input: &mut I, visitor: &mut impl OfflineVisitor<I>
     let mut count = 0u64;
     loop {
         let step = match input.step() {
-            Ok(Step::End) => return ReadEnd::Complete,
+            Ok(CaptureStep::End) => return ReadEnd::Complete,
             Ok(step) => step,
             Err(error) => return ReadEnd::Failed(error),
         };
@@ -92,7 +92,7 @@ pub fn read<I: OfflineInput>(input: &mut I, visitor: &mut impl OfflineVisitor<I>
             visitor.datagram(datagram);
             count += 1;
         }
-        if (count.is_multiple_of(LOOK_EVERY) || step == Step::Onward) && !visitor.goes_on(input) {
+        if (count.is_multiple_of(LOOK_EVERY) || step == CaptureStep::Onward) && !visitor.goes_on(input) {
             return ReadEnd::Stopped;
         }
     }
@@ -101,7 +101,7 @@ pub fn read<I: OfflineInput>(input: &mut I, visitor: &mut impl OfflineVisitor<I>
 /// What [`arbitrate`] calls beside the arbiter. Each hook does nothing unless it is written; `()` has none.
 pub trait OfflineHooks<F, S> {
     /// A datagram is about to be handled.
-    fn before(&mut self, handler: &mut Handler<F>, datagram: &Item<'_>, sink: &mut S) {
+    fn before(&mut self, handler: &mut Handler<F>, datagram: &CapturedDatagram<'_>, sink: &mut S) {
         let _ = (handler, datagram, sink);
     }
 
@@ -202,10 +202,10 @@ struct Arbitrating<'a, F, S, H> {
 
 impl<F: Framing, S: Sink, H: OfflineHooks<F, S>> OfflineVisitor<Captures> for Arbitrating<'_, F, S, H> {
     #[inline]
-    fn datagram(&mut self, datagram: Item<'_>) {
+    fn datagram(&mut self, datagram: CapturedDatagram<'_>) {
         self.last = Some(datagram.stamp);
         self.hooks.before(self.handler, &datagram, self.sink);
-        let Item { stamp, line, group, payload, .. } = datagram;
+        let CapturedDatagram { stamp, line, group, payload, .. } = datagram;
         self.handler.on_datagram(stamp, line, group, payload, self.sink);
     }
 

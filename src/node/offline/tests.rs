@@ -5,7 +5,7 @@ use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::capture::{CaptureInput, Reader, Writer};
+use crate::capture::{CaptureInput, CaptureReader, CaptureWriter};
 use crate::config::Feed;
 use twinline_core::arbiter::{Event, Run};
 use twinline_core::frame::{Line, Session};
@@ -47,7 +47,7 @@ struct StopAfter {
 }
 
 impl<S> OfflineHooks<AnyFraming, S> for StopAfter {
-    fn before(&mut self, _: &mut Handler<AnyFraming>, _: &Item<'_>, _: &mut S) {
+    fn before(&mut self, _: &mut Handler<AnyFraming>, _: &CapturedDatagram<'_>, _: &mut S) {
         self.seen += 1;
     }
 
@@ -80,9 +80,7 @@ fn messages_come_one_by_one_in_order() {
     while let Some(message) = messages.next().unwrap() {
         written.write(message.bytes);
         let at = (message.channel, message.session, message.sequence);
-        assert!(
-            last.is_none_or(|(channel, session, sequence)| (channel, session) != (at.0, at.1) || sequence < at.2)
-        );
+        assert!(last.is_none_or(|(channel, session, sequence)| (channel, session) != (at.0, at.1) || sequence < at.2));
         last = Some(at);
     }
     assert_eq!(written.0, expected());
@@ -108,7 +106,7 @@ fn recording(datagrams: u64) -> (Feed, Vec<u8>) {
     let feed = Feed::load("../../feeds/loopback.toml").unwrap();
     let (out, mut datagram) = (Shared::default(), Vec::new());
     let source = "127.0.0.1:4000".parse().unwrap();
-    let mut writer = Writer::to_write(out.clone(), &feed).unwrap();
+    let mut writer = CaptureWriter::to_write(out.clone(), &feed).unwrap();
     for number in 1..=datagrams {
         MoldUdp64.encode(Session::text(b"TODAY"), number, &[b"one"], 1_400, &mut datagram);
         writer.write(Nanos(1_000 * number), Line(0), source, feed.lines[0].groups[0], &datagram).unwrap();
@@ -119,7 +117,7 @@ fn recording(datagrams: u64) -> (Feed, Vec<u8>) {
 }
 
 fn captures(feed: &Feed, bytes: Vec<u8>) -> Captures {
-    Captures::from_readers(vec![(None, Reader::from_read(Cursor::new(bytes)).unwrap())], feed).unwrap()
+    Captures::from_readers(vec![(None, CaptureReader::from_read(Cursor::new(bytes)).unwrap())], feed).unwrap()
 }
 
 #[test]

@@ -12,5 +12,6 @@ pub mod raw;
 pub mod receive;
 pub mod send;
 pub mod send_packet;
+pub mod sending;
 pub mod signal;
 pub mod xdp;

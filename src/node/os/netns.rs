@@ -12,7 +12,7 @@ use std::ptr;
 
 /// A network interface, as it was when it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
+pub struct HostInterface {
     /// What the kernel knows it by; never used again while the system runs, unless someone asks for it.
     pub index: u32,
     /// Its name.
@@ -25,31 +25,31 @@ pub struct Interface {
     pub loopback: bool,
 }
 
-impl Interface {
+impl HostInterface {
     /// The interface that a name or an IPv4 address stands for; `None`: there is none such now.
     ///
     /// ```
-    /// use twinline_node::os::netns::Interface;
-    /// assert!(Interface::resolve("127.0.0.1")?.is_some_and(|lo| lo.loopback));
+    /// use twinline_node::os::netns::HostInterface;
+    /// assert!(HostInterface::resolve("127.0.0.1")?.is_some_and(|lo| lo.loopback));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
     /// # Errors
     /// The system's, where it cannot list the interfaces.
-    pub fn resolve(name_or_addr: &str) -> io::Result<Option<Interface>> {
-        Ok(Interface::find(&Interface::all()?, name_or_addr))
+    pub fn resolve(name_or_addr: &str) -> io::Result<Option<HostInterface>> {
+        Ok(HostInterface::find(&HostInterface::all()?, name_or_addr))
     }
 
     /// The same among interfaces that were listed before.
     ///
     /// Each address of 127.0.0.0/8 stands for the loopback interface, as it does for the kernel.
-    pub fn find(all: &[Interface], name_or_addr: &str) -> Option<Interface> {
+    pub fn find(all: &[HostInterface], name_or_addr: &str) -> Option<HostInterface> {
         match name_or_addr.parse::<Ipv4Addr>() {
             Ok(addr) => all
                 .iter()
                 .find(|one| one.addr == Some(addr))
                 .or_else(|| all.iter().find(|one| one.loopback && addr.is_loopback()))
-                .map(|one| Interface { addr: Some(addr), ..one.clone() }),
+                .map(|one| HostInterface { addr: Some(addr), ..one.clone() }),
             Err(_) => all.iter().find(|one| one.name == name_or_addr).cloned(),
         }
     }
@@ -58,13 +58,13 @@ impl Interface {
     ///
     /// # Errors
     /// The system's.
-    pub fn all() -> io::Result<Vec<Interface>> {
+    pub fn all() -> io::Result<Vec<HostInterface>> {
         let mut first: *mut libc::ifaddrs = ptr::null_mut();
         // SAFETY: `first` is where the list is to be put
         if unsafe { libc::getifaddrs(&mut first) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        let mut all: Vec<Interface> = Vec::new();
+        let mut all: Vec<HostInterface> = Vec::new();
         let mut with_addr = Vec::new();
         let mut next = first;
         while !next.is_null() {
@@ -78,7 +78,7 @@ impl Interface {
             let (name, family) = unsafe { (CStr::from_ptr(entry.ifa_name), i32::from((*entry.ifa_addr).sa_family)) };
             // the carrier itself (IFF_LOWER_UP): IFF_RUNNING follows it by up to a second
             let running = libc::IFF_UP as u32 | libc::IFF_LOWER_UP as u32;
-            let one = Interface {
+            let one = HostInterface {
                 index: 0,
                 name: name.to_string_lossy().into_owned(),
                 addr: None,
@@ -88,11 +88,11 @@ impl Interface {
             if family == libc::AF_PACKET {
                 // SAFETY: the family says that this is a sockaddr_ll; it may not be aligned as one
                 let link = unsafe { entry.ifa_addr.cast::<libc::sockaddr_ll>().read_unaligned() };
-                all.push(Interface { index: u32::try_from(link.sll_ifindex).unwrap_or(0), ..one });
+                all.push(HostInterface { index: u32::try_from(link.sll_ifindex).unwrap_or(0), ..one });
             } else if family == libc::AF_INET {
                 // SAFETY: as above, a sockaddr_in
                 let inet = unsafe { entry.ifa_addr.cast::<libc::sockaddr_in>().read_unaligned() };
-                with_addr.push(Interface { addr: Some(Ipv4Addr::from(inet.sin_addr.s_addr.to_ne_bytes())), ..one });
+                with_addr.push(HostInterface { addr: Some(Ipv4Addr::from(inet.sin_addr.s_addr.to_ne_bytes())), ..one });
             }
         }
         // SAFETY: the list that getifaddrs gave, freed once; nothing taken from it is borrowed any more
@@ -102,7 +102,7 @@ impl Interface {
             let before = listed.len();
             // an address may stand under a label, `eth0:1`; the interface is what is before the colon
             let own = with_addr.iter().filter(|one| one.name.split(':').next() == Some(link.name.as_str()));
-            listed.extend(own.map(|one| Interface { addr: one.addr, ..link.clone() }));
+            listed.extend(own.map(|one| HostInterface { addr: one.addr, ..link.clone() }));
             if listed.len() == before {
                 listed.push(link);
             }
@@ -176,15 +176,15 @@ mod tests {
 
     #[test]
     fn the_loopback_interface_is_found_by_name_and_by_any_of_its_addresses() {
-        let lo = Interface::resolve("lo").unwrap().expect("lo");
+        let lo = HostInterface::resolve("lo").unwrap().expect("lo");
         assert!(lo.loopback && lo.index > 0);
         for addr in ["127.0.0.1", "127.0.0.2"] {
-            let found = Interface::resolve(addr).unwrap().expect("lo by address");
+            let found = HostInterface::resolve(addr).unwrap().expect("lo by address");
             assert_eq!((found.index, found.name.as_str()), (lo.index, "lo"));
             assert_eq!(found.addr, addr.parse().ok());
         }
-        assert_eq!(Interface::resolve("nosuchnic0").unwrap(), None);
-        assert_eq!(Interface::resolve("203.0.113.77").unwrap(), None);
+        assert_eq!(HostInterface::resolve("nosuchnic0").unwrap(), None);
+        assert_eq!(HostInterface::resolve("203.0.113.77").unwrap(), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use libc::{tpacket_req, tpacket_stats, tpacket_versions, tpacket2_hdr};
 use socket2::{Domain, SockFilter, Socket, Type};
 
 use super::filter;
-use super::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, RingError, RingOptions};
+use super::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
 use super::receive::{ask_for_buffer, set_option};
 use twinline_core::time::Nanos;
 
@@ -71,7 +71,7 @@ impl PacketRing {
     ///
     /// # Errors
     /// What was being done, what the system says to it, and what is missing: mostly the capability.
-    pub fn open(options: &RingOptions) -> Result<(PacketRing, PacketAttachment), RingError> {
+    pub fn open(options: &RingOptions) -> Result<(PacketRing, PacketAttachment), MappedRingError> {
         let socket = Socket::new(Domain::PACKET, Type::RAW.cloexec().nonblocking(), None)
             .map_err(failed("open a packet socket"))?;
         let program: Vec<SockFilter> = filter::groups(&options.groups)
@@ -259,7 +259,7 @@ impl PacketAttachment {
 }
 
 impl Attachment for PacketAttachment {
-    fn attach(&mut self, index: u32) -> Result<(), RingError> {
+    fn attach(&mut self, index: u32) -> Result<(), MappedRingError> {
         if self.attached == Some(index) {
             return Ok(());
         }
@@ -269,7 +269,7 @@ impl Attachment for PacketAttachment {
         if !matches!(link, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
             self.detach();
             let error = io::Error::other("it is no Ethernet");
-            return Err(RingError { doing, error, lacks: r#"receive = "socket" needs none"# });
+            return Err(MappedRingError { doing, error, lacks: r#"receive = "socket" needs none"# });
         }
         Ok(())
     }
@@ -296,7 +296,7 @@ impl Attachment for PacketAttachment {
     }
 }
 
-fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> RingError {
+fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> MappedRingError {
     move |error| {
         let lacks = match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => {
@@ -309,6 +309,6 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> RingError {
             Some(libc::ENOMEM) => "there is not so much memory in one piece: take a smaller `buffer` under [receive]",
             _ => r#"receive = "socket" does without"#,
         };
-        RingError { doing, error, lacks }
+        MappedRingError { doing, error, lacks }
     }
 }

@@ -51,7 +51,7 @@ pub trait Ring {
     /// Hands over what is there, at most [`BATCH`] frames, without waiting. Fewer than [`BATCH`]: the ring was emptied.
     ///
     /// # Errors
-    /// The system's, after what was taken before it; [`passes`](super::receive::passes) says which end nothing.
+    /// The system's, after what was taken before it; [`is_transient`](super::receive::is_transient) says which end nothing.
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize>;
 }
 
@@ -62,7 +62,7 @@ pub trait Attachment: fmt::Debug + Send {
     ///
     /// # Errors
     /// What the system says, and what is missing: `ENODEV` where the interface is gone again.
-    fn attach(&mut self, index: u32) -> Result<(), RingError>;
+    fn attach(&mut self, index: u32) -> Result<(), MappedRingError>;
 
     /// Detaches it from where it is. The interface may be gone.
     fn detach(&mut self);
@@ -94,7 +94,7 @@ pub struct RingOptions {
 /// A ring that cannot be had: what was being done, what the system says to it, and what it lacks.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}: {error}{}{lacks}", if .lacks.is_empty() { "" } else { "; " })]
-pub struct RingError {
+pub struct MappedRingError {
     /// What was being done: "open a packet socket".
     pub doing: &'static str,
     /// What the system says.

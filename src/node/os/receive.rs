@@ -10,7 +10,7 @@
 //!                                           -> a backlog -> recvmmsg, up to 32 in all
 //! ```
 //!
-//! A line that is received from a mapped ring has a [`Membership`] alone, whose socket hears nothing ([`Membership::deaf`]).
+//! A line that is received from a mapped ring has a [`Membership`] alone, whose socket hears nothing ([`Membership::join_only`]).
 //!
 //! Why like this: a spinning `recvfrom` brings a lone datagram soonest; `recvmmsg` costs more when there is nothing and
 //! less a datagram when there is much. The second look after a hit is what tells a caller whether the socket was emptied.
@@ -182,7 +182,7 @@ impl Receiver {
     /// Hands over what is there, at most [`BATCH`] datagrams, without waiting. Fewer than [`BATCH`]: the socket was emptied.
     ///
     /// # Errors
-    /// The system's, after what was taken before it; see [`passes`] for those that do not end anything.
+    /// The system's, after what was taken before it; see [`is_transient`] for those that do not end anything.
     #[inline]
     pub fn poll(&self, batch: &mut Batch, take: &mut impl FnMut(Received<'_>)) -> io::Result<usize> {
         let fd = self.socket.as_raw_fd();
@@ -201,7 +201,7 @@ impl Receiver {
 }
 
 /// Whether a receive error is a passing trouble: the socket is as good as before.
-pub fn passes(error: &io::Error) -> bool {
+pub fn is_transient(error: &io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) | None)
 }
 
@@ -228,7 +228,7 @@ impl Membership {
     ///
     /// # Errors
     /// What was being done, and what the system says to it.
-    pub fn deaf(group: SocketAddrV4, source: Option<Ipv4Addr>, anywhere: bool) -> Result<Membership, SocketError> {
+    pub fn join_only(group: SocketAddrV4, source: Option<Ipv4Addr>, anywhere: bool) -> Result<Membership, SocketError> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
             .map_err(SocketError::doing("open a UDP socket"))?;
         let program: Vec<SockFilter> =

@@ -12,16 +12,13 @@ use std::{mem, ptr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::netns::Interface;
+use super::netns::HostInterface;
 use super::receive::{SocketError, set_option};
-use super::send_packet::PacketError;
-
-/// The most datagrams that one system call sends.
-pub const SEND_BATCH: usize = 64;
+use super::sending::{SEND_BATCH, SendFacts};
 
 /// Why nothing can be sent, now or ever.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError {
+pub enum SenderError {
     /// At the start the interface has to be there.
     #[error(
         "{to}: no interface {interface} that has an IPv4 address: name one of this host's (`ip address` lists them), or its address"
@@ -42,9 +39,6 @@ pub enum SendError {
         /// What was being done, and what the system says.
         error: SocketError,
     },
-    /// Frames cannot be sent, where that was asked for.
-    #[error(transparent)]
-    Frames(#[from] PacketError),
     /// The system will not send this, not now and not later.
     #[error("{to} on {interface}: cannot send {bytes} bytes: {error}")]
     Refused {
@@ -98,21 +92,6 @@ impl From<Trouble> for io::Error {
     }
 }
 
-/// What a sender has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SendFacts {
-    /// Datagrams that went out.
-    pub datagrams: u64,
-    /// Their payloads' bytes.
-    pub bytes: u64,
-    /// Times that the link was down or the interface gone.
-    pub unreachable: u64,
-    /// Times that a queue was full.
-    pub full: u64,
-    /// Times that nobody listened at a unicast address.
-    pub nobody: u64,
-}
-
 /// How to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendOptions {
@@ -162,14 +141,14 @@ impl Sender {
     /// down is no error: sending is counted as [`Trouble::Unreachable`] until it is up.
     ///
     /// # Errors
-    /// [`SendError::NoInterface`], [`SendError::Socket`].
-    pub fn open(to: SocketAddrV4, interface: &str, options: SendOptions) -> Result<Sender, SendError> {
-        let socket_error = |error| SendError::Socket { to, interface: interface.to_owned(), error };
-        let found = Interface::resolve(interface)
+    /// [`SenderError::NoInterface`], [`SenderError::Socket`].
+    pub fn open(to: SocketAddrV4, interface: &str, options: SendOptions) -> Result<Sender, SenderError> {
+        let socket_error = |error| SenderError::Socket { to, interface: interface.to_owned(), error };
+        let found = HostInterface::resolve(interface)
             .map_err(SocketError::doing("list the interfaces"))
             .map_err(socket_error)?
             .filter(|found| found.addr.is_some())
-            .ok_or_else(|| SendError::NoInterface { to, interface: interface.to_owned() })?;
+            .ok_or_else(|| SenderError::NoInterface { to, interface: interface.to_owned() })?;
         let (socket, connected) = connected(to, &found, options).map_err(socket_error)?;
         let part = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
         // SAFETY: a header of zeros names no address, no parts and no control data
@@ -190,9 +169,9 @@ impl Sender {
     /// Sends one datagram: `None` where it went out, else the trouble, which is counted.
     ///
     /// # Errors
-    /// [`SendError::Refused`]: longer than 65,507 bytes, or forbidden.
+    /// [`SenderError::Refused`]: longer than 65,507 bytes, or forbidden.
     #[inline]
-    pub fn send(&mut self, payload: &[u8]) -> Result<Option<Trouble>, SendError> {
+    pub fn send(&mut self, payload: &[u8]) -> Result<Option<Trouble>, SenderError> {
         if !self.connected
             && let Some(trouble) = self.connect(payload.len())?
         {
@@ -215,8 +194,8 @@ impl Sender {
     /// trouble that kept the next one back, if one did (counted once).
     ///
     /// # Errors
-    /// [`SendError::Refused`], of the first that did not go out.
-    pub fn send_batch(&mut self, payloads: &[&[u8]]) -> Result<(usize, Option<Trouble>), SendError> {
+    /// [`SenderError::Refused`], of the first that did not go out.
+    pub fn send_batch(&mut self, payloads: &[&[u8]]) -> Result<(usize, Option<Trouble>), SenderError> {
         let mut sent = 0;
         while sent < payloads.len() {
             let bytes = payloads[sent].len();
@@ -238,12 +217,12 @@ impl Sender {
     /// and then: it asks the system for its interfaces.
     ///
     /// # Errors
-    /// [`SendError::Socket`], where the interface is back and no socket can be had.
-    pub fn check(&mut self) -> Result<Checked, SendError> {
-        let socket_error = |error| SendError::Socket { to: self.to, interface: self.interface.clone(), error };
-        let all = Interface::all().map_err(SocketError::doing("list the interfaces")).map_err(socket_error)?;
+    /// [`SenderError::Socket`], where the interface is back and no socket can be had.
+    pub fn check(&mut self) -> Result<Checked, SenderError> {
+        let socket_error = |error| SenderError::Socket { to: self.to, interface: self.interface.clone(), error };
+        let all = HostInterface::all().map_err(SocketError::doing("list the interfaces")).map_err(socket_error)?;
         // without an address of its own the kernel would send from another interface's
-        let found = Interface::find(&all, &self.interface).filter(|found| found.addr.is_some());
+        let found = HostInterface::find(&all, &self.interface).filter(|found| found.addr.is_some());
         let Some(found) = found else {
             // its address may be away for a moment while the interface stays
             if self.index.is_none() || all.iter().any(|one| Some(one.index) == self.index) {
@@ -317,7 +296,7 @@ impl Sender {
     }
 
     #[cold]
-    fn connect(&mut self, bytes: usize) -> Result<Option<Trouble>, SendError> {
+    fn connect(&mut self, bytes: usize) -> Result<Option<Trouble>, SenderError> {
         let gone = || Err(io::Error::from_raw_os_error(libc::ENODEV));
         match self.index.map_or_else(gone, |_| self.socket.connect(&self.to.into())) {
             Ok(()) => {
@@ -352,9 +331,9 @@ impl Sender {
     }
 
     #[cold]
-    fn trouble(&mut self, error: io::Error, bytes: usize) -> Result<Trouble, SendError> {
+    fn trouble(&mut self, error: io::Error, bytes: usize) -> Result<Trouble, SenderError> {
         let Some(trouble) = Trouble::of(&error) else {
-            return Err(SendError::Refused { to: self.to, interface: self.interface.clone(), bytes, error });
+            return Err(SenderError::Refused { to: self.to, interface: self.interface.clone(), bytes, error });
         };
         *match trouble {
             Trouble::Unreachable => &mut self.facts.unreachable,
@@ -366,7 +345,7 @@ impl Sender {
 }
 
 /// A socket to `to`, and whether it could be connected: with the link down there is no route yet.
-fn connected(to: SocketAddrV4, by: &Interface, options: SendOptions) -> Result<(Socket, bool), SocketError> {
+fn connected(to: SocketAddrV4, by: &HostInterface, options: SendOptions) -> Result<(Socket, bool), SocketError> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
         .map_err(SocketError::doing("open a UDP socket"))?;
     if to.ip().is_multicast() {

@@ -18,9 +18,9 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::netns::Interface;
+use super::netns::HostInterface;
 use super::receive::SocketError;
-use super::send::{SEND_BATCH, SendFacts};
+use super::sending::{SEND_BATCH, SendFacts};
 
 /// Ethernet, IPv4 without options, UDP.
 const HEAD: usize = ETHERNET + IP + UDP;
@@ -114,7 +114,7 @@ impl PacketSender {
             Some(libc::EPERM | libc::EACCES) => PacketError::Privilege { interface: name() },
             _ => PacketError::Socket { interface: name(), error },
         };
-        let found = Interface::resolve(interface)
+        let found = HostInterface::resolve(interface)
             .map_err(SocketError::doing("list the interfaces"))
             .map_err(failed)?
             .ok_or_else(|| PacketError::NoInterface { interface: name() })?;

@@ -3,7 +3,7 @@
 //! * A length of zero marks the end of the session, where lengths are written at all.
 //! * A file whose first length is zero and that goes on is one whose lengths are all written as zero (Nasdaq's own ITCH
 //!   5.0 test file is): it is stepped by the lengths that ITCH 5.0 gives its message types.
-//! * A cut file gives all its whole messages, then a [`Warning::Truncated`].
+//! * A cut file gives all its whole messages, then a [`MessageWarning::Truncated`].
 //!
 //! Source: Nasdaq BinaryFILE 1.00; Nasdaq TotalView-ITCH 5.0.
 
@@ -13,7 +13,7 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::messages::{MESSAGE_LEN_MAX, MessageSource, Timing, Warning};
+use super::messages::{MESSAGE_LEN_MAX, MessageSource, MessageWarning, Timing};
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER: usize = 1 << 16;
@@ -33,7 +33,7 @@ pub struct BinaryFile<R> {
     input: R,
     stepping: Stepping,
     messages: u64,
-    warning: Option<Warning>,
+    warning: Option<MessageWarning>,
 }
 
 impl BinaryFile<Box<dyn BufRead + Send>> {
@@ -58,14 +58,14 @@ impl<R: BufRead> BinaryFile<R> {
         BinaryFile { input, stepping: Stepping::Unknown, messages: 0, warning: None }
     }
 
-    fn end(&mut self, warning: Option<Warning>) -> io::Result<Option<Timing>> {
+    fn end(&mut self, warning: Option<MessageWarning>) -> io::Result<Option<Timing>> {
         self.stepping = Stepping::Ended;
         self.warning = warning;
         Ok(None)
     }
 
     fn cut(&mut self, bytes: usize) -> io::Result<Option<Timing>> {
-        self.end(Some(Warning::Truncated { messages: self.messages, bytes: bytes as u64 }))
+        self.end(Some(MessageWarning::Truncated { messages: self.messages, bytes: bytes as u64 }))
     }
 
     fn invalid<T>(&self, what: String) -> io::Result<T> {
@@ -97,7 +97,7 @@ impl<R: BufRead> MessageSource for BinaryFile<R> {
                 (None, Stepping::ByType) => return self.cut(2),
                 (None, _) => return self.end(None),
                 (Some(_), Stepping::ByLength) => {
-                    return self.end(Some(Warning::BehindEnd { messages: self.messages }));
+                    return self.end(Some(MessageWarning::BehindEnd { messages: self.messages }));
                 }
                 (Some(kind), _) if len == 0 => {
                     self.stepping = Stepping::ByType;
@@ -127,7 +127,7 @@ impl<R: BufRead> MessageSource for BinaryFile<R> {
         Ok(Some(Timing::Untimed))
     }
 
-    fn warning(&mut self) -> Option<Warning> {
+    fn warning(&mut self) -> Option<MessageWarning> {
         self.warning.take()
     }
 }
@@ -180,11 +180,11 @@ mod tests {
     use super::*;
 
     /// All messages, the warning, and the error if one ended it.
-    fn read(bytes: &[u8]) -> (Vec<Vec<u8>>, Option<Warning>, Option<String>) {
+    fn read(bytes: &[u8]) -> (Vec<Vec<u8>>, Option<MessageWarning>, Option<String>) {
         drain(BinaryFile::new(bytes))
     }
 
-    fn drain<R: BufRead>(mut file: BinaryFile<R>) -> (Vec<Vec<u8>>, Option<Warning>, Option<String>) {
+    fn drain<R: BufRead>(mut file: BinaryFile<R>) -> (Vec<Vec<u8>>, Option<MessageWarning>, Option<String>) {
         let (mut all, mut message) = (Vec::new(), Vec::new());
         loop {
             match file.next(&mut message) {
@@ -210,7 +210,7 @@ mod tests {
             let whole = usize::from(cut >= 5);
             assert_eq!((all.len(), error), (whole, None), "cut at {cut}");
             let left = if whole == 1 { cut - 5 } else { cut };
-            let expected = Warning::Truncated { messages: whole as u64, bytes: left as u64 };
+            let expected = MessageWarning::Truncated { messages: whole as u64, bytes: left as u64 };
             assert_eq!(warning, (left > 0).then_some(expected), "cut at {cut}");
         }
     }
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(read(&ended).1, None);
         ended.push(b'S');
         assert_eq!(read(&ended).0.len(), 2);
-        assert_eq!(read(&ended).1, Some(Warning::BehindEnd { messages: 2 }));
+        assert_eq!(read(&ended).1, Some(MessageWarning::BehindEnd { messages: 2 }));
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let (all, warning, error) = read(&bytes);
         assert_eq!((all.iter().map(Vec::len).collect::<Vec<_>>(), warning, error), (vec![12, 19], None, None));
         let (all, warning, _) = read(&bytes[..bytes.len() - 1]);
-        assert_eq!((all.len(), warning), (1, Some(Warning::Truncated { messages: 1, bytes: 20 })));
+        assert_eq!((all.len(), warning), (1, Some(MessageWarning::Truncated { messages: 1, bytes: 20 })));
         bytes.extend_from_slice(&[0, 0, b'?']);
         assert!(read(&bytes).2.unwrap().contains("message 3 of the BinaryFILE has no length and type '?'"));
     }
@@ -259,7 +259,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert_eq!((whole.0.len(), whole.1, whole.2), (2_000, None, None));
         assert!(!cut.is_empty() && cut.len() < 2_000 && error.is_none());
-        assert!(matches!(warning, Some(Warning::Truncated { .. })), "{warning:?}");
+        assert!(matches!(warning, Some(MessageWarning::Truncated { .. })), "{warning:?}");
         assert_eq!(cut, whole.0[..cut.len()]);
         assert_eq!(plain.0.len(), 2);
     }

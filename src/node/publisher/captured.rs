@@ -3,7 +3,7 @@
 //!
 //! One channel's messages are handed out, since a publisher's numbers are one sequence: those of the group asked for, and in
 //! a framing that names channels within a group the one that began first. What other channels release is counted, and told
-//! as a [`Warning`], and so are losses: the numbers of what is published have no hole where the capture has one.
+//! as a [`MessageWarning`], and so are losses: the numbers of what is published have no hole where the capture has one.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,7 +16,7 @@ use twinline_core::frame::{ChannelKey, Packing};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::messages::{MessageSource, Timing, Warning};
+use super::messages::{MessageSource, MessageWarning, Timing};
 
 /// Messages out of captures. Memory does not grow with the files: what waits is at most what one datagram releases, and
 /// that the arbiter's hold limits bound.
@@ -29,7 +29,7 @@ pub struct Captured<F> {
     first: Option<Nanos>,
     last: Nanos,
     ended: bool,
-    warnings: VecDeque<Warning>,
+    warnings: VecDeque<MessageWarning>,
 }
 
 /// The sink: one channel's messages, queued.
@@ -110,16 +110,17 @@ impl<F: Framing> Captured<F> {
         if let Some(end) = self.captures.end_stamp() {
             self.handler.finish(end, &mut self.released);
         }
-        self.warnings.extend(self.captures.warnings().into_iter().map(Warning::Capture));
+        self.warnings.extend(self.captures.warnings().into_iter().map(MessageWarning::Capture));
         if self.captures.datagrams() == 0 {
-            self.warnings.push_back(Warning::NotOfTheFeed { other_groups: self.captures.ignored().other_groups });
+            self.warnings
+                .push_back(MessageWarning::NotOfTheFeed { other_groups: self.captures.ignored().other_groups });
         }
         if self.released.lost > 0 {
-            self.warnings.push_back(Warning::Lost { messages: self.released.lost });
+            self.warnings.push_back(MessageWarning::Lost { messages: self.released.lost });
         }
         if self.released.of_other_channels > 0 {
             let (messages, group) = (self.released.of_other_channels, self.released.group);
-            self.warnings.push_back(Warning::OtherChannels { messages, group });
+            self.warnings.push_back(MessageWarning::OtherChannels { messages, group });
         }
     }
 }
@@ -140,7 +141,7 @@ impl<F: Framing> MessageSource for Captured<F> {
         Ok(Some(Timing::Recorded(self.last - first)))
     }
 
-    fn warning(&mut self) -> Option<Warning> {
+    fn warning(&mut self) -> Option<MessageWarning> {
         self.warnings.pop_front()
     }
 }

@@ -10,29 +10,14 @@ use twinline_core::frame::{Kind, Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::fault::{Cause, Fate, LineFaults, Purpose, stream};
-use super::plan::{LineCounts, LinePlan, PACK_MAX, PlanConfig, PlanError};
 use super::queue::{Datagram, Queue};
+use super::terms::{LinePlan, PACK_MAX, PlanConfig, PlanError};
+use crate::fault::{Fate, FaultCounts, LineFaults, Overtaken, Purpose, stream};
 
 /// What a message takes in a datagram at least beside its own bytes: a guess that only says when a pack may be full.
 const OVERHEAD: usize = 2;
 /// The most that UDP over IPv4 carries.
 const UDP_PAYLOAD_MAX: usize = 65_507;
-
-/// One line under way.
-struct Path {
-    faults: LineFaults,
-    last_due: Nanos,
-    counts: LineCounts,
-}
-
-/// A datagram that waits to be overtaken.
-struct Held {
-    left: u32,
-    overtaken: bool,
-    fate: Fate,
-    datagram: Datagram,
-}
 
 struct Lane {
     line: Line,
@@ -47,7 +32,7 @@ struct Lane {
     /// Counts the packs that were opened.
     serial: u64,
     packing: Rng,
-    held: Vec<Held>,
+    waiting: Overtaken<(Fate, Datagram)>,
 }
 
 /// All lanes, and the queue that they lead to. Lanes stand by group, then line.
@@ -57,16 +42,14 @@ pub(super) struct Lanes<F> {
     max_len: usize,
     plans: Vec<LinePlan>,
     lanes: Vec<Lane>,
-    paths: Vec<Path>,
+    faults: Vec<LineFaults>,
     pub(super) queue: Queue,
 }
 
 impl<F: Framing> Lanes<F> {
     pub(super) fn new(framing: F, config: &PlanConfig) -> Lanes<F> {
-        let path = |(line, plan): (usize, &LinePlan)| Path {
-            faults: LineFaults::new(plan.faults.clone(), config.seed, Line(line as u8)),
-            last_due: config.start,
-            counts: LineCounts::default(),
+        let faults = |(line, plan): (usize, &LinePlan)| {
+            LineFaults::new(plan.faults.clone(), config.seed, Line(line as u8), config.start)
         };
         let lines = config.lines.len() as u8;
         let lane = |(group, line)| Lane {
@@ -78,7 +61,7 @@ impl<F: Framing> Lanes<F> {
             target: 0,
             serial: 0,
             packing: stream(config.seed, Line(line), group, Purpose::Packing),
-            held: Vec::new(),
+            waiting: Overtaken::with_capacity(0),
         };
         Lanes {
             framing,
@@ -86,7 +69,7 @@ impl<F: Framing> Lanes<F> {
             max_len: config.max_len.min(UDP_PAYLOAD_MAX),
             plans: config.lines.clone(),
             lanes: config.groups.clone().flat_map(|g| (0..lines).map(move |l| (g, l))).map(lane).collect(),
-            paths: config.lines.iter().enumerate().map(path).collect(),
+            faults: config.lines.iter().enumerate().map(faults).collect(),
             queue: Queue::default(),
         }
     }
@@ -96,20 +79,20 @@ impl<F: Framing> Lanes<F> {
     }
 
     pub(super) fn lines(&self) -> usize {
-        self.paths.len()
+        self.faults.len()
     }
 
     pub(super) fn len(&self) -> usize {
         self.lanes.len()
     }
 
-    pub(super) fn counts(&self, line: Line) -> LineCounts {
-        self.paths.get(line.index()).map_or(LineCounts::default(), |path| path.counts)
+    pub(super) fn counts(&self, line: Line) -> FaultCounts {
+        self.faults.get(line.index()).map_or(FaultCounts::default(), LineFaults::counts)
     }
 
-    /// Counts a datagram that leaves early for want of room.
+    /// Counts a datagram that leaves early for lack of room.
     pub(super) fn hurry(&mut self, line: Line) {
-        self.paths[line.index()].counts.hurried += 1;
+        self.faults[line.index()].count_hurried();
     }
 
     /// Which pack of the lane is open now, if one is.
@@ -198,16 +181,17 @@ impl<F: Framing> Lanes<F> {
 
     /// Sends what still waits to be overtaken: nothing more will come.
     pub(super) fn release(&mut self, at: usize, now: Nanos) {
-        for mut held in std::mem::take(&mut self.lanes[at].held) {
-            held.datagram.due = now;
-            self.unhold(held);
+        while let Some(((fate, datagram), overtaken)) = self.lanes[at].waiting.give_up() {
+            let line = datagram.line;
+            if self.schedule(datagram, fate, now) && overtaken {
+                self.faults[line.index()].count_reordered();
+            }
         }
     }
 
     /// A datagram meets its line's faults.
     fn emit(&mut self, at: usize, kind: Kind, first: u64, count: u32, bytes: Vec<u8>, now: Nanos) {
         let lane = &mut self.lanes[at];
-        let path = &mut self.paths[lane.line.index()];
         let mut datagram = Datagram {
             due: now,
             line: lane.line,
@@ -220,71 +204,41 @@ impl<F: Framing> Lanes<F> {
             copy: false,
             bytes,
         };
-        path.counts.datagrams += 1;
-        let fate = path.faults.draw(datagram.bytes.len());
-        datagram.dropped = fate.lost;
-        if datagram.dropped.is_none()
-            && let Some((byte, by)) = fate.corrupt
-        {
+        let fate = self.faults[lane.line.index()].draw(datagram.bytes.len());
+        if let Some((byte, by)) = fate.corrupt {
             datagram.bytes[byte] ^= by;
             datagram.corrupted = true;
         }
-        // no more wait than may overtake: else a line that delays everything would send nothing
-        if let (None, Some(behind)) = (datagram.dropped, fate.behind)
-            && lane.held.len() < behind as usize
+        if let (None, Some(behind)) = (fate.lost, fate.behind)
+            && lane.waiting.may_wait(behind)
         {
-            lane.held.push(Held { left: behind, overtaken: false, fate, datagram });
+            lane.waiting.wait(behind, (fate, datagram));
             return;
         }
-        if self.schedule(datagram, fate) {
+        if self.schedule(datagram, fate, now) {
             self.overtake(at, now);
         }
     }
 
     /// A datagram of this lane got through at `now`: what waits for that is one nearer to its turn.
     fn overtake(&mut self, at: usize, now: Nanos) {
-        let held = &mut self.lanes[at].held;
-        if held.is_empty() {
-            return;
-        }
-        for held in held.iter_mut() {
-            held.left -= 1;
-            held.overtaken = true;
-        }
-        while let Some(turn) = self.lanes[at].held.iter().position(|h| h.left == 0) {
-            let mut held = self.lanes[at].held.remove(turn);
-            held.datagram.due = now;
-            self.unhold(held);
-        }
-    }
-
-    fn unhold(&mut self, held: Held) {
-        let line = held.datagram.line;
-        if self.schedule(held.datagram, held.fate) && held.overtaken {
-            self.paths[line.index()].counts.reordered += 1;
+        self.lanes[at].waiting.pass();
+        while let Some((fate, datagram)) = self.lanes[at].waiting.next_ready() {
+            let line = datagram.line;
+            if self.schedule(datagram, fate, now) {
+                self.faults[line.index()].count_reordered();
+            }
         }
     }
 
     /// Gives a datagram its due time and puts it on its way; returns whether it gets through.
-    fn schedule(&mut self, mut datagram: Datagram, fate: Fate) -> bool {
-        let path = &mut self.paths[datagram.line.index()];
-        datagram.due = path.last_due.max(datagram.due + fate.delay);
-        path.last_due = datagram.due;
-        if datagram.dropped.is_none() && path.faults.out(datagram.due) {
-            datagram.dropped = Some(Cause::Outage);
-        }
-        match datagram.dropped {
-            Some(Cause::Loss) => path.counts.lost += 1,
-            Some(Cause::Burst) => path.counts.lost_in_bursts += 1,
-            Some(Cause::Outage) => path.counts.lost_in_outages += 1,
-            None => path.counts.corrupted += u64::from(datagram.corrupted),
-        }
+    fn schedule(&mut self, mut datagram: Datagram, fate: Fate, now: Nanos) -> bool {
+        (datagram.due, datagram.dropped) = self.faults[datagram.line.index()].arrive(now, &fate);
         if datagram.dropped.is_some() {
             self.queue.push(datagram);
             return false;
         }
         let copy = fate.duplicate.then(|| {
-            path.counts.duplicated += 1;
             let mut bytes = self.queue.buffer();
             bytes.extend_from_slice(&datagram.bytes);
             Datagram { copy: true, bytes, ..datagram }

@@ -1,13 +1,13 @@
 //! Lines of text as messages: each line is one, without its newline (and without the carriage return before it).
 //!
-//! A line that is too long is left out, whole, with a [`Warning::LongLine`]; an empty line is an empty message.
+//! A line that is too long is left out, whole, with a [`MessageWarning::LongLine`]; an empty line is an empty message.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
-use super::messages::{MessageSource, Timing, Warning};
+use super::messages::{MessageSource, MessageWarning, Timing};
 
 /// The longest line that is taken, in bytes: with any framing's header it fits an Ethernet frame.
 pub const LINE_LEN_MAX: usize = 1_400;
@@ -19,7 +19,7 @@ const AHEAD: usize = 1_024;
 pub struct Lines<R> {
     input: R,
     number: u64,
-    warnings: VecDeque<Warning>,
+    warnings: VecDeque<MessageWarning>,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -68,11 +68,11 @@ impl<R: BufRead> MessageSource for Lines<R> {
             if len <= LINE_LEN_MAX as u64 {
                 return Ok(Some(Timing::Untimed));
             }
-            self.warnings.push_back(Warning::LongLine { number: self.number, len, max: LINE_LEN_MAX });
+            self.warnings.push_back(MessageWarning::LongLine { number: self.number, len, max: LINE_LEN_MAX });
         }
     }
 
-    fn warning(&mut self) -> Option<Warning> {
+    fn warning(&mut self) -> Option<MessageWarning> {
         self.warnings.pop_front()
     }
 }
@@ -80,7 +80,7 @@ impl<R: BufRead> MessageSource for Lines<R> {
 /// What the reading thread hands over.
 enum Item {
     Message(Vec<u8>),
-    Warning(Warning),
+    Warning(MessageWarning),
     Failed(io::Error),
 }
 
@@ -88,7 +88,7 @@ enum Item {
 /// line is there yet the source says [`io::ErrorKind::WouldBlock`], so that heartbeats go on meanwhile.
 pub struct LiveLines {
     items: Receiver<Item>,
-    warnings: VecDeque<Warning>,
+    warnings: VecDeque<MessageWarning>,
 }
 
 impl LiveLines {
@@ -139,7 +139,7 @@ impl MessageSource for LiveLines {
         }
     }
 
-    fn warning(&mut self) -> Option<Warning> {
+    fn warning(&mut self) -> Option<MessageWarning> {
         self.warnings.pop_front()
     }
 }
@@ -148,7 +148,7 @@ impl MessageSource for LiveLines {
 mod tests {
     use super::*;
 
-    fn read(input: &[u8]) -> (Vec<Vec<u8>>, Vec<Warning>) {
+    fn read(input: &[u8]) -> (Vec<Vec<u8>>, Vec<MessageWarning>) {
         let mut lines = Lines::new(io::BufReader::with_capacity(7, input));
         let (mut all, mut message) = (Vec::new(), Vec::new());
         while lines.next(&mut message).unwrap().is_some() {
@@ -174,7 +174,7 @@ mod tests {
         let (all, warnings) = read(&input);
         assert_eq!(all, [fits, b"after".to_vec()]);
         let len = LINE_LEN_MAX as u64 + 1;
-        let told = |number, len| Warning::LongLine { number, len, max: LINE_LEN_MAX };
+        let told = |number, len| MessageWarning::LongLine { number, len, max: LINE_LEN_MAX };
         assert_eq!(warnings, [told(2, len), told(4, len + 1)]);
         assert!(warnings[0].to_string().starts_with("line 2 has 1401 bytes"));
     }

@@ -21,7 +21,7 @@ pub enum Timing {
 
 /// What a source has to say that stops nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
+pub enum MessageWarning {
     /// The input ends within a message: what came before it was published.
     Truncated {
         /// Whole messages before the cut.
@@ -44,7 +44,7 @@ pub enum Warning {
         max: usize,
     },
     /// A capture's own.
-    Capture(capture::Warning),
+    Capture(capture::CaptureWarning),
     /// No line of the feed has a datagram in the capture.
     NotOfTheFeed {
         /// How many were for other groups.
@@ -64,30 +64,30 @@ pub enum Warning {
     },
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for MessageWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Warning::Truncated { messages, bytes } => {
+            MessageWarning::Truncated { messages, bytes } => {
                 write!(f, "the input is cut off within message {}, after {bytes} bytes of it; ", messages + 1)?;
                 write!(f, "all {messages} whole messages before it are published")
             }
-            Warning::BehindEnd { messages } => {
+            MessageWarning::BehindEnd { messages } => {
                 write!(f, "an end-of-session mark after {messages} messages; what stands behind it is left out")
             }
-            Warning::LongLine { number, len, max } => {
+            MessageWarning::LongLine { number, len, max } => {
                 write!(f, "line {number} has {len} bytes and is left out: a message may have {max}")
             }
-            Warning::Capture(ref warning) => warning.fmt(f),
-            Warning::NotOfTheFeed { other_groups } => write!(
+            MessageWarning::Capture(ref warning) => warning.fmt(f),
+            MessageWarning::NotOfTheFeed { other_groups } => write!(
                 f,
                 "no datagram of this feed was in the capture, {other_groups} were for other groups; the feed that it was \
                  taken of can be named with --capture-feed"
             ),
-            Warning::Lost { messages } => write!(
+            MessageWarning::Lost { messages } => write!(
                 f,
                 "{messages} messages are on no line of the capture: what stands behind them closes up, with numbers of its own"
             ),
-            Warning::OtherChannels { messages, group } => {
+            MessageWarning::OtherChannels { messages, group } => {
                 write!(
                     f,
                     "the capture has {messages} messages of other channels than that of group {group}: they are left out"
@@ -112,7 +112,7 @@ pub trait MessageSource {
     }
 
     /// Something to tell that stops nothing; each is told once. To be asked after [`MessageSource::next`].
-    fn warning(&mut self) -> Option<Warning> {
+    fn warning(&mut self) -> Option<MessageWarning> {
         None
     }
 }
@@ -126,7 +126,7 @@ impl<S: MessageSource + ?Sized> MessageSource for Box<S> {
         (**self).packing()
     }
 
-    fn warning(&mut self) -> Option<Warning> {
+    fn warning(&mut self) -> Option<MessageWarning> {
         (**self).warning()
     }
 }

@@ -39,7 +39,6 @@
 
 pub mod binary_file;
 pub mod captured;
-pub mod fault;
 mod lane;
 pub mod lines;
 pub mod made_up;
@@ -47,7 +46,9 @@ pub mod messages;
 pub mod pace;
 pub mod plan;
 mod queue;
-mod schedule;
 pub mod send;
 pub mod spec;
+mod terms;
 pub mod truth;
+
+pub use crate::fault;

@@ -19,16 +19,16 @@ pub const LATENESS_MAX: Nanos = Nanos::from_secs(60);
 
 /// A time that begins at some moment of a clock, and waiting by it.
 #[derive(Debug)]
-pub struct Pacer<'a> {
+pub struct DueClock<'a> {
     clock: Clock,
     start: Nanos,
     stop: &'a Stop,
 }
 
-impl<'a> Pacer<'a> {
+impl<'a> DueClock<'a> {
     /// A time whose zero is `start` by the clock.
-    pub fn new(clock: Clock, start: Nanos, stop: &'a Stop) -> Pacer<'a> {
-        Pacer { clock, start, stop }
+    pub fn new(clock: Clock, start: Nanos, stop: &'a Stop) -> DueClock<'a> {
+        DueClock { clock, start, stop }
     }
 
     /// How long ago the start was.

@@ -1,255 +1,437 @@
 //! What is sent on which line, when: numbers, packing, heartbeats, the end of the session, and each line's faults.
 //!
 //! A [`Plan`] is a function of its configuration and its messages. It reads no clock: times are offsets from a start that
-//! its driver chooses. Datagrams come out in the order of their due times, those that a fault lost among them (marked).
+//! its driver chooses. Datagrams come out in the order of their due times, including (marked) those that a fault lost.
 //!
 //! All lines carry the same numbers, however they pack: a heartbeat that consumes a number does so on all lines at once.
 //!
-//! What is under way is bounded: where delays would hold more than 65,536 datagrams or 64 MiB, the first leaves early, and
-//! that is counted ([`LineCounts::hurried`]).
+//! What is under way is bounded: if delays would hold more than 65,536 datagrams or 64 MiB, the first one leaves early, and
+//! that is counted ([`FaultCounts::hurried`]).
 
+use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
 
-use twinline_core::frame::{Kind, LINES_MAX, Line, Session};
+use twinline_core::frame::Line;
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::fault::{Cause, Faults};
+use super::lane::Lanes;
+use super::messages::{MessageSource, MessageWarning, Timing};
+use super::queue::Datagram;
+use super::truth::Truth;
 
-pub use super::schedule::Plan;
+pub use super::terms::{LinePlan, PACK_MAX, PlanConfig, PlanError, PlanStep, Planned, Rate};
+pub use crate::fault::FaultCounts;
 
-/// The most messages that a line may be told to pack into one datagram.
-pub const PACK_MAX: u32 = 128;
+/// How far a plan looks ahead of its driver's clock; what was planned [`Plan::finish`] cannot take back.
+const LOOK_AHEAD: Nanos = Nanos::from_millis(10);
+/// How soon a live source that had nothing is asked again.
+const ASK_AGAIN: Nanos = Nanos::from_micros(100);
+/// The time between messages that go as fast as they can: less than any machine takes for one.
+const FLAT_OUT: Nanos = Nanos(10);
 
-/// When messages are due.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rate {
-    /// At a steady rate, in bursts: see [`Rate::per_second`].
-    Steady {
-        /// Millionths of a message a second.
-        micro_rate: u64,
-        /// How many messages are due at once.
-        burst: u32,
-    },
-    /// As fast as the driver takes them.
-    Max,
-    /// As they were recorded. The source must know times.
-    Recorded,
-}
-
-impl Rate {
-    /// `rate` messages a second on average, `burst` of them at once; `None` where the rate is not above zero and at most
-    /// 100 million, or the burst is 0.
-    pub fn per_second(rate: f64, burst: u32) -> Option<Rate> {
-        let micro_rate = (rate * 1e6).round();
-        (burst > 0 && (1.0..=1e14).contains(&micro_rate))
-            .then_some(Rate::Steady { micro_rate: micro_rate as u64, burst })
-    }
-}
-
-/// What one line is like.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LinePlan {
-    /// The fewest messages that the line packs into a datagram; at least 1.
-    pub pack_min: u32,
-    /// The most; at most [`PACK_MAX`]. The count is drawn for each datagram. A datagram with fewer leaves when
-    /// [`PlanConfig::pack_wait`] is over, or when [`PlanConfig::max_len`] is reached.
-    pub pack_max: u32,
-    /// What the line does to its datagrams.
-    pub faults: Faults,
-}
-
-impl Default for LinePlan {
-    /// A message a datagram, no faults.
-    fn default() -> LinePlan {
-        LinePlan::packing(1, 1)
-    }
-}
-
-impl LinePlan {
-    /// A line without faults that packs `min` to `max` messages into a datagram.
-    pub fn packing(min: u32, max: u32) -> LinePlan {
-        LinePlan { pack_min: min, pack_max: max, faults: Faults::default() }
-    }
-}
-
-/// What a plan is made of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlanConfig {
-    /// The session that every datagram carries; [`Session::NONE`] in a framing without sessions.
-    pub session: Session,
-    /// The first message's number, in every group.
-    pub first: u64,
-    /// When messages are due.
-    pub rate: Rate,
-    /// One to eight lines.
-    pub lines: Vec<LinePlan>,
-    /// The groups that messages go to, in turns; each is a sequence of its own.
-    pub groups: Range<u16>,
-    /// How long a group is idle before a heartbeat; `None`: as the framing says; [`Nanos::MAX`]: never.
-    pub heartbeat: Option<Nanos>,
-    /// No message is due at or after this time from `start`; `None`: until the source ends.
-    pub limit: Option<Nanos>,
-    /// How long heartbeats go on after the last message.
-    pub linger: Nanos,
-    /// How many times the end of session is sent; 0: not at all.
-    pub end_copies: u32,
-    /// The time between two of them.
-    pub end_interval: Nanos,
-    /// The longest datagram that messages are packed into (one message alone may be longer), in bytes of UDP payload.
-    pub max_len: usize,
-    /// How long the first message of a datagram waits for others.
-    pub pack_wait: Nanos,
-    /// Decides all that is drawn.
-    pub seed: u64,
-    /// When this plan's time begins: the end of the plan before it, if there was one. Outages are not moved by it.
-    pub start: Nanos,
-}
-
-impl Default for PlanConfig {
-    /// Two lines without faults, a message a datagram, 1,000 messages a second from number 1, with an end of session.
-    fn default() -> PlanConfig {
-        PlanConfig {
-            session: Session::NONE,
-            first: 1,
-            rate: Rate::Steady { micro_rate: 1_000_000_000, burst: 1 },
-            lines: vec![LinePlan::default(); 2],
-            groups: 0..1,
-            heartbeat: None,
-            limit: None,
-            linger: Nanos::ZERO,
-            end_copies: 5,
-            end_interval: Nanos::from_millis(20),
-            max_len: 1_400,
-            pack_wait: Nanos::from_millis(1),
-            seed: 1,
-            start: Nanos::ZERO,
-        }
-    }
-}
-
-/// Why there is no plan, or no more of it.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// No line, or too many.
-    #[error("a plan has 1 to {LINES_MAX} lines, not {0}")]
-    Lines(usize),
-    /// No group.
-    #[error("a plan needs a group to send to")]
-    NoGroup,
-    /// Numbers start at 1 in every framing.
-    #[error("the first number is 1 or more, not 0")]
-    First,
-    /// A packing that cannot be.
-    #[error("a datagram holds 1 to {PACK_MAX} messages, and not {min}..{max}")]
-    Packing {
-        /// As configured.
-        min: u32,
-        /// As configured.
-        max: u32,
-    },
-    /// More than a message a datagram where the number is the packet's.
-    #[error("{framing} numbers packets: one message a datagram, and the same on every line; leave the packing out")]
-    PacketSequenced {
-        /// The framing's name.
-        framing: &'static str,
-    },
-    /// Times were asked for of a source that has none.
-    #[error("the messages carry no recorded times; give a rate instead")]
-    NoTimes,
-    /// A message that the framing cannot carry.
-    #[error("message {number} has {len} bytes, which {framing} cannot carry")]
-    TooLong {
-        /// Its number.
-        number: u64,
-        /// Its length.
-        len: usize,
-        /// The framing's name.
-        framing: &'static str,
-    },
-    /// The source's.
-    #[error("cannot read the messages: {0}")]
-    Source(#[from] io::Error),
-}
-
-/// A datagram, and when and where it is due.
+/// Where the plan stands in the life of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Planned<'a> {
-    /// When; never before the one that was handed out before it.
-    pub due: Nanos,
-    /// On which line.
-    pub line: Line,
-    /// The group's place in the line's list.
-    pub group: u16,
-    /// What it is. A heartbeat may still consume a number: then `count` is 1.
-    pub kind: Kind,
-    /// The first number in it; the next number where it has none.
-    pub first: u64,
-    /// How many numbers it has.
-    pub count: u32,
-    /// Why it is not to be sent, if it is not.
-    pub dropped: Option<Cause>,
-    /// A byte was changed. `first` and `count` are the true ones.
-    pub corrupted: bool,
-    /// A second copy of the datagram before it.
-    pub copy: bool,
-    /// The UDP payload.
-    pub bytes: &'a [u8],
-}
-
-/// What a plan says when it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<'a> {
-    /// This datagram comes next.
-    Datagram(Planned<'a>),
-    /// Nothing can be said yet: ask again at this time.
-    Idle(Nanos),
-    /// There is no more.
+enum Phase {
+    Running,
+    /// No more messages; heartbeats until then.
+    Lingering(Nanos),
+    /// So many ends of session are left, the next at this time.
+    Ending(u32, Nanos),
     Ended,
 }
 
-/// What became of one line's datagrams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineCounts {
-    /// Datagrams that were planned, lost ones among them, second copies not.
-    pub datagrams: u64,
-    /// Lost each by itself.
-    pub lost: u64,
-    /// Lost in bursts.
-    pub lost_in_bursts: u64,
-    /// Lost in outages.
-    pub lost_in_outages: u64,
-    /// Second copies.
-    pub duplicated: u64,
-    /// Overtaken by at least one datagram.
-    pub reordered: u64,
-    /// With a byte changed.
-    pub corrupted: u64,
-    /// Sent before their delay was over, for want of room.
-    pub hurried: u64,
+/// What may come next. At equal times the first in this order does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A pack has waited long enough.
+    Flush,
+    Message,
+    /// Some group may have been idle for long enough.
+    Heartbeat,
+    /// Messages are over, and what follows them.
+    End,
+    /// A live source has nothing; nothing else comes before.
+    Waiting,
 }
 
-impl PlanConfig {
-    /// Whether there can be a plan of it.
-    pub(super) fn check<F: Framing>(&self, framing: F) -> Result<(), PlanError> {
-        if self.lines.is_empty() || self.lines.len() > LINES_MAX {
-            return Err(PlanError::Lines(self.lines.len()));
+/// [`PlanStep`], with the datagram in [`Plan::current`].
+enum Advance {
+    Datagram,
+    Idle(Nanos),
+    Ended,
+}
+
+/// A plan under way: see the module's page.
+pub struct Plan<F, S> {
+    config: PlanConfig,
+    source: S,
+    lanes: Lanes<F>,
+    /// When each group last had something to say.
+    spoke: Vec<Nanos>,
+    phase: Phase,
+    /// The time of the last event: nothing will be planned to be before it.
+    clock: Nanos,
+    /// The message that was read ahead, and when it is due.
+    ahead: Option<Nanos>,
+    message: Vec<u8>,
+    wrapped: Vec<u8>,
+    messages: u64,
+    /// Steady rates count from here: a time, and how many messages there were before it.
+    anchor: (Nanos, u64),
+    waited: bool,
+    /// When open packs have waited long enough: lane and pack; packs that left meanwhile are skipped.
+    flushes: VecDeque<(Nanos, usize, u64)>,
+    heartbeat: Nanos,
+    /// No group is idle for long enough before this.
+    heartbeat_due: Nanos,
+    current: Option<Datagram>,
+    last_due: Nanos,
+}
+
+impl<F: Framing, S: MessageSource> Plan<F, S> {
+    /// A plan for these messages.
+    ///
+    /// # Errors
+    /// What cannot be in the configuration.
+    pub fn new(framing: F, config: PlanConfig, source: S) -> Result<Plan<F, S>, PlanError> {
+        config.check(framing)?;
+        let heartbeat = config.heartbeat.unwrap_or(framing.rules().heartbeat_interval).max(Nanos(1));
+        Ok(Plan {
+            source,
+            lanes: Lanes::new(framing, &config),
+            spoke: vec![config.start; config.groups.len()],
+            phase: Phase::Running,
+            clock: config.start,
+            ahead: None,
+            message: Vec::new(),
+            wrapped: Vec::new(),
+            messages: 0,
+            anchor: (config.start, 0),
+            waited: false,
+            flushes: VecDeque::new(),
+            heartbeat,
+            heartbeat_due: config.start + heartbeat,
+            current: None,
+            last_due: config.start,
+            config,
+        })
+    }
+
+    /// The next datagram, `None` at the end: for a driver whose time is the plan's own, as in a simulation.
+    ///
+    /// # Errors
+    /// The source's; a live source that has nothing is [`io::ErrorKind::WouldBlock`].
+    pub fn next_planned(&mut self) -> Result<Option<Planned<'_>>, PlanError> {
+        match self.advance(Nanos::ZERO, Nanos::MAX)? {
+            Advance::Datagram => Ok(self.current()),
+            Advance::Idle(_) => Err(PlanError::Source(io::ErrorKind::WouldBlock.into())),
+            Advance::Ended => Ok(None),
         }
-        if self.groups.is_empty() {
-            return Err(PlanError::NoGroup);
-        }
-        if self.first == 0 {
-            return Err(PlanError::First);
-        }
-        for &LinePlan { pack_min: min, pack_max: max, .. } in &self.lines {
-            if min == 0 || min > max || max > PACK_MAX {
-                return Err(PlanError::Packing { min, max });
+    }
+
+    /// What comes next, for a driver whose clock says `now`: a datagram is handed out a little ahead of its time.
+    ///
+    /// # Errors
+    /// The source's, and messages that the framing cannot carry.
+    pub fn step(&mut self, now: Nanos) -> Result<PlanStep<'_>, PlanError> {
+        Ok(match self.advance(now, now + LOOK_AHEAD)? {
+            Advance::Datagram => self.current().map_or(PlanStep::Ended, PlanStep::Datagram),
+            Advance::Idle(until) => PlanStep::Idle(until),
+            Advance::Ended => PlanStep::Ended,
+        })
+    }
+
+    /// Takes no more messages from now on: what is under way is sent, then the end of session.
+    pub fn finish(&mut self, now: Nanos) {
+        let now = self.clock.max(now);
+        match self.phase {
+            Phase::Running => {
+                self.ahead = None;
+                self.phase = Phase::Lingering(now);
             }
-            if framing.packet_sequenced() && max > 1 {
-                return Err(PlanError::PacketSequenced { framing: framing.name() });
+            Phase::Lingering(until) => self.phase = Phase::Lingering(until.min(now)),
+            Phase::Ending(..) | Phase::Ended => {}
+        }
+    }
+
+    /// Nothing sent yet, for the numbers and lines of this plan: to be told of each datagram.
+    pub fn truth(&self) -> Truth {
+        Truth::new(self.lanes.lines(), self.config.first)
+    }
+
+    /// What became of a line's datagrams so far.
+    pub fn counts(&self, line: Line) -> FaultCounts {
+        self.lanes.counts(line)
+    }
+
+    /// How many messages were taken from the source.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// When the last datagram that was handed out is due: where a plan that follows this one may start.
+    pub fn last_due(&self) -> Nanos {
+        self.last_due
+    }
+
+    /// How many datagrams are under way now, behind the ones that were handed out.
+    pub fn under_way(&self) -> usize {
+        self.lanes.queue.len()
+    }
+
+    /// What it was made of.
+    pub fn config(&self) -> &PlanConfig {
+        &self.config
+    }
+
+    /// Something that the source has to tell.
+    pub fn warning(&mut self) -> Option<MessageWarning> {
+        self.source.warning()
+    }
+
+    fn current(&self) -> Option<Planned<'_>> {
+        self.current.as_ref().map(|d| Planned {
+            due: d.due,
+            line: d.line,
+            group: d.group,
+            kind: d.kind,
+            first: d.first,
+            count: d.count,
+            dropped: d.dropped,
+            corrupted: d.corrupted,
+            copy: d.copy,
+            bytes: &d.bytes,
+        })
+    }
+
+    /// Goes on until a datagram is known to be the next, or nothing more can be said up to `horizon`.
+    fn advance(&mut self, now: Nanos, horizon: Nanos) -> Result<Advance, PlanError> {
+        if let Some(datagram) = self.current.take() {
+            self.lanes.queue.recycle(datagram);
+        }
+        loop {
+            let upcoming = self.upcoming(now)?;
+            let bound = upcoming.map_or(Nanos::MAX, |(at, _)| at);
+            if let Some(due) = self.lanes.queue.first_due() {
+                let full = self.lanes.queue.is_full();
+                // what an event at the same time adds goes behind what is there
+                if due <= bound || full {
+                    if due > horizon && !full {
+                        return Ok(Advance::Idle(ahead_of(due)));
+                    }
+                    return Ok(self.hand_out(due > bound));
+                }
+            }
+            match upcoming {
+                None => return Ok(Advance::Ended),
+                Some((at, Event::Waiting)) => {
+                    // a steady rate counts afresh from where the source goes on
+                    self.waited = true;
+                    self.clock = at;
+                    let queued = self.lanes.queue.first_due().unwrap_or(Nanos::MAX);
+                    return Ok(Advance::Idle(queued.min(at + ASK_AGAIN)));
+                }
+                Some((at, _)) if at > horizon => return Ok(Advance::Idle(ahead_of(at))),
+                Some((at, event)) => {
+                    self.clock = at;
+                    self.happen(event)?;
+                }
+            }
+        }
+    }
+
+    /// Takes the first datagram out of the queue; one that is `hurried` leaves before its time.
+    fn hand_out(&mut self, hurried: bool) -> Advance {
+        let Some(mut datagram) = self.lanes.queue.pop() else { return Advance::Ended };
+        if hurried {
+            datagram.due = self.clock.max(self.last_due);
+            self.lanes.hurry(datagram.line);
+        }
+        self.last_due = datagram.due;
+        self.current = Some(datagram);
+        Advance::Datagram
+    }
+
+    /// What happens next, and when: never before [`Plan::clock`].
+    fn upcoming(&mut self, now: Nanos) -> Result<Option<(Nanos, Event)>, PlanError> {
+        if self.phase == Phase::Running {
+            self.look_ahead(now)?;
+        }
+        let phase = match self.phase {
+            Phase::Running => match self.ahead {
+                Some(due) => (due, Event::Message),
+                None => (now.max(self.clock), Event::Waiting),
+            },
+            Phase::Lingering(until) => (until, Event::End),
+            // packs are flushed and heartbeats are over
+            Phase::Ending(_, at) => return Ok(Some((at.max(self.clock), Event::End))),
+            Phase::Ended => return Ok(None),
+        };
+        let flush = self.next_flush().map(|at| (at, Event::Flush));
+        let heartbeat = Some((self.heartbeat_due, Event::Heartbeat));
+        let first = [flush, heartbeat].into_iter().flatten().fold(phase, Ord::min);
+        Ok(Some((first.0.max(self.clock), first.1)))
+    }
+
+    /// When the oldest open pack has waited long enough.
+    fn next_flush(&mut self) -> Option<Nanos> {
+        while let Some(&(at, lane, pack)) = self.flushes.front() {
+            if self.lanes.open(lane) == Some(pack) {
+                return Some(at);
+            }
+            self.flushes.pop_front();
+        }
+        None
+    }
+
+    /// Reads a message ahead, if there is one; at the end of the messages the phase changes.
+    fn look_ahead(&mut self, now: Nanos) -> Result<(), PlanError> {
+        let limit = self.config.limit.map_or(Nanos::MAX, |limit| self.config.start + limit);
+        if self.ahead.is_none() {
+            match self.source.next(&mut self.message) {
+                Ok(Some(timing)) => {
+                    self.wrap()?;
+                    self.ahead = Some(self.due(timing, now)?);
+                }
+                Ok(None) => {
+                    self.phase = Phase::Lingering(self.clock.max(now) + self.config.linger);
+                    return Ok(());
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if self.ahead.unwrap_or(now) >= limit {
+            self.ahead = None;
+            self.phase = Phase::Lingering(limit + self.config.linger);
+        }
+        Ok(())
+    }
+
+    /// When the message that was just read is due.
+    fn due(&mut self, timing: Timing, now: Nanos) -> Result<Nanos, PlanError> {
+        let due = match self.config.rate {
+            Rate::Max => now.max(self.clock + FLAT_OUT),
+            Rate::Recorded => match timing {
+                Timing::Recorded(offset) => self.config.start + offset,
+                Timing::Untimed => return Err(PlanError::NoTimes),
+            },
+            Rate::Steady { micro_rate, burst } => {
+                if std::mem::take(&mut self.waited) && slot(self.anchor, self.messages, micro_rate, burst) < now {
+                    self.anchor = (now, self.messages);
+                }
+                slot(self.anchor, self.messages, micro_rate, burst)
+            }
+        };
+        Ok(due.max(self.clock))
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), PlanError> {
+        match event {
+            Event::Flush => {
+                if let Some((_, lane, _)) = self.flushes.pop_front() {
+                    self.lanes.flush(lane, self.clock)?;
+                }
+                Ok(())
+            }
+            Event::Message => self.take_message(),
+            Event::Heartbeat => self.beat(),
+            Event::End => self.end(),
+            Event::Waiting => Ok(()),
+        }
+    }
+
+    /// Gives the message that was read the length that the framing's messages carry, where the source's has none.
+    fn wrap(&mut self) -> Result<(), PlanError> {
+        let packing = self.lanes.framing().packing();
+        if self.source.packing() == Some(packing) {
+            return Ok(());
+        }
+        if !packing.wrap(&self.message, &mut self.wrapped) {
+            let (number, len) = (self.messages + self.config.first, self.message.len());
+            return Err(PlanError::TooLong { number, len, framing: self.lanes.framing().name() });
+        }
+        std::mem::swap(&mut self.message, &mut self.wrapped);
+        Ok(())
+    }
+
+    /// The message goes to its group, on every line.
+    fn take_message(&mut self) -> Result<(), PlanError> {
+        self.ahead = None;
+        let group = (self.messages % self.spoke.len() as u64) as usize;
+        self.messages += 1;
+        self.spoke[group] = self.clock;
+        // the lines take turns in being first, so that what is due at once favours none
+        let (lanes, turn) = (self.lanes_of(group), self.messages as usize % self.lanes.lines());
+        for lane in (lanes.start + turn..lanes.end).chain(lanes.start..lanes.start + turn) {
+            if self.lanes.add(lane, &self.message, self.clock)?
+                && let Some(pack) = self.lanes.open(lane)
+            {
+                self.flushes.push_back((self.clock + self.config.pack_wait, lane, pack));
             }
         }
         Ok(())
     }
+
+    /// Heartbeats of the groups that are idle, on every line: where they consume a number, all lines' numbers move.
+    fn beat(&mut self) -> Result<(), PlanError> {
+        self.heartbeat_due = Nanos::MAX;
+        for group in 0..self.spoke.len() {
+            if self.spoke[group] + self.heartbeat <= self.clock {
+                self.spoke[group] = self.clock;
+                for lane in self.lanes_of(group) {
+                    self.lanes.flush(lane, self.clock)?;
+                    self.lanes.heartbeat(lane, self.clock);
+                }
+            }
+            self.heartbeat_due = self.heartbeat_due.min(self.spoke[group] + self.heartbeat);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), PlanError> {
+        let left = match self.phase {
+            Phase::Ending(left, _) => left,
+            _ => {
+                for lane in 0..self.lanes.len() {
+                    self.lanes.flush(lane, self.clock)?;
+                }
+                self.config.end_copies
+            }
+        };
+        let mut known = left > 0;
+        for lane in 0..self.lanes.len() {
+            known = known && self.lanes.end(lane, self.clock);
+        }
+        self.phase = match left.saturating_sub(1) {
+            left if known && left > 0 => Phase::Ending(left, self.clock + self.config.end_interval),
+            _ => {
+                for lane in 0..self.lanes.len() {
+                    self.lanes.release(lane, self.clock);
+                }
+                Phase::Ended
+            }
+        };
+        Ok(())
+    }
+
+    /// The lanes of the group at this place.
+    fn lanes_of(&self, group: usize) -> std::ops::Range<usize> {
+        let lines = self.lanes.lines();
+        group * lines..(group + 1) * lines
+    }
+}
+
+/// When to come again for what is due at `due`.
+fn ahead_of(due: Nanos) -> Nanos {
+    due - Nanos(LOOK_AHEAD.0 / 2)
+}
+
+/// When message `n` (from 0) is due at a steady rate. Whole numbers all the way: nothing drifts.
+fn slot((anchor, before): (Nanos, u64), n: u64, micro_rate: u64, burst: u32) -> Nanos {
+    let n = n - before;
+    let in_bursts = u128::from(n - n % u64::from(burst.max(1)));
+    let offset = in_bursts * 1_000_000_000_000_000 / u128::from(micro_rate.max(1));
+    anchor + Nanos(u64::try_from(offset).unwrap_or(u64::MAX))
 }

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use twinline_core::frame::{Kind, Line};
 use twinline_core::time::Nanos;
 
-use super::fault::Cause;
+use crate::fault::DropCause;
 
 /// How many datagrams may be under way at once.
 pub(super) const DATAGRAMS_MAX: usize = 65_536;
@@ -22,7 +22,7 @@ pub(super) struct Datagram {
     pub(super) kind: Kind,
     pub(super) first: u64,
     pub(super) count: u32,
-    pub(super) dropped: Option<Cause>,
+    pub(super) dropped: Option<DropCause>,
     pub(super) corrupted: bool,
     pub(super) copy: bool,
     pub(super) bytes: Vec<u8>,

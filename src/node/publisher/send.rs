@@ -13,12 +13,12 @@ use twinline_core::frame::{Kind, Line};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::messages::{MessageSource, Warning};
-use super::pace::{LATENESS_MAX, Pacer};
-use super::plan::{LineCounts, Plan, PlanError, Rate, Step};
+use super::messages::{MessageSource, MessageWarning};
+use super::pace::{DueClock, LATENESS_MAX};
+use super::plan::{FaultCounts, Plan, PlanError, PlanStep, Rate};
 use super::truth::Truth;
 
-use crate::wire::{Wire, is_passing};
+use crate::wire::{Wire, is_transient};
 
 /// How often the driver's caller is told how far it is.
 const TELL_EVERY: Nanos = Nanos::from_millis(100);
@@ -27,7 +27,7 @@ pub const WARNINGS_MAX: usize = 100;
 
 /// Why sending ended early.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError {
+pub enum PublishError {
     /// The plan's.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -45,7 +45,7 @@ pub enum SendError {
 
 /// What left on one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LineTally {
+pub struct PublishedLine {
     /// Datagrams, second copies among them.
     pub datagrams: u64,
     /// Messages, those of second copies not; a heartbeat that consumes a number is one.
@@ -59,14 +59,14 @@ pub struct LineTally {
     /// What the last of them failed of.
     pub last_error: Option<String>,
     /// What the plan did to the line.
-    pub planned: LineCounts,
+    pub planned: FaultCounts,
 }
 
 /// What was sent, how late, and what was lost.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct PublishReport {
     /// By line.
-    pub lines: Vec<LineTally>,
+    pub lines: Vec<PublishedLine>,
     /// Messages taken from the source.
     pub messages: u64,
     /// From the plan's start to the send of the last message.
@@ -78,12 +78,12 @@ pub struct Report {
     /// Whether it was told to stop.
     pub stopped: bool,
     /// What the source had to tell: the first [`WARNINGS_MAX`].
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<MessageWarning>,
     /// How much more it had.
     pub warnings_omitted: u64,
 }
 
-impl Report {
+impl PublishReport {
     /// Takes over what the plan has to tell.
     fn look<F: Framing, S: MessageSource>(&mut self, plan: &mut Plan<F, S>) {
         self.messages = plan.messages();
@@ -111,8 +111,8 @@ pub fn send<F: Framing, S: MessageSource>(
     wire: &mut impl Wire,
     clock: Clock,
     stop: &Stop,
-    tell: impl FnMut(&Report),
-) -> (Report, Result<(), SendError>) {
+    tell: impl FnMut(&PublishReport),
+) -> (PublishReport, Result<(), PublishError>) {
     let start = clock.now() - plan.config().start;
     send_from(plan, wire, clock, start, stop, tell)
 }
@@ -128,11 +128,11 @@ pub fn send_from<F: Framing, S: MessageSource>(
     clock: Clock,
     start: Nanos,
     stop: &Stop,
-    mut tell: impl FnMut(&Report),
-) -> (Report, Result<(), SendError>) {
+    mut tell: impl FnMut(&PublishReport),
+) -> (PublishReport, Result<(), PublishError>) {
     let lines = plan.config().lines.len();
-    let mut report = Report {
-        lines: vec![LineTally::default(); lines],
+    let mut report = PublishReport {
+        lines: vec![PublishedLine::default(); lines],
         messages: 0,
         elapsed: Nanos::ZERO,
         lateness: Histogram::new_with_bounds(1, LATENESS_MAX.0, 3).unwrap_or_else(|_| unreachable!("valid bounds")),
@@ -141,7 +141,7 @@ pub fn send_from<F: Framing, S: MessageSource>(
         warnings: Vec::new(),
         warnings_omitted: 0,
     };
-    let result = run(plan, wire, &Pacer::new(clock, start, stop), &mut report, &mut tell);
+    let result = run(plan, wire, &DueClock::new(clock, start, stop), &mut report, &mut tell);
     report.look(plan);
     for (line, tally) in report.lines.iter_mut().enumerate() {
         tally.planned = plan.counts(Line(line as u8));
@@ -152,10 +152,10 @@ pub fn send_from<F: Framing, S: MessageSource>(
 fn run<F: Framing, S: MessageSource>(
     plan: &mut Plan<F, S>,
     wire: &mut impl Wire,
-    pacer: &Pacer<'_>,
-    report: &mut Report,
-    tell: &mut impl FnMut(&Report),
-) -> Result<(), SendError> {
+    pacer: &DueClock<'_>,
+    report: &mut PublishReport,
+    tell: &mut impl FnMut(&PublishReport),
+) -> Result<(), PublishError> {
     let begun = plan.config().start;
     // flat out there is no time at which a datagram ought to have left
     let timed = plan.config().rate != Rate::Max;
@@ -172,12 +172,12 @@ fn run<F: Framing, S: MessageSource>(
             tell(report);
         }
         let datagram = match plan.step(now)? {
-            Step::Datagram(datagram) => datagram,
-            Step::Idle(until) => {
+            PlanStep::Datagram(datagram) => datagram,
+            PlanStep::Idle(until) => {
                 pacer.wait(until, report.stopped);
                 continue;
             }
-            Step::Ended => return Ok(()),
+            PlanStep::Ended => return Ok(()),
         };
         if datagram.dropped.is_some() {
             report.truth.record(&datagram, false);
@@ -202,11 +202,11 @@ fn run<F: Framing, S: MessageSource>(
                     report.lateness.saturating_record((at - datagram.due).0);
                 }
             }
-            Err(error) if is_passing(&error) => {
+            Err(error) if is_transient(&error) => {
                 tally.errors += 1;
                 tally.last_error = Some(error.to_string());
             }
-            Err(error) => return Err(SendError::Wire { line: datagram.line, group: datagram.group, error }),
+            Err(error) => return Err(PublishError::Wire { line: datagram.line, group: datagram.group, error }),
         }
     }
 }

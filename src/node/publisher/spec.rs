@@ -15,8 +15,8 @@ use std::str::FromStr;
 
 use twinline_core::time::Nanos;
 
-use super::fault::{BEHIND_MAX, BurstLoss, DELAY_MAX, Delay, Outage, Reorder, Share};
-use super::plan::{PACK_MAX, Rate};
+use super::terms::{PACK_MAX, Rate};
+use crate::fault::{BEHIND_MAX, BurstLoss, DELAY_MAX, Delay, Outage, Reorder, Share};
 
 /// Why a text says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::{SeqNo, SeqRange};
 
-use super::plan::Planned;
+use super::terms::Planned;
 
 /// How many ranges of lost numbers are kept.
 pub const LOST_RANGES_MAX: usize = 65_536;

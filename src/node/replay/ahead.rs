@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvErr
 use std::thread;
 use std::time::Duration;
 
-use crate::capture::{CaptureError, Captures, Ignored, Step, Warning};
+use crate::capture::{CaptureError, CaptureStep, CaptureWarning, Captures, Ignored};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
@@ -64,7 +64,7 @@ pub struct ReadFacts {
     /// How many bytes of the files were read, as they lie on disk.
     pub position: u64,
     /// What there is to tell of the files. Known at their end.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<CaptureWarning>,
 }
 
 impl ReadFacts {
@@ -176,11 +176,11 @@ fn read(mut captures: Captures, sender: &SyncSender<Item>, spares: &Receiver<Chu
 fn fill(captures: &mut Captures, chunk: &mut Chunk) -> Result<Option<()>, CaptureError> {
     while chunk.entries.len() < DATAGRAMS && chunk.bytes.len() < BYTES {
         match captures.step()? {
-            Step::Item => {}
+            CaptureStep::Item => {}
             // others' traffic, and maybe much of it: what there is may be due before its end
-            Step::Onward if chunk.entries.is_empty() => continue,
-            Step::Onward => break,
-            Step::End => return Ok(Some(())),
+            CaptureStep::Onward if chunk.entries.is_empty() => continue,
+            CaptureStep::Onward => break,
+            CaptureStep::End => return Ok(Some(())),
         }
         let Some(item) = captures.item() else { continue };
         let from = chunk.bytes.len();

@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use crate::capture::{CaptureError, Captures};
 use crate::os::clock::Clock;
-use crate::os::send::SEND_BATCH;
+use crate::os::sending::SEND_BATCH;
 use crate::os::signal::Stop;
-use crate::publisher::pace::Pacer;
-use crate::wire::{Wire, is_passing};
+use crate::publisher::pace::DueClock;
+use crate::wire::{Wire, is_transient};
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
 
@@ -31,7 +31,7 @@ use ahead::{Ahead, Chunk, Entry, Next};
 
 pub use ahead::ReadFacts;
 pub use drift::Drift;
-pub use report::{LineTally, Report};
+pub use report::{ReplayReport, ReplayedLine};
 pub use route::{RouteError, route};
 
 /// How often the caller is told how far it is.
@@ -82,7 +82,7 @@ impl Schedule {
 
 /// What to replay, how.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct ReplaySettings {
     /// How many lines the feed has that the captures are read with.
     pub lines: usize,
     /// How fast.
@@ -120,12 +120,12 @@ pub enum ReplayError {
 pub fn replay(
     captures: Captures,
     wire: &mut impl Wire,
-    settings: Settings,
+    settings: ReplaySettings,
     clock: Clock,
     stop: &Stop,
-    tell: impl FnMut(&Report),
-) -> (Report, Result<(), ReplayError>) {
-    let mut report = Report::new(settings.lines);
+    tell: impl FnMut(&ReplayReport),
+) -> (ReplayReport, Result<(), ReplayError>) {
+    let mut report = ReplayReport::new(settings.lines);
     let result = match Ahead::spawn(captures) {
         Ok(ahead) => {
             let (speed, limit) = (settings.speed, settings.limit.unwrap_or(Nanos::MAX));
@@ -179,13 +179,13 @@ struct Replay<'a, W, T> {
     stop: &'a Stop,
     tell: T,
     told: Nanos,
-    report: &'a mut Report,
+    report: &'a mut ReplayReport,
 }
 
-impl<W: Wire, T: FnMut(&Report)> Replay<'_, W, T> {
+impl<W: Wire, T: FnMut(&ReplayReport)> Replay<'_, W, T> {
     fn run(&mut self, ahead: &Ahead) -> Result<(), ReplayError> {
         // the first chunk starts the time
-        let mut started: Option<(Pacer<'_>, Schedule)> = None;
+        let mut started: Option<(DueClock<'_>, Schedule)> = None;
         loop {
             let (next, waited) = match ahead.try_next() {
                 Next::Waiting => (ahead.next(READ_WAIT), true),
@@ -197,7 +197,7 @@ impl<W: Wire, T: FnMut(&Report)> Replay<'_, W, T> {
                     let stop = self.stop;
                     let first = chunk.entries().first().map_or(Nanos::ZERO, |entry| entry.stamp);
                     let schedule = Schedule::new(self.speed, first);
-                    let begin = |clock: Clock| (Pacer::new(clock, clock.now(), stop), schedule);
+                    let begin = |clock: Clock| (DueClock::new(clock, clock.now(), stop), schedule);
                     let was_running = started.is_some();
                     let (pacer, schedule) = started.get_or_insert_with(|| begin(self.clock));
                     if waited && was_running && schedule.due(first).is_some_and(|due| due < pacer.now()) {
@@ -227,7 +227,7 @@ impl<W: Wire, T: FnMut(&Report)> Replay<'_, W, T> {
     }
 
     /// Each datagram at its time; those that are due by then and go the same way go in one call.
-    fn send_timed(&mut self, chunk: &Chunk, pacer: &Pacer<'_>, schedule: &Schedule) -> Result<Go, ReplayError> {
+    fn send_timed(&mut self, chunk: &Chunk, pacer: &DueClock<'_>, schedule: &Schedule) -> Result<Go, ReplayError> {
         let due_of = |entry: &Entry| schedule.due(entry.stamp).unwrap_or_default();
         let mut rest = chunk.entries();
         while let Some(entry) = rest.first() {
@@ -255,7 +255,7 @@ impl<W: Wire, T: FnMut(&Report)> Replay<'_, W, T> {
     }
 
     /// Batches of each line's datagrams, in their order; a line's batch leaves when it is full, or with the window.
-    fn send_flat_out(&mut self, chunk: &Chunk, pacer: &Pacer<'_>, schedule: &Schedule) -> Result<Go, ReplayError> {
+    fn send_flat_out(&mut self, chunk: &Chunk, pacer: &DueClock<'_>, schedule: &Schedule) -> Result<Go, ReplayError> {
         let lines = self.report.lines.len();
         let mut batches = [const { Batch::new() }; LINES_MAX];
         let last = chunk.entries().len().saturating_sub(1);
@@ -287,7 +287,7 @@ impl<W: Wire, T: FnMut(&Report)> Replay<'_, W, T> {
             tally.bytes += left.iter().map(|(_, payload)| payload.len() as u64).sum::<u64>();
             match result {
                 Ok(()) => return Ok(()),
-                Err(error) if is_passing(&error) => {
+                Err(error) if is_transient(&error) => {
                     tally.fail(&error);
                     datagrams = rest.get(1..).unwrap_or_default();
                 }
@@ -316,7 +316,7 @@ impl<W: Wire, T: FnMut(&Report)> Replay<'_, W, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::{CaptureInput, Writer};
+    use crate::capture::{CaptureInput, CaptureWriter};
     use crate::config::Feed;
 
     /// When each datagram of a capture is due, by line.
@@ -345,7 +345,7 @@ mod tests {
                     [[line]]\nname = \"B\"\ngroups = [\"239.1.2.1:1\"]\ninterface = \"127.0.0.1\"\n";
         let feed = Feed::parse(feed).unwrap();
         let path = std::env::temp_dir().join(format!("twinline-skew-{}.pcapng", std::process::id()));
-        let mut writer = Writer::create(&path, &feed).unwrap();
+        let mut writer = CaptureWriter::create(&path, &feed).unwrap();
         let sender = "10.0.0.9:5000".parse().unwrap();
         let mut rng = fastrand::Rng::with_seed(7);
         let mut recorded = Vec::new();

@@ -12,7 +12,7 @@ use twinline_core::time::Nanos;
 
 /// What left on one line, and what did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LineTally {
+pub struct ReplayedLine {
     /// Datagrams that left.
     pub datagrams: u64,
     /// Their payloads' bytes.
@@ -29,7 +29,7 @@ pub struct LineTally {
     pub last_error: Option<String>,
 }
 
-impl LineTally {
+impl ReplayedLine {
     pub(super) fn fail(&mut self, error: &io::Error) {
         *match Trouble::of(error) {
             Some(Trouble::Unreachable) => &mut self.unreachable,
@@ -48,9 +48,9 @@ impl LineTally {
 
 /// What was sent, and how late.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct ReplayReport {
     /// By line, in the order of the feed that the captures were read with.
-    pub lines: Vec<LineTally>,
+    pub lines: Vec<ReplayedLine>,
     /// From the first datagram's due time to the last one's send.
     pub elapsed: Nanos,
     /// From the first to the last of them, as recorded.
@@ -70,10 +70,10 @@ pub struct Report {
     by_due: Lateness,
 }
 
-impl Report {
-    pub(super) fn new(lines: usize) -> Report {
-        Report {
-            lines: vec![LineTally::default(); lines],
+impl ReplayReport {
+    pub(super) fn new(lines: usize) -> ReplayReport {
+        ReplayReport {
+            lines: vec![ReplayedLine::default(); lines],
             elapsed: Nanos::ZERO,
             recorded: Nanos::ZERO,
             planned: None,
@@ -118,7 +118,7 @@ impl Report {
 
     /// Datagrams that did not leave.
     pub fn failed(&self) -> u64 {
-        self.lines.iter().map(LineTally::failed).sum()
+        self.lines.iter().map(ReplayedLine::failed).sum()
     }
 
     /// Datagrams a second, over all lines.
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn failures_are_counted_by_kind() {
-        let mut tally = LineTally::default();
+        let mut tally = ReplayedLine::default();
         for code in [libc::ENETUNREACH, libc::ENETDOWN, libc::ENOBUFS, libc::ECONNREFUSED, libc::EMSGSIZE] {
             tally.fail(&io::Error::from_raw_os_error(code));
         }

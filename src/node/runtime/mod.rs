@@ -50,7 +50,7 @@ use crate::os::cpu::{self, PinError, Spin};
 use crate::os::receive::ReceiveOptions;
 use crate::os::signal::Stop;
 use crate::source::live::{LiveError, SourceFacts};
-use crate::source::method::{AnyLive, Taken, WithSource};
+use crate::source::method::{AnyLive, MethodChoice, WithSource};
 use crate::source::watch::{LiveWatch, WatchFacts};
 use crate::source::{self, Source};
 
@@ -254,7 +254,7 @@ pub struct Joined {
     runtime: Runtime,
     source: AnyLive,
     watch: LiveWatch,
-    taken: Taken,
+    taken: MethodChoice,
     spin: Spin,
     clock: Clock,
 }
@@ -266,7 +266,7 @@ impl Joined {
     }
 
     /// By which method its lines are received, and why.
-    pub fn method(&self) -> &Taken {
+    pub fn method(&self) -> &MethodChoice {
         &self.taken
     }
 
@@ -459,7 +459,7 @@ struct Arbitrate<'a, F, S> {
 impl<F: Framing, S: Sink> WithSource for Arbitrate<'_, F, S> {
     type Output = HotEnd<S>;
 
-    fn with<T: Source + source::Facts>(self, mut source: T) -> HotEnd<S> {
+    fn with<T: Source + source::CountedSource>(self, mut source: T) -> HotEnd<S> {
         let Arbitrate { framing, feed, mut hot, mut sink } = self;
         let make = if feed.receive.lock_memory { Handler::reserving_all } else { Handler::new };
         let mut handler = make(framing, feed);
@@ -486,7 +486,7 @@ struct RecordOnly<'a> {
 impl WithSource for RecordOnly<'_> {
     type Output = HotEnd<()>;
 
-    fn with<T: Source + source::Facts>(self, mut source: T) -> HotEnd<()> {
+    fn with<T: Source + source::CountedSource>(self, mut source: T) -> HotEnd<()> {
         let RecordOnly { feed, mut hot } = self;
         // it is given nothing: it stands where an arbiter would
         let (arbiter, malformed) = Handler::new(feed.framing, feed).into_parts();

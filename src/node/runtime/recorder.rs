@@ -9,7 +9,7 @@ use twinline_client::ring::{Polled, RingError};
 use twinline_core::frame::LINES_MAX;
 use twinline_core::time::Nanos;
 
-use crate::capture::{CaptureError, Writer};
+use crate::capture::{CaptureError, CaptureWriter};
 use crate::config::Feed;
 use crate::handler::tap::{self, Tap, Tapped};
 use crate::os::clock::Clock;
@@ -46,7 +46,7 @@ pub struct Recorder {
 
 /// What is left when the tap has gone.
 struct Recorded {
-    writer: Writer,
+    writer: CaptureWriter,
     /// What the file could not take, by line.
     refused: [u64; LINES_MAX],
     records: u64,
@@ -75,7 +75,7 @@ impl Recorder {
         clock: Clock,
         trouble: impl Fn(&str) + Send + 'static,
     ) -> Result<(Tap, Recorder), RecorderError> {
-        let writer = Writer::create(path, feed)?;
+        let writer = CaptureWriter::create(path, feed)?;
         let (tap, tapped) = tap::open(RING_CAPACITY)?;
         let feed = feed.clone();
         let thread = thread::Builder::new().name("recorder".into());
@@ -95,7 +95,13 @@ impl Recorder {
     }
 }
 
-fn write(mut writer: Writer, mut tapped: Tapped, feed: &Feed, clock: Clock, trouble: &impl Fn(&str)) -> Recorded {
+fn write(
+    mut writer: CaptureWriter,
+    mut tapped: Tapped,
+    feed: &Feed,
+    clock: Clock,
+    trouble: &impl Fn(&str),
+) -> Recorded {
     let (mut refused, mut records) = ([0; LINES_MAX], 0);
     let (mut flush_at, mut tell_at) = (clock.now(), Nanos::ZERO);
     let mut tell = |error: CaptureError| {

@@ -8,14 +8,15 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::Add;
 
 use crate::config::{Feed, LineConfig};
 use crate::ip::fragments::FragmentFacts;
-use crate::os::netns::{Interface, no_such_interface};
-use crate::os::raw::RingError;
-use crate::os::receive::{BATCH, Batch, Membership, ReceiveOptions, Receiver, SocketError, passes};
+use crate::os::netns::{HostInterface, no_such_interface};
+use crate::os::raw::MappedRingError;
+use crate::os::receive::{BATCH, Batch, Membership, ReceiveOptions, Receiver, SocketError, is_transient};
 use crate::source::watch::{Joins, LiveWatch};
-use crate::source::{Datagram, Facts, Pass, Source};
+use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::{LINES_MAX, Line};
 
 /// Why a feed cannot be listened to.
@@ -60,7 +61,7 @@ pub enum LiveError {
         /// The interface, as configured.
         interface: String,
         /// What was being done, what the system says, and what is missing.
-        error: RingError,
+        error: MappedRingError,
     },
 }
 
@@ -72,7 +73,7 @@ pub struct LineFacts {
     /// Their payloads' bytes.
     pub bytes: u64,
     /// Datagrams of another sender than the line's `source` (unicast; of a group the kernel takes in that sender's alone).
-    pub strangers: u64,
+    pub other_senders: u64,
     /// Datagrams longer than UDP over IPv4 can make them, and frames of which the ring had not all: not handed over.
     pub truncated: u64,
     /// Receive calls that failed in passing.
@@ -83,16 +84,18 @@ pub struct LineFacts {
     pub fragments: FragmentFacts,
 }
 
-impl LineFacts {
-    /// With what the same line brought another way.
-    pub(super) fn and(self, other: &LineFacts) -> LineFacts {
+impl Add for LineFacts {
+    type Output = LineFacts;
+
+    fn add(self, other: LineFacts) -> LineFacts {
         LineFacts {
             datagrams: self.datagrams + other.datagrams,
             bytes: self.bytes + other.bytes,
-            strangers: self.strangers + other.strangers,
+            other_senders: self.other_senders + other.other_senders,
             truncated: self.truncated + other.truncated,
             errors: self.errors + other.errors,
-            ..self
+            frames: self.frames + other.frames,
+            fragments: self.fragments + other.fragments,
         }
     }
 }
@@ -110,11 +113,36 @@ pub struct FrameFacts {
     pub foreign: u64,
 }
 
+impl Add for FrameFacts {
+    type Output = FrameFacts;
+
+    fn add(self, other: FrameFacts) -> FrameFacts {
+        FrameFacts {
+            malformed: self.malformed + other.malformed,
+            ip_checksum: self.ip_checksum + other.ip_checksum,
+            udp_checksum: self.udp_checksum + other.udp_checksum,
+            foreign: self.foreign + other.foreign,
+        }
+    }
+}
+
 /// What the lines brought: a plain copy, without a system call. What only the kernel knows is [`LiveWatch::facts`]'s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceFacts {
     /// By [`Line::index`]; a feed's lines fill the front.
     pub lines: [LineFacts; LINES_MAX],
+}
+
+impl Add for SourceFacts {
+    type Output = SourceFacts;
+
+    /// Line by line.
+    fn add(mut self, other: SourceFacts) -> SourceFacts {
+        for (line, other) in self.lines.iter_mut().zip(other.lines) {
+            *line = *line + other;
+        }
+        self
+    }
 }
 
 /// The hot half of a feed's live sockets.
@@ -166,7 +194,12 @@ impl Live {
                 memberships.push(membership);
             }
             by_line.push(receivers.into_iter());
-            watch.add(Line(index as u8), line, found.as_ref(), Joins { sockets: memberships, ring: None, deaf: false });
+            watch.add(
+                Line(index as u8),
+                line,
+                found.as_ref(),
+                Joins { sockets: memberships, ring: None, join_only: false },
+            );
         }
         let mut sockets = Vec::new();
         for group in 0..feed.lines.iter().map(|line| line.groups.len()).max().unwrap_or(0) {
@@ -186,7 +219,7 @@ impl Live {
     }
 }
 
-impl Facts for Live {
+impl CountedSource for Live {
     fn facts(&self) -> SourceFacts {
         self.facts
     }
@@ -196,9 +229,9 @@ impl Facts for Live {
 ///
 /// # Errors
 /// Not one is.
-pub(super) fn interfaces(feed: &Feed) -> Result<Vec<Option<Interface>>, LiveError> {
-    let interfaces = Interface::all().map_err(|error| LiveError::Interfaces { feed: feed.name.clone(), error })?;
-    let found: Vec<_> = feed.lines.iter().map(|line| Interface::find(&interfaces, &line.interface)).collect();
+pub(super) fn interfaces(feed: &Feed) -> Result<Vec<Option<HostInterface>>, LiveError> {
+    let interfaces = HostInterface::all().map_err(|error| LiveError::Interfaces { feed: feed.name.clone(), error })?;
+    let found: Vec<_> = feed.lines.iter().map(|line| HostInterface::find(&interfaces, &line.interface)).collect();
     if found.iter().all(Option::is_none) {
         let interfaces = feed.lines.iter().map(|line| line.interface.clone()).collect();
         return Err(LiveError::NoInterface { feed: feed.name.clone(), interfaces });
@@ -215,7 +248,7 @@ impl LiveError {
 }
 
 /// Joins a group where its line's interface is there. One that is gone since it was listed is no error: the watch will see.
-pub(super) fn join(membership: &mut Membership, found: Option<&Interface>) -> Result<(), SocketError> {
+pub(super) fn join(membership: &mut Membership, found: Option<&HostInterface>) -> Result<(), SocketError> {
     match found.map_or(Ok(()), |interface| membership.join(interface.index)) {
         Err(error) if !no_such_interface(&error) => Err(SocketError { doing: "join the group", error }),
         _ => Ok(()),
@@ -235,7 +268,7 @@ impl Source for Live {
                     if received.truncated {
                         facts.truncated += 1;
                     } else if socket.only.is_some_and(|only| only != *received.sender.ip()) {
-                        facts.strangers += 1;
+                        facts.other_senders += 1;
                     } else {
                         handed_over += 1;
                         facts.datagrams += 1;
@@ -253,7 +286,7 @@ impl Source for Live {
                 pass.datagrams += handed_over;
                 match polled {
                     Ok(count) => pass.full |= count == BATCH,
-                    Err(error) if passes(&error) => facts.errors += 1,
+                    Err(error) if is_transient(&error) => facts.errors += 1,
                     Err(error) => return Err(error),
                 }
             }

@@ -9,11 +9,11 @@ use crate::config::{Feed, Method};
 use crate::os::packet::PacketRing;
 use crate::os::receive::ReceiveOptions;
 use crate::os::xdp::Mode;
+use crate::source::CountedSource;
 use crate::source::live::{Live, LiveError};
 use crate::source::mapped::Mapped;
 use crate::source::watch::LiveWatch;
 use crate::source::xdp::Redirected;
-use crate::source::{Facts, Source};
 
 /// What `auto` tries before it takes sockets, the fastest first. AF_XDP only where the driver redirects: in skb mode it has no lead
 /// over a packet socket's ring, and takes what this host sends in one piece (`UDP_SEGMENT`) for one datagram.
@@ -36,12 +36,12 @@ pub trait WithSource {
     type Output;
 
     /// Does it.
-    fn with<S: Source + Facts + Send>(self, source: S) -> Self::Output;
+    fn with<S: CountedSource + Send>(self, source: S) -> Self::Output;
 }
 
 /// The method by which a feed is received, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct MethodChoice {
     /// The method; never [`Method::Auto`].
     pub method: Method,
     /// The faster ones that do not work here, each with the reason, where the choice was left to the program.
@@ -52,7 +52,7 @@ pub struct Taken {
     pub how: String,
 }
 
-impl fmt::Display for Taken {
+impl fmt::Display for MethodChoice {
     /// `packet`, or `xdp (a0: native mode)`, or `packet (the fastest that works here; not xdp: ...)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.method.name())?;
@@ -77,11 +77,11 @@ impl AnyLive {
         feed: &Feed,
         method: Method,
         options: &ReceiveOptions,
-    ) -> Result<(AnyLive, LiveWatch, Taken), LiveError> {
+    ) -> Result<(AnyLive, LiveWatch, MethodChoice), LiveError> {
         if method != Method::Auto {
             let (live, watch) = AnyLive::by(feed, method, options)?;
             let how = live.how();
-            return Ok((live, watch, Taken { method, passed_over: Vec::new(), auto: false, how }));
+            return Ok((live, watch, MethodChoice { method, passed_over: Vec::new(), auto: false, how }));
         }
         let mut passed_over = Vec::new();
         for method in FASTER {
@@ -92,7 +92,7 @@ impl AnyLive {
                 }
                 Ok((live, watch)) => {
                     let how = live.how();
-                    return Ok((live, watch, Taken { method, passed_over, auto: true, how }));
+                    return Ok((live, watch, MethodChoice { method, passed_over, auto: true, how }));
                 }
                 // what is wrong with the feed or the host is so by every method
                 Err(error @ (LiveError::NoInterface { .. } | LiveError::Interfaces { .. })) => return Err(error),
@@ -101,7 +101,7 @@ impl AnyLive {
         }
         let (live, watch) = AnyLive::by(feed, Method::Socket, options)?;
         let how = live.how();
-        Ok((live, watch, Taken { method: Method::Socket, passed_over, auto: true, how }))
+        Ok((live, watch, MethodChoice { method: Method::Socket, passed_over, auto: true, how }))
     }
 
     fn by(feed: &Feed, method: Method, options: &ReceiveOptions) -> Result<(AnyLive, LiveWatch), LiveError> {

@@ -1,4 +1,16 @@
 //! Where datagrams come from: one [`Source`], with live sockets, mapped rings and captures behind it.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`live`] | UDP sockets: the hot half |
+//! | [`mapped`], [`xdp`] | mapped rings: the hot halves |
+//! | [`method`] | chooses among them |
+//! | [`watch`] | housekeeping's half: joins, interfaces, overflow |
+//! | [`simulated`] | a script, for tests |
+//! | [`faulty`], [`tapped`], [`merged`] | adaptors: faults on a source, a look at what it brings, several sources as one |
+//!
+//! Adaptors nest: `FaultySource::new(MergedSource::new((a, b)), ...)`. They are compiled with what they wrap, and allocate nothing
+//! after the start. A capture is a source as well: [`Captures`](crate::capture::Captures).
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -7,10 +19,13 @@ use crate::os::receive::KernelStamp;
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
+pub mod faulty;
 pub mod live;
 pub mod mapped;
+pub mod merged;
 pub mod method;
 pub mod simulated;
+pub mod tapped;
 pub mod watch;
 pub mod xdp;
 
@@ -42,12 +57,6 @@ pub struct Pass {
     pub ended: bool,
 }
 
-/// A source that knows what its lines brought.
-pub trait Facts {
-    /// What they brought up to now: a plain copy, without a system call.
-    fn facts(&self) -> live::SourceFacts;
-}
-
 /// Where datagrams come from.
 pub trait Source {
     /// Hands over what is there, at most one batch a socket, without waiting.
@@ -55,4 +64,10 @@ pub trait Source {
     /// # Errors
     /// What cannot be gone on with; a passing trouble is counted, not returned.
     fn poll(&mut self, take: &mut impl FnMut(Datagram<'_>)) -> io::Result<Pass>;
+}
+
+/// A source that knows what its lines brought.
+pub trait CountedSource: Source {
+    /// What they brought so far: a plain copy, without a system call.
+    fn facts(&self) -> live::SourceFacts;
 }

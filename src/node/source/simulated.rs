@@ -8,7 +8,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::os::receive::BATCH;
-use crate::source::{Datagram, Pass, Source};
+use crate::source::live::SourceFacts;
+use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::Line;
 
 /// A source that plays a script, pass by pass.
@@ -33,6 +34,7 @@ pub struct Simulated {
     /// What has arrived and was not taken, by group and line.
     sockets: BTreeMap<(u16, usize), VecDeque<Vec<u8>>>,
     first: usize,
+    facts: SourceFacts,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +51,14 @@ impl Simulated {
     /// Without a line.
     pub fn new(lines: usize) -> Simulated {
         assert!(lines > 0, "a feed has a line");
-        Simulated { lines, batch: BATCH, script: VecDeque::new(), sockets: BTreeMap::new(), first: 0 }
+        Simulated {
+            lines,
+            batch: BATCH,
+            script: VecDeque::new(),
+            sockets: BTreeMap::new(),
+            first: 0,
+            facts: SourceFacts::default(),
+        }
     }
 
     /// Takes at most `batch` datagrams from a socket in one pass, where live sockets give up to [`BATCH`].
@@ -105,6 +114,10 @@ impl Source for Simulated {
                 let Some(socket) = self.sockets.get_mut(&(group, line)) else { continue };
                 let count = socket.len().min(self.batch);
                 for payload in socket.drain(..count) {
+                    if let Some(facts) = self.facts.lines.get_mut(line) {
+                        facts.datagrams += 1;
+                        facts.bytes += payload.len() as u64;
+                    }
                     let (line, source) = (Line(line as u8), Simulated::SENDER);
                     take(Datagram { line, group, source, stamp: None, kernel_stamp: None, payload: &payload });
                 }
@@ -115,6 +128,12 @@ impl Source for Simulated {
         self.first = (self.first + 1) % self.lines;
         pass.ended = over && pass.datagrams == 0;
         Ok(pass)
+    }
+}
+
+impl CountedSource for Simulated {
+    fn facts(&self) -> SourceFacts {
+        self.facts
     }
 }
 

@@ -4,19 +4,19 @@
 //!
 //! | what | noticed as | done about it |
 //! |---|---|---|
-//! | the interface is not there at the start | [`What::Missing`] | joined when it appears |
-//! | the link goes down, comes up | [`What::Down`], [`What::Up`] | nothing: the membership stays |
-//! | the interface is deleted | [`What::Gone`] | the group is left there |
-//! | it is created again | [`What::Joined`] | joined on the new one, on the same socket |
-//! | the receive buffer overflows | [`What::Overflow`], [`What::RingOverflow`] | counted: facts of the source, not of the arbiter (ARBITRATION 10.2) |
-//! | the receive buffer is smaller than asked for | [`What::SmallBuffer`] | said once |
+//! | the interface is not there at the start | [`LineChange::Missing`] | joined when it appears |
+//! | the link goes down, comes up | [`LineChange::Down`], [`LineChange::Up`] | nothing: the membership stays |
+//! | the interface is deleted | [`LineChange::Gone`] | the group is left there |
+//! | it is created again | [`LineChange::Joined`] | joined on the new one, on the same socket |
+//! | the receive buffer overflows | [`LineChange::Overflow`], [`LineChange::RingOverflow`] | counted: facts of the source, not of the arbiter (ARBITRATION 10.2) |
+//! | the receive buffer is smaller than asked for | [`LineChange::SmallBuffer`] | said once |
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddrV4;
 
 use crate::config::LineConfig;
-use crate::os::netns::Interface;
+use crate::os::netns::HostInterface;
 use crate::os::raw::Attachment;
 use crate::os::receive::Membership;
 use twinline_core::frame::Line;
@@ -29,12 +29,12 @@ pub struct Notice {
     /// Its name.
     pub name: String,
     /// What happened.
-    pub what: What,
+    pub what: LineChange,
 }
 
 /// What happened around a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum LineChange {
     /// At the start its interface is not there.
     Missing {
         /// The interface, as configured.
@@ -105,29 +105,29 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: ", self.name)?;
         match &self.what {
-            What::Missing { interface } => {
+            LineChange::Missing { interface } => {
                 write!(f, "there is no interface {interface}; the line is joined when it appears")
             }
-            What::Gone { interface, index } => write!(f, "interface {interface} (index {index}) disappeared"),
-            What::Joined { interface, index } => write!(f, "joined on interface {interface} (index {index})"),
-            What::NotJoined { group, interface, error } => {
+            LineChange::Gone { interface, index } => write!(f, "interface {interface} (index {index}) disappeared"),
+            LineChange::Joined { interface, index } => write!(f, "joined on interface {interface} (index {index})"),
+            LineChange::NotJoined { group, interface, error } => {
                 write!(f, "cannot join {group} on interface {interface}: {error}; trying again")
             }
-            What::NotAttached { interface, error } => {
+            LineChange::NotAttached { interface, error } => {
                 write!(f, "interface {interface}: {error}; trying again")
             }
-            What::Down { interface } => write!(f, "interface {interface} is down"),
-            What::Up { interface } => write!(f, "interface {interface} is up"),
-            What::Overflow { group, datagrams } => {
+            LineChange::Down { interface } => write!(f, "interface {interface} is down"),
+            LineChange::Up { interface } => write!(f, "interface {interface} is up"),
+            LineChange::Overflow { group, datagrams } => {
                 write!(
                     f,
                     "{datagrams} datagrams of {group} lost at the socket: its buffer was full, the arbiter too slow"
                 )
             }
-            What::RingOverflow { frames } => {
+            LineChange::RingOverflow { frames } => {
                 write!(f, "{frames} frames lost at the ring: it was full, the arbiter too slow")
             }
-            What::SmallBuffer { asked, given } => write!(
+            LineChange::SmallBuffer { asked, given } => write!(
                 f,
                 "asked for a receive buffer of {asked} bytes, given {given}: run with CAP_NET_ADMIN, or \
                  `sysctl -w net.core.rmem_max={asked}`"
@@ -180,7 +180,7 @@ pub(super) struct Joins {
     /// The ring, where the line has one.
     pub(super) ring: Option<Box<dyn Attachment>>,
     /// Whether nobody reads the sockets: what they lose is nobody's loss.
-    pub(super) deaf: bool,
+    pub(super) join_only: bool,
 }
 
 /// Housekeeping's half of a feed's live lines. What they are received by closes when both halves are dropped.
@@ -196,7 +196,7 @@ impl LiveWatch {
         LiveWatch { lines: Vec::new(), notices: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, line: Line, config: &LineConfig, found: Option<&Interface>, joins: Joins) {
+    pub(super) fn add(&mut self, line: Line, config: &LineConfig, found: Option<&HostInterface>, joins: Joins) {
         let sockets = joins.sockets.iter().map(Membership::buffer_bytes);
         let buffers: Vec<(usize, usize)> = match &joins.ring {
             None => sockets.collect(),
@@ -220,14 +220,14 @@ impl LiveWatch {
             facts,
         };
         if found.is_none() {
-            self.notices.push(watch.notice(What::Missing { interface: config.interface.clone() }));
+            self.notices.push(watch.notice(LineChange::Missing { interface: config.interface.clone() }));
         }
         if facts.interface == InterfaceState::Down {
-            self.notices.push(watch.notice(What::Down { interface: config.interface.clone() }));
+            self.notices.push(watch.notice(LineChange::Down { interface: config.interface.clone() }));
         }
         if facts.buffer_given < facts.buffer_asked {
             let (asked, given) = (facts.buffer_asked, facts.buffer_given);
-            self.notices.push(watch.notice(What::SmallBuffer { asked, given }));
+            self.notices.push(watch.notice(LineChange::SmallBuffer { asked, given }));
         }
         self.lines.push(watch);
     }
@@ -248,7 +248,7 @@ impl LiveWatch {
         for line in &mut self.lines {
             line.count_overflow(&mut self.notices)?;
         }
-        let all = Interface::all()?;
+        let all = HostInterface::all()?;
         for line in &mut self.lines {
             line.look_after_interface(&all, &mut self.notices);
         }
@@ -261,7 +261,7 @@ impl LiveWatch {
     }
 }
 
-fn state(found: Option<&Interface>) -> InterfaceState {
+fn state(found: Option<&HostInterface>) -> InterfaceState {
     match found {
         Some(found) if found.running => InterfaceState::Up,
         Some(_) => InterfaceState::Down,
@@ -285,7 +285,7 @@ struct LineWatch {
 }
 
 impl LineWatch {
-    fn notice(&self, what: What) -> Notice {
+    fn notice(&self, what: LineChange) -> Notice {
         Notice { line: self.line, name: self.name.clone(), what }
     }
 
@@ -294,10 +294,10 @@ impl LineWatch {
             let frames = ring.overflow()?;
             if frames > 0 {
                 self.facts.overflow += frames;
-                notices.push(self.notice(What::RingOverflow { frames }));
+                notices.push(self.notice(LineChange::RingOverflow { frames }));
             }
         }
-        if self.joins.deaf {
+        if self.joins.join_only {
             return Ok(());
         }
         for i in 0..self.joins.sockets.len() {
@@ -305,20 +305,20 @@ impl LineWatch {
             if datagrams > 0 {
                 self.facts.overflow += u64::from(datagrams);
                 let group = self.joins.sockets[i].group();
-                notices.push(self.notice(What::Overflow { group, datagrams }));
+                notices.push(self.notice(LineChange::Overflow { group, datagrams }));
             }
         }
         Ok(())
     }
 
-    fn look_after_interface(&mut self, all: &[Interface], notices: &mut Vec<Notice>) {
+    fn look_after_interface(&mut self, all: &[HostInterface], notices: &mut Vec<Notice>) {
         let interface = || self.interface.clone();
         // an address may be away for a moment while its interface stays, and its memberships with it
-        let stays = |one: &&Interface| Some(one.index) == self.index && Some(&one.name) == self.by_addr.as_ref();
-        let found = Interface::find(all, &self.interface).or_else(|| all.iter().find(stays).cloned());
+        let stays = |one: &&HostInterface| Some(one.index) == self.index && Some(&one.name) == self.by_addr.as_ref();
+        let found = HostInterface::find(all, &self.interface).or_else(|| all.iter().find(stays).cloned());
         if self.index.is_some() && self.index != found.as_ref().map(|found| found.index) {
             let index = self.index.unwrap_or_default();
-            notices.push(self.notice(What::Gone { interface: interface(), index }));
+            notices.push(self.notice(LineChange::Gone { interface: interface(), index }));
             self.joins.sockets.iter_mut().for_each(Membership::leave);
             if let Some(ring) = &mut self.joins.ring {
                 ring.detach();
@@ -333,10 +333,10 @@ impl LineWatch {
         let now = state(Some(&found));
         match (self.facts.interface, now) {
             (InterfaceState::Up | InterfaceState::Missing, InterfaceState::Down) => {
-                notices.push(self.notice(What::Down { interface: self.interface.clone() }));
+                notices.push(self.notice(LineChange::Down { interface: self.interface.clone() }));
             }
             (InterfaceState::Down, InterfaceState::Up) => {
-                notices.push(self.notice(What::Up { interface: self.interface.clone() }));
+                notices.push(self.notice(LineChange::Up { interface: self.interface.clone() }));
             }
             _ => {}
         }
@@ -344,20 +344,20 @@ impl LineWatch {
     }
 
     /// Joins every socket that is not joined on `found` yet, and attaches the ring.
-    fn join(&mut self, found: &Interface, notices: &mut Vec<Notice>) {
+    fn join(&mut self, found: &HostInterface, notices: &mut Vec<Notice>) {
         let mut failed = None;
         let interface = || self.interface.clone();
         for socket in self.joins.sockets.iter_mut().filter(|socket| socket.joined() != Some(found.index)) {
             if let Err(error) = socket.join(found.index) {
                 let (group, error) = (socket.group(), error.to_string());
-                failed.get_or_insert_with(|| What::NotJoined { group, interface: interface(), error });
+                failed.get_or_insert_with(|| LineChange::NotJoined { group, interface: interface(), error });
             }
         }
         if let Some(ring) = self.joins.ring.as_mut().filter(|ring| ring.attached() != Some(found.index))
             && let Err(error) = ring.attach(found.index)
         {
             let error = error.to_string();
-            failed.get_or_insert_with(|| What::NotAttached { interface: interface(), error });
+            failed.get_or_insert_with(|| LineChange::NotAttached { interface: interface(), error });
         }
         if let Some(what) = failed {
             if !self.complained {
@@ -365,7 +365,7 @@ impl LineWatch {
             }
             self.complained = true;
         } else if self.complained || self.index != Some(found.index) {
-            notices.push(self.notice(What::Joined { interface: interface(), index: found.index }));
+            notices.push(self.notice(LineChange::Joined { interface: interface(), index: found.index }));
             self.complained = false;
         }
         self.index = Some(found.index);

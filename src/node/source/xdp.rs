@@ -19,12 +19,12 @@ use crate::config::Feed;
 use crate::ip::{self, Ipv4, LinkType, Udp};
 use crate::os::netns::no_such_interface;
 use crate::os::raw::{Attachment, BATCH, RawFrame, Ring, RingOptions};
-use crate::os::receive::{ReceiveOptions, passes};
+use crate::os::receive::{ReceiveOptions, is_transient};
 use crate::os::xdp::{self, Mode, XdpRing};
 use crate::source::live::{Live, LiveError, SourceFacts, interfaces};
 use crate::source::mapped::Reader;
 use crate::source::watch::LiveWatch;
-use crate::source::{Datagram, Facts, Pass, Source};
+use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::Line;
 
 /// In how many passes sockets are looked at once the program has left something to the kernel, which may take a while to
@@ -142,13 +142,9 @@ impl Redirected {
     }
 }
 
-impl Facts for Redirected {
+impl CountedSource for Redirected {
     fn facts(&self) -> SourceFacts {
-        let mut facts = self.facts;
-        for (line, others) in facts.lines.iter_mut().zip(&self.sockets.facts().lines) {
-            *line = line.and(others);
-        }
-        facts
+        self.facts + self.sockets.facts()
     }
 }
 
@@ -171,7 +167,7 @@ impl Source for Redirected {
             pass.datagrams += handed_over;
             match polled {
                 Ok(count) => pass.full |= count == BATCH,
-                Err(error) if passes(&error) => facts.lines[readers[0].line().index()].errors += 1,
+                Err(error) if is_transient(&error) => facts.lines[readers[0].line().index()].errors += 1,
                 Err(error) => return Err(error),
             }
             let now = ring.left_to_the_kernel();

@@ -6,7 +6,7 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use twinline::capture::{Captures, Counts, LineMap, Reader};
+use twinline::capture::{Captures, RecordCounts, LineMap, CaptureReader};
 use twinline::config::{ArbiterConfig, Feed, LineConfig};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     // the same bytes as two files: whatever they are, stamps never go back
     let readers: Vec<_> = [None, Some("A".into())]
         .into_iter()
-        .filter_map(|line| Some((line, Reader::from_read(Cursor::new(bytes.to_vec())).ok()?)))
+        .filter_map(|line| Some((line, CaptureReader::from_read(Cursor::new(bytes.to_vec())).ok()?)))
         .collect();
     let mut captures = Captures::from_readers(readers, &feed).expect("the feed has a line A");
     let mut last = None;
@@ -36,9 +36,9 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// What the records are, and how many bytes of payload there were; `None` for what is no capture.
-fn read(feed: &Feed, bytes: Vec<u8>) -> Option<(Counts, u64)> {
+fn read(feed: &Feed, bytes: Vec<u8>) -> Option<(RecordCounts, u64)> {
     let map = LineMap::new(feed);
-    let mut reader = Reader::from_read(Cursor::new(bytes)).ok()?;
+    let mut reader = CaptureReader::from_read(Cursor::new(bytes)).ok()?;
     let mut payload = 0;
     while let Ok(Some(record)) = reader.next() {
         map.find(&record);

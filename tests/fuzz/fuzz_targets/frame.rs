@@ -11,11 +11,11 @@ use std::rc::Rc;
 use libfuzzer_sys::fuzz_target;
 use twinline::config::Feed;
 use twinline::framing::AnyFraming;
-use twinline::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, RingError};
+use twinline::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, MappedRingError};
 use twinline::os::receive::ReceiveOptions;
 use twinline::source::mapped::Mapped;
 use twinline::source::watch::LiveWatch;
-use twinline::source::{Facts, Source};
+use twinline::source::{CountedSource, Source};
 
 /// What is in the rings of both lines.
 type Frames = Rc<RefCell<VecDeque<(Vec<u8>, u8)>>>;
@@ -43,7 +43,7 @@ impl Ring for Scripted {
 struct Nowhere;
 
 impl Attachment for Nowhere {
-    fn attach(&mut self, _: u32) -> Result<(), RingError> {
+    fn attach(&mut self, _: u32) -> Result<(), MappedRingError> {
         Ok(())
     }
 

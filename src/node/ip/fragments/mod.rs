@@ -32,7 +32,7 @@ const WORDS: usize = ROOM / UNIT / 64;
 /// Where fragments came in: what came in elsewhere is of another datagram, whatever it says of itself. Where there is but one
 /// way in, all is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Via {
+pub struct FragmentPath {
     /// A capture's interface.
     pub interface: u32,
     /// The host's interface, where a capture of several says it of each packet (Linux cooked v2).
@@ -45,7 +45,7 @@ pub struct Via {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Where it came in.
-    pub via: Via,
+    pub via: FragmentPath,
     /// Its sender.
     pub source: Ipv4Addr,
     /// Where it is sent to.
@@ -90,6 +90,25 @@ pub struct FragmentFacts {
     pub incomplete: u64,
     /// The fragments that are in no datagram.
     pub unused: UnusedFragments,
+}
+
+impl Add for FragmentFacts {
+    type Output = FragmentFacts;
+
+    fn add(self, other: FragmentFacts) -> FragmentFacts {
+        FragmentFacts {
+            fragments: self.fragments + other.fragments,
+            datagrams: self.datagrams + other.datagrams,
+            duplicates: self.duplicates + other.duplicates,
+            malformed: self.malformed + other.malformed,
+            overlapping: self.overlapping + other.overlapping,
+            inconsistent: self.inconsistent + other.inconsistent,
+            expired: self.expired + other.expired,
+            evicted: self.evicted + other.evicted,
+            incomplete: self.incomplete + other.incomplete,
+            unused: self.unused + other.unused,
+        }
+    }
 }
 
 /// Fragments that are in no datagram, by the reason for which it, or the fragment alone, was given up.
@@ -140,11 +159,11 @@ impl Add for UnusedFragments {
 /// Puts fragments together.
 ///
 /// ```
-/// use twinline_node::ip::fragments::{Fragment, Identity, Reassembler, Via};
+/// use twinline_node::ip::fragments::{Fragment, Identity, Reassembler, FragmentPath};
 /// use twinline_core::time::Nanos;
 ///
 /// let (source, destination) = ([10, 0, 0, 1].into(), [239, 1, 1, 1].into());
-/// let of = Identity { via: Via::default(), source, destination, id: 7 };
+/// let of = Identity { via: FragmentPath::default(), source, destination, id: 7 };
 /// let mut reassembler = Reassembler::new();
 /// let last = Fragment { of, at: 8, more: false, bytes: b"es" };
 /// assert_eq!(reassembler.put(Nanos(1), &last), None);

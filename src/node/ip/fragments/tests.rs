@@ -5,7 +5,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn of(id: u16) -> Identity {
-    Identity { via: Via::default(), source: Ipv4Addr::new(10, 0, 0, 1), destination: Ipv4Addr::new(239, 1, 1, 1), id }
+    Identity {
+        via: FragmentPath::default(),
+        source: Ipv4Addr::new(10, 0, 0, 1),
+        destination: Ipv4Addr::new(239, 1, 1, 1),
+        id,
+    }
 }
 
 fn datagram(len: usize, seed: usize) -> Vec<u8> {
@@ -49,9 +54,9 @@ fn only_the_same_sender_group_and_number_make_a_datagram() {
         of(2),
         Identity { source: Ipv4Addr::new(10, 0, 0, 2), ..of(1) },
         Identity { destination: Ipv4Addr::new(239, 1, 1, 2), ..of(1) },
-        Identity { via: Via { interface: 1, ..Via::default() }, ..of(1) },
-        Identity { via: Via { host_interface: 1, ..Via::default() }, ..of(1) },
-        Identity { via: Via { vlan: 1, ..Via::default() }, ..of(1) },
+        Identity { via: FragmentPath { interface: 1, ..FragmentPath::default() }, ..of(1) },
+        Identity { via: FragmentPath { host_interface: 1, ..FragmentPath::default() }, ..of(1) },
+        Identity { via: FragmentPath { vlan: 1, ..FragmentPath::default() }, ..of(1) },
     ] {
         let mut reassembler = Reassembler::new();
         assert_eq!(reassembler.put(Nanos(1), &first), None);

@@ -20,7 +20,7 @@ use std::{fmt, fs};
 use facts::{Core, Facts, Files, Nic};
 
 use super::cpu;
-use super::netns::Interface;
+use super::netns::HostInterface;
 
 /// How much a [`Finding`] does to latency numbers. The worst is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,9 +60,10 @@ pub fn look(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<
     let usable = cpu::usable();
     let cores: BTreeSet<usize> = if cores.is_empty() { &usable } else { cores }.iter().copied().collect();
     let cores: Vec<usize> = cores.into_iter().collect();
-    let all = Interface::all().unwrap_or_default();
+    let all = HostInterface::all().unwrap_or_default();
     // what is not there has nothing to tell
-    let nics: BTreeSet<String> = interfaces.iter().filter_map(|one| Some(Interface::find(&all, one)?.name)).collect();
+    let nics: BTreeSet<String> =
+        interfaces.iter().filter_map(|one| Some(HostInterface::find(&all, one)?.name)).collect();
     let nics: Vec<String> = nics.into_iter().collect();
     judge(&with_files(|files| facts::gather(files, &cores, &nics)), &usable, buffer_bytes as u64)
 }

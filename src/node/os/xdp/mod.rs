@@ -25,7 +25,7 @@ use std::time::Duration;
 use crossbeam::queue::ArrayQueue;
 use socket2::{Domain, Socket, Type};
 
-use super::raw::{Attachment, BATCH, RawFrame, Ring, RingError, RingOptions};
+use super::raw::{Attachment, BATCH, MappedRingError, RawFrame, Ring, RingOptions};
 use bpf::{Count, Link, Program};
 use rings::{Xsk, XskWatch};
 
@@ -67,7 +67,7 @@ impl fmt::Display for Mode {
 ///
 /// # Errors
 /// What was being done, what the system says to it, and what is missing: mostly a capability.
-pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), RingError> {
+pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), MappedRingError> {
     if options.kernel_stamps {
         return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
     }
@@ -180,12 +180,12 @@ struct Attached {
     interface: u32,
     mode: Mode,
     /// Why the mode is not the first that was tried.
-    instead: Option<RingError>,
+    instead: Option<MappedRingError>,
     queues: Vec<XskWatch>,
 }
 
 impl Attachment for XdpAttachment {
-    fn attach(&mut self, index: u32) -> Result<(), RingError> {
+    fn attach(&mut self, index: u32) -> Result<(), MappedRingError> {
         self.tidy_up();
         if self.attached() == Some(index) {
             return Ok(());
@@ -195,7 +195,7 @@ impl Attachment for XdpAttachment {
         let sockets = match self.take_over(index, patience) {
             Ok(sockets) => sockets,
             Err(error) if name(index).is_none() => {
-                return Err(RingError { error: io::Error::from_raw_os_error(libc::ENODEV), lacks: "", ..error });
+                return Err(MappedRingError { error: io::Error::from_raw_os_error(libc::ENODEV), lacks: "", ..error });
             }
             Err(error) => return self.take_up(index, error),
         };
@@ -234,7 +234,7 @@ impl Attachment for XdpAttachment {
 
 impl XdpAttachment {
     /// How the program is attached, and, where that is not the mode that was tried first, why. `None`: it is attached nowhere.
-    pub fn mode(&self) -> Option<(Mode, Option<&RingError>)> {
+    pub fn mode(&self) -> Option<(Mode, Option<&MappedRingError>)> {
         self.attached.as_ref().map(|attached| (attached.mode, attached.instead.as_ref()))
     }
 
@@ -249,7 +249,7 @@ impl XdpAttachment {
     }
 
     /// Attaches the program and opens a socket for each receive queue: for the hot half; the other's part is kept.
-    fn take_over(&mut self, interface: u32, patience: u32) -> Result<Sockets, RingError> {
+    fn take_over(&mut self, interface: u32, patience: u32) -> Result<Sockets, MappedRingError> {
         let (link, mode, instead) = self.link(interface)?;
         let link = Arc::new(link);
         let mut sockets = Sockets { _link: Some(Arc::clone(&link)), queues: Vec::new() };
@@ -270,7 +270,7 @@ impl XdpAttachment {
 
     /// Attaches the program again where it was, to the sockets that the hot half has: where they hold the queue, the interface
     /// is the same one (it had another name for a while).
-    fn take_up(&mut self, interface: u32, error: RingError) -> Result<(), RingError> {
+    fn take_up(&mut self, interface: u32, error: MappedRingError) -> Result<(), MappedRingError> {
         let held = error.doing == BIND && error.error.raw_os_error() == Some(libc::EBUSY);
         let Some(kept) = self.kept.take_if(|kept| held && kept.interface == interface) else { return Err(error) };
         match self.link(interface) {
@@ -287,7 +287,7 @@ impl XdpAttachment {
     }
 
     /// In the first mode that works. Without sockets the program redirects nothing.
-    fn link(&self, interface: u32) -> Result<(Link, Mode, Option<RingError>), RingError> {
+    fn link(&self, interface: u32) -> Result<(Link, Mode, Option<MappedRingError>), MappedRingError> {
         let mut refused = None;
         for &mode in self.modes {
             match self.program.attach(interface, mode) {
@@ -309,7 +309,7 @@ impl XdpAttachment {
 const ATTACH: &str = "attach the XDP program";
 const BIND: &str = "bind an AF_XDP socket";
 
-fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> RingError {
+fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> MappedRingError {
     move |error| {
         let lacks = match (error.raw_os_error(), doing) {
             (Some(libc::EPERM | libc::EACCES), _) => {
@@ -338,12 +338,12 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> RingError {
             }
             _ => r#"receive = "packet" and "socket" do without"#,
         };
-        RingError { doing, error, lacks }
+        MappedRingError { doing, error, lacks }
     }
 }
 
 /// A process that has just ended may hold the queue for a moment still: the kernel lets go of it later.
-fn bind(socket: &Xsk, interface: u32, queue: u32, mode: Mode, patience: u32) -> Result<(), RingError> {
+fn bind(socket: &Xsk, interface: u32, queue: u32, mode: Mode, patience: u32) -> Result<(), MappedRingError> {
     let mut waited = 0;
     loop {
         match socket.bind(interface, queue, mode) {

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use socket2::{Domain, Socket, Type};
 
 use super::{Mode, failed};
-use crate::os::raw::{Checksum, RawFrame, RingError};
+use crate::os::raw::{Checksum, MappedRingError, RawFrame};
 use crate::os::receive::set_option;
 
 /// A chunk of the memory: a frame, behind the room that the kernel keeps for itself.
@@ -146,7 +146,7 @@ unsafe impl Send for Xsk {}
 
 impl Xsk {
     /// A socket, its memory and its rings; not bound.
-    pub(super) fn new(buffer_bytes: usize) -> Result<Xsk, RingError> {
+    pub(super) fn new(buffer_bytes: usize) -> Result<Xsk, MappedRingError> {
         let socket = Socket::new(Domain::from(libc::AF_XDP), Type::RAW.cloexec(), None)
             .map_err(failed("open an AF_XDP socket"))?;
         let chunks = (buffer_bytes / CHUNK).clamp(CHUNKS.0, CHUNKS.1).next_power_of_two();

@@ -16,15 +16,15 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Feed, LineConfig};
-use crate::ip::fragments::{Reassembler, Via};
+use crate::ip::fragments::{FragmentPath, Reassembler};
 use crate::ip::{self, Ipv4, LinkType, Reason, Udp, UdpChecksum};
 use crate::os::clock::Clock;
 use crate::os::netns::no_such_interface;
-use crate::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, RingError, RingOptions};
-use crate::os::receive::{KernelStamp, Membership, ReceiveOptions, passes};
+use crate::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
+use crate::os::receive::{KernelStamp, Membership, ReceiveOptions, is_transient};
 use crate::source::live::{LineFacts, LiveError, SourceFacts, interfaces, join};
 use crate::source::watch::{Joins, LiveWatch};
-use crate::source::{Datagram, Facts, Pass, Source};
+use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::Line;
 
 /// The hot half of a feed's mapped rings.
@@ -53,7 +53,7 @@ impl<R: Ring> Mapped<R> {
     pub fn open<A: Attachment + 'static>(
         feed: &Feed,
         options: &ReceiveOptions,
-        mut open: impl FnMut(&RingOptions) -> Result<(R, A), RingError>,
+        mut open: impl FnMut(&RingOptions) -> Result<(R, A), MappedRingError>,
     ) -> Result<(Mapped<R>, LiveWatch), LiveError> {
         let found = interfaces(feed)?;
         let mut watch = LiveWatch::new();
@@ -70,7 +70,7 @@ impl<R: Ring> Mapped<R> {
             let mut sockets = Vec::with_capacity(line.groups.len());
             for &group in &line.groups {
                 let failed = |error| LiveError::at_socket(line, group, error);
-                let mut membership = Membership::deaf(group, line.source, found.is_none()).map_err(failed)?;
+                let mut membership = Membership::join_only(group, line.source, found.is_none()).map_err(failed)?;
                 join(&mut membership, found.as_ref()).map_err(failed)?;
                 sockets.push(membership);
             }
@@ -81,7 +81,7 @@ impl<R: Ring> Mapped<R> {
                     _ => {}
                 }
             }
-            let joins = Joins { sockets, ring: Some(Box::new(attachment)), deaf: true };
+            let joins = Joins { sockets, ring: Some(Box::new(attachment)), join_only: true };
             watch.add(Line(index as u8), line, found.as_ref(), joins);
             lines.push(MappedLine { ring, reader: Reader::new(Line(index as u8), line) });
         }
@@ -89,7 +89,7 @@ impl<R: Ring> Mapped<R> {
     }
 }
 
-impl<R> Facts for Mapped<R> {
+impl<R: Ring> CountedSource for Mapped<R> {
     fn facts(&self) -> SourceFacts {
         let mut facts = self.facts;
         for line in &self.lines {
@@ -113,7 +113,7 @@ impl<R: Ring> Source for Mapped<R> {
             pass.datagrams += (facts.datagrams - before) as usize;
             match polled {
                 Ok(count) => pass.full |= count == BATCH,
-                Err(error) if passes(&error) => facts.errors += 1,
+                Err(error) if is_transient(&error) => facts.errors += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -190,7 +190,7 @@ impl Reader {
         facts: &mut LineFacts,
         take: &mut impl FnMut(Datagram<'_>),
     ) -> Result<(), Reason> {
-        let fragment = ip.fragment(Via::default())?;
+        let fragment = ip.fragment(FragmentPath::default())?;
         let Some(segment) = self.fragments.put(self.clock.now(), &fragment) else { return Ok(()) };
         // whether a sender left its checksum unfinished is known of no fragment
         let frame = RawFrame { checksum: Checksum::Unknown, joined: None, ..*frame };
@@ -222,7 +222,7 @@ impl Place {
             facts.frames.udp_checksum += 1;
         } else if let Some(group) = group {
             if self.only.is_some_and(|only| only != source) {
-                facts.strangers += 1;
+                facts.other_senders += 1;
                 return Ok(());
             }
             let mut hand_over = |payload: &[u8]| {

@@ -43,7 +43,7 @@ impl Ring for Script {
 struct Nowhere(Option<u32>);
 
 impl Attachment for Nowhere {
-    fn attach(&mut self, index: u32) -> Result<(), RingError> {
+    fn attach(&mut self, index: u32) -> Result<(), MappedRingError> {
         self.0 = Some(index);
         Ok(())
     }
@@ -142,7 +142,7 @@ fn each_datagram_is_given_its_group_and_strangers_and_foreign_ones_are_counted()
     let expected = LineFacts {
         datagrams: 4,
         bytes: 48,
-        strangers: 1,
+        other_senders: 1,
         frames: FrameFacts { foreign: 3, ..FrameFacts::default() },
         ..LineFacts::default()
     };
@@ -260,7 +260,7 @@ proptest! {
         bytes.truncate(14 + cut.index(bytes.len()));
         let (out, facts) = play([Coming { truncated, ..ready(bytes) }, ready(noise)]);
         let FrameFacts { malformed, ip_checksum, udp_checksum, foreign } = facts.frames;
-        let counted = malformed + ip_checksum + udp_checksum + foreign + facts.truncated + facts.strangers;
+        let counted = malformed + ip_checksum + udp_checksum + foreign + facts.truncated + facts.other_senders;
         prop_assert_eq!(out.len() as u64 + counted + facts.fragments.fragments, 2);
     }
 }

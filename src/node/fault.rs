@@ -1,7 +1,12 @@
-//! What a line does to the datagrams that are sent on it. Seeded; knows no time but what it is told.
+//! What a line does to the datagrams that are sent on it: the model behind the publisher's faults and those of
+//! [`FaultySource`](crate::source::faulty::FaultySource). Seeded; reads no clock: the time is an argument.
 //!
-//! Every fault of every line draws from a random stream of its own, once a datagram: switching one fault on or off leaves
-//! what the others do as it was.
+//! Every fault of every line draws from its own random stream, once per datagram. Switching one fault on or off does not change
+//! what the others do.
+//!
+//! ```text
+//!  datagram -> draw: its Fate -> [waits to be overtaken] -> arrive: when it gets through, or why it does not
+//! ```
 
 use fastrand::Rng;
 
@@ -101,7 +106,7 @@ pub struct Faults {
 
 /// Why a datagram was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum DropCause {
     /// [`Faults::loss`].
     Loss,
     /// [`Faults::burst_loss`].
@@ -110,22 +115,47 @@ pub enum Cause {
     Outage,
 }
 
+/// What the faults did to one line's datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FaultCounts {
+    /// Datagrams that met the line's faults, lost ones included, second copies not.
+    pub datagrams: u64,
+    /// Lost one by one ([`Faults::loss`]).
+    pub lost: u64,
+    /// Lost in bursts.
+    pub lost_in_bursts: u64,
+    /// Lost in outages.
+    pub lost_in_outages: u64,
+    /// Second copies.
+    pub duplicated: u64,
+    /// Overtaken by at least one datagram.
+    pub reordered: u64,
+    /// With a byte changed.
+    pub corrupted: u64,
+    /// Sent before their delay was over, for lack of room. Of a publisher only.
+    pub hurried: u64,
+}
+
 /// What was drawn for one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fate {
-    pub(super) lost: Option<Cause>,
-    /// Which byte changes, and by what (never 0).
-    pub(super) corrupt: Option<(usize, u8)>,
-    pub(super) duplicate: bool,
+pub(crate) struct Fate {
+    pub(crate) lost: Option<DropCause>,
+    /// Which byte changes, and by what (never 0). Only of a datagram that is not lost.
+    pub(crate) corrupt: Option<(usize, u8)>,
+    pub(crate) duplicate: bool,
     /// How many datagrams overtake it.
-    pub(super) behind: Option<u32>,
-    pub(super) delay: Nanos,
+    pub(crate) behind: Option<u32>,
+    pub(crate) delay: Nanos,
 }
 
 /// One line's faults under way.
 #[derive(Clone, Debug)]
-pub(super) struct LineFaults {
+pub(crate) struct LineFaults {
     faults: Faults,
+    counts: FaultCounts,
+    /// When the line's last datagram got through: none gets through before it.
+    last_due: Nanos,
     in_burst: bool,
     loss: Rng,
     burst: Rng,
@@ -137,7 +167,7 @@ pub(super) struct LineFaults {
 
 /// What a random stream is for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     Loss = 1,
     Burst,
     Duplicate,
@@ -147,8 +177,8 @@ pub(super) enum Purpose {
     Packing,
 }
 
-/// The random stream of one purpose on one line (and group, where the purpose has one a group).
-pub(super) fn stream(seed: u64, line: Line, group: u16, purpose: Purpose) -> Rng {
+/// The random stream of one purpose on one line (and group, if the purpose has one per group).
+pub(crate) fn stream(seed: u64, line: Line, group: u16, purpose: Purpose) -> Rng {
     let which = (line.index() as u64) << 32 | u64::from(group) << 8 | purpose as u64;
     Rng::with_seed(mix(seed ^ mix(which)))
 }
@@ -162,10 +192,13 @@ fn mix(n: u64) -> u64 {
 }
 
 impl LineFaults {
-    pub(super) fn new(faults: Faults, seed: u64, line: Line) -> LineFaults {
+    /// The faults of a line whose time begins at `start`.
+    pub(crate) fn new(faults: Faults, seed: u64, line: Line, start: Nanos) -> LineFaults {
         let rng = |purpose| stream(seed, line, 0, purpose);
         LineFaults {
             faults,
+            counts: FaultCounts::default(),
+            last_due: start,
             in_burst: false,
             loss: rng(Purpose::Loss),
             burst: rng(Purpose::Burst),
@@ -177,23 +210,58 @@ impl LineFaults {
     }
 
     /// Draws for the line's next datagram, which is `len` bytes long.
-    pub(super) fn draw(&mut self, len: usize) -> Fate {
+    pub(crate) fn draw(&mut self, len: usize) -> Fate {
+        self.counts.datagrams += 1;
         let burst = self.burst();
         let loss = self.faults.loss.happens(&mut self.loss);
         let corrupt = (len > 0 && self.faults.corrupt.happens(&mut self.corrupt))
             .then(|| (self.corrupt.usize(..len), self.corrupt.u8(1..)));
         let reorder = self.faults.reorder;
         let Delay { min, max } = self.faults.delay;
+        let lost = if burst { Some(DropCause::Burst) } else { loss.then_some(DropCause::Loss) };
         Fate {
-            lost: if burst { Some(Cause::Burst) } else { loss.then_some(Cause::Loss) },
-            corrupt,
+            lost,
+            corrupt: corrupt.filter(|_| lost.is_none()),
             duplicate: self.faults.duplicate.happens(&mut self.duplicate),
             behind: reorder.filter(|r| r.share.happens(&mut self.reorder)).map(|r| r.behind.clamp(1, BEHIND_MAX)),
             delay: if min < max { Nanos(self.delay.u64(min.0..=max.0)) } else { min }.min(DELAY_MAX),
         }
     }
 
-    /// Steps the Gilbert channel by one datagram; whether that is lost.
+    /// When a datagram that leaves at `now` gets through, and why it does not, if so. Called once per datagram, in the order in
+    /// which they leave: a delay reorders nothing.
+    pub(crate) fn arrive(&mut self, now: Nanos, fate: &Fate) -> (Nanos, Option<DropCause>) {
+        let due = self.last_due.max(now + fate.delay);
+        self.last_due = due;
+        let dropped = fate.lost.or_else(|| self.out(due).then_some(DropCause::Outage));
+        match dropped {
+            Some(DropCause::Loss) => self.counts.lost += 1,
+            Some(DropCause::Burst) => self.counts.lost_in_bursts += 1,
+            Some(DropCause::Outage) => self.counts.lost_in_outages += 1,
+            None => {
+                self.counts.corrupted += u64::from(fate.corrupt.is_some());
+                self.counts.duplicated += u64::from(fate.duplicate);
+            }
+        }
+        (due, dropped)
+    }
+
+    /// What became of the line's datagrams so far.
+    pub(crate) fn counts(&self) -> FaultCounts {
+        self.counts
+    }
+
+    /// Counts a datagram that was overtaken and got through.
+    pub(crate) fn count_reordered(&mut self) {
+        self.counts.reordered += 1;
+    }
+
+    /// Counts a datagram that leaves before its time for lack of room.
+    pub(crate) fn count_hurried(&mut self) {
+        self.counts.hurried += 1;
+    }
+
+    /// Steps Gilbert's channel by one datagram: whether that one is lost.
     fn burst(&mut self) -> bool {
         let Some(BurstLoss { enter, mean }) = self.faults.burst_loss else { return false };
         if !self.in_burst {
@@ -208,9 +276,61 @@ impl LineFaults {
         }
     }
 
-    /// Whether what is due at `due` falls into an outage.
-    pub(super) fn out(&self, due: Nanos) -> bool {
+    /// Whether `due` falls into an outage.
+    fn out(&self, due: Nanos) -> bool {
         self.faults.outages.iter().any(|o| o.from <= due && due < o.to)
+    }
+}
+
+/// Datagrams of one sequence that wait to be overtaken by others of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Overtaken<T> {
+    waiting: Vec<Waiting<T>>,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting<T> {
+    /// How many have yet to overtake it.
+    left: u32,
+    overtaken: bool,
+    datagram: T,
+}
+
+impl<T> Overtaken<T> {
+    /// None wait; there is room for as many before memory grows.
+    pub(crate) fn with_capacity(datagrams: usize) -> Overtaken<T> {
+        Overtaken { waiting: Vec::with_capacity(datagrams) }
+    }
+
+    /// Whether a datagram that `behind` others are to overtake may wait. No more wait than may overtake: otherwise a line that
+    /// delays everything would send nothing.
+    pub(crate) fn may_wait(&self, behind: u32) -> bool {
+        self.waiting.len() < behind as usize
+    }
+
+    /// Has a datagram wait until `behind` others (1 or more) have overtaken it.
+    pub(crate) fn wait(&mut self, behind: u32, datagram: T) {
+        self.waiting.push(Waiting { left: behind, overtaken: false, datagram });
+    }
+
+    /// Another one got through: each that waits is one nearer to its turn.
+    pub(crate) fn pass(&mut self) {
+        for waiting in &mut self.waiting {
+            waiting.left -= 1;
+            waiting.overtaken = true;
+        }
+    }
+
+    /// One whose turn has come.
+    pub(crate) fn next_ready(&mut self) -> Option<T> {
+        let at = self.waiting.iter().position(|waiting| waiting.left == 0)?;
+        Some(self.waiting.remove(at).datagram)
+    }
+
+    /// The first one that still waits, and whether it was overtaken: nothing more will come.
+    pub(crate) fn give_up(&mut self) -> Option<(T, bool)> {
+        let first = (!self.waiting.is_empty()).then(|| self.waiting.remove(0))?;
+        Some((first.datagram, first.overtaken))
     }
 }
 
@@ -219,7 +339,7 @@ mod tests {
     use super::*;
 
     fn draws(faults: Faults, n: usize) -> Vec<Fate> {
-        let mut line = LineFaults::new(faults, 11, Line(0));
+        let mut line = LineFaults::new(faults, 11, Line(0), Nanos::ZERO);
         (0..n).map(|_| line.draw(100)).collect()
     }
 
@@ -238,7 +358,7 @@ mod tests {
     #[test]
     fn loss_is_as_often_as_was_said() {
         let lost = draws(Faults { loss: share(0.02), ..Faults::default() }, 100_000);
-        let lost = lost.iter().filter(|f| f.lost == Some(Cause::Loss)).count();
+        let lost = lost.iter().filter(|f| f.lost == Some(DropCause::Loss)).count();
         // four standard deviations of a binomial
         assert!(lost.abs_diff(2_000) < 180, "{lost} of 100,000");
     }
@@ -247,7 +367,7 @@ mod tests {
     fn bursts_are_as_long_and_as_often_as_was_said() {
         let burst_loss = Some(BurstLoss { enter: share(0.001), mean: 8.0 });
         let fates = draws(Faults { burst_loss, ..Faults::default() }, 1_000_000);
-        let lost: Vec<bool> = fates.iter().map(|f| f.lost == Some(Cause::Burst)).collect();
+        let lost: Vec<bool> = fates.iter().map(|f| f.lost == Some(DropCause::Burst)).collect();
         let total = lost.iter().filter(|&&l| l).count();
         let bursts = lost.windows(2).filter(|w| !w[0] && w[1]).count();
         let mean = total as f64 / bursts as f64;
@@ -301,7 +421,7 @@ mod tests {
     #[test]
     fn an_outage_is_half_open() {
         let outages = vec![Outage { from: Nanos(10), to: Nanos(20) }, Outage { from: Nanos(30), to: Nanos(31) }];
-        let line = LineFaults::new(Faults { outages, ..Faults::default() }, 1, Line(0));
+        let line = LineFaults::new(Faults { outages, ..Faults::default() }, 1, Line(0), Nanos::ZERO);
         let out: Vec<u64> = (0..40).filter(|&t| line.out(Nanos(t))).collect();
         assert_eq!(out, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30]);
     }

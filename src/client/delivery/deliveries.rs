@@ -78,6 +78,7 @@ impl fmt::Display for ClientId {
 
 /// What the roster asks of the hot thread.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the hot thread would have to free the box")]
 enum Order {
     Attach(ClientId, Delivery),
     Detach(ClientId),

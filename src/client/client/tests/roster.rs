@@ -190,7 +190,7 @@ fn a_hot_thread_that_ends_ends_every_client() {
 fn two_threads_clients_come_and_go_and_none_misses_a_message_while_it_is_there() {
     const CLIENTS: usize = 60;
     let (mut deliveries, mut roster) = Deliveries::new(4);
-    let (stop, mut stopped) = ring::handoff::<()>(1);
+    let (mut stop, stopped) = ring::handoff::<()>(1);
     let hot = thread::spawn(move || {
         let mut n = 0;
         while !stopped.ready() {
@@ -201,9 +201,7 @@ fn two_threads_clients_come_and_go_and_none_misses_a_message_while_it_is_there()
             }
             thread::yield_now();
         }
-        drop(stopped.take());
     });
-    let mut stop = stop;
     let (mut here, mut ended): (Vec<(_, Client, u64)>, _) = (Vec::new(), 0);
     let mut attached = 0;
     while ended < CLIENTS {

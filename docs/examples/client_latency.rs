@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let clock = Clock::start(); // one clock for both threads, so that their times can be compared
     let mut runtime = Runtime::new(feed).clock(clock).until_end(true);
     let mut client = runtime.client(Output::Ordered)?;
-    let _running = runtime.start()?;
+    let (_running, _clients) = runtime.start()?;
     let mut nanos = Histogram::<u64>::new(3)?;
     loop {
         match client.poll()? {

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let feed = Feed::load(std::env::args().nth(1).ok_or("usage: live_client FEED")?)?;
     let mut runtime = Runtime::new(feed).until_end(true);
     let mut client = runtime.client(Output::Ordered)?;
-    let running = runtime.start()?;
+    let (running, _clients) = runtime.start()?;
     let (mut messages, mut bytes) = (0u64, 0usize);
     loop {
         match client.poll()? {

@@ -273,7 +273,7 @@ fn twinline() -> (Ready<Producer>, Consumer) {
 fn delivered() -> (Deliveries, Client) {
     let facts = Facts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
     let (delivery, client) = client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
-    (Deliveries::new(vec![delivery]), client)
+    (Deliveries::fixed(vec![delivery]), client)
 }
 
 fn frames<const COUNT: usize>() -> (Frames<COUNT>, Client) {

@@ -106,7 +106,7 @@ impl Bench {
         let mut bench = Bench {
             case,
             arbiter: Arbiter::new(settings),
-            deliveries: Deliveries::new(writers),
+            deliveries: Deliveries::fixed(writers),
             clients,
             datagrams: datagrams.collect(),
             stamp: 1_000_000,

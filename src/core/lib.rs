@@ -16,5 +16,6 @@
 pub mod arbiter;
 pub mod frame;
 pub mod framing;
+mod packing;
 pub mod seq;
 pub mod time;

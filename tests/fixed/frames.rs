@@ -201,7 +201,7 @@ fn a_house_feed_is_written_and_read() {
     assert_eq!(kinds(b"H\x01\0\x077  \0\0\0\0\x20o\x02x"), Err(Malformed::Overrun));
     // no messages, and no rule that says why: its number is not trusted
     assert_eq!(kinds(b"H\0\0\x077  \0\0\0\0\x20"), Ok((Kind::Unsequenced, 0)));
-    assert_eq!(house.packing(), Packing { width: 1, offset: 1, big_endian: false, length_adds: 2, skip: 0 });
+    assert_eq!(house.packing(), Packing { width: 1, offset: 1, length_adds: 2, ..Packing::WHOLE });
     assert_eq!(house.session("abc").map(|session| session.to_string()), Some("abc".to_owned()));
     assert_eq!(house.session("abcd"), None);
 }

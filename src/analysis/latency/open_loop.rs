@@ -372,7 +372,7 @@ impl Pass<'_> {
         let mut handler = Handler::new(framing, feed);
         let taken = Cell::new(Nanos::ZERO);
         let mut sink = Publishing {
-            sink: Deliveries::new(vec![delivery]),
+            sink: Deliveries::fixed(vec![delivery]),
             taken: &taken,
             clock: self.clock,
             from: &self.from,

@@ -342,7 +342,7 @@ fn receive<F: Framing, S: Source>(
     drain(source)?;
     let taken = Cell::new(Nanos::ZERO);
     let mut handler = Handler::new(framing, settings.feed);
-    let mut sink = Noted { sink: Deliveries::new(vec![delivery]), taken: &taken };
+    let mut sink = Noted { sink: Deliveries::fixed(vec![delivery]), taken: &taken };
     let mut source = Rotating { source, common, clock, spin, mode: 0, size: settings.size, taken: &taken };
     live(&mut handler, &mut source, &mut Beside { clock, spin }, &mut sink)?;
     Ok(())

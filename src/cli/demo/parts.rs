@@ -160,7 +160,7 @@ pub(super) fn arbitrate(
     news: Sender<News>,
 ) -> Arbitrated {
     let mut handler = Handler::new(MoldUdp64, feed);
-    let mut deliveries = Deliveries::new(vec![delivery]);
+    let mut deliveries = Deliveries::fixed(vec![delivery]);
     let now = common.clock.now();
     let mut beside = Beside { common, seen, news, reading: now, told: now, heard: now };
     let outcome = live(&mut handler, &mut live_lines, &mut beside, &mut deliveries).map(|_| ());

@@ -1,9 +1,11 @@
 //! The stream as a client reads it: what an arbiter's sink is told, and the exact list that comes out.
 
+mod roster;
+
 use std::thread;
 
 use super::*;
-use crate::delivery::{BODY_MAX, CAPACITY_DEFAULT, CAPACITY_MIN, Deliveries, Output};
+use crate::delivery::{BODY_MAX, CAPACITY_DEFAULT, CAPACITY_MIN, Deliveries, Output, Tend};
 use crate::ring::Shape;
 use twinline_core::arbiter::{EpochEndReason, EventKind, LagReason, LineState, LostReason, Run, Sink};
 use twinline_core::frame::{ChannelKey, Packing};
@@ -263,7 +265,7 @@ impl Sink for Calls {
 #[test]
 fn the_full_output_makes_the_sinks_calls_again() {
     let (delivery, mut client) = pair(ALL);
-    let mut deliveries = Deliveries::new(vec![delivery]);
+    let mut deliveries = Deliveries::fixed(vec![delivery]);
     let mut calls = Calls::default();
     let body = pack(&[b"one", b"two"]);
     fn tell(sink: &mut impl Sink, body: &[u8]) {
@@ -367,16 +369,42 @@ fn a_slow_client_reads_what_it_had_room_for_then_its_overruns_then_goes_on() {
     assert!(delivery.settle());
 }
 
+/// Fails when [`Tend::tend`] leaves out [`Delivery::settle`], of one writer or of a set (tried).
 #[test]
-fn an_overrun_is_told_without_another_record() {
+fn the_idle_hook_alone_reports_an_overrun_to_a_client_that_has_drained() {
+    fn report(mut sink: impl Sink + Tend, client: &mut Client, end: u64) {
+        for _ in 0..3 {
+            sink.tend();
+        }
+        let held = read_some(client, 1);
+        assert_eq!(held, ["0 S 1 <16384>"]);
+        sink.tend();
+        let held = read(client);
+        assert_eq!(
+            held.last(),
+            Some(&format!("0 S {} <16384>", end - 1)),
+            "the ring was full: nothing fits before it is read"
+        );
+        sink.tend();
+        assert_eq!(read(client), [format!("overrun 0 S [{end}, {}) 1 messages, 0 events, 0 epochs", end + 1)]);
+        sink.tend();
+        assert_eq!(client.poll(), Ok(Polled::Empty), "once");
+        sink.release(&run(end + 1, 1, &pack(&[b"x"])));
+        assert_eq!(read(client), [format!("0 S {} x", end + 1)]);
+    }
     let (mut delivery, mut client) = pair(Output::Ordered);
     let end = fill(&mut delivery, 1);
-    read(&mut client);
-    let mut deliveries = Deliveries::new(vec![delivery]);
-    assert!(deliveries.settle());
-    let told = format!("overrun 0 S [{end}, {}) 1 messages, 0 events, 0 epochs", end + 1);
-    assert_eq!(read(&mut client), [told]);
-    assert_eq!(deliveries.iter().next().unwrap().dropped().overruns, 1);
+    report(delivery, &mut client, end);
+
+    let (mut delivery, mut client) = pair(Output::Ordered);
+    let end = fill(&mut delivery, 1);
+    report(Deliveries::fixed(vec![delivery]), &mut client, end);
+
+    let (mut delivery, mut client) = pair(Output::Ordered);
+    let end = fill(&mut delivery, 1);
+    let (deliveries, mut roster) = Deliveries::new(1);
+    roster.attach(delivery).unwrap();
+    report(deliveries, &mut client, end);
 }
 
 #[test]
@@ -476,7 +504,7 @@ fn two_threads_a_million_messages() {
     const RUNS: u64 = 65_536;
     let (delivery, mut client) = open(&facts(), Output::Ordered.into(), CAPACITY_MIN).unwrap();
     let writer = thread::spawn(move || {
-        let mut deliveries = Deliveries::new(vec![delivery]);
+        let mut deliveries = Deliveries::fixed(vec![delivery]);
         let mut body = Vec::new();
         for n in 0..RUNS {
             body.clear();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use twinline_core::frame::{LINES_MAX, Packing};
+use twinline_core::framing;
 
 /// The facts of a feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +60,8 @@ impl Facts {
             return Err(FactsError);
         }
         let feed = names.remove(0);
-        Ok(Facts { packing: Packing::from_bytes(*packing), feed, lines: names })
+        let packing = framing::packing(*packing).ok_or(FactsError)?;
+        Ok(Facts { packing, feed, lines: names })
     }
 }
 

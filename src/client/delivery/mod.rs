@@ -21,10 +21,12 @@
 //! leave [`RESERVE`] bytes free, which is what all possible overrun records take, so that they fit even when the writer
 //! goes away. An overrun is never called a gap.
 
+mod deliveries;
 mod facts;
 mod overrun;
 mod record;
 
+pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, LOOK_EVERY, Roster, Tend};
 pub use facts::{Facts, FactsError};
 pub use overrun::Overrun;
 pub use record::{Broken, Jump, Record, Via};
@@ -372,10 +374,8 @@ impl Sink for Delivery {
 
     /// An overrun is reported as soon as the client has made room, whether or not a record follows.
     #[inline]
-    fn after_pass(&mut self, datagrams: usize) {
-        if datagrams == 0 {
-            self.settle();
-        }
+    fn after_pass(&mut self, _: usize) {
+        self.tend();
     }
 
     fn close(&mut self) {
@@ -388,72 +388,5 @@ impl Drop for Delivery {
     /// The last overrun is told out of the reserve; then the client sees the end.
     fn drop(&mut self) {
         self.tell_overruns();
-    }
-}
-
-/// The [`Sink`] over every client of an arbiter: a set that is fixed at start.
-#[derive(Debug, Default)]
-pub struct Deliveries(Vec<Delivery>);
-
-impl Deliveries {
-    /// These clients' writers, served in this order.
-    pub fn new(writers: Vec<Delivery>) -> Deliveries {
-        Deliveries(writers)
-    }
-
-    /// The writers.
-    pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
-        self.0.iter()
-    }
-
-    /// [`Delivery::settle`] for each: call it when a pass found nothing to do. Returns whether nothing is left to tell.
-    #[inline]
-    pub fn settle(&mut self) -> bool {
-        let mut settled = true;
-        for writer in &mut self.0 {
-            settled &= writer.settle();
-        }
-        settled
-    }
-}
-
-impl Sink for Deliveries {
-    fn event(&mut self, event: &Event) {
-        self.0.iter_mut().for_each(|writer| writer.event(event));
-    }
-
-    #[inline]
-    fn release(&mut self, run: &Run<'_>) {
-        self.0.iter_mut().for_each(|writer| writer.release(run));
-    }
-
-    fn loss(&mut self, loss: &Loss) {
-        self.0.iter_mut().for_each(|writer| writer.loss(loss));
-    }
-
-    fn late(&mut self, run: &Run<'_>) {
-        self.0.iter_mut().for_each(|writer| writer.late(run));
-    }
-
-    fn unsequenced(&mut self, run: &Run<'_>) {
-        self.0.iter_mut().for_each(|writer| writer.unsequenced(run));
-    }
-
-    #[inline]
-    fn first(&mut self, run: &Run<'_>) {
-        self.0.iter_mut().for_each(|writer| writer.first(run));
-    }
-
-    fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
-        self.0.iter_mut().for_each(|writer| writer.first_gap(at, channel, session, range));
-    }
-
-    #[inline]
-    fn after_pass(&mut self, datagrams: usize) {
-        self.0.iter_mut().for_each(|writer| writer.after_pass(datagrams));
-    }
-
-    fn close(&mut self) {
-        self.0.iter_mut().for_each(Delivery::close);
     }
 }

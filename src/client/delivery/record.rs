@@ -8,6 +8,7 @@ use twinline_core::arbiter::{
     ChannelRef, EpochEndReason, Event, EventKind, LagReason, LineState, Loss, LostReason, Run, RunFlags, Sink,
 };
 use twinline_core::frame::{ChannelKey, LINES_MAX, Line, Packing, Session};
+use twinline_core::framing;
 use twinline_core::seq::{SeqNo, SeqRange};
 use twinline_core::time::Nanos;
 
@@ -405,7 +406,8 @@ impl Decoder {
         let (packing, body) = if flags & PACKED_OTHERWISE == 0 {
             (self.packing, HEAD_LEN)
         } else {
-            (Packing::from_bytes(*rest.first_chunk().ok_or(short)?), HEAD_LEN + 8)
+            let raw = *rest.first_chunk().ok_or(short)?;
+            (framing::packing(raw).ok_or(Broken::Content { kind })?, HEAD_LEN + 8)
         };
         if packing.width == 0 && count > 1 {
             return Err(Broken::Messages { count });
@@ -541,6 +543,10 @@ mod tests {
             wrong[0] = kind;
             assert!(matches!(decoder.decode(&wrong), Err(Broken::Content { .. })));
         }
+        // a run that is packed by a rule that no framing has, and by OPRA's
+        let by_rule = |id: u8| [&[1, 0, PACKED_OTHERWISE, 3, 1], [0; 19].as_slice(), &[id], &[0; 7]].concat();
+        assert!(matches!(decoder.decode(&by_rule(3)), Err(Broken::Content { kind: 1 })));
+        assert!(matches!(decoder.decode(&by_rule(255)), Ok(Entry::Run(_))));
         let mut wrong = jump;
         wrong[1] = 9; // a line
         assert!(matches!(decoder.decode(&wrong), Err(Broken::Content { kind: JUMP })));

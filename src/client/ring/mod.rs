@@ -38,11 +38,13 @@
 //! ```
 
 mod consumer;
+mod handoff;
 mod layout;
 mod producer;
 pub mod shim;
 
 pub use consumer::{Broken, Consumer};
+pub use handoff::{Giver, Taker, handoff};
 pub use layout::{HEADER, Layout, PAGE, RingError, Shape, span};
 pub use producer::{Producer, Refused};
 

@@ -8,14 +8,15 @@
 #![expect(clippy::disallowed_types, reason = "this is the shim")]
 
 #[cfg(loom)]
-pub use modelled::{Scratch, Words};
+pub use modelled::{Scratch, Slot, Words};
 #[cfg(not(loom))]
-pub use real::{Scratch, Words};
+pub use real::{Scratch, Slot, Words};
 
 #[cfg(not(loom))]
 mod real {
     use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
     use std::any::Any;
+    use std::cell::UnsafeCell;
     use std::fmt;
     use std::ptr::NonNull;
     use std::sync::Arc;
@@ -171,6 +172,39 @@ mod real {
             unsafe { NonNull::slice_from_raw_parts(self.base.cast::<u8>().add(at), len).as_ref() }
         }
     }
+
+    /// A place for one value, which one thread at a time reaches: which one, the words beside it say.
+    pub struct Slot<T>(UnsafeCell<Option<T>>);
+
+    // SAFETY: the value is reached through the unsafe methods alone, whose callers vouch that one thread at a time does so.
+    unsafe impl<T: Send> Sync for Slot<T> {}
+
+    impl<T> Default for Slot<T> {
+        fn default() -> Slot<T> {
+            Slot(UnsafeCell::new(None))
+        }
+    }
+
+    impl<T> Slot<T> {
+        /// Puts a value in.
+        ///
+        /// # Safety
+        /// Nobody else reaches the slot until a Release store of the caller has been seen by an Acquire load, and an Acquire
+        /// load of the caller has seen the Release store after the last access of anybody else.
+        pub unsafe fn put(&self, value: T) {
+            // SAFETY: exclusive, by this method's contract.
+            unsafe { *self.0.get() = Some(value) }
+        }
+
+        /// Takes the value out.
+        ///
+        /// # Safety
+        /// As for [`Slot::put`].
+        pub unsafe fn take(&self) -> Option<T> {
+            // SAFETY: exclusive, by this method's contract.
+            unsafe { (*self.0.get()).take() }
+        }
+    }
 }
 
 #[cfg(loom)]
@@ -276,6 +310,38 @@ mod modelled {
                 scratch.0.push(word.value.load(Ordering::Relaxed).to_le_bytes()[i % 8]);
             }
             &scratch.0
+        }
+    }
+
+    /// A place for one value, as loom models it.
+    pub struct Slot<T>(UnsafeCell<Option<T>>);
+
+    // SAFETY: loom itself is what looks at who reaches the cell when.
+    unsafe impl<T: Send> Sync for Slot<T> {}
+
+    impl<T> Default for Slot<T> {
+        fn default() -> Slot<T> {
+            Slot(UnsafeCell::new(None))
+        }
+    }
+
+    impl<T> Slot<T> {
+        /// Puts a value in.
+        ///
+        /// # Safety
+        /// As for the real slot; here a breach is a failed test.
+        pub unsafe fn put(&self, value: T) {
+            // SAFETY: loom lets one thread at a time in here.
+            self.0.with_mut(|slot| unsafe { *slot = Some(value) });
+        }
+
+        /// Takes the value out.
+        ///
+        /// # Safety
+        /// As for the real slot; here a breach is a failed test.
+        pub unsafe fn take(&self) -> Option<T> {
+            // SAFETY: loom lets one thread at a time in here.
+            self.0.with_mut(|slot| unsafe { (*slot).take() })
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use crate::frame::{Frame, Packing, SequenceRules, Session};
+use crate::frame::{Frame, Packing, SequenceRules, Session, SizeRule};
 
 mod b3_umdf;
 mod cboe_pitch;
@@ -367,6 +367,14 @@ pub trait WithFraming {
 
     /// Goes on with `framing`.
     fn with<F: Framing>(self, framing: F) -> Self::Output;
+}
+
+/// Every rule by which messages without a length field are sized. An id stands in rings: it is never given to another rule.
+const SIZE_RULES: &[&SizeRule] = &[&opra::RULE];
+
+/// The packing that [`Packing::to_bytes`] gave; `None` if no framing here packs so.
+pub fn packing(raw: [u8; 8]) -> Option<Packing> {
+    Packing::from_bytes(raw, SIZE_RULES)
 }
 
 /// Puts as many messages behind a header as the datagram may hold, at least one; none where the first is no block.

@@ -48,7 +48,7 @@
 
 use super::siac::{self, Block, Control};
 use super::{Framing, Malformed, Proof, append};
-use crate::frame::{Frame, Packing, SequenceRules, Session};
+use crate::frame::{Frame, Packing, SequenceRules, Session, SizeRule};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -60,13 +60,44 @@ const ORIGINAL: u8 = b' ';
 const AGAIN: u8 = b'V';
 const BLOCK_MAX: usize = 1_000;
 const CATEGORY_CONTROL: u8 = b'H';
-/// Those whose messages [`Packing::OPRA`] knows the size of.
+/// Those whose messages [`size`] knows.
 const CATEGORIES: &[u8] = b"adfkqCHRY";
+/// The bytes in front of the text of an administrative message, which OPRA's processor sends: participant, category, type,
+/// indicator, transaction, reference, length of the text.
+const TEXT: [u8; 14] = *b"OC  \0\0\0\0\0\0\0\0\0\0";
+/// How long messages are, and how any bytes become one: the text of an administrative message.
+pub(super) static RULE: SizeRule = SizeRule { id: u8::MAX, size, front: &TEXT };
+const PACKING: Packing =
+    Packing { width: RULE.id, offset: 12, big_endian: true, length_adds: 14, skip: 0, rule: Some(&RULE) };
 const LINE_INTEGRITY: &[u8; 12] = b"OHN \0\0\0\0\0\0\0\0";
 
 /// The OPRA framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opra;
+
+/// The size of the message that `rest` begins with, by its category: header and body, and the appendages that a
+/// quote's indicator announces. The head of this file names the sources.
+fn size(rest: &[u8]) -> Option<usize> {
+    // participant, category, type, indicator, transaction, reference
+    let head = rest.first_chunk::<12>()?;
+    let appendages = || match head[3] {
+        b'C' | b'G' | b'K' | b'M' | b'N' | b'P' => 10,
+        b'O' => 20,
+        _ => 0,
+    };
+    Some(match head[1] {
+        b'a' => 43,
+        b'd' => 30,
+        b'f' => 72,
+        b'k' => 43 + appendages(),
+        b'q' => 29 + appendages(),
+        b'C' => TEXT.len() + usize::from(u16::from_be_bytes([*rest.get(12)?, *rest.get(13)?])),
+        b'H' => 12,
+        b'R' => 155,
+        b'Y' => 27,
+        _ => rest.len(),
+    })
+}
 
 #[inline]
 fn control(body: &[u8]) -> Option<Control> {
@@ -90,7 +121,7 @@ fn is_known(message: &[u8]) -> bool {
 /// The messages are not all there, or cannot be told apart.
 #[cold]
 fn unread(rest: &[u8], count: u32) -> Malformed {
-    let last = Packing::OPRA.messages(rest).take(count as usize).last();
+    let last = PACKING.messages(rest).take(count as usize).last();
     if last.is_some_and(|last| !is_known(last)) { Malformed::Type } else { Malformed::Overrun }
 }
 
@@ -115,7 +146,7 @@ impl Framing for Opra {
 
     #[inline]
     fn packing(self) -> Packing {
-        Packing::OPRA
+        PACKING
     }
 
     #[inline]
@@ -139,7 +170,7 @@ impl Framing for Opra {
             return Some(Err(Malformed::Type));
         }
         let count = u32::from(head[10]);
-        let Some(body) = Packing::OPRA.blocks_len(rest, count) else {
+        let Some(body) = PACKING.blocks_len(rest, count) else {
             return Some(Err(unread(rest, count)));
         };
         let body = &rest[..body];
@@ -149,7 +180,7 @@ impl Framing for Opra {
             count,
             again: head[4] == AGAIN,
             control: if count == 1 { control(body) } else { None },
-            packing: Packing::OPRA,
+            packing: PACKING,
             body,
             bytes,
         };
@@ -180,7 +211,7 @@ fn write(number: u32, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> 
     let telling = messages.iter().take_while(|message| is_known(message)).count();
     let messages = &messages[..messages.len().min(telling + 1)];
     // the pad byte has its place
-    let count = append(Packing::OPRA, messages, usize::from(u8::MAX), max_len.min(BLOCK_MAX) & !1, out);
+    let count = append(PACKING, messages, usize::from(u8::MAX), max_len.min(BLOCK_MAX) & !1, out);
     if count <= telling && out.len() % 2 == 1 {
         out.push(0);
     }
@@ -251,12 +282,50 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_as_long_as_their_category_says() {
+        let message = |category: u8, indicator: u8, len: usize| {
+            let mut message = vec![0; len];
+            message[..4].copy_from_slice(&[b'O', category, b' ', indicator]);
+            message
+        };
+        for (category, indicator, len) in [
+            (b'a', b' ', 43),
+            (b'd', b' ', 30),
+            (b'f', b' ', 72),
+            (b'k', b'A', 43),
+            (b'k', b'G', 53),
+            (b'k', b'O', 63),
+            (b'q', b' ', 29),
+            (b'q', b'M', 39),
+            (b'q', b'O', 49),
+            (b'C', b' ', 14),
+            (b'H', b' ', 12),
+            (b'R', b' ', 155),
+            (b'Y', b' ', 27),
+        ] {
+            let one = message(category, indicator, len);
+            assert_eq!(PACKING.block_len(&one), Some(len), "{}", char::from(category));
+            assert_eq!(PACKING.block_len(&one[..len - 1]), None, "{}", char::from(category));
+            let two = [one.clone(), message(b'H', b' ', 12)].concat();
+            assert_eq!(PACKING.blocks_len(&two, 2), Some(len + 12));
+            assert_eq!(PACKING.messages(&two).map(<[u8]>::len).collect::<Vec<_>>(), [len, 12]);
+        }
+        // what is not known is all that is left: as the last message it can be told from the others, in front it cannot
+        let unknown = [message(b'H', b' ', 12), message(b'!', b' ', 33)].concat();
+        assert_eq!(PACKING.blocks_len(&unknown, 2), Some(45));
+        assert_eq!(PACKING.blocks_len(&unknown, 3), None);
+        assert_eq!(PACKING.messages(&unknown).map(<[u8]>::len).collect::<Vec<_>>(), [12, 33]);
+        assert_eq!(crate::framing::packing(PACKING.to_bytes()), Some(PACKING));
+    }
+
+    #[test]
     fn bytes_of_any_kind_are_published_as_text() {
         let (mut one, mut two, mut out) = (Vec::new(), Vec::new(), Vec::new());
-        assert!(Packing::OPRA.wrap(b"", &mut one) && Packing::OPRA.wrap(b"any", &mut two));
+        assert!(PACKING.wrap(b"", &mut one) && PACKING.wrap(b"any", &mut two));
+        assert_eq!(two, b"OC  \0\0\0\0\0\0\0\0\0\x03any");
         assert_eq!(Opra.encode(Session::NONE, 5, &[&one, &two], 1_400, &mut out), 2);
         let frame = parse(&out).unwrap();
-        let texts: Vec<_> = frame.packing.messages(frame.body).map(|m| Packing::OPRA.content(m)).collect();
+        let texts: Vec<_> = frame.packing.messages(frame.body).map(|m| PACKING.content(m)).collect();
         assert_eq!(texts, [b"".as_slice(), b"any"]);
     }
 
@@ -331,7 +400,7 @@ mod tests {
         for category in 0..=u8::MAX {
             let mut long = message(category, b' ', 500);
             long[12..14].copy_from_slice(&[0, 9]);
-            let all_that_is_left = Packing::OPRA.block_len(&long) == Some(500);
+            let all_that_is_left = PACKING.block_len(&long) == Some(500);
             assert_eq!(is_known(&long), !all_that_is_left, "{category}");
         }
     }

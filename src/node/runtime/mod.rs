@@ -15,7 +15,7 @@
 //!
 //! let mut runtime = Runtime::new(Feed::load("feeds/loopback.toml")?);
 //! let mut client = runtime.client(Output::Ordered)?;
-//! let running = runtime.start()?;
+//! let (running, _clients) = runtime.start()?;
 //! loop {
 //!     match client.poll()? {
 //!         Polled::Item(Item::Message(message)) => println!("{} {:?}", message.sequence, message.bytes),
@@ -36,7 +36,9 @@ use std::thread::{self, JoinHandle};
 
 use twinline_client::client::{Client, ClientError};
 use twinline_client::counters::{self, CounterPage, CounterWriter};
-use twinline_client::delivery::{self, Deliveries, Delivery, Facts, Wants};
+use twinline_client::delivery::{
+    self, AttachError, ClientId, Deliveries, Delivery, Facts, Roster, Tend, Wants,
+};
 use twinline_core::arbiter::{Arbiter, Sink};
 use twinline_core::frame::LINES_MAX;
 use twinline_core::framing::{Framing, WithFraming};
@@ -84,6 +86,9 @@ pub enum RuntimeError {
     /// It has clients, and was started with a sink that does not serve them.
     #[error("this runtime has clients, and a sink of its own would leave them without a stream: start it without one")]
     Clients,
+    /// More clients than there may be.
+    #[error("more clients than there may be at once: {max}", max = delivery::DIRECT_MAX)]
+    TooManyClients,
     /// The hot thread has failed: what it knew is gone.
     #[error("the thread that receives has failed: what it knew is gone")]
     Failed,
@@ -102,7 +107,11 @@ pub struct Runtime {
     tap: Option<Tap>,
     stops: Vec<Stop>,
     clients: Vec<Delivery>,
+    clients_max: usize,
 }
+
+/// How many clients a runtime has room for, unless the caller says otherwise.
+const CLIENTS_MAX: usize = 16;
 
 impl Runtime {
     /// A runtime of this feed: received as the feed file says, pinned to the core that it names.
@@ -118,6 +127,7 @@ impl Runtime {
             tap: None,
             stops: Vec::new(),
             clients: Vec::new(),
+            clients_max: CLIENTS_MAX,
         }
     }
 
@@ -179,6 +189,17 @@ impl Runtime {
         self
     }
 
+    /// How many clients there may be at once, 16 unless this is called: each costs the hot thread a copy of every message.
+    ///
+    /// # Panics
+    /// If it is zero or more than [`delivery::DIRECT_MAX`].
+    #[must_use]
+    pub fn clients_max(mut self, clients: usize) -> Runtime {
+        assert!((1..=delivery::DIRECT_MAX).contains(&clients), "{clients} clients at once are not possible");
+        self.clients_max = clients;
+        self
+    }
+
     /// A client of this runtime, with a ring of [`delivery::CAPACITY_DEFAULT`] bytes. It reads on any one thread.
     ///
     /// # Errors
@@ -197,13 +218,21 @@ impl Runtime {
         Ok(client)
     }
 
-    /// Joins the lines and starts the threads; the clients get the stream.
+    /// Joins the lines and starts the threads. The clients get the stream from its first message on; later ones attach with
+    /// [`Clients::attach`].
     ///
     /// # Errors
     /// [`RuntimeError`]
-    pub fn start(mut self) -> Result<Running<Deliveries>, RuntimeError> {
-        let clients = std::mem::take(&mut self.clients);
-        self.join_lines()?.start(Deliveries::new(clients))
+    pub fn start(mut self) -> Result<(Running<Deliveries>, Clients), RuntimeError> {
+        let early = std::mem::take(&mut self.clients);
+        let (mut deliveries, mut roster) = Deliveries::new(self.clients_max.max(early.len()).min(delivery::DIRECT_MAX));
+        for delivery in early {
+            roster.attach(delivery).map_err(|_| RuntimeError::TooManyClients)?;
+        }
+        deliveries.tend();
+        let facts = facts(&self.feed);
+        let running = self.join_lines()?.start(deliveries)?;
+        Ok((running, Clients { roster, facts }))
     }
 
     /// The same with a sink of the caller's own, which comes back from [`Running::join`].
@@ -344,6 +373,60 @@ impl Joined {
         let thread = thread.map_err(RuntimeError::Thread)?;
         Ok(Running { thread, attendant, counters, stop })
     }
+}
+
+/// The clients of a running feed: they come and go while it runs.
+#[derive(Debug)]
+pub struct Clients {
+    roster: Roster,
+    facts: Facts,
+}
+
+impl Clients {
+    /// A client whose stream begins with the next frame, with a ring of `capacity` bytes ([`delivery::CAPACITY_DEFAULT`] is the
+    /// usual one).
+    ///
+    /// # Errors
+    /// [`AttachClientError`]
+    pub fn attach(
+        &mut self,
+        wants: impl Into<Wants>,
+        capacity: usize,
+    ) -> Result<(ClientId, Client), AttachClientError> {
+        self.collect();
+        let (delivery, client) = twinline_client::client::open(&self.facts, wants.into(), capacity)?;
+        Ok((self.roster.attach(delivery)?, client))
+    }
+
+    /// Ends a client's stream: it reads what is in its ring, and then the end. False if it has gone already. (A client that is
+    /// dropped detaches itself.)
+    pub fn detach(&mut self, id: ClientId) -> bool {
+        self.collect();
+        self.roster.detach(id)
+    }
+
+    /// Frees what clients that have gone left behind; [`Clients::attach`] and [`Clients::detach`] do it as well. Returns how many
+    /// there were.
+    pub fn collect(&mut self) -> usize {
+        std::iter::from_fn(|| self.roster.returned()).count()
+    }
+
+    /// The clients that are attached, or on their way in or out.
+    pub fn ids(&self) -> impl Iterator<Item = ClientId> + '_ {
+        self.roster.clients()
+    }
+}
+
+/// Why a client cannot attach to a running feed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachClientError {
+    /// Its ring.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// There is no room for it, or the run has ended.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
 }
 
 /// A live run. If it is dropped, its threads go on until something else stops them.

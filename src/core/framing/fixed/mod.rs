@@ -70,6 +70,7 @@ impl Layout {
             big_endian: length.field.big_endian,
             length_adds: length.adds,
             skip: length.skip,
+            ..Packing::WHOLE
         });
         let zero_is_none = described.skips_zero || width == Width::U64 && described.initial > 0;
         let mut count_most = described.count.map_or(1, |count| count.most().min(u64::from(u32::MAX)));

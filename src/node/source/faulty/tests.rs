@@ -1,3 +1,5 @@
+//! Faults, scripted and seeded: what is handed over, and what is counted.
+
 use std::collections::VecDeque;
 
 use super::*;

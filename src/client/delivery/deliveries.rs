@@ -182,7 +182,9 @@ impl Deliveries {
 
     fn give_back(&mut self, at: usize) {
         let Some(exchange) = &mut self.exchange else { return };
-        let (id, writer) = (self.ids.remove(at), self.writers.remove(at));
+        let (id, mut writer) = (self.ids.remove(at), self.writers.remove(at));
+        // the client sees its end now, whenever the other side takes the writer back
+        writer.close();
         // there is a place for every client; were there none, it would stay
         if let Err((id, writer)) = exchange.returned.give((id, writer)) {
             self.ids.push(id);

@@ -36,9 +36,7 @@ use std::thread::{self, JoinHandle};
 
 use twinline_client::client::{Client, ClientError};
 use twinline_client::counters::{self, CounterPage, CounterWriter};
-use twinline_client::delivery::{
-    self, AttachError, ClientId, Deliveries, Delivery, Facts, Roster, Tend, Wants,
-};
+use twinline_client::delivery::{self, AttachError, ClientId, Deliveries, Delivery, Facts, Roster, Tend, Wants};
 use twinline_core::arbiter::{Arbiter, Sink};
 use twinline_core::frame::LINES_MAX;
 use twinline_core::framing::{Framing, WithFraming};
@@ -586,3 +584,6 @@ impl WithSource for RecordOnly<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

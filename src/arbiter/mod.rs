@@ -329,7 +329,7 @@ impl Arbiter {
     }
 
     /// By how much `first` came before `later` on a channel: every number that both brought within the last 65,536.
-    pub fn lead(&self, channel: ChannelKey, first: Line, later: Line) -> Option<&LeadHistogram> {
+    pub fn lead(&self, channel: ChannelKey, first: Line, later: Line) -> Option<LeadHistogram<'_>> {
         let at = self.names.binary_search_by_key(&channel, |&(name, _)| name).ok()?;
         self.channels[usize::from(self.names[at].1)].leads().pair(first, later)
     }

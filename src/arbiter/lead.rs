@@ -87,6 +87,9 @@ pub struct LeadHistogram<'a> {
     max: u64,
 }
 
+/// A pair's row of numbers: how many are in each bucket, and at the end the largest.
+const ROW: usize = BUCKETS + 1;
+
 impl<'a> LeadHistogram<'a> {
     /// How many leads were counted.
     pub fn len(&self) -> u64 {
@@ -131,32 +134,32 @@ const LATER: usize = LINES_MAX + 1;
 
 /// The histograms of a channel, by (first line, later line): of each line a row; what came by recovery has none.
 pub(super) struct Leads {
-    /// Those of all pairs in one piece, zeroed by the system: a bucket is in no memory before a neighbour of it is counted in.
-    counts: Box<[u64]>,
-    /// By pair, the largest.
-    largest: Box<[u64]>,
+    /// In one piece, zeroed by the system: a bucket is in no memory before a neighbour of it is counted in.
+    rows: Box<[u64]>,
 }
 
 impl Leads {
     /// What they take.
     pub(super) const fn bytes(lines: usize) -> u64 {
-        (lines * LATER * (BUCKETS + 1) * size_of::<u64>()) as u64
+        (lines * LATER * ROW * size_of::<u64>()) as u64
     }
 
     pub(super) fn new(lines: usize) -> Leads {
-        let zeros = |len: usize| vec![0; len].into_boxed_slice();
-        Leads { counts: zeros(lines * LATER * BUCKETS), largest: zeros(lines * LATER) }
+        Leads { rows: vec![0; lines * LATER * ROW].into_boxed_slice() }
+    }
+
+    #[inline]
+    fn row(first: Line, later: Line) -> std::ops::Range<usize> {
+        let at = (first.index() * LATER + later.index()) * ROW;
+        at..at + ROW
     }
 
     /// `later` came `lead` after `first`, with so many numbers.
     #[inline]
     pub(super) fn add(&mut self, first: Line, later: Line, lead: Nanos, count: u64) {
-        let pair = first.index() * LATER + later.index();
-        if let Some(largest) = self.largest.get_mut(pair)
-            && let Some(counted) = self.counts.get_mut(pair * BUCKETS + bucket(lead.0))
-        {
-            *counted += count;
-            *largest = (*largest).max(lead.0);
+        if let Some(row) = self.rows.get_mut(Leads::row(first, later)) {
+            row[bucket(lead.0)] += count;
+            row[BUCKETS] = row[BUCKETS].max(lead.0);
         }
     }
 
@@ -165,9 +168,8 @@ impl Leads {
         if later.index() >= LINES_MAX {
             return None;
         }
-        let pair = first.index() * LATER + later.index();
-        let counts = self.counts.get(pair * BUCKETS..(pair + 1) * BUCKETS)?;
-        Some(LeadHistogram { counts, max: *self.largest.get(pair)? })
+        let (max, counts) = self.rows.get(Leads::row(first, later))?.split_last()?;
+        Some(LeadHistogram { counts, max: *max })
     }
 }
 

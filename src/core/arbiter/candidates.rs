@@ -130,15 +130,18 @@ impl Candidates {
 
     /// A place for a new candidate, the newest.
     fn begin(&mut self, name: ChannelKey) -> u16 {
-        let candidate = Candidate { name, frames: Vec::new(), counts: Default::default() };
-        let waiting = Waiting { candidate, older: self.newest, newer: NONE };
+        let older = self.newest;
         let at = match self.free.pop() {
             Some(at) => {
-                self.waiting[usize::from(at)] = waiting;
+                // the list of frames is empty, and keeps its memory
+                let place = &mut self.waiting[usize::from(at)];
+                (place.older, place.newer) = (older, NONE);
+                (place.candidate.name, place.candidate.counts) = (name, Default::default());
                 at
             }
             None => {
-                self.waiting.push(waiting);
+                let candidate = Candidate { name, frames: Vec::new(), counts: Default::default() };
+                self.waiting.push(Waiting { candidate, older, newer: NONE });
                 (self.waiting.len() - 1) as u16
             }
         };
@@ -153,11 +156,15 @@ impl Candidates {
 
     /// Takes a candidate out of its place.
     fn take(&mut self, at: u16) -> Candidate {
-        let place = &mut self.waiting[usize::from(at)];
-        let (older, newer) = (place.older, place.newer);
-        let name = place.candidate.name;
-        let frames = std::mem::take(&mut place.candidate.frames);
-        let candidate = Candidate { name, frames, counts: place.candidate.counts };
+        self.leave(at);
+        let Candidate { name, frames, counts } = &mut self.waiting[usize::from(at)].candidate;
+        Candidate { name: *name, frames: std::mem::take(frames), counts: *counts }
+    }
+
+    /// A place is nobody's from now on.
+    fn leave(&mut self, at: u16) {
+        let Waiting { ref candidate, older, newer } = self.waiting[usize::from(at)];
+        self.by_name.remove(&candidate.name);
         match older {
             NONE => self.oldest = newer,
             older => self.waiting[usize::from(older)].newer = newer,
@@ -166,9 +173,7 @@ impl Candidates {
             NONE => self.newest = older,
             newer => self.waiting[usize::from(newer)].older = older,
         }
-        self.by_name.remove(&name);
         self.free.push(at);
-        candidate
     }
 
     /// Gives up the oldest; how many frames it had.
@@ -176,10 +181,11 @@ impl Candidates {
         if self.oldest == NONE {
             return 0;
         }
-        let oldest = self.take(self.oldest);
-        let frames = oldest.frames_seen();
-        oldest.frames.into_iter().for_each(|stored| memory.shelf.discard(stored));
-        frames
+        let at = self.oldest;
+        self.leave(at);
+        let oldest = &mut self.waiting[usize::from(at)].candidate;
+        oldest.frames.drain(..).for_each(|stored| memory.shelf.discard(stored));
+        oldest.frames_seen()
     }
 
     /// The only candidate, where its frames are copies of one.

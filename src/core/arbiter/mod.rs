@@ -49,11 +49,13 @@ mod event;
 mod hold;
 mod index;
 mod lead;
+mod limits;
 mod lost;
 mod memory;
 mod report;
 mod settings;
 mod shelf;
+mod span;
 mod status;
 mod stream;
 mod suspicion;
@@ -66,7 +68,7 @@ mod tests;
 
 pub use event::*;
 pub use lead::LeadHistogram;
-pub use memory::{Limits, MemoryUse};
+pub use limits::{Limits, MemoryUse};
 pub use report::{ChannelReport, EpochCounts, LineCounts};
 pub use settings::{GapTimeout, Settings, Verify};
 pub use stream::OpenGap;
@@ -346,7 +348,7 @@ impl Arbiter {
     }
 
     /// By how much `first` came before `later` on a channel: every number that both brought within the last 65,536.
-    pub fn lead(&self, channel: ChannelKey, first: Line, later: Line) -> Option<&LeadHistogram> {
+    pub fn lead(&self, channel: ChannelKey, first: Line, later: Line) -> Option<LeadHistogram<'_>> {
         let at = self.names.binary_search_by_key(&channel, |&(name, _)| name).ok()?;
         self.channels[usize::from(self.names[at].1)].leads().pair(first, later)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::memory::{Limits, MemoryUse};
+use super::CHANNELS_MAX;
 use crate::frame::{LINES_MAX, SequenceRules};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
@@ -72,6 +72,12 @@ impl Verify {
 const HOLD_MESSAGES_MAX: u64 = 1 << 24;
 const HOLD_BYTES_MAX: u64 = 64 << 30;
 const GAPS_MAX: usize = 1 << 24;
+/// The largest datagram.
+pub(super) const DATAGRAM_MAX: u64 = 65_535;
+/// Messages that one datagram may bring over a limit, each into a gap of its own.
+const OVER: u64 = 65_536;
+/// Bytes that a framing packs with each message, at most.
+const PACKED_MAX: u64 = 4;
 /// A bit a number, for each line of each channel: 2 MiB.
 const SETTLE_MAX: u64 = 1 << 24;
 
@@ -143,23 +149,36 @@ impl Settings {
         self
     }
 
-    /// What an arbiter with these settings takes.
-    ///
-    /// ```
-    /// use twinline_core::arbiter::Settings;
-    /// use twinline_core::framing::{Framing, MoldUdp64};
-    /// let settings = Settings::new(MoldUdp64.rules(), vec![true, true], 1);
-    /// let needs = settings.memory();
-    /// assert!(needs.at_start < 8 << 20 && needs.at_most < 512 << 20);
-    /// assert_eq!(Settings { reserve_all: true, ..settings }.memory().at_start, needs.at_most);
-    /// ```
-    pub fn memory(&self) -> MemoryUse {
-        MemoryUse::of(self)
+    /// How many channels may begin: 256, or as many as the groups and the keys that are wanted give.
+    pub(super) fn channels_most(&self) -> u64 {
+        let keys = match (self.rules.keyed, self.keys.len()) {
+            (false, _) => 1,
+            (true, 0) => CHANNELS_MAX,
+            (true, keys) => keys,
+        };
+        (u64::from(self.groups) * keys as u64).clamp(1, CHANNELS_MAX as u64)
     }
 
-    /// The limits that an arbiter with these settings runs by, those included that follow from them.
-    pub fn limits(&self) -> Limits {
-        Limits::of(self)
+    /// How many held runs and, as many again, waiting frames a feed has at most: those of four channels that hold all they may.
+    pub(super) fn runs_most(&self) -> u64 {
+        self.hold_messages.saturating_mul(self.channels_most().min(4))
+    }
+
+    /// How many gaps of a feed may be open at once: those of four channels that have all they may.
+    pub(super) fn gaps_most(&self) -> u64 {
+        (self.gaps_max as u64).saturating_mul(self.channels_most().min(4))
+    }
+
+    /// Bytes and blocks of the hold, at most. A frame is taken whole before the limits are enforced.
+    pub(super) fn held_most(&self) -> (u64, u64) {
+        let packed = self.hold_messages.saturating_mul(self.channels_most()).saturating_mul(PACKED_MAX);
+        let bytes = self.hold_bytes.saturating_add(packed).saturating_add(2 * DATAGRAM_MAX);
+        (bytes, self.runs_most().saturating_add(OVER))
+    }
+
+    /// Spans, at most: a run and a gap each, and as many lost between them; the same frame once more.
+    pub(super) fn spans_most(&self) -> u64 {
+        self.runs_most().saturating_add(OVER).saturating_add(self.gaps_most()).saturating_add(2).saturating_mul(2)
     }
 
     /// How many lines there are; recovery is one more.

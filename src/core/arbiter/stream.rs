@@ -10,10 +10,10 @@
 //! many spans as open gaps and held runs together. They lie in [`Memory`], with those of all other channels.
 
 use super::event::{ChannelRef, Event, EventKind, Loss, LostReason, Run, RunFlags, Sink};
-use super::hold::Place;
 use super::index::Index;
 use super::lost::LostRanges;
 use super::memory::Memory;
+use super::span::{Span, What};
 use crate::frame::{Line, Packing, Session};
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
@@ -90,20 +90,6 @@ impl<'a> Part<'a> {
             body: self.body,
         }
     }
-}
-
-pub(super) enum What {
-    Gap { opened_by: Line, opened_at: Nanos },
-    Held { place: Place, count: u32, bytes: u64, line: Line, stamp: Nanos, heartbeat: bool, packing: Packing },
-    Lost(LostReason),
-}
-
-/// A stretch of a channel's numbers: see the [module](self).
-pub(super) struct Span {
-    range: SeqRange,
-    before: u32,
-    after: u32,
-    what: What,
 }
 
 /// Where a number stands.
@@ -454,14 +440,5 @@ impl Stream {
     fn remove_gap(&mut self, memory: &mut Memory, id: u32) {
         memory.gaps -= 1;
         self.gaps.remove(&mut memory.nodes, id);
-    }
-}
-
-impl Span {
-    /// Where the bytes of a held run are now.
-    pub(super) fn set_place(&mut self, to: Place) {
-        if let What::Held { place, .. } = &mut self.what {
-            *place = to;
-        }
     }
 }

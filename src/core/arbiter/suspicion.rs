@@ -7,7 +7,7 @@
 use super::channel::{Candidate, Channel, Pending, Remembered, Shows, fell};
 use super::event::{EpochEndReason, Sink};
 use super::lost::LostRanges;
-use super::memory::{Memory, Shared, WAITING_ROOM};
+use super::memory::{Memory, SESSIONS_REMEMBERED, Shared, WAITING_ROOM};
 use super::settings::Settings;
 use super::shelf::{Arrival, Fingerprint, Stored};
 use crate::frame::{Kind, LINES_MAX, Line, Reset, Session};
@@ -16,8 +16,6 @@ use crate::time::Nanos;
 
 /// Frames that a line may have parked.
 pub(super) const PARKED_MAX: usize = 8;
-/// Sessions that are remembered.
-pub(super) const SESSIONS_REMEMBERED: usize = 8;
 /// Other sessions of which the last showing is remembered.
 const OTHERS_REMEMBERED: usize = 16;
 /// Resets acted on that are remembered.

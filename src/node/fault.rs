@@ -106,6 +106,7 @@ pub struct Faults {
 
 /// Why a datagram was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DropCause {
     /// [`Faults::loss`].
     Loss,

@@ -75,6 +75,7 @@ pub enum LineSendError {
 
 /// By what datagrams are to leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendBy {
     /// UDP sockets.
     #[default]
@@ -87,6 +88,7 @@ pub enum SendBy {
 
 /// By what a line's datagrams leave, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SendChoice {
     /// Whether they leave as frames, by a packet socket; but for those that cannot.
     pub packet: bool,

@@ -85,6 +85,7 @@ pub struct RecordCounts {
 
 /// What a reader of the results should know of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CaptureWarning {
     /// It ends within a record, a gzip member or a zstd frame.
     CutFile {

@@ -43,6 +43,7 @@ pub use writer::{CaptureWriter, PAYLOAD_MAX};
 ///
 /// `file` is the path as given, or `standard input`.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum CaptureError {
     /// It cannot be opened.
     #[error("cannot open the capture {file}: {source}{hint}")]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// What is wrong with a feed file, and where.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read at all.
     #[error("{}: cannot be read: {error}", file.display())]

@@ -126,6 +126,32 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// A feed that no file describes: all channels, with the defaults of [`ArbiterConfig`] and [`ReceiveConfig`].
+    ///
+    /// Nothing is checked: it is for the caller to name 1 to [`LINES_MAX`] lines with different names and equally many groups, at
+    /// most [`GROUPS_MAX`].
+    ///
+    /// ```
+    /// use twinline_core::framing::AnyFraming;
+    /// use twinline_node::config::{Feed, LineConfig};
+    ///
+    /// let framing = AnyFraming::from_name("moldudp64").expect("a framing's name");
+    /// let line = |name, group: &str| LineConfig::new(name, vec![group.parse().unwrap()], "127.0.0.1");
+    /// let feed = Feed::new("loopback", framing, vec![line("A", "239.81.1.1:26400"), line("B", "239.81.2.1:26400")]);
+    /// assert_eq!(feed.lines[1].name, "B");
+    /// ```
+    pub fn new(name: impl Into<String>, framing: AnyFraming, lines: Vec<LineConfig>) -> Feed {
+        Feed {
+            name: name.into(),
+            framing,
+            fixed: None,
+            units: Vec::new(),
+            lines,
+            arbiter: ArbiterConfig::default(),
+            receive: ReceiveConfig::default(),
+        }
+    }
+
     /// The feed that `text` describes.
     ///
     /// # Errors
@@ -162,6 +188,13 @@ pub struct LineConfig {
     pub source: Option<Ipv4Addr>,
     /// Whether a loss waits for this line (ARBITRATION 5.5).
     pub wait: bool,
+}
+
+impl LineConfig {
+    /// A line that any sender may send on, and that a loss waits for.
+    pub fn new(name: impl Into<String>, groups: Vec<SocketAddrV4>, interface: impl Into<String>) -> LineConfig {
+        LineConfig { name: name.into(), groups, interface: interface.into(), source: None, wait: true }
+    }
 }
 
 /// The arbiter's parameters (ARBITRATION 9).

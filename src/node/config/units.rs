@@ -8,7 +8,8 @@ const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), (
 /// A duration: a number, whole or decimal, and its unit: `ns`, `us`, `ms` or `s`.
 ///
 /// ```
-/// use twinline::{config::parse_duration, time::Nanos};
+/// use twinline_core::time::Nanos;
+/// use twinline_node::config::parse_duration;
 /// assert_eq!(parse_duration("1.5ms"), Ok(Nanos(1_500_000)));
 /// assert!(parse_duration("5").is_err());
 /// ```

@@ -18,6 +18,7 @@ use fragments::{Fragment, FragmentPath, Identity};
 
 /// A link layer by its LINKTYPE number (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkType {
     /// 1.
     Ethernet,
@@ -49,6 +50,7 @@ impl LinkType {
 
 /// Why a packet is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// Something else than UDP over IPv4.
     NotUdp,

@@ -9,6 +9,7 @@ use core_affinity::CoreId;
 
 /// Why a thread is not pinned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PinError {
     /// There is no such core, or this process may not use it.
     #[error("there is no core {core} for this process; it may use {}", list(.usable))]

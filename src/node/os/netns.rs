@@ -118,6 +118,7 @@ pub fn no_such_interface(error: &io::Error) -> bool {
 
 /// Why a thread cannot enter a network namespace.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EnterError {
     /// There is no namespace of that name.
     #[error("there is no network namespace {name} (/run/netns/{name}): `ip netns list` shows those that there are")]

@@ -18,6 +18,7 @@ pub const BATCH: usize = super::receive::BATCH;
 
 /// What is known of the UDP checksum of a frame, beside the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Checksum {
     /// The kernel or the NIC has verified it.
     Valid,

@@ -18,6 +18,7 @@ use super::sending::{SEND_BATCH, SendFacts};
 
 /// Why nothing can be sent, now or ever.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SenderError {
     /// At the start the interface has to be there.
     #[error(
@@ -55,6 +56,7 @@ pub enum SenderError {
 
 /// Why a datagram did not go out, where the next one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Trouble {
     /// The link is down, or the interface is gone.
     Unreachable,

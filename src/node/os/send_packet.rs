@@ -33,6 +33,7 @@ const PACKET_MAX: usize = 9_216;
 
 /// Why frames cannot be sent on an interface.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PacketError {
     /// It is not there.
     #[error("no interface {interface}: name one of this host's (`ip address` lists them), or its address")]

@@ -12,6 +12,7 @@ pub const MESSAGE_LEN_MAX: usize = 65_000;
 
 /// When a message was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Timing {
     /// The source knows no times.
     Untimed,
@@ -21,6 +22,7 @@ pub enum Timing {
 
 /// What a source has to say that stops nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MessageWarning {
     /// The input ends within a message: what came before it was published.
     Truncated {

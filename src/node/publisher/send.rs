@@ -27,6 +27,7 @@ pub const WARNINGS_MAX: usize = 100;
 
 /// Why sending ended early.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// The plan's.
     #[error(transparent)]
@@ -45,6 +46,7 @@ pub enum PublishError {
 
 /// What left on one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PublishedLine {
     /// Datagrams, second copies among them.
     pub datagrams: u64,
@@ -64,6 +66,7 @@ pub struct PublishedLine {
 
 /// What was sent, how late, and what was lost.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PublishReport {
     /// By line.
     pub lines: Vec<PublishedLine>,

@@ -20,6 +20,7 @@ use crate::fault::{BEHIND_MAX, BurstLoss, DELAY_MAX, Delay, Outage, Reorder, Sha
 
 /// Why a text says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
     /// Not of the form that was expected.
     #[error("'{given}' is not {expected}; for example {example}")]
@@ -76,6 +77,7 @@ pub fn parse_span(text: &str) -> Result<Nanos, SpecError> {
 
 /// A rate, before it is known how messages are bunched.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum RateSpec {
     /// So many messages a second.
     PerSecond(f64),

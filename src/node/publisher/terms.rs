@@ -14,6 +14,7 @@ pub const PACK_MAX: u32 = 128;
 
 /// When messages are due.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Rate {
     /// At a steady rate, in bursts: see [`Rate::per_second`].
     Steady {
@@ -121,6 +122,7 @@ impl Default for PlanConfig {
 
 /// Why there is no plan, or no more of it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// No line, or too many.
     #[error("a plan has 1 to {LINES_MAX} lines, not {0}")]

@@ -54,6 +54,7 @@ impl Chunk {
 
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReadFacts {
     /// Datagrams of the feed's lines.
     pub datagrams: u64,

@@ -93,6 +93,7 @@ pub struct ReplaySettings {
 
 /// Why a replay ended early. What was sent by then stands in the report.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReplayError {
     /// There is no reading on.
     #[error(transparent)]

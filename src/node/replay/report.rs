@@ -48,6 +48,7 @@ impl ReplayedLine {
 
 /// What was sent, and how late.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ReplayReport {
     /// By line, in the order of the feed that the captures were read with.
     pub lines: Vec<ReplayedLine>,

@@ -4,6 +4,7 @@ use crate::config::{Feed, LineConfig};
 
 /// Why the lines of one feed cannot be sent to where another has them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RouteError {
     /// The framings differ: whoever listens there could not read it.
     #[error("{to} has the framing {to_framing} and {from} has {from_framing}: nobody who listens there could read it")]

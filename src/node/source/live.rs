@@ -21,6 +21,7 @@ use twinline_core::frame::{LINES_MAX, Line};
 
 /// Why a feed cannot be listened to.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LiveError {
     /// Without one interface there is nothing to arbitrate; with one, the others are waited for.
     #[error(
@@ -67,6 +68,7 @@ pub enum LiveError {
 
 /// What a line brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LineFacts {
     /// Datagrams handed over.
     pub datagrams: u64,
@@ -102,6 +104,7 @@ impl Add for LineFacts {
 
 /// Frames of a mapped ring that hold no datagram of the line, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FrameFacts {
     /// Their headers contradict each other, or say more than there is.
     pub malformed: u64,
@@ -128,6 +131,7 @@ impl Add for FrameFacts {
 
 /// What the lines brought: a plain copy, without a system call. What only the kernel knows is [`LiveWatch::facts`]'s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceFacts {
     /// By [`Line::index`]; a feed's lines fill the front.
     pub lines: [LineFacts; LINES_MAX],

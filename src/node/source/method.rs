@@ -41,6 +41,7 @@ pub trait WithSource {
 
 /// The method by which a feed is received, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MethodChoice {
     /// The method; never [`Method::Auto`].
     pub method: Method,

@@ -23,6 +23,7 @@ use twinline_core::frame::Line;
 
 /// Something to tell the user about a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Notice {
     /// The line.
     pub line: Line,
@@ -34,6 +35,7 @@ pub struct Notice {
 
 /// What happened around a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LineChange {
     /// At the start its interface is not there.
     Missing {
@@ -138,6 +140,7 @@ impl fmt::Display for Notice {
 
 /// How a line's interface is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InterfaceState {
     /// There, with a carrier.
     Up,

@@ -69,6 +69,7 @@ pub struct Fragment<'a> {
 
 /// What became of the fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FragmentFacts {
     /// Fragments that came.
     pub fragments: u64,

@@ -41,6 +41,7 @@ const PATIENCE: u32 = 9;
 
 /// How the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// By the driver, before the kernel makes a packet of the frame.
     Native,

@@ -135,10 +135,10 @@ impl fmt::Display for CaptureWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CaptureWarning::CutFile { file, records } => {
-                write!(f, "{file} is cut off: all {records} whole records that it holds were read")
+                write!(f, "{file} is cut off: all {records} whole records in it were read")
             }
             CaptureWarning::Unfinished { file } => {
-                write!(f, "{file} was not ended in order: its last record stands for the end of the recording")
+                write!(f, "{file} was not finished: its last record is taken as the end of the recording")
             }
             CaptureWarning::Dropped { file, interface, records } if interface.is_empty() => {
                 write!(f, "{file} lacks {records} records that were dropped while it was recorded")
@@ -147,10 +147,10 @@ impl fmt::Display for CaptureWarning {
                 write!(f, "{file} lacks {records} records of {interface} that were dropped while it was recorded")
             }
             CaptureWarning::Unstamped { file, records } => {
-                write!(f, "{file} has {records} packets without a stamp: that of the packet before was taken")
+                write!(f, "{file} has {records} packets without a stamp: each was given that of the packet before")
             }
             CaptureWarning::TrailingBytes { file } => {
-                write!(f, "{file} goes on behind its compressed data: that rest was ignored")
+                write!(f, "{file} goes on after its compressed data: the rest was ignored")
             }
             CaptureWarning::LinkLayer { file, number, records } => {
                 write!(

@@ -56,7 +56,7 @@ pub enum CaptureError {
         hint: String,
     },
     /// The system, or the decompression, gave up in its midst.
-    #[error("cannot read on in the capture {file} behind byte {at}, {records} records in: {source}")]
+    #[error("cannot go on reading the capture {file} after byte {at}, {records} records in: {source}")]
     Read {
         /// Which file.
         file: String,
@@ -76,7 +76,9 @@ pub enum CaptureError {
         found: String,
     },
     /// Where its next record begins, or what that means, is not to be told any more.
-    #[error("the capture {file} is damaged at byte {at}, {records} records in: {what}; what stands before is whole")]
+    #[error(
+        "the capture {file} is damaged at byte {at}, {records} records in: {what}; everything before that is whole"
+    )]
     Damaged {
         /// Which file.
         file: String,
@@ -88,7 +90,7 @@ pub enum CaptureError {
         what: String,
     },
     /// One file stands twice among the inputs: every datagram would come twice.
-    #[error("the capture {file} is given twice: give it once, without LINE= where it holds several lines")]
+    #[error("the capture {file} is given twice: give it once, without LINE= if it holds several lines")]
     Twice {
         /// Which file.
         file: String,
@@ -108,7 +110,7 @@ pub enum CaptureError {
     },
     /// A record may have come by either of two lines.
     #[error(
-        "the capture {file} does not say by which line {group} came: {first} and {second} share it; \
+        "the capture {file} does not say which line {group} came by: {first} and {second} share it; \
          give a file a line, as {first}={file}, or a `source` for each line in the feed file"
     )]
     Ambiguous {

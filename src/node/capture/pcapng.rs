@@ -139,7 +139,7 @@ impl PcapNg {
             self.order = match head[8..] {
                 [0x4d, 0x3c, 0x2b, 0x1a] => Order::Little,
                 [0x1a, 0x2b, 0x3c, 0x4d] => Order::Big,
-                _ => return Err(Fault::Damaged("a section header names no byte order".into())),
+                _ => return Err(Fault::Damaged("a section header gives no byte order".into())),
             };
         }
         let kind = self.order.u32(head, 0);

@@ -15,7 +15,11 @@ const TEXT_BYTES_MAX: usize = 256;
 /// The text of a file's bytes.
 pub(super) fn text_of(bytes: &[u8]) -> Result<&str, ConfigError> {
     if bytes.len() as u64 > super::FILE_BYTES_MAX {
-        return Err(ConfigError::refused(1, "", "this is more than 1 MiB, which no feed file is; name the feed file"));
+        return Err(ConfigError::refused(
+            1,
+            "",
+            "this is larger than 1 MiB, and so not a feed file; name the feed file",
+        ));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let line = line_at(bytes, error.valid_up_to());
@@ -44,7 +48,7 @@ impl<'a> Document<'a> {
             ConfigError::refused(
                 line,
                 "",
-                format!("this is not TOML ({why}); see feeds/README.md for what a feed file has"),
+                format!("this is not TOML ({why}); see feeds/README.md for what a feed file holds"),
             )
         })?;
         Ok(Document { text, table })
@@ -258,9 +262,9 @@ fn unknown_key(table: &str, typed: &str) -> String {
     if !known.contains(&typed)
         && let Some((owner, _)) = KEYS.iter().find(|(_, keys)| keys.contains(&typed))
     {
-        return format!("this is no key of {}; it belongs under {}", written(table), written(owner));
+        return format!("this is not a key of {}; it belongs under {}", written(table), written(owner));
     }
-    format!("this is no key of {}; {}", written(table), choice(typed, known, "keys there"))
+    format!("this is not a key of {}; {}", written(table), choice(typed, known, "keys there"))
 }
 
 /// What to write instead of `typed`: the nearest name in `known`, and all of them.

@@ -105,7 +105,7 @@ impl fmt::Display for Spin {
 
 fn list(cores: &[usize]) -> String {
     if cores.is_empty() {
-        return "none that the system names".to_owned();
+        return "none that the system lists".to_owned();
     }
     cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -121,14 +121,14 @@ pub fn no_such_interface(error: &io::Error) -> bool {
 #[non_exhaustive]
 pub enum EnterError {
     /// There is no namespace of that name.
-    #[error("there is no network namespace {name} (/run/netns/{name}): `ip netns list` shows those that there are")]
+    #[error("there is no network namespace {name} (/run/netns/{name}): `ip netns list` shows which exist")]
     NoSuchNamespace {
         /// The name.
         name: String,
     },
     /// A privilege is missing.
     #[error(
-        "cannot enter the network namespace {name}: this takes the capability CAP_SYS_ADMIN; start as root, or give it to the \
+        "cannot enter the network namespace {name}: this needs the capability CAP_SYS_ADMIN; start as root, or grant it to the \
          program (`setcap cap_sys_admin+ep`)"
     )]
     Privilege {

@@ -268,7 +268,7 @@ impl Attachment for PacketAttachment {
         self.attached = Some(index);
         if !matches!(link, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
             self.detach();
-            let error = io::Error::other("it is no Ethernet");
+            let error = io::Error::other("it is not Ethernet");
             return Err(MappedRingError { doing, error, lacks: r#"receive = "socket" needs none"# });
         }
         Ok(())

@@ -42,13 +42,13 @@ pub enum PacketError {
         interface: String,
     },
     /// Frames on loopback reach no socket.
-    #[error("frames sent on {interface} reach no socket, the kernel takes none there: send by sockets")]
+    #[error("frames sent on {interface} reach no socket, because the kernel accepts none there: send by sockets")]
     Loopback {
         /// As configured.
         interface: String,
     },
     /// Its frames are not Ethernet's.
-    #[error("{interface} is no Ethernet interface (its type is {hardware}): send by sockets")]
+    #[error("{interface} is not an Ethernet interface (its type is {hardware}): send by sockets")]
     NotEthernet {
         /// As configured.
         interface: String,
@@ -57,7 +57,7 @@ pub enum PacketError {
     },
     /// The privilege is missing.
     #[error(
-        "sending frames on {interface} takes the capability CAP_NET_RAW: run as root, give it with \
+        "sending frames on {interface} needs the capability CAP_NET_RAW: run as root, grant it with \
          `setcap cap_net_raw+ep twinline`, or send by sockets"
     )]
     Privilege {

@@ -105,7 +105,8 @@ impl<R: BufRead> MessageSource for BinaryFile<R> {
                         Some(known) => len = known,
                         None => {
                             let kind = char::from(kind).escape_default();
-                            return self.invalid(format!("has no length and type '{kind}', which ITCH 5.0 has not"));
+                            return self
+                                .invalid(format!("has no length and type '{kind}', which ITCH 5.0 does not have"));
                         }
                     }
                 }

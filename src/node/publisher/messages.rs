@@ -74,7 +74,7 @@ impl fmt::Display for MessageWarning {
                 write!(f, "all {messages} whole messages before it are published")
             }
             MessageWarning::BehindEnd { messages } => {
-                write!(f, "an end-of-session mark after {messages} messages; what stands behind it is left out")
+                write!(f, "an end-of-session mark after {messages} messages; what comes after it is left out")
             }
             MessageWarning::LongLine { number, len, max } => {
                 write!(f, "line {number} has {len} bytes and is left out: a message may have {max}")
@@ -87,7 +87,7 @@ impl fmt::Display for MessageWarning {
             ),
             MessageWarning::Lost { messages } => write!(
                 f,
-                "{messages} messages are on no line of the capture: what stands behind them closes up, with numbers of its own"
+                "{messages} messages are on no line of the capture: those after them move up and are numbered anew"
             ),
             MessageWarning::OtherChannels { messages, group } => {
                 write!(

@@ -134,7 +134,7 @@ pub enum PlanError {
     #[error("the first number is 1 or more, not 0")]
     First,
     /// A packing that cannot be.
-    #[error("a datagram holds 1 to {PACK_MAX} messages, and not {min}..{max}")]
+    #[error("a datagram holds 1 to {PACK_MAX} messages, not {min}..{max}")]
     Packing {
         /// As configured.
         min: u32,
@@ -142,7 +142,7 @@ pub enum PlanError {
         max: u32,
     },
     /// More than a message a datagram where the number is the packet's.
-    #[error("{framing} numbers packets: one message a datagram, and the same on every line; leave the packing out")]
+    #[error("{framing} numbers packets: one message per datagram, the same on every line; leave the packing out")]
     PacketSequenced {
         /// The framing's name.
         framing: &'static str,

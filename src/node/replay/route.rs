@@ -7,7 +7,7 @@ use crate::config::{Feed, LineConfig};
 #[non_exhaustive]
 pub enum RouteError {
     /// The framings differ: whoever listens there could not read it.
-    #[error("{to} has the framing {to_framing} and {from} has {from_framing}: nobody who listens there could read it")]
+    #[error("{to} has the framing {to_framing} and {from} has {from_framing}: nobody listening there could read it")]
     Framing {
         /// The feed that the capture is of.
         from: String,
@@ -34,7 +34,7 @@ pub enum RouteError {
     },
     /// A line has more groups here than there.
     #[error(
-        "{to} has {to_groups} groups a line and {from} has {from_groups}: groups are matched by place, so give as many"
+        "{to} has {to_groups} groups per line and {from} has {from_groups}: groups are matched by position, so give as many"
     )]
     Groups {
         /// The feed that the capture is of.
@@ -125,7 +125,7 @@ mod tests {
                     "moldudp64",
                     &[("A", &["239.9.1.1:9", "239.9.1.2:9"]), ("B", &["239.9.2.1:9", "239.9.2.2:9"])],
                 ),
-                "lab has 2 groups a line and day has 1",
+                "lab has 2 groups per line and day has 1",
             ),
             (
                 feed("lab", "cme-mdp3", &[("A", &["239.9.1.1:9"]), ("B", &["239.9.2.1:9"])]),

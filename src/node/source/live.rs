@@ -25,7 +25,7 @@ use twinline_core::frame::{LINES_MAX, Line};
 pub enum LiveError {
     /// Without one interface there is nothing to arbitrate; with one, the others are waited for.
     #[error(
-        "feed {feed}: none of its interfaces is there ({}): name this host's own (`ip address` lists them) in the feed \
+        "feed {feed}: none of its interfaces exists ({}): name this host's own (`ip address` lists them) in the feed \
          file, by name or by address", .interfaces.join(", ")
     )]
     NoInterface {

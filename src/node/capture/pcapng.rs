@@ -110,7 +110,7 @@ impl PcapNg {
         self.sections > 0 && self.own == self.sections
     }
 
-    /// When the recording ended, where Twinline wrote it and it was ended in order.
+    /// When the recording ended, where Twinline wrote it and it was finished.
     pub(super) fn end_stamp(&self) -> Option<Nanos> {
         if self.is_own() && self.ended == self.sections { self.end } else { None }
     }

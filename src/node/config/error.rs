@@ -12,17 +12,17 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// What the system says.
         error: io::Error,
     },
     /// The file can be read, but says something that it may not say.
     #[error("{}{problem}", place(file.as_deref(), *line, key))]
     Refused {
-        /// The file; `None` where a text was parsed that is in no file.
+        /// The file; `None` if a text was parsed that is in no file.
         file: Option<PathBuf>,
         /// The line in the file, from 1.
         line: usize,
-        /// The key with its table, such as `arbiter.settle`; empty where the text is no TOML.
+        /// The key with its table, such as `arbiter.settle`; empty if the text is not TOML.
         key: String,
         /// What was found, what was expected, and what to do.
         problem: String,

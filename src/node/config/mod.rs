@@ -163,7 +163,7 @@ impl Feed {
     /// The feed that the file at `path` describes.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] where there is no reading the file, else the first thing that is wrong with it.
+    /// [`ConfigError::Unreadable`] if the file cannot be read, else the first thing that is wrong with it.
     pub fn load(path: impl AsRef<Path>) -> Result<Feed, ConfigError> {
         let path = path.as_ref();
         let unreadable = |error| ConfigError::Unreadable { file: path.to_owned(), error };
@@ -254,9 +254,9 @@ pub enum Method {
     /// UDP sockets: needs no privilege.
     #[default]
     Socket,
-    /// A packet socket with a mapped ring a line.
+    /// A packet socket with one mapped ring per line.
     Packet,
-    /// An AF_XDP socket a line.
+    /// One AF_XDP socket per line.
     Xdp,
     /// The fastest of them that works here.
     Auto,

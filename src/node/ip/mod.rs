@@ -181,7 +181,7 @@ fn be16(packet: &[u8], at: usize) -> Result<u16, Reason> {
 #[derive(Clone, Debug)]
 pub struct Ipv4<'a> {
     header: Ipv4HeaderSlice<'a>,
-    /// The header, and all the bytes behind it.
+    /// The header, and all the bytes after it.
     rest: &'a [u8],
 }
 
@@ -270,7 +270,7 @@ pub struct Udp<'a> {
     pub destination_port: u16,
     /// What it says.
     pub payload: &'a [u8],
-    /// The header, and the payload behind it.
+    /// The header, and the payload after it.
     bytes: &'a [u8],
 }
 

@@ -27,7 +27,7 @@ pub enum PinError {
     },
 }
 
-/// The cores that this thread may use, ascending. Empty where the system does not say.
+/// The cores that this thread may use, ascending. Empty if the system does not say.
 ///
 /// A pinned thread, and each thread that it starts, may use its own core alone: ask before pinning.
 pub fn usable() -> Vec<usize> {

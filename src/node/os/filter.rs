@@ -1,7 +1,7 @@
 //! Classic BPF programs that let exactly a line's frames through to a packet socket, or nothing through to any socket.
 //!
 //! ```text
-//! not another host's -> EtherType, behind up to 3 tags -> IPv4, UDP -> destination address -+-> a later fragment: take it
+//! not another host's -> EtherType, after up to 3 tags -> IPv4, UDP -> destination address -+-> a later fragment: take it
 //!                                                                                         +-> destination port -> take it
 //! ```
 //!

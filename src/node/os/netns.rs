@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-/// A network interface, as it was when it was looked at.
+/// A network interface, as it was when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostInterface {
     /// What the kernel knows it by; never used again while the system runs, unless someone asks for it.
@@ -35,7 +35,7 @@ impl HostInterface {
     /// ```
     ///
     /// # Errors
-    /// The system's, where it cannot list the interfaces.
+    /// The system's error if it cannot list the interfaces.
     pub fn resolve(name_or_addr: &str) -> io::Result<Option<HostInterface>> {
         Ok(HostInterface::find(&HostInterface::all()?, name_or_addr))
     }
@@ -57,7 +57,7 @@ impl HostInterface {
     /// The interfaces of this thread's namespace: one entry for each IPv4 address, one for an interface that has none.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn all() -> io::Result<Vec<HostInterface>> {
         let mut first: *mut libc::ifaddrs = ptr::null_mut();
         // SAFETY: `first` is where the list is to be put

@@ -70,7 +70,7 @@ impl PacketRing {
     /// Opens a socket for the frames to these groups and ports, which is attached to no interface yet.
     ///
     /// # Errors
-    /// What was being done, what the system says to it, and what is missing: mostly the capability.
+    /// What was being done, what the system says, and what is missing: mostly the capability.
     pub fn open(options: &RingOptions) -> Result<(PacketRing, PacketAttachment), MappedRingError> {
         let socket = Socket::new(Domain::PACKET, Type::RAW.cloexec().nonblocking(), None)
             .map_err(failed("open a packet socket"))?;

@@ -52,7 +52,7 @@ pub trait Ring {
     /// Hands over what is there, at most [`BATCH`] frames, without waiting. Fewer than [`BATCH`]: the ring was emptied.
     ///
     /// # Errors
-    /// The system's, after what was taken before it; [`is_transient`](super::receive::is_transient) says which end nothing.
+    /// The system's error, after what was taken before it; [`is_transient`](super::receive::is_transient) says which end nothing.
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize>;
 }
 
@@ -74,7 +74,7 @@ pub trait Attachment: fmt::Debug + Send {
     /// How many of the line's frames the kernel has thrown away since this was last asked: the ring was full.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn overflow(&mut self) -> io::Result<u64>;
 
     /// How many bytes were asked for, and how many the ring has.
@@ -92,7 +92,7 @@ pub struct RingOptions {
     pub kernel_stamps: bool,
 }
 
-/// A ring that cannot be had: what was being done, what the system says to it, and what it lacks.
+/// A ring that cannot be had: what was being done, what the system says, and what it lacks.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}: {error}{}{lacks}", if .lacks.is_empty() { "" } else { "; " })]
 pub struct MappedRingError {
@@ -100,6 +100,6 @@ pub struct MappedRingError {
     pub doing: &'static str,
     /// What the system says.
     pub error: io::Error,
-    /// Which capability, or which feature of the kernel or the driver, is missing; empty where that is not known.
+    /// Which capability, or which feature of the kernel or the driver, is missing; empty if that is not known.
     pub lacks: &'static str,
 }

@@ -40,7 +40,7 @@ const BUFFER: usize = 1 << 16;
 /// Two cache lines between buffers: without them, all 32 would begin in the same set of the cache.
 const STAGGER: usize = 128;
 
-/// A socket that cannot be had: what was being done, and what the system says to it.
+/// A socket that cannot be had: what was being done, and what the system says.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}: {error}")]
 pub struct SocketError {
@@ -137,7 +137,7 @@ impl Receiver {
     /// not have yet.
     ///
     /// # Errors
-    /// What was being done, and what the system says to it.
+    /// What was being done, and what the system says.
     pub fn open(
         group: SocketAddrV4,
         source: Option<Ipv4Addr>,
@@ -182,7 +182,7 @@ impl Receiver {
     /// Hands over what is there, at most [`BATCH`] datagrams, without waiting. Fewer than [`BATCH`]: the socket was emptied.
     ///
     /// # Errors
-    /// The system's, after what was taken before it; see [`is_transient`] for those that do not end anything.
+    /// The system's error, after what was taken before it; see [`is_transient`] for those that do not end anything.
     #[inline]
     pub fn poll(&self, batch: &mut Batch, take: &mut impl FnMut(Received<'_>)) -> io::Result<usize> {
         let fd = self.socket.as_raw_fd();
@@ -200,7 +200,7 @@ impl Receiver {
     }
 }
 
-/// Whether a receive error is a passing trouble: the socket is as good as before.
+/// Whether a receive error is a transient error: the socket is as good as before.
 pub fn is_transient(error: &io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) | None)
 }
@@ -227,7 +227,7 @@ impl Membership {
     /// the same. It counts nothing as lost.
     ///
     /// # Errors
-    /// What was being done, and what the system says to it.
+    /// What was being done, and what the system says.
     pub fn join_only(group: SocketAddrV4, source: Option<Ipv4Addr>, anywhere: bool) -> Result<Membership, SocketError> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
             .map_err(SocketError::doing("open a UDP socket"))?;
@@ -252,7 +252,7 @@ impl Membership {
     /// Joins the group on the interface with this index. A unicast address needs no join.
     ///
     /// # Errors
-    /// The system's: `ENODEV` where the interface is gone again.
+    /// The system's error: `ENODEV` if the interface is gone again.
     pub fn join(&mut self, index: u32) -> io::Result<()> {
         if self.joined == Some(index) || !self.group.ip().is_multicast() {
             self.joined = Some(index);
@@ -301,7 +301,7 @@ impl Membership {
     /// Right up to 2^32 in between: the kernel counts no further.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn overflow(&mut self) -> io::Result<u32> {
         const DROPS: usize = 8; // SK_MEMINFO_DROPS
         let facts: [u32; 9] = option(&self.socket, libc::SOL_SOCKET, libc::SO_MEMINFO)?;
@@ -537,7 +537,7 @@ impl Drop for Batch {
     }
 }
 
-/// An empty socket, or an interrupted call, is no error.
+/// An empty socket, or an interrupted call, is not an error.
 #[inline]
 fn nothing() -> io::Result<()> {
     let error = io::Error::last_os_error();

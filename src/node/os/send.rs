@@ -140,7 +140,7 @@ unsafe impl Send for Sender {}
 
 impl Sender {
     /// Opens a socket to `to`, a group or a unicast address, by the interface of this name or IPv4 address. A link that is
-    /// down is no error: sending is counted as [`Trouble::Unreachable`] until it is up.
+    /// down is not an error: sending is counted as [`Trouble::Unreachable`] until it is up.
     ///
     /// # Errors
     /// [`SenderError::NoInterface`], [`SenderError::Socket`].
@@ -168,7 +168,7 @@ impl Sender {
         })
     }
 
-    /// Sends one datagram: `None` where it went out, else the trouble, which is counted.
+    /// Sends one datagram: `None` if it went out, else the trouble, which is counted.
     ///
     /// # Errors
     /// [`SenderError::Refused`]: longer than 65,507 bytes, or forbidden.
@@ -192,7 +192,7 @@ impl Sender {
         }
     }
 
-    /// Sends datagrams one behind the other, [`SEND_BATCH`] a system call: how many went out, from the front, and the
+    /// Sends datagrams one after the other, [`SEND_BATCH`] per system call: how many went out, from the front, and the
     /// trouble that kept the next one back, if one did (counted once).
     ///
     /// # Errors
@@ -250,7 +250,7 @@ impl Sender {
     /// Waits until the socket's own queue has room, at most this long (rounded up to a millisecond).
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn wait_for_room(&self, at_most: Duration) -> io::Result<()> {
         let mut socket = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
         let millis = i32::try_from(at_most.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);

@@ -177,7 +177,7 @@ impl PacketSender {
         IP + UDP + payload.len() <= self.packet_max
     }
 
-    /// Sends datagrams one behind the other in one system call, [`SEND_BATCH`] at most, each by the flow of its number:
+    /// Sends datagrams one after the other in one system call, [`SEND_BATCH`] at most, each by the flow of its number:
     /// how many went out, from the front. Only as many are tried as fit and have a flow: none where the first does not.
     ///
     /// # Errors
@@ -283,7 +283,7 @@ pub fn joined_here(index: u32, group: Ipv4Addr) -> bool {
     is_joined(&table, index, group)
 }
 
-/// The same by the kernel's table: a row of each interface begins with its index, and below it stands a row a group.
+/// The same by the kernel's table: a row of each interface begins with its index, and below it stands a row per group.
 fn is_joined(table: &str, index: u32, group: Ipv4Addr) -> bool {
     let mut at = None;
     for line in table.lines().skip(1) {

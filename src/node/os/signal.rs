@@ -21,7 +21,7 @@ impl Stop {
     /// A flag that Ctrl-C and SIGTERM set. The second such signal ends the process at once.
     ///
     /// # Errors
-    /// The system's, where a handler cannot be installed.
+    /// The system's error if a handler cannot be installed.
     pub fn on_signals() -> io::Result<Stop> {
         let stop = Stop::new();
         for signal in [SIGINT, SIGTERM] {

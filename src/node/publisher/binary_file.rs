@@ -1,4 +1,4 @@
-//! Nasdaq's BinaryFILE: messages one behind the other, each behind a 2-byte big-endian length; plain or gzip, by its magic.
+//! Nasdaq's BinaryFILE: messages one after the other, each behind a 2-byte big-endian length; plain or gzip, by its magic.
 //!
 //! * A length of zero marks the end of the session, where lengths are written at all.
 //! * A file whose first length is zero and that goes on is one whose lengths are all written as zero (Nasdaq's own ITCH

@@ -24,7 +24,7 @@ struct Lane {
     group: u16,
     /// The number of the first message that is in no datagram yet.
     next: u64,
-    /// The open pack: its messages one behind the other, and their lengths.
+    /// The open pack: its messages one after the other, and their lengths.
     packed: Vec<u8>,
     lens: Vec<usize>,
     /// How many messages it is to have.

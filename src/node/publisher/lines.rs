@@ -95,7 +95,7 @@ impl LiveLines {
     /// Starts the thread. It ends with the input, or with the first line that it reads after this source is gone.
     ///
     /// # Errors
-    /// The system's, where the thread cannot be started.
+    /// The system's error if the thread cannot be started.
     pub fn spawn(input: impl BufRead + Send + 'static) -> io::Result<LiveLines> {
         let (sender, items) = sync_channel(AHEAD);
         thread::Builder::new().name("twinline-lines".into()).spawn(move || read_all(Lines::new(input), &sender))?;

@@ -50,7 +50,7 @@ impl MadeUp {
         MadeUp { index: 0, count, len, rng: Rng::with_seed(seed) }
     }
 
-    /// The index of a made-up message; `None` where its bytes are not as they were made.
+    /// The index of a made-up message; `None` if its bytes are not as they were made.
     pub fn check(message: &[u8]) -> Option<u64> {
         let index = message.get(11..19)?;
         let told = message.get(1..5)?;

@@ -107,7 +107,7 @@ pub trait MessageSource {
     /// [`io::ErrorKind::WouldBlock`] where a live source has no message yet: ask again later. Any other error ends it.
     fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>>;
 
-    /// How the messages carry their own length, where they are those of a framing; `None` where they are bare. A publisher
+    /// How the messages carry their own length, where they are those of a framing; `None` if they are bare. A publisher
     /// writes them as they are in a framing that packs alike.
     fn packing(&self) -> Option<Packing> {
         None

@@ -20,7 +20,7 @@ use super::truth::Truth;
 
 use crate::wire::{Wire, is_transient};
 
-/// How often the driver's caller is told how far it is.
+/// How often the caller is told about progress.
 const TELL_EVERY: Nanos = Nanos::from_millis(100);
 /// How many of a source's warnings are kept.
 pub const WARNINGS_MAX: usize = 100;
@@ -32,14 +32,14 @@ pub enum PublishError {
     /// The plan's.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A send that cannot be gone on after.
+    /// A send error that ends the run.
     #[error("cannot send on line {line}, group {group}: {error}", line = .line.index())]
     Wire {
-        /// On which line, by its place in the feed file.
+        /// The line, by its position in the feed file.
         line: Line,
-        /// The group's place in the line's list.
+        /// The position of the group in the line's list.
         group: u16,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
 }
@@ -58,7 +58,7 @@ pub struct PublishedLine {
     pub heartbeats: u64,
     /// Sends that failed.
     pub errors: u64,
-    /// What the last of them failed of.
+    /// Why the last of them failed.
     pub last_error: Option<String>,
     /// What the plan did to the line.
     pub planned: FaultCounts,
@@ -78,7 +78,7 @@ pub struct PublishReport {
     pub lateness: Histogram<u64>,
     /// Which numbers were sent where.
     pub truth: Truth,
-    /// Whether it was told to stop.
+    /// Whether it was asked to stop.
     pub stopped: bool,
     /// What the source had to tell: the first [`WARNINGS_MAX`].
     pub warnings: Vec<MessageWarning>,
@@ -99,13 +99,13 @@ impl PublishReport {
         }
     }
 
-    /// Messages a second over that time.
+    /// Messages per second over that time.
     pub fn rate(&self) -> f64 {
         if self.elapsed == Nanos::ZERO { 0.0 } else { self.messages as f64 * 1e9 / self.elapsed.0 as f64 }
     }
 }
 
-/// Sends all of a plan. The plan's zero is the moment of the call. `tell` is told now and then how far it is.
+/// Sends all of a plan. The plan's zero is the moment of the call. `tell` is called now and then with the progress.
 ///
 /// # Errors
 /// The plan's, or a send's that cannot pass. What was sent by then is with the error.

@@ -2,13 +2,13 @@
 //!
 //! | form | example | means |
 //! |---|---|---|
-//! | [`RateSpec`] | `100k`, `1.5M`, `max`, `recorded` | messages a second |
+//! | [`RateSpec`] | `100k`, `1.5M`, `max`, `recorded` | messages per second |
 //! | [`Share`] | `1%` | of the line's datagrams |
 //! | [`BurstLoss`] | `0.1%x8` | a burst of 8 on average begins with one datagram in 1,000 |
-//! | [`Reorder`] | `1%x3` | one datagram in 100 is sent behind the next 3 |
+//! | [`Reorder`] | `1%x3` | one datagram in 100 is sent after the next 3 |
 //! | [`Delay`] | `200us`, `200us..400us` | fixed, or drawn for each datagram |
 //! | [`Outage`] | `2s..4s` | nothing gets through from second 2 up to second 4 |
-//! | [`PackSpec`] | `4`, `1..10` | messages a datagram; both ends belong to it |
+//! | [`PackSpec`] | `4`, `1..10` | messages per datagram; both ends belong to it |
 //! | [`PerLine`] | `1%`, `A=1%,B=0.5%` | for every line; for the lines that it names |
 
 use std::str::FromStr;
@@ -79,7 +79,7 @@ pub fn parse_span(text: &str) -> Result<Nanos, SpecError> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RateSpec {
-    /// So many messages a second.
+    /// So many messages per second.
     PerSecond(f64),
     /// As fast as can be.
     Max,

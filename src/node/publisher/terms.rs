@@ -18,7 +18,7 @@ pub const PACK_MAX: u32 = 128;
 pub enum Rate {
     /// At a steady rate, in bursts: see [`Rate::per_second`].
     Steady {
-        /// Millionths of a message a second.
+        /// Millionths of a message per second.
         micro_rate: u64,
         /// How many messages are due at once.
         burst: u32,
@@ -30,7 +30,7 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// `rate` messages a second on average, `burst` of them at once; `None` where the rate is not above zero and at most
+    /// `rate` messages per second on average, `burst` of them at once; `None` if the rate is not above zero and at most
     /// 100 million, or the burst is 0.
     pub fn per_second(rate: f64, burst: u32) -> Option<Rate> {
         let micro_rate = (rate * 1e6).round();
@@ -52,7 +52,7 @@ pub struct LinePlan {
 }
 
 impl Default for LinePlan {
-    /// A message a datagram, no faults.
+    /// One message per datagram, no faults.
     fn default() -> LinePlan {
         LinePlan::packing(1, 1)
     }
@@ -99,7 +99,7 @@ pub struct PlanConfig {
 }
 
 impl Default for PlanConfig {
-    /// Two lines without faults, a message a datagram, 1,000 messages a second from number 1, with an end of session.
+    /// Two lines without faults, one message per datagram, 1,000 messages per second from number 1, with an end of session.
     fn default() -> PlanConfig {
         PlanConfig {
             session: Session::NONE,
@@ -141,7 +141,7 @@ pub enum PlanError {
         /// As configured.
         max: u32,
     },
-    /// More than a message a datagram where the number is the packet's.
+    /// More than one message per datagram where the number is the packet's.
     #[error("{framing} numbers packets: one message per datagram, the same on every line; leave the packing out")]
     PacketSequenced {
         /// The framing's name.
@@ -172,7 +172,7 @@ pub struct Planned<'a> {
     pub due: Nanos,
     /// On which line.
     pub line: Line,
-    /// The group's place in the line's list.
+    /// The position of the group in the line's list.
     pub group: u16,
     /// What it is. A heartbeat may still consume a number: then `count` is 1.
     pub kind: Kind,

@@ -105,7 +105,7 @@ impl Ahead {
     /// Starts to read.
     ///
     /// # Errors
-    /// The system's, where the thread cannot be started.
+    /// The system's error if the thread cannot be started.
     pub(super) fn spawn(captures: Captures) -> io::Result<Ahead> {
         let (sender, items) = sync_channel(CHUNKS);
         let (spare, spares) = channel();

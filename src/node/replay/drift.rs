@@ -70,7 +70,7 @@ impl Lateness {
         self.span = self.span + self.span;
     }
 
-    /// `None` where too little was sent to tell.
+    /// `None` if too little was sent to tell.
     pub(super) fn drift(&self) -> Option<Drift> {
         let part = self.used.div_ceil(PART);
         if self.used < 2 * part {

@@ -34,7 +34,7 @@ pub use drift::Drift;
 pub use report::{ReplayReport, ReplayedLine};
 pub use route::{RouteError, route};
 
-/// How often the caller is told how far it is.
+/// How often the caller is told about progress.
 const TELL_EVERY: Nanos = Nanos::from_millis(100);
 /// The longest wait for the reading thread, so that a wish to stop is seen.
 const READ_WAIT: Duration = Duration::from_millis(5);
@@ -101,20 +101,20 @@ pub enum ReplayError {
     /// The reading thread cannot be started.
     #[error("cannot start a thread to read the capture: {0}")]
     Thread(io::Error),
-    /// A send that cannot be gone on after.
+    /// A send error that ends the run.
     #[error("cannot send on line {line}, group {group}: {error}", line = .line.index())]
     Wire {
-        /// On which line, by its place in the feed file.
+        /// The line, by its position in the feed file.
         line: Line,
-        /// The group's place in the line's list.
+        /// The position of the group in the line's list.
         group: u16,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
 }
 
 /// Sends all that the captures hold, the first datagram at once. It ends with the captures, at the limit, or with `stop`.
-/// `tell` is told now and then how far it is.
+/// `tell` is called now and then with the progress.
 ///
 /// # Errors
 /// [`ReplayError`]. What was sent by then is with the error.

@@ -25,7 +25,7 @@ pub struct ReplayedLine {
     pub nobody: u64,
     /// Datagrams that did not: too long for the path, or forbidden.
     pub refused: u64,
-    /// What the last of them failed of.
+    /// Why the last of them failed.
     pub last_error: Option<String>,
 }
 
@@ -64,7 +64,7 @@ pub struct ReplayReport {
     pub starved: u64,
     /// What was read: a little more than was sent, where the replay ended before the captures did.
     pub read: ReadFacts,
-    /// Whether it was told to stop.
+    /// Whether it was asked to stop.
     pub stopped: bool,
     /// Whether its time was up.
     pub limited: bool,
@@ -101,7 +101,7 @@ impl ReplayReport {
         self.planned = planned;
     }
 
-    /// How much later the clock of the replay was at its end than at its start; `None` where too little was sent to tell,
+    /// How much later the clock of the replay was at its end than at its start; `None` if too little was sent to tell,
     /// and flat out.
     pub fn drift(&self) -> Option<Drift> {
         self.by_due.drift()
@@ -122,7 +122,7 @@ impl ReplayReport {
         self.lines.iter().map(ReplayedLine::failed).sum()
     }
 
-    /// Datagrams a second, over all lines.
+    /// Datagrams per second, over all lines.
     pub fn rate(&self) -> f64 {
         if self.elapsed == Nanos::ZERO { 0.0 } else { self.datagrams() as f64 * 1e9 / self.elapsed.0 as f64 }
     }

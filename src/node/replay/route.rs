@@ -51,7 +51,7 @@ pub enum RouteError {
 /// The feed to send to: `to`, with its lines in the order of `from`.
 ///
 /// # Errors
-/// [`RouteError`]: lines are matched by name, groups by place, and both must be the same on either side.
+/// [`RouteError`]: lines are matched by name, groups by position, and both must be the same on either side.
 pub fn route(from: &Feed, to: Feed) -> Result<Feed, RouteError> {
     if from.framing.name() != to.framing.name() {
         return Err(RouteError::Framing {

@@ -174,7 +174,7 @@ impl Add for UnusedFragments {
 #[derive(Debug)]
 pub struct Reassembler {
     flights: Vec<Flight>,
-    /// Room for each flight, one behind the other.
+    /// Room for each flight, one after the other.
     bytes: Vec<u8>,
     facts: FragmentFacts,
 }

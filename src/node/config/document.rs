@@ -1,5 +1,5 @@
-//! The feed file as typed: its tables and values, each with the line that it stands on, and what to say where one is not
-//! what was expected. What the values mean is `read`'s.
+//! The feed file as typed: its tables and values, each with its line, and the messages for values that are not what was
+//! expected. `read` knows what the values mean.
 
 use std::ops::RangeInclusive;
 
@@ -101,7 +101,7 @@ impl<'a> Table<'a> {
         self.get(key).ok_or_else(|| self.missing(key, example))
     }
 
-    /// What to say where a key may not be left out.
+    /// The error for a missing key.
     pub(super) fn missing(&self, key: &'static str, example: &str) -> ConfigError {
         let line = self.line;
         let whose = match self.name {
@@ -127,22 +127,22 @@ impl<'a> Value<'a> {
         line_at(self.text.as_bytes(), self.value.span().start)
     }
 
-    /// The key that it stands under.
+    /// Its key.
     pub(super) fn key(&self) -> &'static str {
         self.key
     }
 
-    /// A refusal of this value.
+    /// Refuses this value.
     pub(super) fn refuse(&self, problem: impl Into<String>) -> ConfigError {
         ConfigError::refused(self.line(), path(self.table, self.key), problem)
     }
 
-    /// Lets a check of the value say what is wrong, and adds where.
+    /// Adds the place to what a check of the value says is wrong.
     pub(super) fn refuse_with<T>(&self, checked: Result<T, String>) -> Result<T, ConfigError> {
         checked.map_err(|problem| self.refuse(problem))
     }
 
-    /// Whether it is a text; where it may be that or something else.
+    /// Whether it is text, for keys that may also be something else.
     pub(super) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
     }
@@ -285,7 +285,7 @@ pub fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
     near.or_else(|| known.iter().find(contains)).copied()
 }
 
-/// As much of a name as fits into a message.
+/// The part of a name that fits into a message.
 fn short(text: &str) -> &str {
     match text.char_indices().nth(64) {
         Some((end, _)) => &text[..end],

@@ -15,10 +15,10 @@ pub enum ConfigError {
         /// What the system says.
         error: io::Error,
     },
-    /// The file can be read, but says something that it may not say.
+    /// The file can be read, but its content is wrong.
     #[error("{}{problem}", place(file.as_deref(), *line, key))]
     Refused {
-        /// The file; `None` if a text was parsed that is in no file.
+        /// The file; `None` if the text was not read from a file.
         file: Option<PathBuf>,
         /// The line in the file, from 1.
         line: usize,
@@ -30,12 +30,12 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// A refusal of what stands at `line` under `key`.
+    /// Refuses what is at `line` under `key`.
     pub(super) fn refused(line: usize, key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
         ConfigError::Refused { file: None, line, key: key.into(), problem: problem.into() }
     }
 
-    /// The same error, said of the file at `path`.
+    /// The same error, for the file at `path`.
     pub(super) fn in_file(mut self, path: &Path) -> ConfigError {
         if let ConfigError::Refused { file, .. } = &mut self {
             *file = Some(path.to_owned());

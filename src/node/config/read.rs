@@ -10,7 +10,7 @@ use super::{LineConfig, Method, ReceiveConfig, Verify};
 use twinline_core::framing::fixed::Field;
 use twinline_core::framing::{AnyFraming, FIXED, Fixed, FixedConfig};
 
-/// As long as a name may be: it stands in every report.
+/// How long a name may be, in bytes: every report has it.
 const NAME_BYTES_MAX: usize = 64;
 /// Linux's limit for the name of a NIC.
 const NIC_BYTES_MAX: usize = 15;
@@ -46,7 +46,7 @@ fn feed_name(typed: &Value<'_>) -> Result<String, ConfigError> {
     Ok(name.to_owned())
 }
 
-/// A name that can stand in a report.
+/// Checks that a name can be printed in a report.
 fn printable(name: &str) -> Result<(), String> {
     if name.trim().is_empty() {
         return Err("a name may not be empty; give it one".to_owned());
@@ -60,7 +60,7 @@ fn printable(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The framing, and what the file says of it where it describes it itself.
+/// The framing, and its description if the file describes it.
 fn framing(top: &Table<'_>) -> Result<(AnyFraming, Option<FixedConfig>), ConfigError> {
     let names: Vec<&str> = AnyFraming::NAMES.iter().copied().chain([FIXED]).collect();
     let all = names.join(", ");
@@ -127,13 +127,13 @@ fn units(top: &Table<'_>, framing: AnyFraming, fixed: Option<&FixedConfig>) -> R
     Ok(units)
 }
 
-/// How far a jump may be believed at most: below half of the narrowest range, so that a wrap and a jump cannot be taken for
-/// one another.
+/// The farthest jump that may be believed: less than half of the narrowest range, so that a wrap and a jump cannot be mistaken
+/// for each other.
 fn jump_most(fixed: Option<&FixedConfig>) -> u64 {
     fixed.map_or(1 << 30, |fixed| (fixed.sequence.most() / 2).min(1 << 30))
 }
 
-/// The defaults, for numbers among which a jump has this limit.
+/// The defaults, with this limit for a jump.
 fn arbiter_of(jump_most: u64) -> ArbiterConfig {
     let arbiter = ArbiterConfig::default();
     ArbiterConfig { max_jump: arbiter.max_jump.min(jump_most), ..arbiter }
@@ -168,7 +168,7 @@ fn lines(typed: &Value<'_>) -> Result<Vec<LineConfig>, ConfigError> {
     Ok(lines)
 }
 
-/// Whether `line` can stand beside `before`.
+/// Whether `line` is compatible with `before`.
 fn fits(before: &LineConfig, line: &LineConfig) -> Result<(), String> {
     if before.groups.len() != line.groups.len() {
         return Err(format!(
@@ -218,7 +218,7 @@ fn counted(groups: usize) -> String {
     if groups == 1 { "1 group".to_owned() } else { format!("{groups} groups") }
 }
 
-/// A line, and where its groups stand.
+/// A line, and the value that lists its groups.
 fn line<'a>(table: &Table<'a>) -> Result<(LineConfig, Value<'a>), ConfigError> {
     let typed = table.need("name", r#"one, such as name = "A""#)?;
     let name = typed.string(r#"a name, such as "A""#)?;

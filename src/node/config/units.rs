@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `"1.5ms"`, `"64MiB"`. Both ways, and exact both ways.
+//! Durations and sizes as people write them: `"1.5ms"`, `"64MiB"`. Read and written, exactly.
 
 use twinline_core::time::Nanos;
 
@@ -53,7 +53,7 @@ fn in_largest_unit(n: u64, units: &[(&str, u64)]) -> String {
     format!("{}{name}", n / scale)
 }
 
-/// `12.5unit` in the smallest of `units`, or why it is none.
+/// `12.5unit` in the smallest of `units`, or what is wrong with it.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, &'static str> {
     let text = text.trim();
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -75,7 +75,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, &'static str> {
     total.checked_add(part).ok_or(too_large)
 }
 
-/// `0.digits` of `scale`, where that is a whole number.
+/// `0.digits` of `scale`, if that is a whole number.
 fn part_of(scale: u64, digits: &str) -> Result<u64, &'static str> {
     const TOO_FINE: &str = "it is finer than the smallest unit";
     if digits.contains('.') {

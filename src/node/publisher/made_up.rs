@@ -62,7 +62,7 @@ impl MadeUp {
     }
 }
 
-/// The CRC-32 of a message's type and what stands behind its check value.
+/// The CRC-32 of a message's type and of what follows its check value.
 fn check_value(message: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&message[..1]);

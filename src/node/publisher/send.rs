@@ -1,7 +1,7 @@
 //! The sender: a plan, a clock, and the wire.
 //!
-//! Due times are absolute, so nothing drifts: who is late sends at once, and how late each datagram was is measured
-//! against the time at which it was due, not against the one before it.
+//! Due times are absolute, so nothing drifts: a late datagram leaves at once, and its lateness is measured against its own due
+//! time, not against the datagram before it.
 
 use std::io;
 
@@ -29,7 +29,7 @@ pub const WARNINGS_MAX: usize = 100;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The plan's.
+    /// The plan's error.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// A send error that ends the run.
@@ -48,9 +48,9 @@ pub enum PublishError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishedLine {
-    /// Datagrams, second copies among them.
+    /// Datagrams, including second copies.
     pub datagrams: u64,
-    /// Messages, those of second copies not; a heartbeat that consumes a number is one.
+    /// Messages, without those of second copies; a heartbeat that consumes a number is one.
     pub messages: u64,
     /// Bytes of UDP payload.
     pub bytes: u64,
@@ -72,22 +72,22 @@ pub struct PublishReport {
     pub lines: Vec<PublishedLine>,
     /// Messages taken from the source.
     pub messages: u64,
-    /// From the plan's start to the send of the last message.
+    /// From the plan's start until the last message was sent.
     pub elapsed: Nanos,
-    /// Nanoseconds between a datagram's due time and its send.
+    /// Nanoseconds from each datagram's due time until it was sent; empty at [`Rate::Max`].
     pub lateness: Histogram<u64>,
     /// Which numbers were sent where.
     pub truth: Truth,
     /// Whether it was asked to stop.
     pub stopped: bool,
-    /// What the source had to tell: the first [`WARNINGS_MAX`].
+    /// The source's warnings: the first [`WARNINGS_MAX`].
     pub warnings: Vec<MessageWarning>,
-    /// How much more it had.
+    /// How many more it had.
     pub warnings_omitted: u64,
 }
 
 impl PublishReport {
-    /// Takes over what the plan has to tell.
+    /// Takes over the plan's counts and warnings.
     fn look<F: Framing, S: MessageSource>(&mut self, plan: &mut Plan<F, S>) {
         self.messages = plan.messages();
         while let Some(warning) = plan.warning() {
@@ -108,7 +108,7 @@ impl PublishReport {
 /// Sends all of a plan. The plan's zero is the moment of the call. `tell` is called now and then with the progress.
 ///
 /// # Errors
-/// The plan's, or a send's that cannot pass. What was sent by then is with the error.
+/// [`PublishError`]: the plan's error, or a send error that is not transient. The report says what was sent by then.
 pub fn send<F: Framing, S: MessageSource>(
     plan: &mut Plan<F, S>,
     wire: &mut impl Wire,
@@ -120,8 +120,8 @@ pub fn send<F: Framing, S: MessageSource>(
     send_from(plan, wire, clock, start, stop, tell)
 }
 
-/// As [`send`], with the plan's zero at this reading of the clock, now or past: whoever knows it knows when each message was
-/// to be sent.
+/// Like [`send`], but the plan's zero is this reading of the clock, now or in the past: whoever knows it knows when each message
+/// was due.
 ///
 /// # Errors
 /// As [`send`].
@@ -160,7 +160,7 @@ fn run<F: Framing, S: MessageSource>(
     tell: &mut impl FnMut(&PublishReport),
 ) -> Result<(), PublishError> {
     let begun = plan.config().start;
-    // flat out there is no time at which a datagram ought to have left
+    // at the greatest possible rate no datagram has a due time
     let timed = plan.config().rate != Rate::Max;
     let mut told = begun;
     loop {

@@ -1,4 +1,4 @@
-//! Rates, spans, packings and faults as a person types them; a [`PerLine`] of them, for some lines or all.
+//! Rates, durations, packings and faults as people type them; [`PerLine`] gives some lines, or all, a value.
 //!
 //! | form | example | means |
 //! |---|---|---|
@@ -18,18 +18,18 @@ use twinline_core::time::Nanos;
 use super::terms::{PACK_MAX, Rate};
 use crate::fault::{BEHIND_MAX, BurstLoss, DELAY_MAX, Delay, Outage, Reorder, Share};
 
-/// Why a text says nothing.
+/// What is wrong with a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
-    /// Not of the form that was expected.
+    /// It does not have the expected form.
     #[error("'{given}' is not {expected}; for example {example}")]
     Form {
         /// What was typed.
         given: String,
-        /// What it was to be.
+        /// What was expected.
         expected: &'static str,
-        /// One that is right.
+        /// An example of it.
         example: &'static str,
     },
     /// The same line twice.
@@ -75,13 +75,13 @@ pub fn parse_span(text: &str) -> Result<Nanos, SpecError> {
     if nanos > 1e18 { Err(refused()) } else { Ok(Nanos(nanos.round() as u64)) }
 }
 
-/// A rate, before it is known how messages are bunched.
+/// A rate, before the burst size is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RateSpec {
-    /// So many messages per second.
+    /// This many messages per second.
     PerSecond(f64),
-    /// As fast as can be.
+    /// As fast as possible.
     Max,
     /// As recorded.
     Recorded,
@@ -225,7 +225,7 @@ impl<T: FromStr<Err = SpecError>> FromStr for PerLine<T> {
 }
 
 impl<T: Clone> PerLine<T> {
-    /// Every value of every line, in the order of `lines`: those for every line first.
+    /// All values of each line, in the order of `lines`; those given for all lines come first.
     ///
     /// # Errors
     /// [`SpecError::UnknownLine`].
@@ -243,10 +243,10 @@ impl<T: Clone> PerLine<T> {
         Ok(lines.iter().map(of).collect())
     }
 
-    /// The value of every line, in the order of `lines`: its own before the one for every line.
+    /// The value of each line, in the order of `lines`; its own overrides the one for all lines.
     ///
     /// # Errors
-    /// [`SpecError::UnknownLine`]; [`SpecError::Twice`] where a line (or "every line") has two.
+    /// [`SpecError::UnknownLine`]; [`SpecError::Twice`] if a line (or "every line") has two.
     pub fn one(&self, lines: &[&str]) -> Result<Vec<Option<T>>, SpecError> {
         let names: Vec<_> = self.0.iter().map(|(name, _)| name.as_deref()).collect();
         if let Some(at) = (1..names.len()).find(|&at| names[..at].contains(&names[at])) {

@@ -1,15 +1,15 @@
-//! Where the lines of a capture go: to where their own feed file has them, or another one.
+//! Where the lines of a capture are sent: as their own feed file says, or another one.
 
 use crate::config::{Feed, LineConfig};
 
-/// Why the lines of one feed cannot be sent to where another has them.
+/// Why the lines of one feed cannot be sent where another has them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// The framings differ: whoever listens there could not read it.
+    /// The framings differ: nobody listening there could read it.
     #[error("{to} has the framing {to_framing} and {from} has {from_framing}: nobody listening there could read it")]
     Framing {
-        /// The feed that the capture is of.
+        /// The feed of the capture.
         from: String,
         /// Its framing.
         from_framing: &'static str,
@@ -23,7 +23,7 @@ pub enum RouteError {
         "{to} has the lines {to_lines} and {from} has {from_lines}: lines are matched by name, so give them the same"
     )]
     Lines {
-        /// The feed that the capture is of.
+        /// The feed of the capture.
         from: String,
         /// Its lines.
         from_lines: String,
@@ -37,7 +37,7 @@ pub enum RouteError {
         "{to} has {to_groups} groups per line and {from} has {from_groups}: groups are matched by position, so give as many"
     )]
     Groups {
-        /// The feed that the capture is of.
+        /// The feed of the capture.
         from: String,
         /// How many groups its lines have.
         from_groups: usize,

@@ -2,14 +2,14 @@
 
 use twinline_core::framing::fixed::{Field, FixedConfig, Looked, Rule, SessionField, Test};
 
-/// How far into a datagram a rule may look; further on, messages are not where a header says.
+/// How many bytes into a datagram a rule may look; beyond that, messages are not where a header says.
 const LOOK_MAX: usize = 512;
-/// How many tests a key may have, with every value of a list for one.
+/// How many tests a key may have, counting every value of a list.
 const TESTS_MAX: usize = 32;
 
 const TYPES: &str = "u8, u16, u32 or u64";
 
-/// The field that `typed` says, such as `u32 at 4`; `be` or `le` behind the type goes before `big_endian`.
+/// The field that `typed` describes, such as `u32 at 4`; `be` or `le` after the type overrides `big_endian`.
 pub(super) fn field(typed: &str, big_endian: bool) -> Result<Field, String> {
     let (kind, at) = kind_and_place(typed)?;
     let (number, big_endian) = match (kind.strip_suffix("be"), kind.strip_suffix("le")) {
@@ -31,7 +31,7 @@ pub(super) fn field(typed: &str, big_endian: bool) -> Result<Field, String> {
     Ok(Field { at, width, big_endian })
 }
 
-/// The session that `typed` says: a number, or text such as `text10 at 0`.
+/// The session field that `typed` describes: a number, or text such as `text10 at 0`.
 pub(super) fn session(typed: &str, big_endian: bool) -> Result<SessionField, String> {
     let (kind, at) = kind_and_place(typed)?;
     let Some(len) = kind.strip_prefix("text") else {
@@ -57,7 +57,7 @@ fn kind_and_place(typed: &str) -> Result<(&str, u16), String> {
     }
 }
 
-/// The rule that the texts of a list say.
+/// The rule that a list of texts describes.
 pub(super) fn rule(texts: &[&str], big_endian: bool) -> Result<Rule, String> {
     let mut tests = Vec::new();
     for text in texts {
@@ -87,7 +87,7 @@ pub(super) fn rule(texts: &[&str], big_endian: bool) -> Result<Rule, String> {
     Ok(Rule(tests))
 }
 
-/// One test, once for every value of its list.
+/// A test, once per value of its list.
 fn test(typed: &str, big_endian: bool) -> Result<Vec<Test>, String> {
     let Some((what, values)) = typed.split_once('=') else {
         return Err(format!(

@@ -1,8 +1,8 @@
-//! From the table `[fixed]` as typed to the [`FixedConfig`] that it means, and what to say of one that describes no framing.
+//! From the table `[fixed]` as typed to the [`FixedConfig`] that it means, and the messages for one that describes no framing.
 //!
 //! Two forms of text keep the table flat. A field is its type and where it begins: `"u32 at 4"`, `"u16le at 14"`,
 //! `"text10 at 0"`. A rule says which frames are meant: `"count = 0"`, `"u8 at 2 = 10, 12 and u16 at 18 = 1"`; a list of rules
-//! means the frames of any.
+//! means frames that match any of them.
 
 use super::ConfigError;
 use super::document::{Table, Value};
@@ -15,14 +15,14 @@ mod field;
 #[cfg(test)]
 mod tests;
 
-/// Which bytes of the header are a field's.
+/// The bytes of the header that a field covers.
 struct Taken {
     key: &'static str,
     first: usize,
     end: usize,
 }
 
-/// What is being read, with what every field needs of it.
+/// The table under way, and what reading a field needs.
 struct Reading<'a, 't> {
     table: &'t Table<'a>,
     big_endian: bool,
@@ -115,12 +115,12 @@ fn choose<'a>(typed: &Value<'a>) -> Result<&'a str, ConfigError> {
     typed.string("a word in quotes")
 }
 
-/// A refusal of a key that is there.
+/// Refuses a key that exists.
 fn refused<T>(table: &Table<'_>, key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
     Err(table.need(key, "it")?.refuse(problem))
 }
 
-/// The initial number, and whether a wrap leaves zero out.
+/// The initial number, and whether a wrap skips zero.
 fn numbers(table: &Table<'_>, sequence: Field) -> Result<(u64, bool), ConfigError> {
     let wraps_to = match table.get("wraps_to") {
         Some(typed) if sequence.width == 8 => {
@@ -153,7 +153,7 @@ fn heartbeat_interval(table: &Table<'_>) -> Result<Nanos, ConfigError> {
 }
 
 impl<'a> Reading<'a, '_> {
-    /// A field of the header that no other has.
+    /// A field of the header that overlaps no other.
     fn number(&mut self, typed: &Value<'a>) -> Result<Field, ConfigError> {
         let text = typed.string(r#"a field, such as "u32 at 4""#)?;
         let field = typed.refuse_with(field::field(text, self.big_endian))?;
@@ -298,7 +298,7 @@ impl<'a> Reading<'a, '_> {
     }
 }
 
-/// Reads rules, and holds them against the fields.
+/// Reads rules, and checks them against the fields.
 struct Rules<'a, 't, 'r> {
     reading: &'r Reading<'a, 't>,
     packet: bool,
@@ -310,7 +310,7 @@ impl<'a> Rules<'a, '_, '_> {
         self.reading.table
     }
 
-    /// The rule under `key`; one that means no frame where the key is left out.
+    /// The rule under `key`; if the key is left out, one that matches no frame.
     fn rule(&self, key: &'static str) -> Result<Rule, ConfigError> {
         match self.table().get(key) {
             None => Ok(Rule::default()),
@@ -335,7 +335,7 @@ impl<'a> Rules<'a, '_, '_> {
         Ok(rule)
     }
 
-    /// Whether a test looks at what there is.
+    /// Whether a test looks at something that exists.
     fn sound(&self, test: &Test) -> Result<(), String> {
         match (test.what, self.count) {
             (Looked::Count, None) if self.packet => Err(
@@ -470,7 +470,7 @@ impl<'a> Rules<'a, '_, '_> {
         Ok(Some((rule, carries)))
     }
 
-    /// A rule for frames without messages may not mean by count alone what has messages.
+    /// A rule for frames without messages must not match, by its count alone, frames that have messages.
     fn not_of_data(&self, rule: &Rule, what: &str) -> Result<(), String> {
         let Some(count) = self.count else { return Ok(()) };
         for chain in rule.alternatives() {

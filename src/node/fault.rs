@@ -15,17 +15,17 @@ use twinline_core::time::Nanos;
 
 /// The longest delay that a line may have: what is under way is held in memory.
 pub const DELAY_MAX: Nanos = Nanos::from_secs(10);
-/// The furthest that a datagram may be sent behind.
+/// The most datagrams that may overtake one.
 pub const BEHIND_MAX: u32 = 1_000;
 
-/// How often something happens, as a probability.
+/// How often something happens: a probability from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Share(f64);
 
 impl Share {
-    /// It does not happen.
+    /// Never.
     pub const NEVER: Share = Share(0.0);
-    /// It happens every time.
+    /// Every time.
     pub const ALWAYS: Share = Share(1.0);
 
     /// A probability; `None` outside of 0 to 1.
@@ -33,7 +33,7 @@ impl Share {
         (0.0..=1.0).contains(&probability).then_some(Share(probability))
     }
 
-    /// So many in a hundred; `None` outside of 0 to 100.
+    /// A percentage; `None` outside of 0 to 100.
     pub fn percent(percent: f64) -> Option<Share> {
         Share::new(percent / 100.0)
     }
@@ -53,7 +53,7 @@ impl Share {
 pub struct BurstLoss {
     /// How often a datagram begins a burst, while there is none.
     pub enter: Share,
-    /// How many datagrams a burst takes on average; at least 1.
+    /// How many datagrams a burst takes on average: 1 or more.
     pub mean: f64,
 }
 
@@ -62,12 +62,12 @@ pub struct BurstLoss {
 pub struct Reorder {
     /// How often.
     pub share: Share,
-    /// By how many; 1 to [`BEHIND_MAX`].
+    /// By how many: 1 to [`BEHIND_MAX`].
     pub behind: u32,
 }
 
-/// How long a line takes: a fixed time, or one drawn for each datagram. A line's delay never reorders: what catches up
-/// waits for what is before it.
+/// How long a line takes: a fixed time, or one drawn for each datagram. A delay never reorders a line: what catches up waits
+/// for what went before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delay {
     /// The least.
@@ -76,10 +76,10 @@ pub struct Delay {
     pub max: Nanos,
 }
 
-/// A time in which nothing gets through: `[from, to)`, from the start of the plan's time.
+/// A time in which nothing gets through: `[from, to)`, counted from the start of the plan, or of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// The first moment of it.
+    /// Its first moment.
     pub from: Nanos,
     /// The first moment after it.
     pub to: Nanos,
@@ -88,24 +88,25 @@ pub struct Outage {
 /// Everything that one line does to its datagrams.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// Datagrams lost, each by itself.
+    /// Datagrams lost one by one.
     pub loss: Share,
     /// Datagrams lost in bursts.
     pub burst_loss: Option<BurstLoss>,
-    /// Datagrams that come twice, the second right behind the first.
+    /// Datagrams that come twice, the second copy right after the first.
     pub duplicate: Share,
     /// Datagrams that are overtaken.
     pub reorder: Option<Reorder>,
     /// How long the line takes. A skew between lines is a fixed delay on one of them.
     pub delay: Delay,
-    /// When nothing gets through, by the time at which a datagram would be sent.
+    /// When nothing gets through, by the time at which a datagram would arrive.
     pub outages: Vec<Outage>,
     /// Datagrams with one byte changed.
     pub corrupt: Share,
 }
 
-/// Why a datagram was not sent.
+/// Why a datagram did not get through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DropCause {
     /// [`Faults::loss`].
     Loss,
@@ -268,7 +269,7 @@ impl LineFaults {
             self.in_burst = enter.happens(&mut self.burst);
             return self.in_burst;
         }
-        // a burst is one datagram at least, so that its length is geometric with this mean
+        // a burst takes at least one datagram, so its length is geometric with this mean
         self.in_burst = self.burst.f64() >= 1.0 / mean.max(1.0);
         self.in_burst || {
             self.in_burst = enter.happens(&mut self.burst);

@@ -2,7 +2,7 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`config`] | the feed file, as typed and as meant |
+//! | [`config`] | the feed file: as typed, and what it means |
 //! | [`os`] | every system call |
 //! | [`ip`] | a packet down to its UDP datagram |
 //! | [`source`], [`wire`] | where datagrams come from, where they leave |
@@ -10,7 +10,51 @@
 //! | [`handler`] | a framing and the arbiter put together |
 //! | [`runtime`] | the live run: its threads, its loop, its counters |
 //! | [`offline`] | captures through an arbiter: messages one by one, or a sink of your own |
+//! | [`fault`] | what a line does to its datagrams: loss, duplicates, reordering, delay, outages |
 //! | [`publisher`], [`replay`] | what sends |
+//!
+//! Nothing here prints, parses arguments or ends the process.
+//!
+//! A publisher with a line that loses one datagram in ten, an arbiter, and a sink that counts; neither network nor clock:
+//!
+//! ```
+//! use twinline_core::arbiter::{Event, Run, Sink};
+//! use twinline_core::frame::Session;
+//! use twinline_core::framing::{AnyFraming, MoldUdp64};
+//! use twinline_node::fault::{Faults, Share};
+//! use twinline_node::handler::Handler;
+//! use twinline_node::publisher::made_up::MadeUp;
+//! use twinline_node::{Feed, LineConfig, LinePlan, Plan, PlanConfig};
+//!
+//! #[derive(Default)]
+//! struct Count(u64);
+//! impl Sink for Count {
+//!     fn event(&mut self, _: &Event) {}
+//!     fn release(&mut self, run: &Run<'_>) {
+//!         self.0 += run.range().len();
+//!     }
+//! }
+//!
+//! let framing = AnyFraming::from_name("moldudp64").ok_or("no such framing")?;
+//! let line = |name, group: &str| Ok::<_, std::net::AddrParseError>(LineConfig::new(name, vec![group.parse()?], "127.0.0.1"));
+//! let feed = Feed::new("example", framing, vec![line("A", "239.81.1.1:26400")?, line("B", "239.81.2.1:26400")?]);
+//!
+//! let mut lossy = LinePlan::default();
+//! lossy.faults = Faults { loss: Share::percent(10.0).ok_or("no percentage")?, ..Faults::default() };
+//! let mut config = PlanConfig::default();
+//! config.session = Session::text(b"TWIN000001");
+//! config.lines = vec![lossy, LinePlan::default()];
+//! let mut plan = Plan::new(MoldUdp64, config, MadeUp::new(Some(1_000), None, 7))?;
+//!
+//! let (mut handler, mut count) = (Handler::new(MoldUdp64, &feed), Count::default());
+//! while let Some(datagram) = plan.next_planned()? {
+//!     if datagram.dropped.is_none() {
+//!         handler.on_datagram(datagram.due, datagram.line, datagram.group, datagram.bytes, &mut count);
+//!     }
+//! }
+//! assert_eq!(count.0, 1_000, "what line A lost came by line B");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![deny(unsafe_code)]
 
@@ -27,3 +71,26 @@ pub mod replay;
 pub mod runtime;
 pub mod source;
 pub mod wire;
+
+pub use capture::{
+    CaptureError, CaptureInput, CaptureReader, CaptureStep, CaptureWarning, CaptureWriter, CapturedDatagram, Captures,
+};
+pub use config::{ArbiterConfig, ConfigError, Feed, LineConfig, Method, ReceiveConfig};
+pub use offline::{Messages, OrderedMessage};
+pub use os::clock::Clock;
+pub use os::cpu::Spin;
+pub use os::receive::ReceiveOptions;
+pub use os::signal::Stop;
+pub use publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Planned, Rate};
+pub use publisher::send::{PublishError, PublishReport, send};
+pub use replay::{ReplayError, ReplayReport, ReplaySettings, Speed};
+pub use runtime::{Clients, Ended, Recorder, Running, Runtime, RuntimeError, RuntimeNotice};
+pub use source::faulty::{FaultTime, FaultySettings, FaultySource};
+pub use source::live::{Live, LiveError, SourceFacts};
+pub use source::merged::MergedSource;
+pub use source::method::{AnyLive, MethodChoice, WithSource};
+pub use source::simulated::Simulated;
+pub use source::tapped::TappedSource;
+pub use source::watch::{LineChange, LiveWatch, Notice, WatchFacts};
+pub use source::{CountedSource, Datagram, Pass, Source};
+pub use wire::{SendBy, SendChoice, UdpWire, Wire, WireError};

@@ -1,4 +1,4 @@
-//! Where datagrams leave: [`Wire`], and a feed's lines on the network, by sockets or as frames.
+//! Where datagrams leave: the trait [`Wire`], and a feed's lines on the network, by sockets or as frames.
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -12,13 +12,13 @@ use crate::os::sending::{SEND_BATCH, SendFacts};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-/// How long a full queue is waited for at a time, and how often, before the datagram is given up.
+/// How long to wait at a time for room in a full queue, and how often, before the datagram is given up.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 const ROOM_WAITS: u32 = 3;
-/// How long an interface that takes no frame is left alone at a time, and how often, before the datagram is given up.
+/// How long to leave alone at a time an interface that takes no frame, and how often, before the datagram is given up.
 const FRAME_WAIT: Duration = Duration::from_micros(50);
 const FRAME_WAITS: u32 = 600;
-/// How often an interface that cannot be reached is looked for.
+/// How often to look for an interface that cannot be reached.
 const LOOK_EVERY: Nanos = Nanos::from_millis(250);
 
 /// Where datagrams leave.
@@ -26,11 +26,11 @@ pub trait Wire {
     /// Sends one datagram on a line's group.
     ///
     /// # Errors
-    /// The system's. [`is_transient`] says which of them the sender counts and goes on after.
+    /// The system's error. [`is_transient`] says which of them the sender counts and goes on after.
     fn send(&mut self, line: Line, group: u16, datagram: &[u8]) -> io::Result<()>;
 
-    /// Sends datagrams of a line, each behind its group's place in the line's list, in their order: how many left, from
-    /// the front, and what kept back the next one, if that is not all of them.
+    /// Sends datagrams of a line in order, each with the position of its group in the line's list. Returns how many left, counted
+    /// from the front, and if that is not all, the error that kept the next one back.
     fn send_line(&mut self, line: Line, datagrams: &[(u16, &[u8])]) -> (usize, io::Result<()>) {
         for (sent, (group, datagram)) in datagrams.iter().enumerate() {
             if let Err(error) = self.send(line, *group, datagram) {
@@ -41,8 +41,8 @@ pub trait Wire {
     }
 }
 
-/// Whether an error of a send may pass: the interface is down or gone, there is no route, buffers are full, the datagram
-/// is too long for the path.
+/// Whether an error of a send is transient: the interface is down or gone, there is no route, buffers are full, the datagram
+/// is too long for the path. The next datagram may leave.
 pub fn is_transient(error: &io::Error) -> bool {
     Trouble::of(error).is_some()
         || matches!(
@@ -73,34 +73,36 @@ pub enum LineSendError {
     Frames(#[from] PacketError),
 }
 
-/// By what datagrams are to leave.
+/// How datagrams are to leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendBy {
     /// UDP sockets.
     #[default]
     Socket,
-    /// Frames, by a packet socket a line; unicast addresses, and what is too long for a frame, by sockets.
+    /// As frames, by one packet socket per line; to unicast addresses, and if too long for a frame, by UDP sockets.
     Packet,
-    /// Frames where they can be sent and nobody on this host has joined the line's groups, else sockets.
+    /// As frames if they can be sent and no socket on this host has joined the line's groups; otherwise by sockets.
     Auto,
 }
 
-/// By what a line's datagrams leave, and why.
+/// How a line's datagrams leave, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SendChoice {
-    /// Whether they leave as frames, by a packet socket; but for those that cannot.
+    /// Whether they leave as frames, by a packet socket; except those that cannot.
     pub packet: bool,
-    /// Why, where the choice was open.
+    /// Why; `None` if there was no choice.
     pub why: Option<String>,
 }
 
 /// A feed's lines on the network. A line's `source`, where it has one, is the address that is sent from.
 ///
-/// Each line and group has a [`Sender`], looped back to this host; multicast may go by a [`PacketSender`] in its place,
-/// which is faster, and is not heard on this host.
+/// Each line and group has a [`Sender`], which loops back to this host. Multicast may go by a [`PacketSender`] instead, which is
+/// faster and is not heard on this host.
 ///
-/// A queue that is full is waited for a little: what a sender has planned is not to be lost within its own host. An
-/// interface that went away is used again when it is back.
+/// If a queue is full, it waits a little: what a sender has planned is not to be lost within its own host. An interface that
+/// went away is used again when it is back.
 #[derive(Debug)]
 pub struct UdpWire {
     lines: Vec<LineWire>,
@@ -108,7 +110,7 @@ pub struct UdpWire {
     looked: Nanos,
 }
 
-/// One line's.
+/// One line's part.
 #[derive(Debug)]
 struct LineWire {
     senders: Vec<Sender>,
@@ -116,16 +118,16 @@ struct LineWire {
     choice: SendChoice,
 }
 
-/// The faster way of a line.
+/// A line's faster way out.
 #[derive(Debug)]
 struct Frames {
     packet: PacketSender,
-    /// By group; `None` for those that go by their socket.
+    /// By group; `None` for those that use their socket.
     flows: Vec<Option<Flow>>,
 }
 
 impl UdpWire {
-    /// Opens the sockets, time to live 1: what is sent stays on the link.
+    /// Opens the sockets, with a time to live of 1: what is sent stays on the link.
     ///
     /// # Errors
     /// [`WireError`], which names the line.
@@ -133,10 +135,10 @@ impl UdpWire {
         UdpWire::open_by(feed, SendBy::Socket)
     }
 
-    /// Opens what datagrams are to leave by, time to live 1.
+    /// Opens what datagrams leave by, with a time to live of 1.
     ///
     /// # Errors
-    /// [`WireError`], which names the line; with [`SendBy::Packet`] also where a line cannot be sent on by frames.
+    /// [`WireError`], which names the line; with [`SendBy::Packet`], also if a line cannot be sent as frames.
     pub fn open_by(feed: &Feed, by: SendBy) -> Result<UdpWire, WireError> {
         let clock = Clock::start();
         let lines = feed
@@ -147,12 +149,12 @@ impl UdpWire {
         Ok(UdpWire { lines, clock, looked: clock.now() })
     }
 
-    /// By what each line's datagrams leave, and why.
+    /// How each line's datagrams leave, and why; in the feed's order.
     pub fn choices(&self) -> impl Iterator<Item = &SendChoice> {
         self.lines.iter().map(|line| &line.choice)
     }
 
-    /// What a line's sockets have done so far; nothing for a line that there is not.
+    /// What a line's sockets have done so far; zeros for a line that does not exist.
     pub fn facts(&self, line: Line) -> SendFacts {
         let line = self.lines.get(line.index());
         let senders = line.into_iter().flat_map(|line| &line.senders).map(Sender::facts);
@@ -185,26 +187,26 @@ impl UdpWire {
         look
     }
 
-    /// What to make of a trouble that kept a datagram back: whether it is worth another try.
+    /// Whether to try again after a trouble that kept a datagram back.
     #[cold]
     fn again(&mut self, line: Line, group: u16, trouble: Trouble, tries: &mut u32) -> io::Result<bool> {
         *tries += 1;
         match trouble {
             Trouble::Full if *tries <= ROOM_WAITS => self.sender(line, group)?.wait_for_room(ROOM_WAIT).map(|()| true),
-            // said of a datagram before this one, and said once
+            // reported for an earlier datagram, and reported once
             Trouble::Nobody => Ok(*tries <= 1),
-            // no socket yet: this trouble goes on
+            // the trouble goes on until there is a socket
             Trouble::Unreachable if self.look() => Ok(self.line(line)?.check(group).unwrap_or(false)),
             Trouble::Full | Trouble::Unreachable => Ok(false),
         }
     }
 
-    /// The same of a frame.
+    /// The same for a frame.
     #[cold]
     fn frame_again(&mut self, line: Line, trouble: Trouble, tries: &mut u32) -> io::Result<bool> {
         *tries += 1;
         match trouble {
-            // the interface's queue is as likely as the socket's, and nobody tells when that has room
+            // it may be the interface's queue as well as the socket's, and nobody reports when that has room
             Trouble::Full if *tries <= FRAME_WAITS => {
                 std::thread::sleep(FRAME_WAIT);
                 Ok(true)
@@ -214,7 +216,7 @@ impl UdpWire {
         }
     }
 
-    /// Sends datagrams of a line as frames: those at the front that can be.
+    /// Sends datagrams of a line as frames, up to the first that cannot be one.
     fn send_frames(&mut self, line: Line, datagrams: &[(u16, &[u8])]) -> (usize, io::Result<()>) {
         let (mut sent, mut tries) = (0, 0);
         while sent < datagrams.len() {
@@ -240,7 +242,7 @@ impl UdpWire {
         (sent, Ok(()))
     }
 
-    /// Sends datagrams of a group by its socket, as many as go.
+    /// Sends as many of a group's datagrams by its socket as go.
     fn send_by_socket(&mut self, line: Line, group: u16, datagrams: &[&[u8]]) -> (usize, io::Result<()>) {
         let (mut sent, mut tries) = (0, 0);
         loop {
@@ -250,7 +252,7 @@ impl UdpWire {
             };
             let before = sender.facts().datagrams;
             let result = sender.send_batch(&datagrams[sent..]);
-            // of a batch whose next one is refused, the front has left all the same
+            // if one of a batch is refused, those before it have left all the same
             let left = (sender.facts().datagrams - before) as usize;
             sent += left;
             let trouble = match result {
@@ -303,7 +305,7 @@ impl LineWire {
         Ok(())
     }
 
-    /// Frames, if they are as good as sockets here; else why they are not.
+    /// Opens frames if they are as good as sockets here; otherwise says why they are not.
     fn frames_for_nobody_here(&mut self) -> Result<(), String> {
         for sender in &self.senders {
             let group = *sender.to().ip();
@@ -314,7 +316,7 @@ impl LineWire {
         self.open_frames().map_err(|error| error.to_string())
     }
 
-    /// Looks for the interface of a group's socket: whether it is back.
+    /// Looks for the interface of a group's socket; returns whether it is back.
     fn check(&mut self, group: u16) -> Result<bool, LineSendError> {
         match self.senders.get_mut(usize::from(group)) {
             Some(sender) => Ok(sender.check()? == Checked::Back),
@@ -322,7 +324,7 @@ impl LineWire {
         }
     }
 
-    /// The same for the frames: the sockets have to be back first, since frames bear their addresses.
+    /// The same for frames. The sockets have to be back first, since frames carry their addresses.
     fn check_frames(&mut self) -> Result<bool, LineSendError> {
         for sender in &mut self.senders {
             sender.check()?;
@@ -340,7 +342,7 @@ impl LineWire {
 }
 
 impl Frames {
-    /// Makes the headers of a group, where it is multicast and its socket is connected by now.
+    /// Makes the headers of a group, if it is multicast and its socket is connected by now.
     #[inline]
     fn learn(&mut self, senders: &[Sender], group: u16) {
         let group = usize::from(group);
@@ -382,7 +384,7 @@ impl Wire for UdpWire {
             if result.is_err() {
                 return (sent, result);
             }
-            // by its socket what cannot be a frame, alone where the next ones may be some
+            // what cannot be a frame goes by its socket: one at a time if the next ones may be frames
             let rest = &datagrams[sent..];
             let Some(&(group, _)) = rest.first() else { break };
             let most = if self.line(line).is_ok_and(|line| line.frames.is_some()) { 1 } else { SEND_BATCH };

@@ -73,7 +73,7 @@ fn packets_without_a_stamp_take_the_one_before() {
         assert_eq!(reader.counts(), counts);
         assert_eq!(
             reader.warnings()[0].to_string(),
-            "the input has 3 packets without a stamp: that of the packet before was taken"
+            "the input has 3 packets without a stamp: each was given that of the packet before"
         );
     }
 }
@@ -221,7 +221,7 @@ fn many_members_or_frames_are_one_file() {
         let mut padded = reader(&[&packed[..], &[0; 99]].concat());
         assert_eq!(brief(&all(&mut padded).0), [(1, 1, "one"), (2, 2, "two")]);
         let warnings: Vec<String> = padded.warnings().iter().map(ToString::to_string).collect();
-        assert_eq!(warnings, ["the input goes on behind its compressed data: that rest was ignored"]);
+        assert_eq!(warnings, ["the input goes on after its compressed data: the rest was ignored"]);
     }
 }
 
@@ -265,7 +265,7 @@ fn a_damaged_file_says_where_and_gives_what_stands_before() {
             [6, u32::MAX - 3, 0].into_iter().for_each(|n| file.u32(n));
         }),
         (true, "a block's two lengths disagree", |file| [7, 16, 0, 12].into_iter().for_each(|n| file.u32(n))),
-        (true, "a section header names no byte order", |file| file.block(0x0a0d_0d0a, |file| file.u32(0))),
+        (true, "a section header gives no byte order", |file| file.block(0x0a0d_0d0a, |file| file.u32(0))),
         (true, "a section header is malformed", |file| file.block(0x0a0d_0d0a, |file| file.u32(0x1a2b_3c4d))),
         (true, "a section is of pcapng version 2.0, expected 1.0", |file| {
             file.block(0x0a0d_0d0a, |file| [0x1a2b_3c4d, 2, 0, 0].into_iter().for_each(|n| file.u32(n)));

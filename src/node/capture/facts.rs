@@ -12,7 +12,7 @@ use twinline_core::time::Nanos;
 pub struct CaptureRecord<'a> {
     /// When it was captured, by the file. May be earlier than the record before.
     pub stamp: Nanos,
-    /// The capture interface, by its place in the file's section.
+    /// The capture interface, by its position in the file's section.
     pub interface: u32,
     /// The capture interface's name, where the file has one.
     pub interface_name: Option<&'a str>,
@@ -47,9 +47,9 @@ pub struct InterfaceFacts<'a> {
 /// A packet as it stands in the file, whatever it is: what [`Reader::advance_seeing`](super::Reader::advance_seeing) shows before it looks into it.
 #[derive(Clone, Copy, Debug)]
 pub struct CapturedPacket<'a> {
-    /// When it was captured; `None` where the record has no stamp.
+    /// When it was captured; `None` if the record has no stamp.
     pub stamp: Option<Nanos>,
-    /// The capture interface, by its place in the file's section.
+    /// The capture interface, by its position in the file's section.
     pub interface: u32,
     /// What the file says of that interface.
     pub facts: InterfaceFacts<'a>,
@@ -85,43 +85,44 @@ pub struct RecordCounts {
 
 /// What a reader of the results should know of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CaptureWarning {
     /// It ends within a record, a gzip member or a zstd frame.
     CutFile {
-        /// Which file.
+        /// The file.
         file: String,
         /// How many whole records it holds.
         records: u64,
     },
     /// Twinline wrote it and did not come to say when the recording ended.
     Unfinished {
-        /// Which file.
+        /// The file.
         file: String,
     },
     /// It says that not everything was recorded.
     Dropped {
-        /// Which file.
+        /// The file.
         file: String,
-        /// The interface's name; empty where it has none.
+        /// The interface's name; empty if it has none.
         interface: String,
         /// How many records are missing.
         records: u64,
     },
     /// Some packets have no stamp of their own.
     Unstamped {
-        /// Which file.
+        /// The file.
         file: String,
         /// How many.
         records: u64,
     },
-    /// Bytes that are neither gzip nor zstd stand behind what is.
+    /// Bytes that are neither gzip nor zstd follow those that are.
     TrailingBytes {
-        /// Which file.
+        /// The file.
         file: String,
     },
     /// Some packets are of a link layer that is not read.
     LinkLayer {
-        /// Which file.
+        /// The file.
         file: String,
         /// The first such LINKTYPE.
         number: u16,
@@ -134,10 +135,10 @@ impl fmt::Display for CaptureWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CaptureWarning::CutFile { file, records } => {
-                write!(f, "{file} is cut off: all {records} whole records that it holds were read")
+                write!(f, "{file} is cut off: all {records} whole records in it were read")
             }
             CaptureWarning::Unfinished { file } => {
-                write!(f, "{file} was not ended in order: its last record stands for the end of the recording")
+                write!(f, "{file} was not finished: its last record is taken as the end of the recording")
             }
             CaptureWarning::Dropped { file, interface, records } if interface.is_empty() => {
                 write!(f, "{file} lacks {records} records that were dropped while it was recorded")
@@ -146,10 +147,10 @@ impl fmt::Display for CaptureWarning {
                 write!(f, "{file} lacks {records} records of {interface} that were dropped while it was recorded")
             }
             CaptureWarning::Unstamped { file, records } => {
-                write!(f, "{file} has {records} packets without a stamp: that of the packet before was taken")
+                write!(f, "{file} has {records} packets without a stamp: each was given that of the packet before")
             }
             CaptureWarning::TrailingBytes { file } => {
-                write!(f, "{file} goes on behind its compressed data: that rest was ignored")
+                write!(f, "{file} goes on after its compressed data: the rest was ignored")
             }
             CaptureWarning::LinkLayer { file, number, records } => {
                 write!(

@@ -26,7 +26,7 @@ pub(super) struct Packet {
     pub(super) link: LinkType,
     /// Its interface's place in the section.
     pub(super) interface: u32,
-    /// `None` where the record has none.
+    /// `None` if the record has none.
     pub(super) stamp: Option<Nanos>,
     /// Where its bytes lie in the window.
     pub(super) bytes: Range<usize>,
@@ -77,7 +77,7 @@ impl Order {
         }
     }
 
-    /// A 64-bit number in this order; `None` where it is not 8 bytes long.
+    /// A 64-bit number in this order; `None` if it is not 8 bytes long.
     pub(super) fn u64(self, bytes: &[u8]) -> Option<u64> {
         let raw = bytes.try_into().ok()?;
         Some(match self {

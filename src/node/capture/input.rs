@@ -154,7 +154,7 @@ impl Input {
         self.bytes.cut()
     }
 
-    /// Whether something else stands behind what is compressed.
+    /// Whether something else stands after the compressed data.
     pub(super) fn trailing(&self) -> bool {
         self.bytes.trailing()
     }

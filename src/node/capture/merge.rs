@@ -43,7 +43,7 @@ pub struct CapturedDatagram<'a> {
     pub stamp: Nanos,
     /// The line that it came by.
     pub line: Line,
-    /// Its group's place in the line's list.
+    /// The position of its group in the line's list.
     pub group: u16,
     /// Who sent it.
     pub source: SocketAddrV4,
@@ -227,7 +227,7 @@ impl Captures {
         Ok(CaptureStep::Item)
     }
 
-    /// The datagram that [`Captures::step`] went to; `None` where it went elsewhere.
+    /// The datagram that [`Captures::step`] went to; `None` if it went elsewhere.
     #[inline]
     pub fn item(&self) -> Option<CapturedDatagram<'_>> {
         let head = &self.heads[self.at?];
@@ -334,7 +334,7 @@ impl Captures {
         self.heads.iter().fold(0, |sum, head| sum + head.reader.position())
     }
 
-    /// How many bytes the files have on disk; `None` where one is a pipe.
+    /// How many bytes the files have on disk; `None` if one is a pipe.
     pub fn size(&self) -> Option<u64> {
         self.heads.iter().map(|head| head.reader.size()).sum()
     }

@@ -43,41 +43,44 @@ pub use writer::{CaptureWriter, PAYLOAD_MAX};
 ///
 /// `file` is the path as given, or `standard input`.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum CaptureError {
     /// It cannot be opened.
     #[error("cannot open the capture {file}: {source}{hint}")]
     Open {
-        /// Which file.
+        /// The file.
         file: String,
-        /// What the system said.
+        /// What the system says.
         source: io::Error,
         /// What else the argument may have meant; empty, or begins with a separator.
         hint: String,
     },
-    /// The system, or the decompression, gave up in its midst.
-    #[error("cannot read on in the capture {file} behind byte {at}, {records} records in: {source}")]
+    /// The system, or the decompression, gave up in the middle.
+    #[error("cannot go on reading the capture {file} after byte {at}, {records} records in: {source}")]
     Read {
-        /// Which file.
+        /// The file.
         file: String,
         /// How many decompressed bytes were read before.
         at: u64,
         /// How many records were read before.
         records: u64,
-        /// What the system said.
+        /// What the system says.
         source: io::Error,
     },
     /// It does not begin like one.
     #[error("{file} is not a capture: expected pcap or pcapng, plain, gzip or zstd, found {found}")]
     NotACapture {
-        /// Which file.
+        /// The file.
         file: String,
         /// What it begins with, and what to do.
         found: String,
     },
     /// Where its next record begins, or what that means, is not to be told any more.
-    #[error("the capture {file} is damaged at byte {at}, {records} records in: {what}; what stands before is whole")]
+    #[error(
+        "the capture {file} is damaged at byte {at}, {records} records in: {what}; everything before that is whole"
+    )]
     Damaged {
-        /// Which file.
+        /// The file.
         file: String,
         /// Where, in decompressed bytes.
         at: u64,
@@ -87,9 +90,9 @@ pub enum CaptureError {
         what: String,
     },
     /// One file stands twice among the inputs: every datagram would come twice.
-    #[error("the capture {file} is given twice: give it once, without LINE= where it holds several lines")]
+    #[error("the capture {file} is given twice: give it once, without LINE= if it holds several lines")]
     Twice {
-        /// Which file.
+        /// The file.
         file: String,
     },
     /// No file at all.
@@ -107,11 +110,11 @@ pub enum CaptureError {
     },
     /// A record may have come by either of two lines.
     #[error(
-        "the capture {file} does not say by which line {group} came: {first} and {second} share it; \
+        "the capture {file} does not say which line {group} came by: {first} and {second} share it; \
          give a file a line, as {first}={file}, or a `source` for each line in the feed file"
     )]
     Ambiguous {
-        /// Which file.
+        /// The file.
         file: String,
         /// The destination that they share.
         group: SocketAddrV4,
@@ -123,15 +126,15 @@ pub enum CaptureError {
     /// It cannot be written (on): the disk is full, or what the system says.
     #[error("cannot write the capture {file}: {source}")]
     Write {
-        /// Which file.
+        /// The file.
         file: String,
-        /// What the system said.
+        /// What the system says.
         source: io::Error,
     },
     /// A record that no capture can hold; the caller's mistake.
     #[error("cannot write a record to the capture {file}: {what}")]
     Record {
-        /// Which file.
+        /// The file.
         file: String,
         /// What is wrong with it.
         what: String,

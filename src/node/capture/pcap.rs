@@ -21,7 +21,7 @@ impl Pcap {
     /// Bytes of the file's header.
     pub(super) const HEADER: usize = 24;
 
-    /// By the file's first [`Pcap::HEADER`] bytes; `None` where they are not those of this format.
+    /// By the file's first [`Pcap::HEADER`] bytes; `None` if they are not those of this format.
     pub(super) fn from_header(header: &[u8]) -> Option<Pcap> {
         let (_, header): (_, PcapHeader) = parse_pcap_header(header).ok()?;
         Some(Pcap {

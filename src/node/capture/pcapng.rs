@@ -110,7 +110,7 @@ impl PcapNg {
         self.sections > 0 && self.own == self.sections
     }
 
-    /// When the recording ended, where Twinline wrote it and it was ended in order.
+    /// When the recording ended, where Twinline wrote it and it was finished.
     pub(super) fn end_stamp(&self) -> Option<Nanos> {
         if self.is_own() && self.ended == self.sections { self.end } else { None }
     }
@@ -139,7 +139,7 @@ impl PcapNg {
             self.order = match head[8..] {
                 [0x4d, 0x3c, 0x2b, 0x1a] => Order::Little,
                 [0x1a, 0x2b, 0x3c, 0x4d] => Order::Big,
-                _ => return Err(Fault::Damaged("a section header names no byte order".into())),
+                _ => return Err(Fault::Damaged("a section header gives no byte order".into())),
             };
         }
         let kind = self.order.u32(head, 0);

@@ -410,7 +410,7 @@ impl CaptureReader {
     }
 
     /// When the recording ended, stored by Twinline's own [`Writer`](super::Writer). `None` for other captures, for one
-    /// that was not ended in order, and before the end of the file.
+    /// that was not finished, and before the end of the file.
     pub fn end_stamp(&self) -> Option<Nanos> {
         match &self.format {
             Format::PcapNg(format) if self.state != State::Reading => format.end_stamp(),

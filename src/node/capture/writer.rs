@@ -28,7 +28,7 @@ const TSRESOL: u8 = 9;
 /// place, with the next write.
 const BUFFER: usize = 1 << 20;
 
-/// Writes captures: an interface a line, named as the line, nanosecond stamps, raw IPv4 packets whose headers are made
+/// Writes captures: one interface per line, named like the line, nanosecond stamps, raw IPv4 packets whose headers are made
 /// anew from the addresses given.
 ///
 /// ```no_run
@@ -182,7 +182,7 @@ impl CaptureWriter {
     }
 }
 
-/// IPv4 and UDP headers with their checksums; `None` where the payload is too long for them.
+/// IPv4 and UDP headers with their checksums; `None` if the payload is too long for them.
 fn headers(source: SocketAddrV4, destination: SocketAddrV4, payload: &[u8]) -> Option<[u8; HEADERS]> {
     let length = u16::try_from(UdpHeader::LEN + payload.len()).ok()?;
     let mut ip = Ipv4Header::new(length, 64, IpNumber::UDP, source.ip().octets(), destination.ip().octets()).ok()?;

@@ -1,5 +1,5 @@
-//! The feed file as typed: its tables and values, each with the line that it stands on, and what to say where one is not
-//! what was expected. What the values mean is `read`'s.
+//! The feed file as typed: its tables and values, each with its line, and the messages for values that are not what was
+//! expected. `read` knows what the values mean.
 
 use std::ops::RangeInclusive;
 
@@ -15,7 +15,11 @@ const TEXT_BYTES_MAX: usize = 256;
 /// The text of a file's bytes.
 pub(super) fn text_of(bytes: &[u8]) -> Result<&str, ConfigError> {
     if bytes.len() as u64 > super::FILE_BYTES_MAX {
-        return Err(ConfigError::refused(1, "", "this is more than 1 MiB, which no feed file is; name the feed file"));
+        return Err(ConfigError::refused(
+            1,
+            "",
+            "this is larger than 1 MiB, and so not a feed file; name the feed file",
+        ));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let line = line_at(bytes, error.valid_up_to());
@@ -44,7 +48,7 @@ impl<'a> Document<'a> {
             ConfigError::refused(
                 line,
                 "",
-                format!("this is not TOML ({why}); see feeds/README.md for what a feed file has"),
+                format!("this is not TOML ({why}); see feeds/README.md for what a feed file holds"),
             )
         })?;
         Ok(Document { text, table })
@@ -97,7 +101,7 @@ impl<'a> Table<'a> {
         self.get(key).ok_or_else(|| self.missing(key, example))
     }
 
-    /// What to say where a key may not be left out.
+    /// The error for a missing key.
     pub(super) fn missing(&self, key: &'static str, example: &str) -> ConfigError {
         let line = self.line;
         let whose = match self.name {
@@ -123,22 +127,22 @@ impl<'a> Value<'a> {
         line_at(self.text.as_bytes(), self.value.span().start)
     }
 
-    /// The key that it stands under.
+    /// Its key.
     pub(super) fn key(&self) -> &'static str {
         self.key
     }
 
-    /// A refusal of this value.
+    /// Refuses this value.
     pub(super) fn refuse(&self, problem: impl Into<String>) -> ConfigError {
         ConfigError::refused(self.line(), path(self.table, self.key), problem)
     }
 
-    /// Lets a check of the value say what is wrong, and adds where.
+    /// Adds the place to what a check of the value says is wrong.
     pub(super) fn refuse_with<T>(&self, checked: Result<T, String>) -> Result<T, ConfigError> {
         checked.map_err(|problem| self.refuse(problem))
     }
 
-    /// Whether it is a text; where it may be that or something else.
+    /// Whether it is text, for keys that may also be something else.
     pub(super) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
     }
@@ -258,9 +262,9 @@ fn unknown_key(table: &str, typed: &str) -> String {
     if !known.contains(&typed)
         && let Some((owner, _)) = KEYS.iter().find(|(_, keys)| keys.contains(&typed))
     {
-        return format!("this is no key of {}; it belongs under {}", written(table), written(owner));
+        return format!("this is not a key of {}; it belongs under {}", written(table), written(owner));
     }
-    format!("this is no key of {}; {}", written(table), choice(typed, known, "keys there"))
+    format!("this is not a key of {}; {}", written(table), choice(typed, known, "keys there"))
 }
 
 /// What to write instead of `typed`: the nearest name in `known`, and all of them.
@@ -281,7 +285,7 @@ pub fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
     near.or_else(|| known.iter().find(contains)).copied()
 }
 
-/// As much of a name as fits into a message.
+/// The part of a name that fits into a message.
 fn short(text: &str) -> &str {
     match text.char_indices().nth(64) {
         Some((end, _)) => &text[..end],

@@ -1,9 +1,8 @@
 //! The feed file: TOML as typed, and the [`Feed`] that it means.
 //!
-//! [`Feed::load`] reads a file, [`Feed::parse`] a text; both hand out a feed in which every name, address and number has
-//! been checked, so that nobody after them checks again. What is wrong is told with the file, the line in it and the key
-//! ([`ConfigError`]). This module opens no socket and looks at no NIC: what a file says of a machine that does not have it
-//! is for `twinline check` to tell.
+//! [`Feed::load`] reads a file, [`Feed::parse`] a text. Both return a feed in which every name, address and number has been
+//! checked, so that nothing needs checking again. An error names the file, the line in it and the key ([`ConfigError`]). This
+//! module opens no socket and looks at no NIC: `twinline check` reports what a machine lacks of what its feed file names.
 //!
 //! ```
 //! use twinline_node::config::Feed;
@@ -23,7 +22,7 @@
 //! # Ok::<(), twinline_node::config::ConfigError>(())
 //! ```
 //!
-//! `feeds/README.md` says what every key means.
+//! `feeds/README.md` explains every key.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -47,10 +46,10 @@ pub use units::{duration_text, parse_duration, parse_size, size_text};
 /// How many lines a feed may have.
 pub const LINES_MAX: usize = 8;
 
-/// How many groups a line may have: a group is one channel at least, and a feed has 256 (ARBITRATION 2.2).
+/// How many groups a line may have: a group is at least one channel, and a feed has at most 256 (ARBITRATION 2.2).
 pub const GROUPS_MAX: usize = 256;
 
-/// How large a feed file may be; anything larger is some other file.
+/// How many bytes a feed file may have; anything larger is some other file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Every key that a feed file may have, by table: the file's top, `[[line]]`, `[arbiter]`, `[receive]`, `[fixed]`.
@@ -111,11 +110,11 @@ pub const KEYS: &[(&str, &[&str])] = &[
 pub struct Feed {
     /// The feed's name.
     pub name: String,
-    /// The framing, writing frames of the first unit that the feed wants.
+    /// The framing. A publisher writes frames of the first of `units`.
     pub framing: AnyFraming,
     /// The framing as the file describes it, if it is [`FIXED`](twinline_core::framing::FIXED).
     pub fixed: Option<FixedConfig>,
-    /// Of a framing whose frames name channels: those that are wanted, in the file's order; all, where this is empty.
+    /// For a framing whose frames name channels: the channels that are wanted, in the file's order. Empty: all.
     pub units: Vec<u32>,
     /// One to eight lines, in the order of the file.
     pub lines: Vec<LineConfig>,
@@ -126,10 +125,36 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// A feed that no file describes: all channels, with the defaults of [`ArbiterConfig`] and [`ReceiveConfig`].
+    ///
+    /// Nothing is checked: the caller has to give 1 to [`LINES_MAX`] lines, with different names and the same number of groups (at
+    /// most [`GROUPS_MAX`]).
+    ///
+    /// ```
+    /// use twinline_core::framing::AnyFraming;
+    /// use twinline_node::config::{Feed, LineConfig};
+    ///
+    /// let framing = AnyFraming::from_name("moldudp64").expect("a framing's name");
+    /// let line = |name, group: &str| LineConfig::new(name, vec![group.parse().unwrap()], "127.0.0.1");
+    /// let feed = Feed::new("loopback", framing, vec![line("A", "239.81.1.1:26400"), line("B", "239.81.2.1:26400")]);
+    /// assert_eq!(feed.lines[1].name, "B");
+    /// ```
+    pub fn new(name: impl Into<String>, framing: AnyFraming, lines: Vec<LineConfig>) -> Feed {
+        Feed {
+            name: name.into(),
+            framing,
+            fixed: None,
+            units: Vec::new(),
+            lines,
+            arbiter: ArbiterConfig::default(),
+            receive: ReceiveConfig::default(),
+        }
+    }
+
     /// The feed that `text` describes.
     ///
     /// # Errors
-    /// The first thing that is wrong with the text, by line and key.
+    /// [`ConfigError::Refused`]: the first thing that is wrong with the text, with its line and key.
     pub fn parse(text: &str) -> Result<Feed, ConfigError> {
         read::feed(&document::Document::new(text)?)
     }
@@ -137,7 +162,7 @@ impl Feed {
     /// The feed that the file at `path` describes.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] where there is no reading the file, else the first thing that is wrong with it.
+    /// [`ConfigError::Unreadable`] if the file cannot be read, otherwise the first thing that is wrong with it.
     pub fn load(path: impl AsRef<Path>) -> Result<Feed, ConfigError> {
         let path = path.as_ref();
         let unreadable = |error| ConfigError::Unreadable { file: path.to_owned(), error };
@@ -154,14 +179,22 @@ impl Feed {
 pub struct LineConfig {
     /// Its name, unique in the feed.
     pub name: String,
-    /// Where it is sent: every line lists the same channels in the same order, so all lists are equally long.
+    /// The groups and ports that it is sent to. Every line lists the same channels in the same order, so all lists are equally
+    /// long.
     pub groups: Vec<SocketAddrV4>,
-    /// The NIC on which it arrives, by name or address.
+    /// The NIC on which it arrives, by name or IPv4 address.
     pub interface: String,
-    /// Accept this sender only.
+    /// The only sender to accept; `None`: any.
     pub source: Option<Ipv4Addr>,
     /// Whether a loss waits for this line (ARBITRATION 5.5).
     pub wait: bool,
+}
+
+impl LineConfig {
+    /// A line that accepts any sender, and that a loss waits for.
+    pub fn new(name: impl Into<String>, groups: Vec<SocketAddrV4>, interface: impl Into<String>) -> LineConfig {
+        LineConfig { name: name.into(), groups, interface: interface.into(), source: None, wait: true }
+    }
 }
 
 /// The arbiter's parameters (ARBITRATION 9).
@@ -169,13 +202,13 @@ pub struct LineConfig {
 pub struct ArbiterConfig {
     /// When a gap is given up.
     pub gap_timeout: GapTimeout,
-    /// How far past a number every line must be for it to be lost before its deadline.
+    /// How many numbers past a number every line must be for it to be lost before its deadline.
     pub settle: u64,
-    /// How many messages of a channel may wait for gaps.
+    /// How many messages may wait behind gaps, per channel.
     pub hold_messages: u64,
-    /// How many bytes of messages may wait, on all channels together.
+    /// How many bytes of messages may wait behind gaps, on all channels together.
     pub hold_bytes: u64,
-    /// How far a single frame may jump and be believed.
+    /// How many numbers a single frame may jump ahead and be believed.
     pub max_jump: u64,
     /// When a line counts as silent; `None`: by the framing's heartbeat interval.
     pub silent_after: Option<Nanos>,
@@ -186,14 +219,14 @@ pub struct ArbiterConfig {
 }
 
 impl ArbiterConfig {
-    /// When a line counts as silent in a framing with this heartbeat interval (zero: not known): what the file says, else
-    /// three intervals, three seconds where the interval is not known (ARBITRATION 9).
+    /// When a line counts as silent in a framing with this heartbeat interval (zero: unknown): what the file says, otherwise three
+    /// intervals, or three seconds if the interval is unknown (ARBITRATION 9).
     pub fn silent_after(&self, heartbeat_interval: Nanos) -> Nanos {
         let interval = if heartbeat_interval == Nanos::ZERO { Nanos::from_secs(1) } else { heartbeat_interval };
         self.silent_after.unwrap_or(Nanos(interval.as_u64().saturating_mul(3)))
     }
 
-    /// How long a session is waited for in a framing with this heartbeat interval: what the file says, else
+    /// How long a session is waited for in a framing with this heartbeat interval: what the file says, otherwise
     /// [`ArbiterConfig::silent_after`].
     pub fn session_grace(&self, heartbeat_interval: Nanos) -> Nanos {
         self.session_grace.unwrap_or_else(|| self.silent_after(heartbeat_interval))
@@ -215,15 +248,15 @@ impl Default for ArbiterConfig {
     }
 }
 
-/// By which way of the kernel live lines are received.
+/// The kernel interface by which live lines are received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
-    /// UDP sockets: needs no privilege.
+    /// UDP sockets. They need no privilege.
     #[default]
     Socket,
-    /// A packet socket with a mapped ring a line.
+    /// A packet socket with one mapped ring per line.
     Packet,
-    /// An AF_XDP socket a line.
+    /// One AF_XDP socket per line.
     Xdp,
     /// The fastest of them that works here.
     Auto,
@@ -246,14 +279,14 @@ impl Method {
     }
 }
 
-/// How live lines are received. A replay of a capture has no use for it.
+/// How live lines are received. Offline runs ignore it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiveConfig {
-    /// By which way of the kernel.
+    /// The kernel interface.
     pub method: Method,
-    /// The size to ask for, of each socket's receive buffer or of each line's ring, in bytes.
+    /// The size of each socket's receive buffer, or of each line's ring, to ask for; in bytes.
     pub buffer: u64,
-    /// The core that the arbiter's thread is pinned to; `None`: wherever the system puts it.
+    /// The core that the arbiter's thread is pinned to; `None`: the system chooses.
     pub core: Option<usize>,
     /// Whether to ask the kernel for a receive stamp with every datagram.
     pub kernel_stamps: bool,

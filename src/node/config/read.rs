@@ -10,7 +10,7 @@ use super::{LineConfig, Method, ReceiveConfig, Verify};
 use twinline_core::framing::fixed::Field;
 use twinline_core::framing::{AnyFraming, FIXED, Fixed, FixedConfig};
 
-/// As long as a name may be: it stands in every report.
+/// How long a name may be, in bytes: every report has it.
 const NAME_BYTES_MAX: usize = 64;
 /// Linux's limit for the name of a NIC.
 const NIC_BYTES_MAX: usize = 15;
@@ -46,7 +46,7 @@ fn feed_name(typed: &Value<'_>) -> Result<String, ConfigError> {
     Ok(name.to_owned())
 }
 
-/// A name that can stand in a report.
+/// Checks that a name can be printed in a report.
 fn printable(name: &str) -> Result<(), String> {
     if name.trim().is_empty() {
         return Err("a name may not be empty; give it one".to_owned());
@@ -60,20 +60,20 @@ fn printable(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The framing, and what the file says of it where it describes it itself.
+/// The framing, and its description if the file describes it.
 fn framing(top: &Table<'_>) -> Result<(AnyFraming, Option<FixedConfig>), ConfigError> {
     let names: Vec<&str> = AnyFraming::NAMES.iter().copied().chain([FIXED]).collect();
     let all = names.join(", ");
     let typed = top.need("framing", &format!("one of: {all}"))?;
     let name = typed.string(&format!("one of: {all}"))?;
     if !names.contains(&name) {
-        return Err(typed.refuse(format!("{name:?} is no framing; {}", choice(name, &names, "framings"))));
+        return Err(typed.refuse(format!("{name:?} is not a framing; {}", choice(name, &names, "framings"))));
     }
     let fixed = described(top, name)?;
     let framing = fixed.as_ref().map(|fixed| AnyFraming::Fixed(Fixed::new(fixed)));
     match framing.or_else(|| AnyFraming::from_name(name)) {
         Some(framing) => Ok((framing, fixed)),
-        None => Err(typed.refuse(format!("{name:?} is no framing; expected one of: {all}"))),
+        None => Err(typed.refuse(format!("{name:?} is not a framing; expected one of: {all}"))),
     }
 }
 
@@ -81,13 +81,14 @@ fn framing(top: &Table<'_>) -> Result<(AnyFraming, Option<FixedConfig>), ConfigE
 fn described(top: &Table<'_>, framing: &str) -> Result<Option<FixedConfig>, ConfigError> {
     match top.get("fixed") {
         None if framing == FIXED => {
-            let missing = r#"framing = "fixed" is described under [fixed], which is not there; add that table"#;
+            let missing = r#"framing = "fixed" is described under [fixed], which is missing; add that table"#;
             Err(top.need("framing", "one")?.refuse(missing))
         }
         None => Ok(None),
-        Some(typed) if framing != FIXED => Err(typed.refuse(format!(
-            r#"{framing} is no framing that a feed file describes; take [fixed] out, or say framing = "fixed""#
-        ))),
+        Some(typed) if framing != FIXED => {
+            Err(typed
+                .refuse(format!(r#"{framing} is a framing of its own; take [fixed] out, or write framing = "fixed""#)))
+        }
         Some(typed) => fixed::fixed(&typed.table("the table [fixed]")?).map(Some),
     }
 }
@@ -108,29 +109,31 @@ fn units(top: &Table<'_>, framing: AnyFraming, fixed: Option<&FixedConfig>) -> R
     let items = typed.list("a list of the units that are wanted, such as [1, 2]")?;
     if items.len() == 0 {
         return Err(typed
-            .refuse("a list without a unit wants nothing; name the units, such as [1, 2], or take units out for all"));
+            .refuse("an empty list selects nothing; name the units, such as [1, 2], or take units out to select all"));
     }
     if items.len() > UNITS_MAX {
-        return Err(typed.refuse(format!("a feed has at most {UNITS_MAX} channels, these are {} units", items.len())));
+        return Err(
+            typed.refuse(format!("a feed has at most {UNITS_MAX} channels, and {} units are listed", items.len()))
+        );
     }
     let mut units = Vec::with_capacity(items.len());
     for typed in items {
         let unit = typed.integer(0..=most)? as u32;
         if units.contains(&unit) {
-            return Err(typed.refuse(format!("unit {unit} stands in the list already; take one out")));
+            return Err(typed.refuse(format!("unit {unit} is in the list already; take one out")));
         }
         units.push(unit);
     }
     Ok(units)
 }
 
-/// How far a jump may be believed at most: below half of the narrowest range, so that a wrap and a jump cannot be taken for
-/// one another.
+/// The farthest jump that may be believed: less than half of the narrowest range, so that a wrap and a jump cannot be mistaken
+/// for each other.
 fn jump_most(fixed: Option<&FixedConfig>) -> u64 {
     fixed.map_or(1 << 30, |fixed| (fixed.sequence.most() / 2).min(1 << 30))
 }
 
-/// The defaults, for numbers among which a jump has this limit.
+/// The defaults, with this limit for a jump.
 fn arbiter_of(jump_most: u64) -> ArbiterConfig {
     let arbiter = ArbiterConfig::default();
     ArbiterConfig { max_jump: arbiter.max_jump.min(jump_most), ..arbiter }
@@ -146,7 +149,7 @@ fn lines(typed: &Value<'_>) -> Result<Vec<LineConfig>, ConfigError> {
         let table = typed.table("a table under [[line]]")?;
         let (line, groups) = line(&table)?;
         if lines.iter().any(|before| before.name == line.name) {
-            let twice = format!("{:?} names a line already; every line needs a name of its own", line.name);
+            let twice = format!("{:?} is the name of another line; every line needs its own name", line.name);
             return Err(table.need("name", "")?.refuse(twice));
         }
         for before in &lines {
@@ -159,13 +162,13 @@ fn lines(typed: &Value<'_>) -> Result<Vec<LineConfig>, ConfigError> {
     }
     if !lines.iter().any(|line| line.wait) {
         return Err(typed.refuse(
-            "every line has wait = false, so a loss would wait for none; leave wait out of the lines that a loss waits for",
+            "every line has wait = false, so a loss would wait for no line; leave wait out for the lines that a loss is to wait for",
         ));
     }
     Ok(lines)
 }
 
-/// Whether `line` can stand beside `before`.
+/// Whether `line` is compatible with `before`.
 fn fits(before: &LineConfig, line: &LineConfig) -> Result<(), String> {
     if before.groups.len() != line.groups.len() {
         return Err(format!(
@@ -215,7 +218,7 @@ fn counted(groups: usize) -> String {
     if groups == 1 { "1 group".to_owned() } else { format!("{groups} groups") }
 }
 
-/// A line, and where its groups stand.
+/// A line, and the value that lists its groups.
 fn line<'a>(table: &Table<'a>) -> Result<(LineConfig, Value<'a>), ConfigError> {
     let typed = table.need("name", r#"one, such as name = "A""#)?;
     let name = typed.string(r#"a name, such as "A""#)?;
@@ -244,10 +247,10 @@ fn line<'a>(table: &Table<'a>) -> Result<(LineConfig, Value<'a>), ConfigError> {
 fn line_name(name: &str) -> Result<(), String> {
     printable(name)?;
     if name.contains('=') {
-        return Err(format!("{name:?} has a '=', which stands between a line and its capture (A=a.pcap); take it out"));
+        return Err(format!("{name:?} has a '=', which separates a line from its capture (A=a.pcap); take it out"));
     }
     if name == RESERVED {
-        return Err(format!("{RESERVED:?} is what events call retransmissions; name the line otherwise"));
+        return Err(format!("{RESERVED:?} is what events call retransmissions; give the line another name"));
     }
     Ok(())
 }
@@ -267,7 +270,7 @@ fn groups(typed: &Value<'_>) -> Result<Vec<SocketAddrV4>, ConfigError> {
         let group = typed.refuse_with(group(text))?;
         if let Some(line) = seen.insert(group, typed.line()) {
             return Err(
-                typed.refuse(format!("{group} stands in this line's groups already (line {line}); take one out"))
+                typed.refuse(format!("{group} is among this line's groups already (line {line}); take one out"))
             );
         }
         groups.push(group);
@@ -277,7 +280,7 @@ fn groups(typed: &Value<'_>) -> Result<Vec<SocketAddrV4>, ConfigError> {
 
 fn group(text: &str) -> Result<SocketAddrV4, String> {
     let group: SocketAddrV4 = text.parse().map_err(|_| {
-        format!(r#"{text:?} is no IPv4 address and port; expected group:port, such as "239.81.1.1:26400""#)
+        format!(r#"{text:?} is not an IPv4 address and port; expected group:port, such as "239.81.1.1:26400""#)
     })?;
     if group.port() == 0 {
         return Err(format!(
@@ -285,7 +288,7 @@ fn group(text: &str) -> Result<SocketAddrV4, String> {
         ));
     }
     if group.ip().is_unspecified() || group.ip().is_broadcast() {
-        return Err(format!("{group} is no group; expected a multicast address, or a unicast one of this machine"));
+        return Err(format!("{group} is not a group; expected a multicast address, or a unicast one of this machine"));
     }
     Ok(group)
 }
@@ -294,7 +297,7 @@ fn interface_name(name: &str) -> Result<(), String> {
     let expected = r#"expected a NIC's name or IPv4 address, such as "eth0" or "10.0.0.1""#;
     if let Ok(address) = name.parse::<Ipv4Addr>() {
         return if address.is_unspecified() || address.is_broadcast() || address.is_multicast() {
-            Err(format!("{name:?} is the address of no NIC; {expected}"))
+            Err(format!("{name:?} is not the address of a NIC; {expected}"))
         } else {
             Ok(())
         };
@@ -302,7 +305,7 @@ fn interface_name(name: &str) -> Result<(), String> {
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
     let address_like = name.contains('.') && name.chars().all(|c| c.is_ascii_digit() || c == '.');
     if name.is_empty() || name.len() > NIC_BYTES_MAX || !name.chars().all(plain) || address_like {
-        return Err(format!("{name:?} can be no NIC's name; {expected}"));
+        return Err(format!("{name:?} cannot be a NIC's name; {expected}"));
     }
     Ok(())
 }
@@ -310,7 +313,7 @@ fn interface_name(name: &str) -> Result<(), String> {
 fn sender(text: &str) -> Result<Ipv4Addr, String> {
     let unicast = |address: &Ipv4Addr| !address.is_unspecified() && !address.is_broadcast() && !address.is_multicast();
     text.parse().ok().filter(unicast).ok_or_else(|| {
-        format!(r#"{text:?} is no sender's address; expected the unicast IPv4 address that the line is sent from"#)
+        format!(r#"{text:?} is not a sender's address; expected the unicast IPv4 address that the line is sent from"#)
     })
 }
 
@@ -350,7 +353,7 @@ fn arbiter(table: &Table<'_>, jump_most: u64) -> Result<ArbiterConfig, ConfigErr
                     r#"join = "start" comes with recovery, which this version does not have; expected "live""#,
                 ));
             }
-            other => return Err(typed.refuse(format!(r#"{other:?} is no way to join; expected "live""#))),
+            other => return Err(typed.refuse(format!(r#"{other:?} is not a way to join; expected "live""#))),
         }
     }
     if let Some(typed) = table.get("verify") {
@@ -369,7 +372,7 @@ fn verify(typed: &Value<'_>) -> Result<Verify, ConfigError> {
         "off" => Ok(Verify::Off),
         "all" => Ok(Verify::All),
         other if other.parse::<f64>().is_ok() => {
-            Err(typed.refuse(format!("{other:?} is a text; a share is written without quotes: verify = 0.01")))
+            Err(typed.refuse(format!("{other:?} is text; write a share without quotes: verify = 0.01")))
         }
         other => Err(typed.refuse(format!("expected {expected}, found the text {other:?}"))),
     }
@@ -399,6 +402,6 @@ fn receive(table: &Table<'_>) -> Result<ReceiveConfig, ConfigError> {
 fn method(typed: &Value<'_>) -> Result<Method, ConfigError> {
     let name = typed.string(&format!("one of: {}", Method::NAMES.join(", ")))?;
     Method::from_name(name).ok_or_else(|| {
-        typed.refuse(format!("{name:?} is no way to receive; {}", choice(name, &Method::NAMES, "methods")))
+        typed.refuse(format!("{name:?} is not a way to receive; {}", choice(name, &Method::NAMES, "methods")))
     })
 }

@@ -123,7 +123,7 @@ fn a_receive_method_may_stand_alone() {
     }
     assert_eq!(
         top("receive = \"packets\"").unwrap_err().to_string(),
-        r#"line 2: receive: "packets" is no way to receive; did you mean packet? The methods are: socket, packet, xdp, auto"#
+        r#"line 2: receive: "packets" is not a way to receive; did you mean packet? The methods are: socket, packet, xdp, auto"#
     );
     assert_eq!(
         top("receive = 5").unwrap_err().to_string(),
@@ -203,16 +203,19 @@ fn units_are_those_of_a_framing_that_has_them() {
         ("3", "line 3: units: expected a list of the units that are wanted, such as [1, 2], found the number 3"),
         (
             "[]",
-            "line 3: units: a list without a unit wants nothing; name the units, such as [1, 2], or take units out for all",
+            "line 3: units: an empty list selects nothing; name the units, such as [1, 2], or take units out to select all",
         ),
-        ("[1,\n2,\n1]", "line 5: units: unit 1 stands in the list already; take one out"),
+        ("[1,\n2,\n1]", "line 5: units: unit 1 is in the list already; take one out"),
         ("[-1]", "line 3: units: expected a whole number from 0 to 4294967295, found -1"),
         ("[\"1\"]", r#"line 3: units: expected a whole number from 0 to 4294967295, found the text "1""#),
     ] {
         assert_eq!(refused("cboe-pitch", units, ""), said, "{units}");
     }
     let many = format!("{:?}", (0..257).collect::<Vec<_>>());
-    assert_eq!(refused("cboe-pitch", &many, ""), "line 3: units: a feed has at most 256 channels, these are 257 units");
+    assert_eq!(
+        refused("cboe-pitch", &many, ""),
+        "line 3: units: a feed has at most 256 channels, and 257 units are listed"
+    );
     assert_eq!(
         refused("moldudp64", "[1]", ""),
         "line 3: units: frames of moldudp64 name no channels within a group; take units out, and list under groups what is wanted"
@@ -238,11 +241,11 @@ fn units_are_those_of_a_framing_that_has_them() {
 fn a_description_stands_with_fixed_and_with_it_alone() {
     assert_eq!(
         refusal(&TWO_LINES.replace("moldudp64", "fixed")),
-        r#"line 2: framing: framing = "fixed" is described under [fixed], which is not there; add that table"#
+        r#"line 2: framing: framing = "fixed" is described under [fixed], which is missing; add that table"#
     );
     assert_eq!(
         refusal(&with("[fixed]\nheader = 20")),
-        r#"line 7: fixed: moldudp64 is no framing that a feed file describes; take [fixed] out, or say framing = "fixed""#
+        r#"line 7: fixed: moldudp64 is a framing of its own; take [fixed] out, or write framing = "fixed""#
     );
     assert_eq!(
         refusal(&format!("fixed = 3\n{}", TWO_LINES.replace("moldudp64", "fixed"))),
@@ -267,21 +270,21 @@ fn at_the_top_each_fault_is_named_with_its_line_and_key() {
         ("\n\nname = 5", r#"line 3: name: expected a name, such as "nasdaq-totalview", found the number 5"#),
         (
             "name = \"x\"\nframing = \"moldudp\"",
-            r#"line 2: framing: "moldudp" is no framing; did you mean moldudp64? The framings are: moldudp64, cme-mdp3, cboe-pitch, nyse-pillar, hkex-omd, lse-mitch, opra, cta, ice-impact, iex-tp, memx-udp, miax-mach, eurex-eobi, euronext-optiq, b3-umdf, moex-simba, fixed"#,
+            r#"line 2: framing: "moldudp" is not a framing; did you mean moldudp64? The framings are: moldudp64, cme-mdp3, cboe-pitch, nyse-pillar, hkex-omd, lse-mitch, opra, cta, ice-impact, iex-tp, memx-udp, miax-mach, eurex-eobi, euronext-optiq, b3-umdf, moex-simba, fixed"#,
         ),
         (
             "name = \"x\"\nframing = \"soup\"",
-            r#"line 2: framing: "soup" is no framing; the framings are: moldudp64, cme-mdp3, cboe-pitch, nyse-pillar, hkex-omd, lse-mitch, opra, cta, ice-impact, iex-tp, memx-udp, miax-mach, eurex-eobi, euronext-optiq, b3-umdf, moex-simba, fixed"#,
+            r#"line 2: framing: "soup" is not a framing; the framings are: moldudp64, cme-mdp3, cboe-pitch, nyse-pillar, hkex-omd, lse-mitch, opra, cta, ice-impact, iex-tp, memx-udp, miax-mach, eurex-eobi, euronext-optiq, b3-umdf, moex-simba, fixed"#,
         ),
         (
             "name = \"x\"\nframming = \"moldudp64\"",
-            "line 2: framming: this is no key of the top of the file; did you mean framing? The keys there are: name, framing, units, line, arbiter, receive, fixed",
+            "line 2: framming: this is not a key of the top of the file; did you mean framing? The keys there are: name, framing, units, line, arbiter, receive, fixed",
         ),
         (
             "name = \"x\"\n[[lines]]\n",
-            "line 2: lines: this is no key of the top of the file; did you mean line? The keys there are: name, framing, units, line, arbiter, receive, fixed",
+            "line 2: lines: this is not a key of the top of the file; did you mean line? The keys there are: name, framing, units, line, arbiter, receive, fixed",
         ),
-        ("settle = 5", "line 1: settle: this is no key of the top of the file; it belongs under [arbiter]"),
+        ("settle = 5", "line 1: settle: this is not a key of the top of the file; it belongs under [arbiter]"),
         ("[recovery]\n", "line 1: recovery: this needs recovery, which this version does not have; take the key out"),
         (
             "name = \"x\"\nframing = \"moldudp64\"\n[line]\nname = \"A\"",
@@ -310,11 +313,11 @@ fn in_a_line_each_fault_is_named_with_its_line_and_key() {
         ("name = \" \"".to_owned(), "line 4: line.name: a name may not be empty; give it one"),
         (
             "name = \"A=B\"".to_owned(),
-            r#"line 4: line.name: "A=B" has a '=', which stands between a line and its capture (A=a.pcap); take it out"#,
+            r#"line 4: line.name: "A=B" has a '=', which separates a line from its capture (A=a.pcap); take it out"#,
         ),
         (
             "name = \"recovery\"".to_owned(),
-            r#"line 4: line.name: "recovery" is what events call retransmissions; name the line otherwise"#,
+            r#"line 4: line.name: "recovery" is what events call retransmissions; give the line another name"#,
         ),
         (
             format!("name = \"{}\"", "x".repeat(65)),
@@ -342,11 +345,11 @@ fn in_a_line_each_fault_is_named_with_its_line_and_key() {
         ),
         (
             format!("{a}\ngroups = [\"239.81.1.1\"]"),
-            r#"line 5: line.groups: "239.81.1.1" is no IPv4 address and port; expected group:port, such as "239.81.1.1:26400""#,
+            r#"line 5: line.groups: "239.81.1.1" is not an IPv4 address and port; expected group:port, such as "239.81.1.1:26400""#,
         ),
         (
             format!("{a}\ngroups = [\"[ff02::1]:5\"]"),
-            r#"line 5: line.groups: "[ff02::1]:5" is no IPv4 address and port; expected group:port, such as "239.81.1.1:26400""#,
+            r#"line 5: line.groups: "[ff02::1]:5" is not an IPv4 address and port; expected group:port, such as "239.81.1.1:26400""#,
         ),
         (
             format!("{a}\ngroups = [\"239.81.1.1:0\"]"),
@@ -354,11 +357,11 @@ fn in_a_line_each_fault_is_named_with_its_line_and_key() {
         ),
         (
             format!("{a}\ngroups = [\"0.0.0.0:5\"]"),
-            "line 5: line.groups: 0.0.0.0:5 is no group; expected a multicast address, or a unicast one of this machine",
+            "line 5: line.groups: 0.0.0.0:5 is not a group; expected a multicast address, or a unicast one of this machine",
         ),
         (
             format!("{a}\ngroups = [\n\"239.81.1.1:1\",\n\"239.81.1.1:1\"]"),
-            "line 7: line.groups: 239.81.1.1:1 stands in this line's groups already (line 6); take one out",
+            "line 7: line.groups: 239.81.1.1:1 is among this line's groups already (line 6); take one out",
         ),
         (
             format!("{a}\n{groups}"),
@@ -366,15 +369,15 @@ fn in_a_line_each_fault_is_named_with_its_line_and_key() {
         ),
         (
             format!("{a}\n{groups}\ninterface = \"0.0.0.0\""),
-            r#"line 6: line.interface: "0.0.0.0" is the address of no NIC; expected a NIC's name or IPv4 address, such as "eth0" or "10.0.0.1""#,
+            r#"line 6: line.interface: "0.0.0.0" is not the address of a NIC; expected a NIC's name or IPv4 address, such as "eth0" or "10.0.0.1""#,
         ),
         (
             format!("{a}\n{groups}\ninterface = \"127.0.0.300\""),
-            r#"line 6: line.interface: "127.0.0.300" can be no NIC's name; expected a NIC's name or IPv4 address, such as "eth0" or "10.0.0.1""#,
+            r#"line 6: line.interface: "127.0.0.300" cannot be a NIC's name; expected a NIC's name or IPv4 address, such as "eth0" or "10.0.0.1""#,
         ),
         (
             format!("{a}\n{groups}\n{nic}\nsource = \"239.81.1.1\""),
-            r#"line 7: line.source: "239.81.1.1" is no sender's address; expected the unicast IPv4 address that the line is sent from"#,
+            r#"line 7: line.source: "239.81.1.1" is not a sender's address; expected the unicast IPv4 address that the line is sent from"#,
         ),
         (
             format!("{a}\n{groups}\n{nic}\nwait = \"no\""),
@@ -382,11 +385,11 @@ fn in_a_line_each_fault_is_named_with_its_line_and_key() {
         ),
         (
             format!("{a}\n{groups}\n{nic}\nwait = false"),
-            "line 3: line: every line has wait = false, so a loss would wait for none; leave wait out of the lines that a loss waits for",
+            "line 3: line: every line has wait = false, so a loss would wait for no line; leave wait out for the lines that a loss is to wait for",
         ),
         (
             format!("{a}\ngroup = [\"239.81.1.1:1\"]"),
-            "line 5: line.group: this is no key of [[line]]; did you mean groups? The keys there are: name, groups, interface, source, wait",
+            "line 5: line.group: this is not a key of [[line]]; did you mean groups? The keys there are: name, groups, interface, source, wait",
         ),
     ] {
         assert_eq!(refusal(&one_line(&line, "")), said, "{line}");
@@ -399,7 +402,7 @@ fn between_lines_each_fault_is_named_with_its_line_and_key() {
     for (line, said) in [
         (
             "name = \"A\"\ngroups = [\"239.81.2.1:1\"]",
-            r#"line 8: line.name: "A" names a line already; every line needs a name of its own"#,
+            r#"line 8: line.name: "A" is the name of another line; every line needs its own name"#,
         ),
         (
             "name = \"B\"\ngroups = [\"239.81.2.1:1\", \"239.81.2.1:2\"]",
@@ -425,10 +428,10 @@ fn in_a_parameter_each_fault_is_named_with_its_line_and_key() {
     let duration = r#"expected a number and a unit (ns, us, ms, s), such as "200us" or "1.5ms""#;
     for (typed, said) in [
         ("[arbiter]\ngap_timeout = 5", r#"arbiter.gap_timeout: expected "auto" or a duration, such as "1ms", found the number 5"#.to_owned()),
-        ("[arbiter]\ngap_timeout = \"5\"", format!(r#"arbiter.gap_timeout: "5" is no duration (it has no unit); {duration}"#)),
-        ("[arbiter]\ngap_timeout = \"5 min\"", format!(r#"arbiter.gap_timeout: "5 min" is no duration (its unit is not known); {duration}"#)),
-        ("[arbiter]\ngap_timeout = \"-1ms\"", format!(r#"arbiter.gap_timeout: "-1ms" is no duration (it does not begin with a number); {duration}"#)),
-        ("[arbiter]\ngap_timeout = \"0.5ns\"", format!(r#"arbiter.gap_timeout: "0.5ns" is no duration (it is finer than the smallest unit); {duration}"#)),
+        ("[arbiter]\ngap_timeout = \"5\"", format!(r#"arbiter.gap_timeout: "5" is not a duration (it has no unit); {duration}"#)),
+        ("[arbiter]\ngap_timeout = \"5 min\"", format!(r#"arbiter.gap_timeout: "5 min" is not a duration (its unit is not known); {duration}"#)),
+        ("[arbiter]\ngap_timeout = \"-1ms\"", format!(r#"arbiter.gap_timeout: "-1ms" is not a duration (it does not begin with a number); {duration}"#)),
+        ("[arbiter]\ngap_timeout = \"0.5ns\"", format!(r#"arbiter.gap_timeout: "0.5ns" is not a duration (it is finer than the smallest unit); {duration}"#)),
         ("[arbiter]\nsilent_after = \"0s\"", r#"arbiter.silent_after: "0s" is out of range; expected more than 0ns and no more than 3600s"#.to_owned()),
         ("[arbiter]\nsession_grace = \"3601s\"", r#"arbiter.session_grace: "3601s" is out of range; expected more than 0ns and no more than 3600s"#.to_owned()),
         ("[arbiter]\nsession_grace = true", r#"arbiter.session_grace: expected a duration, such as "3s", found true"#.to_owned()),
@@ -439,12 +442,12 @@ fn in_a_parameter_each_fault_is_named_with_its_line_and_key() {
         ("[arbiter]\nmax_jump = 0", "arbiter.max_jump: expected a whole number from 1 to 1073741824, found 0".to_owned()),
         ("[arbiter]\nhold_bytes = \"0B\"", r#"arbiter.hold_bytes: "0B" is out of range; expected 1B to 64GiB"#.to_owned()),
         ("[arbiter]\nhold_bytes = []", r#"arbiter.hold_bytes: expected a number of bytes, such as 65536 or "64MiB", found a list"#.to_owned()),
-        ("[arbiter]\nhold_bytes = \"64MB\"", r#"arbiter.hold_bytes: "64MB" is no size (its unit is not known); expected a number and a unit (B, KiB, MiB, GiB), such as "64MiB""#.to_owned()),
+        ("[arbiter]\nhold_bytes = \"64MB\"", r#"arbiter.hold_bytes: "64MB" is not a size (its unit is not known); expected a number and a unit (B, KiB, MiB, GiB), such as "64MiB""#.to_owned()),
         ("[arbiter]\njoin = \"start\"", r#"arbiter.join: join = "start" comes with recovery, which this version does not have; expected "live""#.to_owned()),
-        ("[arbiter]\njoin = \"now\"", r#"arbiter.join: "now" is no way to join; expected "live""#.to_owned()),
+        ("[arbiter]\njoin = \"now\"", r#"arbiter.join: "now" is not a way to join; expected "live""#.to_owned()),
         ("[arbiter]\nrecovery_timeout = \"1s\"", "arbiter.recovery_timeout: this needs recovery, which this version does not have; take the key out".to_owned()),
-        ("[arbiter]\ngap_timout = \"1s\"", "arbiter.gap_timout: this is no key of [arbiter]; did you mean gap_timeout? The keys there are: gap_timeout, settle, hold_messages, hold_bytes, max_jump, silent_after, session_grace, join, verify".to_owned()),
-        ("[arbiter]\nbuffer = 1", "arbiter.buffer: this is no key of [arbiter]; it belongs under [receive]".to_owned()),
+        ("[arbiter]\ngap_timout = \"1s\"", "arbiter.gap_timout: this is not a key of [arbiter]; did you mean gap_timeout? The keys there are: gap_timeout, settle, hold_messages, hold_bytes, max_jump, silent_after, session_grace, join, verify".to_owned()),
+        ("[arbiter]\nbuffer = 1", "arbiter.buffer: this is not a key of [arbiter]; it belongs under [receive]".to_owned()),
         ("[receive]\nbuffer = 10", "receive.buffer: expected a whole number from 4096 to 536870912, found 10".to_owned()),
         ("[receive]\ncore = 1024", "receive.core: expected a whole number from 0 to 1023, found 1024".to_owned()),
         ("[receive]\nmethod = 1", "receive.method: expected one of: socket, packet, xdp, auto, found the number 1".to_owned()),
@@ -496,7 +499,7 @@ fn copies_are_compared_by_all_numbers_or_a_share() {
     }
     assert_eq!(
         verify("\"0.01\"").unwrap_err().to_string(),
-        r#"line 8: arbiter.verify: "0.01" is a text; a share is written without quotes: verify = 0.01"#
+        r#"line 8: arbiter.verify: "0.01" is text; write a share without quotes: verify = 0.01"#
     );
 }
 
@@ -505,7 +508,7 @@ fn what_is_no_toml_is_said_with_its_line() {
     for (text, line) in [("name = \"x\"\nframing = moldudp64\n", 2), ("name = \"x\"\nname = \"y\"\n", 2), ("a\0b", 1)] {
         let said = refusal(text);
         assert!(said.starts_with(&format!("line {line}: this is not TOML (")), "{said}");
-        assert!(said.ends_with("); see feeds/README.md for what a feed file has"), "{said}");
+        assert!(said.ends_with("); see feeds/README.md for what a feed file holds"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
@@ -526,7 +529,7 @@ fn a_file_that_cannot_be_a_feed_is_refused_by_name() {
     );
     assert_eq!(
         load(&vec![b'#'; 2 << 20]).unwrap_err(),
-        "DIR/x.toml:1: this is more than 1 MiB, which no feed file is; name the feed file"
+        "DIR/x.toml:1: this is larger than 1 MiB, and so not a feed file; name the feed file"
     );
     assert_eq!(
         load(b"name = 1").unwrap_err(),

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `"1.5ms"`, `"64MiB"`. Both ways, and exact both ways.
+//! Durations and sizes as people write them: `"1.5ms"`, `"64MiB"`. Read and written, exactly.
 
 use twinline_core::time::Nanos;
 
@@ -18,7 +18,7 @@ const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), (
 /// What was expected instead.
 pub fn parse_duration(text: &str) -> Result<Nanos, String> {
     scaled(text, &DURATIONS).map(Nanos).map_err(|why| {
-        format!(r#"{text:?} is no duration ({why}); expected a number and a unit (ns, us, ms, s), such as "200us" or "1.5ms""#)
+        format!(r#"{text:?} is not a duration ({why}); expected a number and a unit (ns, us, ms, s), such as "200us" or "1.5ms""#)
     })
 }
 
@@ -33,7 +33,7 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
 /// What was expected instead.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     scaled(text, &SIZES).map_err(|why| {
-        format!(r#"{text:?} is no size ({why}); expected a number and a unit (B, KiB, MiB, GiB), such as "64MiB""#)
+        format!(r#"{text:?} is not a size ({why}); expected a number and a unit (B, KiB, MiB, GiB), such as "64MiB""#)
     })
 }
 
@@ -53,7 +53,7 @@ fn in_largest_unit(n: u64, units: &[(&str, u64)]) -> String {
     format!("{}{name}", n / scale)
 }
 
-/// `12.5unit` in the smallest of `units`, or why it is none.
+/// `12.5unit` in the smallest of `units`, or what is wrong with it.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, &'static str> {
     let text = text.trim();
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -75,11 +75,11 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, &'static str> {
     total.checked_add(part).ok_or(too_large)
 }
 
-/// `0.digits` of `scale`, where that is a whole number.
+/// `0.digits` of `scale`, if that is a whole number.
 fn part_of(scale: u64, digits: &str) -> Result<u64, &'static str> {
     const TOO_FINE: &str = "it is finer than the smallest unit";
     if digits.contains('.') {
-        return Err("it has two points");
+        return Err("it has two decimal points");
     }
     // without its zeros at the end, a fraction of 10^9 or 2^30 that is whole has 30 digits at most
     let digits = digits.trim_end_matches('0');

@@ -18,6 +18,7 @@ use fragments::{Fragment, FragmentPath, Identity};
 
 /// A link layer by its LINKTYPE number (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkType {
     /// 1.
     Ethernet,
@@ -49,6 +50,7 @@ impl LinkType {
 
 /// Why a packet is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// Something else than UDP over IPv4.
     NotUdp,
@@ -179,7 +181,7 @@ fn be16(packet: &[u8], at: usize) -> Result<u16, Reason> {
 #[derive(Clone, Debug)]
 pub struct Ipv4<'a> {
     header: Ipv4HeaderSlice<'a>,
-    /// The header, and all the bytes behind it.
+    /// The header, and all the bytes after it.
     rest: &'a [u8],
 }
 
@@ -268,7 +270,7 @@ pub struct Udp<'a> {
     pub destination_port: u16,
     /// What it says.
     pub payload: &'a [u8],
-    /// The header, and the payload behind it.
+    /// The header, and the payload after it.
     bytes: &'a [u8],
 }
 

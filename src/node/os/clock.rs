@@ -4,8 +4,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use twinline_core::time::Nanos;
 
-/// A monotonic clock that tells nanoseconds since the Unix epoch: the wall clock is read once, at the start, and a step of
-/// the wall clock after that is not seen (ARBITRATION 10.1).
+/// A monotonic clock in nanoseconds since the Unix epoch. The wall clock is read once, at the start; a later step of the wall
+/// clock does not show (ARBITRATION 10.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -21,17 +21,17 @@ impl Clock {
         Clock { start, epoch }
     }
 
-    /// Now.
+    /// The time now, in nanoseconds since 1970. Never earlier than a reading before it.
     #[inline]
     #[expect(clippy::disallowed_methods, reason = "the one place where a clock is read")]
     pub fn now(&self) -> Nanos {
         self.epoch + Instant::now().duration_since(self.start).into()
     }
 
-    /// How far the wall clock (`CLOCK_REALTIME`) is ahead of this one now, in nanoseconds: what a kernel's stamp has to be
-    /// brought back by. The system slews both alike, so this changes only where the wall clock is stepped.
+    /// How far the wall clock (`CLOCK_REALTIME`) is ahead of this one now, in nanoseconds: subtract it from a kernel stamp. The
+    /// system slews both alike, so it changes only when the wall clock is stepped.
     ///
-    /// Of several looks at both clocks the tightest counts.
+    /// Both clocks are read several times; the tightest pair counts.
     #[expect(clippy::disallowed_methods, reason = "the one place where a clock is read")]
     pub fn wall_ahead_ns(&self) -> i64 {
         let look = |_| {
@@ -44,7 +44,7 @@ impl Clock {
         (0..64).map(look).min().map_or(0, |(_, ahead)| ahead)
     }
 
-    /// What one reading costs on this machine, as the fastest of many.
+    /// What one reading costs on this machine, in nanoseconds: the fastest of many rounds.
     pub fn reading_cost(&self) -> Nanos {
         const READINGS: u64 = 100;
         let round = |_| {

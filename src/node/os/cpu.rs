@@ -1,7 +1,7 @@
-//! Cores: pinning a thread, and what a busy thread does while it has nothing to do.
+//! Cores: pinning a thread to one, and what a busy thread does while it has nothing to do.
 //!
-//! A poller that owns its core spins. Two that share a core must not: the one that spins keeps the other from the work that
-//! it is waiting for, until the scheduler takes the core away milliseconds later. [`Spin`] is that choice, made once.
+//! A poller that owns its core spins. Two that share a core must not: the one that spins keeps the other from the very work that
+//! it waits for, until the scheduler takes the core away milliseconds later. [`Spin`] is that choice, made once.
 
 use std::fmt;
 
@@ -9,6 +9,7 @@ use core_affinity::CoreId;
 
 /// Why a thread is not pinned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PinError {
     /// There is no such core, or this process may not use it.
     #[error("there is no core {core} for this process; it may use {}", list(.usable))]
@@ -18,7 +19,7 @@ pub enum PinError {
         /// The cores that this thread may use.
         usable: Vec<usize>,
     },
-    /// The system says no.
+    /// The system refuses.
     #[error("cannot pin the thread to core {core}: the system refuses; start without pinning, or choose another core")]
     Refused {
         /// The core that was asked for.
@@ -26,24 +27,24 @@ pub enum PinError {
     },
 }
 
-/// The cores that this thread may use, ascending. Empty where the system does not say.
+/// The cores that this thread may use, as the system numbers them, ascending. Empty if the system does not say.
 ///
-/// A pinned thread, and each thread that it starts, may use its own core alone: ask before pinning.
+/// A pinned thread, and each thread that it starts, may only use its own core: ask before pinning.
 pub fn usable() -> Vec<usize> {
     let mut cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
     cores.sort_unstable();
     cores
 }
 
-/// How many cores this thread may use: at least 1.
+/// How many cores this thread may use: 1 or more.
 pub fn cores() -> usize {
     usable().len().max(1)
 }
 
-/// Pins the current thread to `core`.
+/// Pins the current thread to `core`, a number as [`usable`] lists them.
 ///
 /// # Errors
-/// [`PinError`], where the core is not one of [`usable`], or the system refuses.
+/// [`PinError`] if the core is not one of [`usable`], or the system refuses.
 pub fn pin(core: usize) -> Result<(), PinError> {
     let usable = usable();
     if !usable.contains(&core) {
@@ -52,7 +53,7 @@ pub fn pin(core: usize) -> Result<(), PinError> {
     if core_affinity::set_for_current(CoreId { id: core }) { Ok(()) } else { Err(PinError::Refused { core }) }
 }
 
-/// What a busy thread does between two looks at nothing: it spins, or it gives the core away.
+/// What a busy thread does between two looks that find nothing: spin, or yield the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spin {
     shared: bool,
@@ -64,7 +65,7 @@ impl Spin {
         Spin { shared }
     }
 
-    /// Spins where each of `busy` threads can have a core of its own, and yields where not.
+    /// Spins if each of `busy` threads can have a core of its own, otherwise yields.
     ///
     /// ```
     /// use twinline_node::os::cpu::Spin;
@@ -80,7 +81,7 @@ impl Spin {
         self.shared
     }
 
-    /// Nothing to do: a pause of a few nanoseconds, or the core for whoever else wants it.
+    /// There is nothing to do: pauses for some nanoseconds, or yields the core to whoever wants it.
     #[inline]
     pub fn idle(self) {
         if self.shared {
@@ -92,7 +93,7 @@ impl Spin {
 }
 
 impl fmt::Display for Spin {
-    /// The sentence for the user.
+    /// A sentence for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.shared {
             "busy threads share cores: they yield, and latency is the scheduler's"
@@ -104,7 +105,7 @@ impl fmt::Display for Spin {
 
 fn list(cores: &[usize]) -> String {
     if cores.is_empty() {
-        return "none that the system names".to_owned();
+        return "none that the system lists".to_owned();
     }
     cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }

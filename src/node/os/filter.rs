@@ -1,13 +1,13 @@
-//! Classic BPF programs that let exactly a line's frames through to a packet socket, or nothing through to any socket.
+//! Classic BPF programs that let exactly a line's frames through to a packet socket, or nothing at all.
 //!
 //! ```text
-//! not another host's -> EtherType, behind up to 3 tags -> IPv4, UDP -> destination address -+-> a later fragment: take it
+//! not another host's -> EtherType, after up to 3 tags -> IPv4, UDP -> destination address -+-> a later fragment: take it
 //!                                                                                         +-> destination port -> take it
 //! ```
 //!
-//! (The kernel takes the outermost tag off before it asks, so four are stepped over in all.) A fragment that is not the first
-//! has no port: those of the line's groups pass, and whoever puts datagrams together sees which port they are for. Addresses
-//! and ports are searched in halves, so the cost grows with the logarithm of the number of groups.
+//! (The kernel takes off the outermost tag before it asks, so four are stepped over in all.) A fragment that is not the first has
+//! no port: those of the line's groups pass, and whoever reassembles datagrams sees which port they are for. Addresses and ports
+//! are found by binary search, so the cost grows with the logarithm of the number of groups.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -21,7 +21,7 @@ const IPV4: u32 = 0x0800;
 const TAGS: [u32; 3] = [0x8100, 0x88a8, 0x9100];
 const TAGS_MAX: u32 = 3;
 const UDP: u32 = 17;
-/// What stands for the port in a fragment that is not the first: no port.
+/// Stands for the port of a fragment that is not the first, which has none.
 const NO_PORT: u32 = 1 << 16;
 const ADDRESS: u32 = 0; // places in the program's own memory
 const PORT: u32 = 1;
@@ -57,7 +57,7 @@ pub(super) fn groups(groups: &[SocketAddrV4]) -> Vec<sock_filter> {
     program
 }
 
-/// From the frame's first byte to its destination, with address and port put away and the address at hand.
+/// From the frame's first byte to its destination: address and port are stored, and the address is loaded.
 fn head() -> Vec<sock_filter> {
     let mut program = vec![
         op(ABS | libc::BPF_W, (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE) as u32),
@@ -107,7 +107,7 @@ fn head() -> Vec<sock_filter> {
     program
 }
 
-/// Goes on with what belongs to the value at hand, which is one of these in ascending order; else drops.
+/// Goes on with what belongs to the loaded value, which is one of these in ascending order; otherwise drops.
 fn search(mut from: Vec<(u32, Vec<sock_filter>)>) -> Vec<sock_filter> {
     if from.len() > 1 {
         let right = from.split_off(from.len() / 2);

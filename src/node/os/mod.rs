@@ -1,5 +1,14 @@
-//! Every system call: the clock, pinning, sockets, batch receive, signals, and a look at the machine. No other module of the
-//! library calls the system but by the standard library's files.
+//! Every system call: the clock, pinning, sockets, batch receive, signals, and a look at the machine. Apart from files read and
+//! written through the standard library, no other module calls the system.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`clock`], [`cpu`], [`signal`] | time; pinning and idling; the request to stop |
+//! | [`netns`] | interfaces, and the namespace that they belong to |
+//! | [`receive`] | UDP sockets |
+//! | [`packet`], [`xdp`] | mapped rings; [`raw`] is what they share |
+//! | [`send`], [`send_packet`] | UDP sockets and whole frames; [`sending`] is what they share |
+//! | [`machine`] | what on this machine spoils latency numbers |
 
 pub mod clock;
 pub mod cpu;

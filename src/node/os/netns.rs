@@ -1,7 +1,7 @@
 //! The network that a thread sees: its interfaces, and the namespace that they belong to.
 //!
-//! An interface is known for sure by its index alone: a NIC that is deleted and re-created has the same name and address, a
-//! new index, and none of the memberships that the old one had.
+//! Only its index identifies an interface for sure: a NIC that is deleted and re-created has the same name and address, a new
+//! index, and none of the memberships of the old one.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -10,14 +10,14 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-/// A network interface, as it was when it was looked at.
+/// A network interface, as it was when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostInterface {
-    /// What the kernel knows it by; never used again while the system runs, unless someone asks for it.
+    /// The kernel's number for it. It is not used again while the system runs, unless someone asks for it.
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// The IPv4 address that it was asked for by, else its first; `None`: it has none (yet).
+    /// The IPv4 address that it was looked up by, otherwise its first; `None`: it has none (yet).
     pub addr: Option<Ipv4Addr>,
     /// Whether it is up and has a carrier.
     pub running: bool,
@@ -26,7 +26,7 @@ pub struct HostInterface {
 }
 
 impl HostInterface {
-    /// The interface that a name or an IPv4 address stands for; `None`: there is none such now.
+    /// The interface with this name or IPv4 address; `None`: there is none at present.
     ///
     /// ```
     /// use twinline_node::os::netns::HostInterface;
@@ -35,14 +35,14 @@ impl HostInterface {
     /// ```
     ///
     /// # Errors
-    /// The system's, where it cannot list the interfaces.
+    /// The system's error if it cannot list the interfaces.
     pub fn resolve(name_or_addr: &str) -> io::Result<Option<HostInterface>> {
         Ok(HostInterface::find(&HostInterface::all()?, name_or_addr))
     }
 
-    /// The same among interfaces that were listed before.
+    /// The same, among interfaces that were listed before.
     ///
-    /// Each address of 127.0.0.0/8 stands for the loopback interface, as it does for the kernel.
+    /// Each address in 127.0.0.0/8 stands for the loopback interface, as it does for the kernel.
     pub fn find(all: &[HostInterface], name_or_addr: &str) -> Option<HostInterface> {
         match name_or_addr.parse::<Ipv4Addr>() {
             Ok(addr) => all
@@ -54,10 +54,10 @@ impl HostInterface {
         }
     }
 
-    /// The interfaces of this thread's namespace: one entry for each IPv4 address, one for an interface that has none.
+    /// The interfaces of this thread's namespace: one entry per IPv4 address, and one for an interface without any.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn all() -> io::Result<Vec<HostInterface>> {
         let mut first: *mut libc::ifaddrs = ptr::null_mut();
         // SAFETY: `first` is where the list is to be put
@@ -100,7 +100,7 @@ impl HostInterface {
         let mut listed = Vec::new();
         for link in all {
             let before = listed.len();
-            // an address may stand under a label, `eth0:1`; the interface is what is before the colon
+            // an address may have a label, `eth0:1`; the interface is what comes before the colon
             let own = with_addr.iter().filter(|one| one.name.split(':').next() == Some(link.name.as_str()));
             listed.extend(own.map(|one| HostInterface { addr: one.addr, ..link.clone() }));
             if listed.len() == before {
@@ -111,30 +111,31 @@ impl HostInterface {
     }
 }
 
-/// Whether an error says that the interface is not there (any more).
+/// Whether an error says that the interface does not exist (any more).
 pub fn no_such_interface(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// Why a thread cannot enter a network namespace.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EnterError {
     /// There is no namespace of that name.
-    #[error("there is no network namespace {name} (/run/netns/{name}): `ip netns list` shows those that there are")]
+    #[error("there is no network namespace {name} (/run/netns/{name}): `ip netns list` shows which exist")]
     NoSuchNamespace {
         /// The name.
         name: String,
     },
     /// A privilege is missing.
     #[error(
-        "cannot enter the network namespace {name}: this takes the capability CAP_SYS_ADMIN; start as root, or give it to the \
+        "cannot enter the network namespace {name}: this needs the capability CAP_SYS_ADMIN; start as root, or grant it to the \
          program (`setcap cap_sys_admin+ep`)"
     )]
     Privilege {
         /// The namespace's name.
         name: String,
     },
-    /// The system says no for another reason.
+    /// The system refuses for another reason.
     #[error("cannot enter the network namespace {name}: {error}")]
     System {
         /// The namespace's name.

@@ -1,20 +1,20 @@
-//! Packet sockets with a mapped ring (`AF_PACKET`, `TPACKET_V2`): a line's frames, as the kernel puts them into memory that
-//! it shares, without a system call to get at them.
+//! Packet sockets with a mapped ring (`AF_PACKET`, `TPACKET_V2`): the kernel puts a line's frames into shared memory, and they are
+//! read there without a system call.
 //!
 //! ```text
 //! slot:  status | lengths, stamp ... | notes | frame, from the link header on      2 KiB each, as many as `buffer` allows
 //!        user   -> taken in place, then handed back: kernel
 //! ```
 //!
-//! Version 2, which hands over frame by frame; version 3 waits for a block to fill or for its timer. The socket is opened
-//! with no protocol, so that nothing comes before filter and ring are set, and is bound to its interface last. Frames that
-//! go out are ignored: on the loopback interface each would come twice.
+//! It is version 2, which hands over frame by frame; version 3 waits for a block to fill or for its timer. The socket is opened
+//! without a protocol, so that nothing arrives before filter and ring are set, and is bound to its interface last. Outgoing frames
+//! are ignored: on the loopback interface each would come twice.
 //!
 //! Datagrams that a sender on this machine gave to the kernel at once (`UDP_SEGMENT`) cross a virtual wire in one piece. The
-//! kernel's notes, which lie right before each frame, tell how long each is ([`RawFrame::joined`]).
+//! kernel's notes right before each frame say how long each is ([`RawFrame::joined`]).
 //!
-//! A frame that is longer than a slot comes cut off, and whole by an ordinary receive call, which is the one system call
-//! here: no feed sends such frames over a network of 1,500 bytes, but loopback carries datagrams of 64 KiB.
+//! A frame that is longer than a slot is cut off in the ring, and read whole by an ordinary receive call, the only system call
+//! here. No feed sends such frames over a network with an MTU of 1,500 bytes, but loopback carries datagrams of 64 KiB.
 
 use std::io;
 use std::mem;
@@ -34,7 +34,7 @@ use twinline_core::time::Nanos;
 
 /// What a frame has, with the kernel's notes on it: enough for an Ethernet of 1,500 bytes.
 const SLOT: usize = 2_048;
-/// What the kernel allocates in one piece.
+/// How much the kernel allocates in one piece, in bytes.
 const BLOCK: usize = 32 * SLOT;
 /// The kernel's notes before a frame, a virtio_net_hdr: flags, how it is joined, header's length, size of the parts, ...
 const NOTES: usize = 10;
@@ -46,7 +46,7 @@ const NOTHING: i32 = 0xffff;
 /// Room for the longest frame: an IPv4 packet, and what is before it.
 const LONGEST: usize = (1 << 16) + 128;
 
-/// Whose a slot is.
+/// Who owns a slot.
 #[expect(clippy::disallowed_types, reason = "shared with the kernel, which loom does not model")]
 type State = std::sync::atomic::AtomicU32;
 
@@ -59,7 +59,7 @@ pub struct PacketRing {
     /// The slot that the kernel fills next.
     next: usize,
     kernel_stamps: bool,
-    /// Where frames land that are longer than a slot.
+    /// Where frames that are longer than a slot land.
     long: Box<[u8]>,
 }
 
@@ -67,10 +67,10 @@ pub struct PacketRing {
 unsafe impl Send for PacketRing {}
 
 impl PacketRing {
-    /// Opens a socket for the frames to these groups and ports, which is attached to no interface yet.
+    /// Opens a socket for frames to these groups and ports. It is not attached to an interface yet.
     ///
     /// # Errors
-    /// What was being done, what the system says to it, and what is missing: mostly the capability.
+    /// What was being done, what the system says, and what is missing: mostly the capability.
     pub fn open(options: &RingOptions) -> Result<(PacketRing, PacketAttachment), MappedRingError> {
         let socket = Socket::new(Domain::PACKET, Type::RAW.cloexec().nonblocking(), None)
             .map_err(failed("open a packet socket"))?;
@@ -117,7 +117,7 @@ impl PacketRing {
         Ok((PacketRing { socket, map, slots, next: 0, kernel_stamps, long }, attachment))
     }
 
-    /// The whole frame of a slot that holds its beginning, which is this long; notes and all.
+    /// The whole frame, this long, of which a slot holds the beginning; with its notes.
     #[cold]
     fn long(&mut self, len: usize) -> Option<&[u8]> {
         let len = NOTES + len;
@@ -203,7 +203,7 @@ impl Ring for PacketRing {
     }
 }
 
-/// Has the memory of a slot's header, of the frame's headers and of the payload's beginning on its way.
+/// Prefetches a slot's header, the frame's headers and the beginning of the payload.
 #[inline]
 fn prefetch(slot: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -216,7 +216,7 @@ fn prefetch(slot: *const u8) {
     let _ = slot;
 }
 
-/// How long each of the joined datagrams is; the notes are in the machine's byte order.
+/// The length of each of the joined datagrams; the notes are in the machine's byte order.
 #[cold]
 fn joined(notes: &[u8]) -> Option<NonZeroU16> {
     NonZeroU16::new(u16::from_ne_bytes([notes[4], notes[5]]))
@@ -238,7 +238,7 @@ pub struct PacketAttachment {
 }
 
 impl PacketAttachment {
-    /// Binds to the frames of an interface that have this EtherType (`ETH_P_ALL`: any); says what link layer it has.
+    /// Binds to an interface's frames with this EtherType (`ETH_P_ALL`: any); returns the interface's link layer.
     fn bind(&self, protocol: i32, index: u32) -> io::Result<u16> {
         // SAFETY: zero bytes are a sockaddr_ll
         let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
@@ -268,7 +268,7 @@ impl Attachment for PacketAttachment {
         self.attached = Some(index);
         if !matches!(link, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK) {
             self.detach();
-            let error = io::Error::other("it is no Ethernet");
+            let error = io::Error::other("it is not Ethernet");
             return Err(MappedRingError { doing, error, lacks: r#"receive = "socket" needs none"# });
         }
         Ok(())

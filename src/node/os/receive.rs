@@ -1,8 +1,7 @@
 //! Receiving: multicast sockets and batch receive.
 //!
-//! A socket has two halves. The hot thread polls the [`Receiver`]; housekeeping holds the [`Membership`], a second handle on
-//! the same socket, and does through it what may take time: joins, drops, counters. They share nothing but the kernel's
-//! socket.
+//! A socket has two halves. The hot thread polls the [`Receiver`]. Housekeeping holds the [`Membership`], a second handle on the
+//! same socket, and does what may take time: joins, leaves, counters. They share nothing but the kernel's socket.
 //!
 //! ```text
 //! poll:  recvfrom -> nothing: done                                     (one system call, the usual case)
@@ -10,13 +9,12 @@
 //!                                           -> a backlog -> recvmmsg, up to 32 in all
 //! ```
 //!
-//! A line that is received from a mapped ring has a [`Membership`] alone, whose socket hears nothing ([`Membership::join_only`]).
+//! A line that is received from a mapped ring only has a [`Membership`], whose socket hears nothing ([`Membership::join_only`]).
 //!
-//! Why like this: a spinning `recvfrom` brings a lone datagram soonest; `recvmmsg` costs more when there is nothing and
-//! less a datagram when there is much. The second look after a hit is what tells a caller whether the socket was emptied.
-//! No control messages are asked for unless kernel stamps are: the count of what overflowed is read from the socket
-//! (`SO_MEMINFO`) by housekeeping, since `SO_RXQ_OVFL` would put a `recvmsg` and its parsing on every receive, and says
-//! nothing until a later datagram gets through.
+//! The reasons: a spinning `recvfrom` delivers a lone datagram soonest; `recvmmsg` costs more when there is nothing, and less per
+//! datagram when there is much. The second look after a hit tells the caller whether the socket is empty. Control messages are
+//! only asked for with kernel stamps: housekeeping reads the overflow count from the socket (`SO_MEMINFO`), since `SO_RXQ_OVFL`
+//! would put a `recvmsg` and its parsing on every receive, and says nothing until a later datagram gets through.
 
 use std::alloc::{self, Layout};
 use std::io;
@@ -37,10 +35,10 @@ pub const BATCH: usize = 32;
 /// Room for any datagram: UDP over IPv4 carries at most 65,507 bytes.
 const BUFFER: usize = 1 << 16;
 
-/// Two cache lines between buffers: without them, all 32 would begin in the same set of the cache.
+/// Two cache lines between buffers: without them, all 32 would begin in the same cache set.
 const STAGGER: usize = 128;
 
-/// A socket that cannot be had: what was being done, and what the system says to it.
+/// Why a socket cannot be opened or set up: what was being done, and what the system says.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}: {error}")]
 pub struct SocketError {
@@ -55,20 +53,20 @@ impl SocketError {
         move |error| SocketError { doing, error }
     }
 
-    /// What to do about it, at a socket for `group`.
+    /// What to do about it, if the socket is for `group`.
     pub fn advice(&self, group: SocketAddrV4) -> &'static str {
         match self.error.raw_os_error() {
             Some(libc::EADDRINUSE) if group.ip().is_multicast() => {
                 "a program that does not share the port holds it: stop it, or have it set SO_REUSEADDR"
             }
             Some(libc::EADDRINUSE) => "another program holds this address and port: stop it, or take another port",
-            Some(libc::EADDRNOTAVAIL) => "a line's group is a multicast group, or an address of this host",
+            Some(libc::EADDRNOTAVAIL) => "a line's group has to be a multicast group, or an address of this host",
             Some(libc::EACCES | libc::EPERM) => "take a port of 1024 or above, or start with the privilege",
             Some(libc::EMFILE | libc::ENFILE) => {
-                "each line and group takes two file descriptors: raise the limit (`ulimit -n`)"
+                "each line and group needs two file descriptors: raise the limit (`ulimit -n`)"
             }
             Some(libc::ENOBUFS) => "too many groups are joined: raise net.ipv4.igmp_max_memberships",
-            _ => "see that the feed file has the group and the interface right",
+            _ => "check the group and the interface in the feed file",
         }
     }
 }
@@ -76,13 +74,12 @@ impl SocketError {
 /// What to ask of a receive socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveOptions {
-    /// How many bytes may wait in each socket. The kernel counts its own bookkeeping, which for small datagrams
-    /// is most of it.
+    /// How many bytes may wait in each socket. The kernel counts its own bookkeeping too, which is most of it for small
+    /// datagrams.
     pub buffer_bytes: usize,
-    /// Whether each datagram brings the [`KernelStamp`]s that there are: costs a `recvmmsg` in place of the cheaper
-    /// `recvfrom`.
+    /// Whether each datagram comes with its [`KernelStamp`]s. It costs a `recvmmsg` instead of the cheaper `recvfrom`.
     pub kernel_stamps: bool,
-    /// Whether each datagram says who sent it: what a capture wants, at a sixth of the cost of a receive. Without it, the
+    /// Whether each datagram says who sent it, as a capture needs it. It adds a sixth to the cost of a receive. Without it, the
     /// sender is [`Received::NOBODY`].
     pub senders: bool,
 }
@@ -93,13 +90,13 @@ impl Default for ReceiveOptions {
     }
 }
 
-/// When a datagram came, as the system saw it (`SO_TIMESTAMPING`). At least one of the two is there. The kernel begins to stamp a
-/// moment after the first socket has asked for it: the first datagrams may come without.
+/// When a datagram came, as the system saw it (`SO_TIMESTAMPING`). At least one of the two is set. The kernel begins to stamp a
+/// moment after the first socket has asked for it, so the first datagrams may come without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelStamp {
     /// When the kernel took it from the driver, by `CLOCK_REALTIME`.
     pub software: Option<Nanos>,
-    /// When the NIC took it from the wire, by the NIC's own clock: only where the NIC stamps, and was told to
+    /// When the NIC took it from the wire, by the NIC's own clock. Only if the NIC can stamp and was told to
     /// (`hwstamp_ctl -i NIC -r 1`).
     pub hardware: Option<Nanos>,
 }
@@ -107,9 +104,9 @@ pub struct KernelStamp {
 /// A datagram, as the kernel hands it over.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
-    /// Who sent it, where asked for.
+    /// Who sent it, if asked for.
     pub sender: SocketAddrV4,
-    /// When kernel and NIC took it, where asked for.
+    /// When the kernel and the NIC took it, if asked for.
     pub kernel_stamp: Option<KernelStamp>,
     /// The UDP payload.
     pub payload: &'a [u8],
@@ -118,7 +115,7 @@ pub struct Received<'a> {
 }
 
 impl Received<'_> {
-    /// The sender where none was asked for: no host sends from port 0 of 0.0.0.0.
+    /// The sender if none was asked for: no host sends from port 0 of 0.0.0.0.
     pub const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 }
 
@@ -131,13 +128,13 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Opens a socket that hears `group` and nothing else on its port, and has joined it nowhere yet.
+    /// Opens a socket that hears `group` and nothing else on its port. It has not joined the group yet.
     ///
-    /// A `group` that is a unicast address of this host is bound and needs no join; `anywhere` binds one that this host does
-    /// not have yet.
+    /// If `group` is a unicast address of this host, the socket is bound to it and needs no join. `anywhere` also binds an address
+    /// that this host does not have yet.
     ///
     /// # Errors
-    /// What was being done, and what the system says to it.
+    /// What was being done, and what the system says.
     pub fn open(
         group: SocketAddrV4,
         source: Option<Ipv4Addr>,
@@ -179,10 +176,11 @@ impl Receiver {
         Ok((Receiver { socket, kernel_stamps, senders }, membership))
     }
 
-    /// Hands over what is there, at most [`BATCH`] datagrams, without waiting. Fewer than [`BATCH`]: the socket was emptied.
+    /// Hands over what is there, at most [`BATCH`] datagrams, without waiting. Returns how many; if fewer than [`BATCH`], the
+    /// socket is empty.
     ///
     /// # Errors
-    /// The system's, after what was taken before it; see [`is_transient`] for those that do not end anything.
+    /// The system's error, after what was taken before it; see [`is_transient`] for those that do not end anything.
     #[inline]
     pub fn poll(&self, batch: &mut Batch, take: &mut impl FnMut(Received<'_>)) -> io::Result<usize> {
         let fd = self.socket.as_raw_fd();
@@ -200,12 +198,12 @@ impl Receiver {
     }
 }
 
-/// Whether a receive error is a passing trouble: the socket is as good as before.
+/// Whether a receive error is transient: the socket is as good as before.
 pub fn is_transient(error: &io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) | None)
 }
 
-/// The half of a receive socket that housekeeping holds: where its group is joined, and what the kernel says of it.
+/// The half of a receive socket that housekeeping holds: where its group is joined, and what the kernel counts.
 ///
 /// The socket stays open, and joined, until both halves are dropped.
 #[derive(Debug)]
@@ -220,14 +218,14 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// A socket that is there to be joined and hears nothing: for a line that is received otherwise, and whose group must be
-    /// asked of the network all the same.
+    /// A socket that joins a group and hears nothing: for a line that is received in another way, and whose group the network has
+    /// to be asked for all the same.
     ///
-    /// At a unicast address it is bound, since a kernel that finds no socket there tells the sender so; it takes nothing all
-    /// the same. It counts nothing as lost.
+    /// It is bound if `group` is a unicast address, since a kernel that finds no socket there tells the sender so; it hears nothing
+    /// even then. It counts nothing as lost.
     ///
     /// # Errors
-    /// What was being done, and what the system says to it.
+    /// What was being done, and what the system says.
     pub fn join_only(group: SocketAddrV4, source: Option<Ipv4Addr>, anywhere: bool) -> Result<Membership, SocketError> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
             .map_err(SocketError::doing("open a UDP socket"))?;
@@ -252,7 +250,7 @@ impl Membership {
     /// Joins the group on the interface with this index. A unicast address needs no join.
     ///
     /// # Errors
-    /// The system's: `ENODEV` where the interface is gone again.
+    /// The system's error: `ENODEV` if the interface is gone again.
     pub fn join(&mut self, index: u32) -> io::Result<()> {
         if self.joined == Some(index) || !self.group.ip().is_multicast() {
             self.joined = Some(index);
@@ -275,8 +273,8 @@ impl Membership {
         Ok(())
     }
 
-    /// Leaves the group where it was joined. The interface may be gone: its index is enough, also where one source was
-    /// joined (leaving that by source would ask for the interface).
+    /// Leaves the group where it was joined. The interface may be gone: its index is enough, even if only one source was joined
+    /// (leaving by source would need the interface).
     pub fn leave(&mut self) {
         if let Some(index) = self.joined.take()
             && self.group.ip().is_multicast()
@@ -286,7 +284,7 @@ impl Membership {
         }
     }
 
-    /// The index of the interface on which it is joined.
+    /// The index of the interface on which it is joined; `None`: on none.
     pub fn joined(&self) -> Option<u32> {
         self.joined
     }
@@ -296,12 +294,12 @@ impl Membership {
         (self.buffer_asked, self.buffer_given)
     }
 
-    /// How many datagrams the kernel has thrown away at this socket since this was last asked.
+    /// How many datagrams the kernel has thrown away at this socket since the last call.
     ///
-    /// Right up to 2^32 in between: the kernel counts no further.
+    /// It is right for up to 2^32 between two calls: the kernel's counter has 32 bits.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn overflow(&mut self) -> io::Result<u32> {
         const DROPS: usize = 8; // SK_MEMINFO_DROPS
         let facts: [u32; 9] = option(&self.socket, libc::SOL_SOCKET, libc::SO_MEMINFO)?;
@@ -311,7 +309,7 @@ impl Membership {
     }
 }
 
-/// Asks beyond `rmem_max`, which takes a privilege, and else for as much as there is; says what was given.
+/// Asks for more than `rmem_max`, which needs a privilege, otherwise for as much as is allowed; returns what was given.
 pub(super) fn ask_for_buffer(socket: &Socket, bytes: usize) -> Result<usize, SocketError> {
     let bytes = i32::try_from(bytes).unwrap_or(i32::MAX / 2).min(i32::MAX / 2);
     if set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes).is_err() {
@@ -346,7 +344,7 @@ pub(super) fn set_option<T: Copy>(socket: &Socket, level: i32, name: i32, value:
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Values that are whole whatever bytes the kernel writes into them.
+/// Types for which any bytes that the kernel writes are a valid value.
 pub(super) trait Plain: Copy {
     const ZERO: Self;
 }
@@ -368,8 +366,8 @@ pub(super) fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Re
     if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Where datagrams land: [`BATCH`] buffers of 64 KiB with all that the kernel wants beside them, allocated once. One is
-/// enough for all the sockets that a thread polls.
+/// Where datagrams land: [`BATCH`] buffers of 64 KiB with what the kernel needs beside them, allocated once. One is enough for all
+/// sockets that a thread polls.
 #[derive(Debug)]
 pub struct Batch {
     slots: NonNull<Slots>,
@@ -402,7 +400,7 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Allocates the buffers, some 2 MiB, and touches each page: none is left for the first datagrams to fault in.
+    /// Allocates the buffers, some 2 MiB, and touches each page, so that the first datagrams cause no page faults.
     pub fn new() -> Batch {
         let layout = Layout::new::<Slots>();
         // SAFETY: the layout has a size; null is dealt with; zero bytes are a Slots (numbers and pointers that nobody follows
@@ -524,7 +522,7 @@ impl Batch {
     }
 }
 
-/// The time that a stamp tells; zero is no stamp.
+/// The time of a stamp; `None` if it is zero, which means that there is none.
 fn nanos(stamp: libc::timespec) -> Option<Nanos> {
     let (seconds, rest) = (u64::try_from(stamp.tv_sec).ok()?, u64::try_from(stamp.tv_nsec).ok()?);
     Some(Nanos::from_secs(seconds) + Nanos(rest)).filter(|&stamp| stamp > Nanos::ZERO)
@@ -537,7 +535,7 @@ impl Drop for Batch {
     }
 }
 
-/// An empty socket, or an interrupted call, is no error.
+/// An empty socket, or an interrupted call, is not an error.
 #[inline]
 fn nothing() -> io::Result<()> {
     let error = io::Error::last_os_error();

@@ -1,8 +1,8 @@
 //! Sending: multicast sockets for a publisher.
 //!
-//! A [`Sender`] is connected to one group on one interface. Nothing here waits: what the system does not take now is counted
-//! as a [`Trouble`] and is gone, as it would be on the wire. A link that is down is such a trouble, and so is an interface
-//! that was deleted; [`Sender::check`], called now and then, goes on with an interface that is back.
+//! A [`Sender`] is connected to one group on one interface. Nothing here waits: what the system does not take now is counted as a
+//! [`Trouble`] and is gone, as it would be on the wire. A link that is down is such a trouble, and so is a deleted interface.
+//! [`Sender::check`], called now and then, goes on with an interface that is back.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -16,10 +16,11 @@ use super::netns::HostInterface;
 use super::receive::{SocketError, set_option};
 use super::sending::{SEND_BATCH, SendFacts};
 
-/// Why nothing can be sent, now or ever.
+/// Why nothing can be sent at all.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SenderError {
-    /// At the start the interface has to be there.
+    /// The interface has to exist at the start.
     #[error(
         "{to}: no interface {interface} that has an IPv4 address: name one of this host's (`ip address` lists them), or its address"
     )]
@@ -29,7 +30,7 @@ pub enum SenderError {
         /// The interface, as configured.
         interface: String,
     },
-    /// The socket cannot be had.
+    /// The socket cannot be opened.
     #[error("{to} on {interface}: {error}")]
     Socket {
         /// Where to send to.
@@ -39,7 +40,7 @@ pub enum SenderError {
         /// What was being done, and what the system says.
         error: SocketError,
     },
-    /// The system will not send this, not now and not later.
+    /// The system refuses to send this, now and later.
     #[error("{to} on {interface}: cannot send {bytes} bytes: {error}")]
     Refused {
         /// Where to send to.
@@ -53,19 +54,20 @@ pub enum SenderError {
     },
 }
 
-/// Why a datagram did not go out, where the next one may.
+/// Why a datagram did not go out, while the next one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Trouble {
     /// The link is down, or the interface is gone.
     Unreachable,
     /// A queue is full.
     Full,
-    /// Nobody listens at a unicast address (said of a datagram before this one).
+    /// Nobody listens at a unicast address (reported for an earlier datagram).
     Nobody,
 }
 
 impl Trouble {
-    /// What trouble an error of the system is, if it is one of these.
+    /// The trouble that a system error stands for, if it is one of these.
     pub fn of(error: &io::Error) -> Option<Trouble> {
         match error.raw_os_error()? {
             libc::ENETUNREACH
@@ -82,7 +84,7 @@ impl Trouble {
 }
 
 impl From<Trouble> for io::Error {
-    /// The error that stands for all of its kind.
+    /// One error code for all of its kind.
     fn from(trouble: Trouble) -> io::Error {
         io::Error::from_raw_os_error(match trouble {
             Trouble::Unreachable => libc::ENETUNREACH,
@@ -97,7 +99,7 @@ impl From<Trouble> for io::Error {
 pub struct SendOptions {
     /// How many hops a multicast datagram may take: 0 stays on this host, 1 on the link.
     pub ttl: u8,
-    /// Send from this address of this host; `None`: the interface's own.
+    /// The address of this host to send from; `None`: the interface's own.
     pub source: Option<Ipv4Addr>,
 }
 
@@ -110,15 +112,15 @@ impl Default for SendOptions {
 /// What [`Sender::check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
-    /// All is as it was.
+    /// Nothing has changed.
     Same,
-    /// The interface is not there any more.
+    /// The interface is gone.
     Gone,
-    /// The interface is back, under a new index, and used again.
+    /// The interface is back under a new index, and in use again.
     Back,
 }
 
-/// A socket that sends to one group, by one interface.
+/// A socket that sends to one group on one interface.
 #[derive(Debug)]
 pub struct Sender {
     to: SocketAddrV4,
@@ -137,8 +139,8 @@ pub struct Sender {
 unsafe impl Send for Sender {}
 
 impl Sender {
-    /// Opens a socket to `to`, a group or a unicast address, by the interface of this name or IPv4 address. A link that is
-    /// down is no error: sending is counted as [`Trouble::Unreachable`] until it is up.
+    /// Opens a socket to `to`, a group or a unicast address, on the interface with this name or IPv4 address. A link that is
+    /// down is not an error: sending is counted as [`Trouble::Unreachable`] until it is up.
     ///
     /// # Errors
     /// [`SenderError::NoInterface`], [`SenderError::Socket`].
@@ -166,7 +168,7 @@ impl Sender {
         })
     }
 
-    /// Sends one datagram: `None` where it went out, else the trouble, which is counted.
+    /// Sends one datagram. Returns `None` if it went out, otherwise the trouble, which is counted.
     ///
     /// # Errors
     /// [`SenderError::Refused`]: longer than 65,507 bytes, or forbidden.
@@ -190,11 +192,11 @@ impl Sender {
         }
     }
 
-    /// Sends datagrams one behind the other, [`SEND_BATCH`] a system call: how many went out, from the front, and the
-    /// trouble that kept the next one back, if one did (counted once).
+    /// Sends datagrams one after the other, [`SEND_BATCH`] per system call. Returns how many went out, counted from the front, and
+    /// the trouble that kept the next one back, if there was one (counted once).
     ///
     /// # Errors
-    /// [`SenderError::Refused`], of the first that did not go out.
+    /// [`SenderError::Refused`], for the first that did not go out.
     pub fn send_batch(&mut self, payloads: &[&[u8]]) -> Result<(usize, Option<Trouble>), SenderError> {
         let mut sent = 0;
         while sent < payloads.len() {
@@ -213,18 +215,18 @@ impl Sender {
         Ok((sent, None))
     }
 
-    /// Looks whether the interface is still the one that is sent by, and goes on with the one that took its place. For now
-    /// and then: it asks the system for its interfaces.
+    /// Checks whether the interface is still the same, and goes on with the one that took its place. For now and then: it lists
+    /// the system's interfaces.
     ///
     /// # Errors
-    /// [`SenderError::Socket`], where the interface is back and no socket can be had.
+    /// [`SenderError::Socket`] if the interface is back and no socket can be opened.
     pub fn check(&mut self) -> Result<Checked, SenderError> {
         let socket_error = |error| SenderError::Socket { to: self.to, interface: self.interface.clone(), error };
         let all = HostInterface::all().map_err(SocketError::doing("list the interfaces")).map_err(socket_error)?;
         // without an address of its own the kernel would send from another interface's
         let found = HostInterface::find(&all, &self.interface).filter(|found| found.addr.is_some());
         let Some(found) = found else {
-            // its address may be away for a moment while the interface stays
+            // its address may be gone for a moment while the interface stays
             if self.index.is_none() || all.iter().any(|one| Some(one.index) == self.index) {
                 return Ok(Checked::Same);
             }
@@ -248,7 +250,7 @@ impl Sender {
     /// Waits until the socket's own queue has room, at most this long (rounded up to a millisecond).
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn wait_for_room(&self, at_most: Duration) -> io::Result<()> {
         let mut socket = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
         let millis = i32::try_from(at_most.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
@@ -275,7 +277,7 @@ impl Sender {
         self.socket.local_addr().ok()?.as_socket_ipv4()
     }
 
-    /// How many hops its datagrams may take.
+    /// How many hops its multicast datagrams may take.
     pub fn ttl(&self) -> u8 {
         self.options.ttl
     }
@@ -344,7 +346,7 @@ impl Sender {
     }
 }
 
-/// A socket to `to`, and whether it could be connected: with the link down there is no route yet.
+/// A socket to `to`, and whether it could be connected: while the link is down there is no route.
 fn connected(to: SocketAddrV4, by: &HostInterface, options: SendOptions) -> Result<(Socket, bool), SocketError> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
         .map_err(SocketError::doing("open a UDP socket"))?;

@@ -1,14 +1,13 @@
-//! Sending whole frames: Ethernet, IPv4 and UDP headers of our own, handed to one interface past the system's IP layer.
+//! Sending whole frames: with Ethernet, IPv4 and UDP headers of our own, handed to one interface past the system's IP layer.
 //!
-//! For multicast as fast as one core can: a frame costs about half of what a datagram through a socket does. (A mapped
-//! `PACKET_TX_RING` was slower than `sendmmsg`, and `PACKET_QDISC_BYPASS` no faster: neither is here.) A
-//! [`PacketSender`] is for one interface, a [`Flow`] for one sender and group by it. What leaves is what a connected UDP
-//! socket would have sent, byte by byte but for the identification, checksums included.
+//! It is for multicast as fast as one core can send: a frame costs about half as much as a datagram through a socket. (A mapped
+//! `PACKET_TX_RING` was slower than `sendmmsg`, and `PACKET_QDISC_BYPASS` no faster, so neither is used.) A [`PacketSender`] is
+//! for one interface, a [`Flow`] for one sender and group on it. What leaves is what a connected UDP socket would have sent, byte
+//! for byte, checksums included; only the identification differs.
 //!
-//! What only a socket can do stays a socket's: a unicast destination (its link address has to be asked for), a datagram longer than
-//! the link takes in one piece, loopback (the kernel refuses such frames as not from there), and **being heard on this host**:
-//! frames are not looped back to the sockets of the same host and namespace, as a socket's multicast is. [`joined_here`]
-//! tells whether somebody there wants them.
+//! Some things only a socket can do: a unicast destination (its link address has to be looked up), a datagram that is too long
+//! for one frame, loopback (the kernel refuses such frames), and **being heard on this host**: unlike a socket's multicast, frames
+//! are not looped back to sockets of the same host and namespace. [`joined_here`] says whether a socket there wants them.
 
 use std::io;
 use std::mem;
@@ -28,26 +27,27 @@ const ETHERNET: usize = 14;
 const IP: usize = 20;
 const UDP: usize = 8;
 
-/// Longer packets go by a socket, whatever the link takes: room for [`SEND_BATCH`] jumbo frames is room enough.
+/// Longer packets go by a socket, whatever the link takes: room for [`SEND_BATCH`] jumbo frames is enough.
 const PACKET_MAX: usize = 9_216;
 
 /// Why frames cannot be sent on an interface.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PacketError {
-    /// It is not there.
+    /// It does not exist.
     #[error("no interface {interface}: name one of this host's (`ip address` lists them), or its address")]
     NoInterface {
         /// As configured.
         interface: String,
     },
     /// Frames on loopback reach no socket.
-    #[error("frames sent on {interface} reach no socket, the kernel takes none there: send by sockets")]
+    #[error("frames sent on {interface} reach no socket, because the kernel accepts none there: send by sockets")]
     Loopback {
         /// As configured.
         interface: String,
     },
-    /// Its frames are not Ethernet's.
-    #[error("{interface} is no Ethernet interface (its type is {hardware}): send by sockets")]
+    /// It is not an Ethernet interface.
+    #[error("{interface} is not an Ethernet interface (its type is {hardware}): send by sockets")]
     NotEthernet {
         /// As configured.
         interface: String,
@@ -56,14 +56,14 @@ pub enum PacketError {
     },
     /// The privilege is missing.
     #[error(
-        "sending frames on {interface} takes the capability CAP_NET_RAW: run as root, give it with \
+        "sending frames on {interface} needs the capability CAP_NET_RAW: run as root, grant it with \
          `setcap cap_net_raw+ep twinline`, or send by sockets"
     )]
     Privilege {
         /// As configured.
         interface: String,
     },
-    /// The system says no.
+    /// The system refuses.
     #[error("{interface}: {error}")]
     Socket {
         /// As configured.
@@ -92,7 +92,7 @@ pub struct PacketSender {
 // SAFETY: the pointers in `parts` and `headers` are set anew for each call, and mean nothing outside of it
 unsafe impl Send for PacketSender {}
 
-/// The headers of one sender and group, with what never changes in them, and its checksum.
+/// The headers of one sender and group: what never changes in them, and the checksum of that part.
 #[derive(Clone, Debug)]
 pub struct Flow {
     head: [u8; HEAD],
@@ -104,7 +104,7 @@ pub struct Flow {
 }
 
 impl PacketSender {
-    /// Opens a packet socket on the interface of this name or IPv4 address. It receives nothing.
+    /// Opens a packet socket on the interface with this name or IPv4 address. It receives nothing.
     ///
     /// # Errors
     /// [`PacketError`].
@@ -155,32 +155,32 @@ impl PacketSender {
         self.index
     }
 
-    /// The same sender, in the place of one that has sent so much.
+    /// The same sender, taking over the counts of the one that it replaces.
     pub fn going_on(self, sent: SendFacts) -> PacketSender {
         PacketSender { facts: sent, ..self }
     }
 
-    /// What it has sent so far. Troubles are for the caller to count.
+    /// What it has sent so far. The caller counts troubles.
     pub fn facts(&self) -> SendFacts {
         self.facts
     }
 
-    /// The headers from this sender to a multicast group by this interface.
+    /// The headers from this sender to a multicast group on this interface.
     pub fn flow(&self, from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> Flow {
         Flow::new(self.mac, from, to, ttl)
     }
 
-    /// Whether a payload goes in one frame.
+    /// Whether a payload fits into one frame.
     #[inline]
     pub fn fits(&self, payload: &[u8]) -> bool {
         IP + UDP + payload.len() <= self.packet_max
     }
 
-    /// Sends datagrams one behind the other in one system call, [`SEND_BATCH`] at most, each by the flow of its number:
-    /// how many went out, from the front. Only as many are tried as fit and have a flow: none where the first does not.
+    /// Sends datagrams in one system call, at most [`SEND_BATCH`], each by the flow with its number. Returns how many went out,
+    /// counted from the front. It tries only as many as fit and have a flow: none if the first does not.
     ///
     /// # Errors
-    /// The system's, of the first.
+    /// The system's error, for the first.
     pub fn send(&mut self, flows: &mut [Option<Flow>], datagrams: &[(u16, &[u8])]) -> io::Result<usize> {
         let mut count = 0;
         let places = self.frames.chunks_exact_mut(self.stride).zip(&mut self.parts).zip(&mut self.headers);
@@ -230,7 +230,7 @@ impl Flow {
         Flow { head, ip_sum, udp_sum, identification: 0 }
     }
 
-    /// Writes a frame, and says how long it is. The payload fits.
+    /// Writes a frame and returns its length. The payload has to fit.
     #[inline]
     fn build(&mut self, payload: &[u8], frame: &mut [u8]) -> usize {
         let udp_len = UDP + payload.len();
@@ -253,7 +253,7 @@ impl Flow {
     }
 }
 
-/// The sum of big-endian words, not folded yet; an odd last byte is the upper half of one.
+/// The sum of big-endian words, not yet folded; an odd last byte is the upper half of one.
 #[inline]
 fn sum(bytes: &[u8]) -> u64 {
     let chunks = bytes.chunks_exact(4);
@@ -275,14 +275,14 @@ fn folded(mut sum: u64) -> u16 {
     sum as u16
 }
 
-/// Whether a socket of this host (of this thread's namespace) has joined a group on an interface: frames sent there would
-/// not come to it. No, where the system does not tell.
+/// Whether a socket on this host (in this thread's namespace) has joined a group on the interface with this index: frames sent
+/// there would not reach it. False if the system does not say.
 pub fn joined_here(index: u32, group: Ipv4Addr) -> bool {
     let table = std::fs::read_to_string("/proc/thread-self/net/igmp").unwrap_or_default();
     is_joined(&table, index, group)
 }
 
-/// The same by the kernel's table: a row of each interface begins with its index, and below it stands a row a group.
+/// The same, from the kernel's table: each interface has a row that begins with its index, followed by one row per group.
 fn is_joined(table: &str, index: u32, group: Ipv4Addr) -> bool {
     let mut at = None;
     for line in table.lines().skip(1) {
@@ -298,7 +298,7 @@ fn is_joined(table: &str, index: u32, group: Ipv4Addr) -> bool {
     false
 }
 
-/// Binds to the interface, and says what the kernel knows of it.
+/// Binds to the interface, and returns what the kernel knows about it.
 fn bind(socket: &Socket, index: u32) -> io::Result<libc::sockaddr_ll> {
     const LEN: libc::socklen_t = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: plain data, of which zeros are a value

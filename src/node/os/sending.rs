@@ -5,6 +5,7 @@ pub const SEND_BATCH: usize = 64;
 
 /// What a sender has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SendFacts {
     /// Datagrams that went out.
     pub datagrams: u64,

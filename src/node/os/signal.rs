@@ -1,4 +1,4 @@
-//! The wish to stop: Ctrl-C, SIGTERM, or another thread's.
+//! The request to stop: by Ctrl-C, SIGTERM, or another thread.
 
 #![expect(clippy::disallowed_types, reason = "a signal handler sets a plain flag; nothing is published through it")]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// A flag that is set once and stays set. Cheap to clone and to look at.
+/// A flag that is set once and stays set. Cheap to clone and to read; clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -18,10 +18,10 @@ impl Stop {
         Stop::default()
     }
 
-    /// A flag that Ctrl-C and SIGTERM set. The second such signal ends the process at once.
+    /// A flag that Ctrl-C and SIGTERM set. The second such signal ends the process at once, with status 130.
     ///
     /// # Errors
-    /// The system's, where a handler cannot be installed.
+    /// The system's error if a handler cannot be installed.
     pub fn on_signals() -> io::Result<Stop> {
         let stop = Stop::new();
         for signal in [SIGINT, SIGTERM] {
@@ -32,13 +32,13 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Asks for an end.
+    /// Requests the stop.
     pub fn request(&self) {
-        // Relaxed: a flag on its own, nothing is read on the strength of it
+        // Relaxed: the flag stands alone, and nothing else is published through it
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an end was asked for.
+    /// Whether the stop was requested.
     #[inline]
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)

@@ -1,8 +1,8 @@
-//! Nasdaq's BinaryFILE: messages one behind the other, each behind a 2-byte big-endian length; plain or gzip, by its magic.
+//! Nasdaq's BinaryFILE: messages one after the other, each preceded by its length in 2 bytes, big-endian. Plain or gzip, which its magic number decides.
 //!
-//! * A length of zero marks the end of the session, where lengths are written at all.
-//! * A file whose first length is zero and that goes on is one whose lengths are all written as zero (Nasdaq's own ITCH
-//!   5.0 test file is): it is stepped by the lengths that ITCH 5.0 gives its message types.
+//! * A length of zero marks the end of the session, if lengths are written at all.
+//! * If the first length is zero and the file goes on, all its lengths are zero, as in Nasdaq's own ITCH 5.0 test file: the
+//!   messages are then told apart by the lengths that ITCH 5.0 gives each message type.
 //! * A cut file gives all its whole messages, then a [`MessageWarning::Truncated`].
 //!
 //! Source: Nasdaq BinaryFILE 1.00; Nasdaq TotalView-ITCH 5.0.
@@ -40,7 +40,7 @@ impl BinaryFile<Box<dyn BufRead + Send>> {
     /// Opens a file, plain or gzip.
     ///
     /// # Errors
-    /// The file's.
+    /// The system's error.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
         let gzip = file.fill_buf()?.starts_with(&GZIP_MAGIC);
@@ -105,7 +105,8 @@ impl<R: BufRead> MessageSource for BinaryFile<R> {
                         Some(known) => len = known,
                         None => {
                             let kind = char::from(kind).escape_default();
-                            return self.invalid(format!("has no length and type '{kind}', which ITCH 5.0 has not"));
+                            return self
+                                .invalid(format!("has no length and type '{kind}', which ITCH 5.0 does not have"));
                         }
                     }
                 }

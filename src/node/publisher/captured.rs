@@ -1,9 +1,9 @@
-//! The messages of a capture: arbitrated on the way, so that each comes once and in order, with the time at which its first
-//! copy was captured.
+//! The messages of a capture, arbitrated on the way: each comes once and in order, with the time at which its first copy was
+//! captured.
 //!
-//! One channel's messages are handed out, since a publisher's numbers are one sequence: those of the group asked for, and in
-//! a framing that names channels within a group the one that began first. What other channels release is counted, and told
-//! as a [`MessageWarning`], and so are losses: the numbers of what is published have no hole where the capture has one.
+//! Only one channel's messages are handed out, since a publisher's numbers are one sequence: those of the group asked for, and in
+//! a framing that names channels within a group, of the channel that began first. What other channels release is counted and
+//! reported as a [`MessageWarning`]. So are losses: what is published has no hole where the capture has one.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,8 +18,8 @@ use twinline_core::time::Nanos;
 
 use super::messages::{MessageSource, MessageWarning, Timing};
 
-/// Messages out of captures. Memory does not grow with the files: what waits is at most what one datagram releases, and
-/// that the arbiter's hold limits bound.
+/// Messages from captures. Memory does not grow with the files: at most what one datagram releases waits, and the arbiter's hold
+/// limits bound that.
 pub struct Captured<F> {
     captures: Captures,
     packing: Packing,
@@ -70,7 +70,7 @@ impl Sink for Released {
 }
 
 impl<F: Framing> Captured<F> {
-    /// The messages of `group` (its place in every line's list) that are in captures of `feed`.
+    /// The messages of `group` (its position in every line's list) in captures of `feed`.
     pub fn new(framing: F, feed: &Feed, captures: Captures, group: u16) -> Captured<F> {
         Captured {
             captures,

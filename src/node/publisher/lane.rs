@@ -14,7 +14,7 @@ use super::queue::{Datagram, Queue};
 use super::terms::{LinePlan, PACK_MAX, PlanConfig, PlanError};
 use crate::fault::{Fate, FaultCounts, LineFaults, Overtaken, Purpose, stream};
 
-/// What a message takes in a datagram at least beside its own bytes: a guess that only says when a pack may be full.
+/// How many bytes a message takes at least besides its own: a guess that only says when a pack may be full.
 const OVERHEAD: usize = 2;
 /// The most that UDP over IPv4 carries.
 const UDP_PAYLOAD_MAX: usize = 65_507;
@@ -24,10 +24,10 @@ struct Lane {
     group: u16,
     /// The number of the first message that is in no datagram yet.
     next: u64,
-    /// The open pack: its messages one behind the other, and their lengths.
+    /// The open pack: its messages one after the other, and their lengths.
     packed: Vec<u8>,
     lens: Vec<usize>,
-    /// How many messages it is to have.
+    /// How many messages it is to hold.
     target: usize,
     /// Counts the packs that were opened.
     serial: u64,
@@ -35,7 +35,7 @@ struct Lane {
     waiting: Overtaken<(Fate, Datagram)>,
 }
 
-/// All lanes, and the queue that they lead to. Lanes stand by group, then line.
+/// All lanes, by group and then line, and the queue that they lead to.
 pub(super) struct Lanes<F> {
     framing: F,
     session: Session,
@@ -155,7 +155,7 @@ impl<F: Framing> Lanes<F> {
         Ok(())
     }
 
-    /// Sends a heartbeat, where the framing has one; returns how many numbers it consumed.
+    /// Sends a heartbeat, if the framing has one; returns how many numbers it consumed.
     pub(super) fn heartbeat(&mut self, at: usize, now: Nanos) -> u32 {
         let mut bytes = self.queue.buffer();
         let next = self.lanes[at].next;
@@ -168,7 +168,7 @@ impl<F: Framing> Lanes<F> {
         consumed
     }
 
-    /// Sends an end of session, where the framing has one.
+    /// Sends an end of session, if the framing has one.
     pub(super) fn end(&mut self, at: usize, now: Nanos) -> bool {
         let mut bytes = self.queue.buffer();
         let next = self.lanes[at].next;

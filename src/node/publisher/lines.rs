@@ -15,7 +15,7 @@ pub const LINE_LEN_MAX: usize = 1_400;
 /// How many lines a [`LiveLines`] reads ahead.
 const AHEAD: usize = 1_024;
 
-/// The lines of an input that is there: a file, a buffer.
+/// The lines of an input that never makes a reader wait: a file, a buffer.
 pub struct Lines<R> {
     input: R,
     number: u64,
@@ -84,8 +84,8 @@ enum Item {
     Failed(io::Error),
 }
 
-/// The lines of an input that may keep one waiting, such as standard input: a thread of its own reads them, and where no
-/// line is there yet the source says [`io::ErrorKind::WouldBlock`], so that heartbeats go on meanwhile.
+/// The lines of an input that may make a reader wait, such as standard input. A thread of its own reads them. While there is no
+/// line yet, the source returns [`io::ErrorKind::WouldBlock`], so that heartbeats go on.
 pub struct LiveLines {
     items: Receiver<Item>,
     warnings: VecDeque<MessageWarning>,
@@ -95,7 +95,7 @@ impl LiveLines {
     /// Starts the thread. It ends with the input, or with the first line that it reads after this source is gone.
     ///
     /// # Errors
-    /// The system's, where the thread cannot be started.
+    /// The system's error if the thread cannot be started.
     pub fn spawn(input: impl BufRead + Send + 'static) -> io::Result<LiveLines> {
         let (sender, items) = sync_channel(AHEAD);
         thread::Builder::new().name("twinline-lines".into()).spawn(move || read_all(Lines::new(input), &sender))?;

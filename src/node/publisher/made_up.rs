@@ -50,7 +50,7 @@ impl MadeUp {
         MadeUp { index: 0, count, len, rng: Rng::with_seed(seed) }
     }
 
-    /// The index of a made-up message; `None` where its bytes are not as they were made.
+    /// The index of a made-up message; `None` if its bytes are not as they were made.
     pub fn check(message: &[u8]) -> Option<u64> {
         let index = message.get(11..19)?;
         let told = message.get(1..5)?;
@@ -62,7 +62,7 @@ impl MadeUp {
     }
 }
 
-/// The CRC-32 of a message's type and what stands behind its check value.
+/// The CRC-32 of a message's type and of what follows its check value.
 fn check_value(message: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&message[..1]);

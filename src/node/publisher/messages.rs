@@ -1,4 +1,4 @@
-//! What a source of messages is. The sources themselves: [`super::binary_file`], [`super::lines`], [`super::made_up`].
+//! What a source of messages is. The sources are in [`super::binary_file`], [`super::lines`], [`super::made_up`].
 
 use std::fmt;
 use std::io;
@@ -12,15 +12,17 @@ pub const MESSAGE_LEN_MAX: usize = 65_000;
 
 /// When a message was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Timing {
-    /// The source knows no times.
+    /// The source has no times.
     Untimed,
-    /// So long after the source's first message.
+    /// This long after the source's first message.
     Recorded(Nanos),
 }
 
-/// What a source has to say that stops nothing.
+/// What a source reports without ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MessageWarning {
     /// The input ends within a message: what came before it was published.
     Truncated {
@@ -29,7 +31,7 @@ pub enum MessageWarning {
         /// Bytes of the message that is not whole.
         bytes: u64,
     },
-    /// Bytes behind the end-of-session mark (a length of zero) were left alone.
+    /// Bytes after the end-of-session mark (a length of zero) were ignored.
     BehindEnd {
         /// Whole messages before the mark.
         messages: u64,
@@ -59,7 +61,7 @@ pub enum MessageWarning {
     OtherChannels {
         /// How many.
         messages: u64,
-        /// The group that is published, by its place in every line's list.
+        /// The group that is published, by its position in every line's list.
         group: u16,
     },
 }
@@ -72,7 +74,7 @@ impl fmt::Display for MessageWarning {
                 write!(f, "all {messages} whole messages before it are published")
             }
             MessageWarning::BehindEnd { messages } => {
-                write!(f, "an end-of-session mark after {messages} messages; what stands behind it is left out")
+                write!(f, "an end-of-session mark after {messages} messages; what comes after it is left out")
             }
             MessageWarning::LongLine { number, len, max } => {
                 write!(f, "line {number} has {len} bytes and is left out: a message may have {max}")
@@ -85,7 +87,7 @@ impl fmt::Display for MessageWarning {
             ),
             MessageWarning::Lost { messages } => write!(
                 f,
-                "{messages} messages are on no line of the capture: what stands behind them closes up, with numbers of its own"
+                "{messages} messages are on no line of the capture: those after them move up and are numbered anew"
             ),
             MessageWarning::OtherChannels { messages, group } => {
                 write!(
@@ -102,16 +104,16 @@ pub trait MessageSource {
     /// Puts the next message into `message` (clearing it first); `None` at the end.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] where a live source has no message yet: ask again later. Any other error ends it.
+    /// [`io::ErrorKind::WouldBlock`] if a live source has no message yet: ask again later. Any other error ends it.
     fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>>;
 
-    /// How the messages carry their own length, where they are those of a framing; `None` where they are bare. A publisher
-    /// writes them as they are in a framing that packs alike.
+    /// How the messages carry their own length, if they come from a framing; `None` if they are bare. A framing that packs the
+    /// same way writes them as they are.
     fn packing(&self) -> Option<Packing> {
         None
     }
 
-    /// Something to tell that stops nothing; each is told once. To be asked after [`MessageSource::next`].
+    /// The next warning; each is returned once. Ask after [`MessageSource::next`].
     fn warning(&mut self) -> Option<MessageWarning> {
         None
     }
@@ -131,7 +133,7 @@ impl<S: MessageSource + ?Sized> MessageSource for Box<S> {
     }
 }
 
-/// Messages out of memory, with or without times.
+/// Messages from memory, with or without times.
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
     messages: std::vec::IntoIter<(Timing, Vec<u8>)>,
@@ -144,7 +146,7 @@ impl Listed {
         Listed { messages: all.into_iter() }
     }
 
-    /// These messages, each so long after the first.
+    /// These messages, each with its time after the first.
     pub fn recorded<M: Into<Vec<u8>>>(messages: impl IntoIterator<Item = (Nanos, M)>) -> Listed {
         let all: Vec<_> = messages.into_iter().map(|(at, m)| (Timing::Recorded(at), m.into())).collect();
         Listed { messages: all.into_iter() }

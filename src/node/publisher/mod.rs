@@ -1,4 +1,4 @@
-//! The publisher: the same messages on every line, each line packed and harmed in its own way.
+//! The publisher: the same messages on every line, each line with its own packing and faults.
 //!
 //! ```text
 //!  MessageSource ->  Plan (F: Framing)  -> Planned ->  send::run -> Wire -> the lines' sockets
@@ -7,11 +7,11 @@
 //! ```
 //!
 //! * [`messages`], [`binary_file`], [`lines`], [`made_up`], [`captured`]: where messages come from.
-//! * [`plan`] with [`fault`]: what is sent on which line, when, and what is lost. Without clock and sockets, and a
-//!   function of its configuration, seed and messages: a simulation drives it as the real sender does.
-//! * [`truth`]: which numbers were really sent on which line, so that what a client got can be judged.
+//! * [`plan`] with [`fault`]: what is sent on which line, when, and what is lost. It has neither clock nor sockets, and is a
+//!   function of its configuration, seed and messages: a simulation drives it just as the real sender does.
+//! * [`truth`]: which numbers were really sent on which line, so that a client's output can be judged.
 //! * [`send`]: the loop over the clock and a [`Wire`](crate::wire::Wire); [`pace`]: how it waits.
-//! * [`spec`]: rates, spans, faults as a person types them.
+//! * [`spec`]: rates, durations and faults as people type them.
 //!
 //! A simulation:
 //!

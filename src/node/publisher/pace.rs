@@ -1,4 +1,4 @@
-//! Waiting for a due time, without drift: due times are absolute, and who is late does not make the next one late.
+//! Waiting for due times without drift: due times are absolute, so a late datagram does not make the next one late.
 
 use std::thread;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use crate::os::clock::Clock;
 use crate::os::signal::Stop;
 use twinline_core::time::Nanos;
 
-/// Nearer than this to the due time, the clock is looked at without a break.
+/// Nearer than this to the due time, it spins on the clock.
 const SPIN: Nanos = Nanos::from_micros(5);
-/// Nearer than this others are given way to, without a sleep: one may last some 50 us longer than it was told to.
+/// Nearer than this, it yields to other threads instead of sleeping: a sleep may last some 50 us longer than asked for.
 const YIELD: Nanos = Nanos::from_micros(200);
-/// The longest sleep, so that a wish to stop is seen.
+/// The longest sleep, so that a request to stop is noticed.
 const SLEEP_MAX: Nanos = Nanos::from_millis(5);
 
-/// Lateness is told up to here.
+/// The largest lateness that is told apart; anything later counts as this.
 pub const LATENESS_MAX: Nanos = Nanos::from_secs(60);
 
-/// A time that begins at some moment of a clock, and waiting by it.
+/// Time counted from some moment of a clock, and waiting by it.
 #[derive(Debug)]
 pub struct DueClock<'a> {
     clock: Clock,
@@ -26,12 +26,12 @@ pub struct DueClock<'a> {
 }
 
 impl<'a> DueClock<'a> {
-    /// A time whose zero is `start` by the clock.
+    /// Time whose zero is `start` by the clock.
     pub fn new(clock: Clock, start: Nanos, stop: &'a Stop) -> DueClock<'a> {
         DueClock { clock, start, stop }
     }
 
-    /// How long ago the start was.
+    /// The time since the start.
     #[inline]
     pub fn now(&self) -> Nanos {
         self.clock.now() - self.start
@@ -42,8 +42,8 @@ impl<'a> DueClock<'a> {
         self.stop
     }
 
-    /// Waits until `due`, or until a stop is asked for that was not known of; returns the time. It sleeps while that is
-    /// far, gives way to other threads while it is near, and spins at last.
+    /// Waits until `due`, or until a stop is requested (unless `stopping`: the caller already knows of it); returns the time. It
+    /// sleeps while `due` is far, yields to other threads when it is near, and finally spins.
     pub fn wait(&self, due: Nanos, stopping: bool) -> Nanos {
         loop {
             let now = self.now();

@@ -23,11 +23,11 @@ use super::truth::Truth;
 pub use super::terms::{LinePlan, PACK_MAX, PlanConfig, PlanError, PlanStep, Planned, Rate};
 pub use crate::fault::FaultCounts;
 
-/// How far a plan looks ahead of its driver's clock; what was planned [`Plan::finish`] cannot take back.
+/// How far a plan looks ahead of its driver's clock. [`Plan::finish`] cannot take back what was planned.
 const LOOK_AHEAD: Nanos = Nanos::from_millis(10);
-/// How soon a live source that had nothing is asked again.
+/// How soon to ask a live source again that had nothing.
 const ASK_AGAIN: Nanos = Nanos::from_micros(100);
-/// The time between messages that go as fast as they can: less than any machine takes for one.
+/// The time between messages that go as fast as possible: less than any machine needs for one.
 const FLAT_OUT: Nanos = Nanos(10);
 
 /// Where the plan stands in the life of its session.
@@ -47,11 +47,11 @@ enum Event {
     /// A pack has waited long enough.
     Flush,
     Message,
-    /// Some group may have been idle for long enough.
+    /// Some group may have been idle long enough.
     Heartbeat,
     /// Messages are over, and what follows them.
     End,
-    /// A live source has nothing; nothing else comes before.
+    /// A live source has nothing, and nothing else comes first.
     Waiting,
 }
 
@@ -67,10 +67,10 @@ pub struct Plan<F, S> {
     config: PlanConfig,
     source: S,
     lanes: Lanes<F>,
-    /// When each group last had something to say.
+    /// When each group last sent something.
     spoke: Vec<Nanos>,
     phase: Phase,
-    /// The time of the last event: nothing will be planned to be before it.
+    /// The time of the last event: nothing will be planned before it.
     clock: Nanos,
     /// The message that was read ahead, and when it is due.
     ahead: Option<Nanos>,
@@ -93,7 +93,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
     /// A plan for these messages.
     ///
     /// # Errors
-    /// What cannot be in the configuration.
+    /// [`PlanError`], for what the configuration must not hold.
     pub fn new(framing: F, config: PlanConfig, source: S) -> Result<Plan<F, S>, PlanError> {
         config.check(framing)?;
         let heartbeat = config.heartbeat.unwrap_or(framing.rules().heartbeat_interval).max(Nanos(1));
@@ -118,10 +118,10 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         })
     }
 
-    /// The next datagram, `None` at the end: for a driver whose time is the plan's own, as in a simulation.
+    /// The next datagram; `None` at the end. For a driver whose time is the plan's own, such as a simulation.
     ///
     /// # Errors
-    /// The source's; a live source that has nothing is [`io::ErrorKind::WouldBlock`].
+    /// [`PlanError::Source`], with [`io::ErrorKind::WouldBlock`] if a live source has nothing; [`PlanError::TooLong`].
     pub fn next_planned(&mut self) -> Result<Option<Planned<'_>>, PlanError> {
         match self.advance(Nanos::ZERO, Nanos::MAX)? {
             Advance::Datagram => Ok(self.current()),
@@ -130,10 +130,10 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         }
     }
 
-    /// What comes next, for a driver whose clock says `now`: a datagram is handed out a little ahead of its time.
+    /// What comes next, for a driver whose clock says `now`: a datagram is handed out a little ahead of its due time.
     ///
     /// # Errors
-    /// The source's, and messages that the framing cannot carry.
+    /// [`PlanError::Source`]; [`PlanError::TooLong`] for a message that the framing cannot carry.
     pub fn step(&mut self, now: Nanos) -> Result<PlanStep<'_>, PlanError> {
         Ok(match self.advance(now, now + LOOK_AHEAD)? {
             Advance::Datagram => self.current().map_or(PlanStep::Ended, PlanStep::Datagram),
@@ -142,7 +142,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         })
     }
 
-    /// Takes no more messages from now on: what is under way is sent, then the end of session.
+    /// Takes no more messages: what is under way is still sent, then the end of session.
     pub fn finish(&mut self, now: Nanos) {
         let now = self.clock.max(now);
         match self.phase {
@@ -155,7 +155,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         }
     }
 
-    /// Nothing sent yet, for the numbers and lines of this plan: to be told of each datagram.
+    /// A [`Truth`] of nothing sent yet, for the numbers and lines of this plan. Record each datagram in it.
     pub fn truth(&self) -> Truth {
         Truth::new(self.lanes.lines(), self.config.first)
     }
@@ -170,22 +170,22 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         self.messages
     }
 
-    /// When the last datagram that was handed out is due: where a plan that follows this one may start.
+    /// When the last datagram that was handed out is due: a plan that follows this one may start there.
     pub fn last_due(&self) -> Nanos {
         self.last_due
     }
 
-    /// How many datagrams are under way now, behind the ones that were handed out.
+    /// How many datagrams are under way now, after those that were handed out.
     pub fn under_way(&self) -> usize {
         self.lanes.queue.len()
     }
 
-    /// What it was made of.
+    /// The configuration that it was made from.
     pub fn config(&self) -> &PlanConfig {
         &self.config
     }
 
-    /// Something that the source has to tell.
+    /// The source's next warning.
     pub fn warning(&mut self) -> Option<MessageWarning> {
         self.source.warning()
     }
@@ -374,7 +374,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         Ok(())
     }
 
-    /// Heartbeats of the groups that are idle, on every line: where they consume a number, all lines' numbers move.
+    /// Heartbeats of idle groups, on every line: if they consume a number, the numbers of all lines move.
     fn beat(&mut self) -> Result<(), PlanError> {
         self.heartbeat_due = Nanos::MAX;
         for group in 0..self.spoke.len() {
@@ -416,14 +416,14 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         Ok(())
     }
 
-    /// The lanes of the group at this place.
+    /// The lanes of the group at this position.
     fn lanes_of(&self, group: usize) -> std::ops::Range<usize> {
         let lines = self.lanes.lines();
         group * lines..(group + 1) * lines
     }
 }
 
-/// When to come again for what is due at `due`.
+/// When to ask again for what is due at `due`.
 fn ahead_of(due: Nanos) -> Nanos {
     due - Nanos(LOOK_AHEAD.0 / 2)
 }

@@ -1,4 +1,4 @@
-//! The look-ahead: planned datagrams in the order of their due times, and the buffers that they travel in.
+//! The look-ahead: planned datagrams in the order of their due times, and the buffers that hold them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,7 +28,7 @@ pub(super) struct Datagram {
     pub(super) bytes: Vec<u8>,
 }
 
-/// A heap by (due, order of arrival) of handles, and the datagrams beside it: nothing large moves in the heap.
+/// A heap of handles, by (due, order of arrival), with the datagrams beside it: nothing large moves in the heap.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     heap: BinaryHeap<Reverse<(Nanos, u64, u32)>>,
@@ -40,7 +40,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// An empty buffer, one that was used before if there is one.
+    /// An empty buffer; a used one if there is any.
     pub(super) fn buffer(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_default()
     }
@@ -86,7 +86,7 @@ impl Queue {
         self.heap.len()
     }
 
-    /// Whether the first must leave before its time for another to come in.
+    /// Whether the first has to leave early before another can come in.
     pub(super) fn is_full(&self) -> bool {
         self.heap.len() >= DATAGRAMS_MAX || self.bytes >= BYTES_MAX
     }

@@ -1,7 +1,7 @@
 //! The sender: a plan, a clock, and the wire.
 //!
-//! Due times are absolute, so nothing drifts: who is late sends at once, and how late each datagram was is measured
-//! against the time at which it was due, not against the one before it.
+//! Due times are absolute, so nothing drifts: a late datagram leaves at once, and its lateness is measured against its own due
+//! time, not against the datagram before it.
 
 use std::io;
 
@@ -20,35 +20,37 @@ use super::truth::Truth;
 
 use crate::wire::{Wire, is_transient};
 
-/// How often the driver's caller is told how far it is.
+/// How often the caller is told about progress.
 const TELL_EVERY: Nanos = Nanos::from_millis(100);
 /// How many of a source's warnings are kept.
 pub const WARNINGS_MAX: usize = 100;
 
 /// Why sending ended early.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
-    /// The plan's.
+    /// The plan's error.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A send that cannot be gone on after.
+    /// A send error that ends the run.
     #[error("cannot send on line {line}, group {group}: {error}", line = .line.index())]
     Wire {
-        /// On which line, by its place in the feed file.
+        /// The line, by its position in the feed file.
         line: Line,
-        /// The group's place in the line's list.
+        /// The position of the group in the line's list.
         group: u16,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
 }
 
 /// What left on one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PublishedLine {
-    /// Datagrams, second copies among them.
+    /// Datagrams, including second copies.
     pub datagrams: u64,
-    /// Messages, those of second copies not; a heartbeat that consumes a number is one.
+    /// Messages, without those of second copies; a heartbeat that consumes a number is one.
     pub messages: u64,
     /// Bytes of UDP payload.
     pub bytes: u64,
@@ -56,7 +58,7 @@ pub struct PublishedLine {
     pub heartbeats: u64,
     /// Sends that failed.
     pub errors: u64,
-    /// What the last of them failed of.
+    /// Why the last of them failed.
     pub last_error: Option<String>,
     /// What the plan did to the line.
     pub planned: FaultCounts,
@@ -64,27 +66,28 @@ pub struct PublishedLine {
 
 /// What was sent, how late, and what was lost.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PublishReport {
     /// By line.
     pub lines: Vec<PublishedLine>,
     /// Messages taken from the source.
     pub messages: u64,
-    /// From the plan's start to the send of the last message.
+    /// From the plan's start until the last message was sent.
     pub elapsed: Nanos,
-    /// Nanoseconds between a datagram's due time and its send.
+    /// Nanoseconds from each datagram's due time until it was sent; empty at [`Rate::Max`].
     pub lateness: Histogram<u64>,
     /// Which numbers were sent where.
     pub truth: Truth,
-    /// Whether it was told to stop.
+    /// Whether it was asked to stop.
     pub stopped: bool,
-    /// What the source had to tell: the first [`WARNINGS_MAX`].
+    /// The source's warnings: the first [`WARNINGS_MAX`].
     pub warnings: Vec<MessageWarning>,
-    /// How much more it had.
+    /// How many more it had.
     pub warnings_omitted: u64,
 }
 
 impl PublishReport {
-    /// Takes over what the plan has to tell.
+    /// Takes over the plan's counts and warnings.
     fn look<F: Framing, S: MessageSource>(&mut self, plan: &mut Plan<F, S>) {
         self.messages = plan.messages();
         while let Some(warning) = plan.warning() {
@@ -96,16 +99,16 @@ impl PublishReport {
         }
     }
 
-    /// Messages a second over that time.
+    /// Messages per second over that time.
     pub fn rate(&self) -> f64 {
         if self.elapsed == Nanos::ZERO { 0.0 } else { self.messages as f64 * 1e9 / self.elapsed.0 as f64 }
     }
 }
 
-/// Sends all of a plan. The plan's zero is the moment of the call. `tell` is told now and then how far it is.
+/// Sends all of a plan. The plan's zero is the moment of the call. `tell` is called now and then with the progress.
 ///
 /// # Errors
-/// The plan's, or a send's that cannot pass. What was sent by then is with the error.
+/// [`PublishError`]: the plan's error, or a send error that is not transient. The report says what was sent by then.
 pub fn send<F: Framing, S: MessageSource>(
     plan: &mut Plan<F, S>,
     wire: &mut impl Wire,
@@ -117,8 +120,8 @@ pub fn send<F: Framing, S: MessageSource>(
     send_from(plan, wire, clock, start, stop, tell)
 }
 
-/// As [`send`], with the plan's zero at this reading of the clock, now or past: whoever knows it knows when each message was
-/// to be sent.
+/// Like [`send`], but the plan's zero is this reading of the clock, now or in the past: whoever knows it knows when each message
+/// was due.
 ///
 /// # Errors
 /// As [`send`].
@@ -157,7 +160,7 @@ fn run<F: Framing, S: MessageSource>(
     tell: &mut impl FnMut(&PublishReport),
 ) -> Result<(), PublishError> {
     let begun = plan.config().start;
-    // flat out there is no time at which a datagram ought to have left
+    // at the greatest possible rate no datagram has a due time
     let timed = plan.config().rate != Rate::Max;
     let mut told = begun;
     loop {

@@ -1,14 +1,14 @@
-//! Rates, spans, packings and faults as a person types them; a [`PerLine`] of them, for some lines or all.
+//! Rates, durations, packings and faults as people type them; [`PerLine`] gives some lines, or all, a value.
 //!
 //! | form | example | means |
 //! |---|---|---|
-//! | [`RateSpec`] | `100k`, `1.5M`, `max`, `recorded` | messages a second |
+//! | [`RateSpec`] | `100k`, `1.5M`, `max`, `recorded` | messages per second |
 //! | [`Share`] | `1%` | of the line's datagrams |
 //! | [`BurstLoss`] | `0.1%x8` | a burst of 8 on average begins with one datagram in 1,000 |
-//! | [`Reorder`] | `1%x3` | one datagram in 100 is sent behind the next 3 |
+//! | [`Reorder`] | `1%x3` | one datagram in 100 is sent after the next 3 |
 //! | [`Delay`] | `200us`, `200us..400us` | fixed, or drawn for each datagram |
 //! | [`Outage`] | `2s..4s` | nothing gets through from second 2 up to second 4 |
-//! | [`PackSpec`] | `4`, `1..10` | messages a datagram; both ends belong to it |
+//! | [`PackSpec`] | `4`, `1..10` | messages per datagram; both ends belong to it |
 //! | [`PerLine`] | `1%`, `A=1%,B=0.5%` | for every line; for the lines that it names |
 
 use std::str::FromStr;
@@ -18,17 +18,18 @@ use twinline_core::time::Nanos;
 use super::terms::{PACK_MAX, Rate};
 use crate::fault::{BEHIND_MAX, BurstLoss, DELAY_MAX, Delay, Outage, Reorder, Share};
 
-/// Why a text says nothing.
+/// What is wrong with a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
-    /// Not of the form that was expected.
+    /// It does not have the expected form.
     #[error("'{given}' is not {expected}; for example {example}")]
     Form {
         /// What was typed.
         given: String,
-        /// What it was to be.
+        /// What was expected.
         expected: &'static str,
-        /// One that is right.
+        /// An example of it.
         example: &'static str,
     },
     /// The same line twice.
@@ -74,12 +75,13 @@ pub fn parse_span(text: &str) -> Result<Nanos, SpecError> {
     if nanos > 1e18 { Err(refused()) } else { Ok(Nanos(nanos.round() as u64)) }
 }
 
-/// A rate, before it is known how messages are bunched.
+/// A rate, before the burst size is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum RateSpec {
-    /// So many messages a second.
+    /// This many messages per second.
     PerSecond(f64),
-    /// As fast as can be.
+    /// As fast as possible.
     Max,
     /// As recorded.
     Recorded,
@@ -223,7 +225,7 @@ impl<T: FromStr<Err = SpecError>> FromStr for PerLine<T> {
 }
 
 impl<T: Clone> PerLine<T> {
-    /// Every value of every line, in the order of `lines`: those for every line first.
+    /// All values of each line, in the order of `lines`; those given for all lines come first.
     ///
     /// # Errors
     /// [`SpecError::UnknownLine`].
@@ -241,10 +243,10 @@ impl<T: Clone> PerLine<T> {
         Ok(lines.iter().map(of).collect())
     }
 
-    /// The value of every line, in the order of `lines`: its own before the one for every line.
+    /// The value of each line, in the order of `lines`; its own overrides the one for all lines.
     ///
     /// # Errors
-    /// [`SpecError::UnknownLine`]; [`SpecError::Twice`] where a line (or "every line") has two.
+    /// [`SpecError::UnknownLine`]; [`SpecError::Twice`] if a line (or "every line") has two.
     pub fn one(&self, lines: &[&str]) -> Result<Vec<Option<T>>, SpecError> {
         let names: Vec<_> = self.0.iter().map(|(name, _)| name.as_deref()).collect();
         if let Some(at) = (1..names.len()).find(|&at| names[..at].contains(&names[at])) {

@@ -14,22 +14,23 @@ pub const PACK_MAX: u32 = 128;
 
 /// When messages are due.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Rate {
     /// At a steady rate, in bursts: see [`Rate::per_second`].
     Steady {
-        /// Millionths of a message a second.
+        /// Millionths of a message per second.
         micro_rate: u64,
-        /// How many messages are due at once.
+        /// How many messages are due at once; at least 1.
         burst: u32,
     },
     /// As fast as the driver takes them.
     Max,
-    /// As they were recorded. The source must know times.
+    /// As they were recorded. The source must have times.
     Recorded,
 }
 
 impl Rate {
-    /// `rate` messages a second on average, `burst` of them at once; `None` where the rate is not above zero and at most
+    /// `rate` messages per second on average, `burst` of them at once; `None` if the rate is not above zero and at most
     /// 100 million, or the burst is 0.
     pub fn per_second(rate: f64, burst: u32) -> Option<Rate> {
         let micro_rate = (rate * 1e6).round();
@@ -38,10 +39,10 @@ impl Rate {
     }
 }
 
-/// What one line is like.
+/// How one line packs, and what it does to its datagrams.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinePlan {
-    /// The fewest messages that the line packs into a datagram; at least 1.
+    /// The fewest messages that the line packs into a datagram: 1 or more.
     pub pack_min: u32,
     /// The most; at most [`PACK_MAX`]. The count is drawn for each datagram. A datagram with fewer leaves when
     /// [`PlanConfig::pack_wait`] is over, or when [`PlanConfig::max_len`] is reached.
@@ -51,7 +52,7 @@ pub struct LinePlan {
 }
 
 impl Default for LinePlan {
-    /// A message a datagram, no faults.
+    /// One message per datagram, no faults.
     fn default() -> LinePlan {
         LinePlan::packing(1, 1)
     }
@@ -69,15 +70,15 @@ impl LinePlan {
 pub struct PlanConfig {
     /// The session that every datagram carries; [`Session::NONE`] in a framing without sessions.
     pub session: Session,
-    /// The first message's number, in every group.
+    /// The number of the first message, in every group: 1 or more.
     pub first: u64,
     /// When messages are due.
     pub rate: Rate,
     /// One to eight lines.
     pub lines: Vec<LinePlan>,
-    /// The groups that messages go to, in turns; each is a sequence of its own.
+    /// The groups that messages go to, in turn; each is a sequence of its own.
     pub groups: Range<u16>,
-    /// How long a group is idle before a heartbeat; `None`: as the framing says; [`Nanos::MAX`]: never.
+    /// How long a group is idle before a heartbeat; `None`: the framing's interval; [`Nanos::MAX`]: never.
     pub heartbeat: Option<Nanos>,
     /// No message is due at or after this time from `start`; `None`: until the source ends.
     pub limit: Option<Nanos>,
@@ -87,18 +88,18 @@ pub struct PlanConfig {
     pub end_copies: u32,
     /// The time between two of them.
     pub end_interval: Nanos,
-    /// The longest datagram that messages are packed into (one message alone may be longer), in bytes of UDP payload.
+    /// The longest datagram that messages are packed into, in bytes of UDP payload. A single message may be longer.
     pub max_len: usize,
-    /// How long the first message of a datagram waits for others.
+    /// How long the first message in a datagram waits for others.
     pub pack_wait: Nanos,
-    /// Decides all that is drawn.
+    /// Decides everything that is drawn at random.
     pub seed: u64,
-    /// When this plan's time begins: the end of the plan before it, if there was one. Outages are not moved by it.
+    /// When this plan's time begins: the end of the plan before it, if there was one. It does not move outages.
     pub start: Nanos,
 }
 
 impl Default for PlanConfig {
-    /// Two lines without faults, a message a datagram, 1,000 messages a second from number 1, with an end of session.
+    /// Two lines without faults, one message per datagram, 1,000 messages per second from number 1, with an end of session.
     fn default() -> PlanConfig {
         PlanConfig {
             session: Session::NONE,
@@ -119,8 +120,9 @@ impl Default for PlanConfig {
     }
 }
 
-/// Why there is no plan, or no more of it.
+/// Why there is no plan, or why it cannot go on.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// No line, or too many.
     #[error("a plan has 1 to {LINES_MAX} lines, not {0}")]
@@ -128,24 +130,24 @@ pub enum PlanError {
     /// No group.
     #[error("a plan needs a group to send to")]
     NoGroup,
-    /// Numbers start at 1 in every framing.
+    /// The first number is 0.
     #[error("the first number is 1 or more, not 0")]
     First,
-    /// A packing that cannot be.
-    #[error("a datagram holds 1 to {PACK_MAX} messages, and not {min}..{max}")]
+    /// An impossible packing.
+    #[error("a datagram holds 1 to {PACK_MAX} messages, not {min}..{max}")]
     Packing {
         /// As configured.
         min: u32,
         /// As configured.
         max: u32,
     },
-    /// More than a message a datagram where the number is the packet's.
-    #[error("{framing} numbers packets: one message a datagram, and the same on every line; leave the packing out")]
+    /// More than one message per datagram, in a framing that numbers packets.
+    #[error("{framing} numbers packets: one message per datagram, the same on every line; leave the packing out")]
     PacketSequenced {
         /// The framing's name.
         framing: &'static str,
     },
-    /// Times were asked for of a source that has none.
+    /// Recorded times were asked for, and the source has none.
     #[error("the messages carry no recorded times; give a rate instead")]
     NoTimes,
     /// A message that the framing cannot carry.
@@ -158,7 +160,7 @@ pub enum PlanError {
         /// The framing's name.
         framing: &'static str,
     },
-    /// The source's.
+    /// The source's error.
     #[error("cannot read the messages: {0}")]
     Source(#[from] io::Error),
 }
@@ -166,29 +168,29 @@ pub enum PlanError {
 /// A datagram, and when and where it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned<'a> {
-    /// When; never before the one that was handed out before it.
+    /// When it is due; never before the one that was handed out before it.
     pub due: Nanos,
-    /// On which line.
+    /// The line.
     pub line: Line,
-    /// The group's place in the line's list.
+    /// The position of the group in the line's list.
     pub group: u16,
-    /// What it is. A heartbeat may still consume a number: then `count` is 1.
+    /// What it is. A heartbeat may consume a number: then `count` is 1.
     pub kind: Kind,
-    /// The first number in it; the next number where it has none.
+    /// The first number in it; the next number if it has none.
     pub first: u64,
     /// How many numbers it has.
     pub count: u32,
-    /// Why it is not to be sent, if it is not.
+    /// Why it is not to be sent; `None`: it is.
     pub dropped: Option<DropCause>,
-    /// A byte was changed. `first` and `count` are the true ones.
+    /// Whether a byte was changed. `first` and `count` are the true ones.
     pub corrupted: bool,
-    /// A second copy of the datagram before it.
+    /// Whether it is a second copy of the datagram before it.
     pub copy: bool,
     /// The UDP payload.
     pub bytes: &'a [u8],
 }
 
-/// What a plan says when it is asked.
+/// What a plan answers when asked for the next datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanStep<'a> {
     /// This datagram comes next.
@@ -200,7 +202,7 @@ pub enum PlanStep<'a> {
 }
 
 impl PlanConfig {
-    /// Whether there can be a plan of it.
+    /// Checks that a plan can be made of it.
     pub(super) fn check<F: Framing>(&self, framing: F) -> Result<(), PlanError> {
         if self.lines.is_empty() || self.lines.len() > LINES_MAX {
             return Err(PlanError::Lines(self.lines.len()));

@@ -1,7 +1,7 @@
-//! What was really sent: by number, on which line. A client's output is judged by it.
+//! What was really sent, by number and line. A client's output is judged by it.
 //!
-//! The driver of a plan tells the [`Truth`] of each datagram and whether it left. A number is settled once every line's
-//! copy of it was planned; what is not settled yet is a window of two bytes a number, as long as the plan looks ahead.
+//! The driver of a plan records each datagram in the [`Truth`], and whether it left. A number is settled once every line's copy of
+//! it was planned. What is not settled yet is a window of two bytes per number, as long as the plan looks ahead.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ pub const LOST_RANGES_MAX: usize = 65_536;
 /// A range of numbers of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupRange {
-    /// The group's place in every line's list.
+    /// The group's position in every line's list.
     pub group: u16,
     /// The numbers.
     pub numbers: SeqRange,
@@ -67,7 +67,7 @@ impl Truth {
         }
     }
 
-    /// Takes down a datagram and whether it left. Second copies and what has no messages change nothing.
+    /// Records a datagram and whether it left. Second copies and datagrams without messages change nothing.
     pub fn record(&mut self, datagram: &Planned<'_>, sent: bool) {
         if datagram.count == 0 || datagram.copy || datagram.line.index() >= self.lines {
             return;
@@ -95,7 +95,7 @@ impl Truth {
         self.settle(datagram.group);
     }
 
-    /// Takes out of a group's window what every line has planned.
+    /// Removes from a group's window what every line has planned.
     fn settle(&mut self, group: u16) {
         let all = (1u16 << self.lines) - 1;
         let window = &mut self.groups[usize::from(group)];
@@ -124,7 +124,7 @@ impl Truth {
         self.numbers
     }
 
-    /// How many of them one line did not send.
+    /// How many of them this line did not send.
     pub fn lost_on(&self, line: Line) -> u64 {
         self.lost_on.get(line.index()).copied().unwrap_or(0)
     }
@@ -149,7 +149,7 @@ impl Truth {
         self.ranges_omitted
     }
 
-    /// How many numbers wait for some line's copy to be planned: none once a plan has ended.
+    /// How many numbers wait until every line's copy is planned: none once a plan has ended.
     pub fn unsettled(&self) -> usize {
         self.groups.iter().map(|w| w.copies.len()).sum()
     }

@@ -1,7 +1,6 @@
-//! Reading ahead: a thread of its own reads the captures, so that neither a slow disk nor a decompression falls into the gaps
-//! between two datagrams.
+//! Reading ahead: a thread of its own reads the captures, so that neither a slow disk nor decompression delays a datagram.
 //!
-//! What is under way is bounded by [`CHUNKS`], whatever the file's size; the buffers go round.
+//! What is under way is bounded by [`CHUNKS`], whatever the file's size; the buffers are used again.
 
 use std::io;
 use std::ops::Range;
@@ -23,7 +22,7 @@ const BYTES: usize = 256 << 10;
 /// A datagram of a [`Chunk`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// By the capture, raised where stamps go back.
+    /// By the capture; raised if stamps go back.
     pub(super) stamp: Nanos,
     pub(super) line: Line,
     pub(super) group: u16,
@@ -54,16 +53,17 @@ impl Chunk {
 
 /// What was read so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReadFacts {
     /// Datagrams of the feed's lines.
     pub datagrams: u64,
-    /// How many of them had a stamp earlier than one before.
+    /// How many of them had a stamp earlier than one before them.
     pub stamps_raised: u64,
     /// What was not of the feed's lines.
     pub ignored: Ignored,
     /// How many bytes of the files were read, as they lie on disk.
     pub position: u64,
-    /// What there is to tell of the files. Known at their end.
+    /// Warnings about the files. Known at their end.
     pub warnings: Vec<CaptureWarning>,
 }
 
@@ -90,7 +90,7 @@ pub(super) enum Next {
     Chunk(Chunk),
     /// Nothing was read yet.
     Waiting,
-    /// There is no more, or there is no reading on.
+    /// There is no more, or reading failed.
     Ended(ReadFacts, Result<(), CaptureError>),
 }
 
@@ -104,7 +104,7 @@ impl Ahead {
     /// Starts to read.
     ///
     /// # Errors
-    /// The system's, where the thread cannot be started.
+    /// The system's error if the thread cannot be started.
     pub(super) fn spawn(captures: Captures) -> io::Result<Ahead> {
         let (sender, items) = sync_channel(CHUNKS);
         let (spare, spares) = channel();
@@ -121,7 +121,7 @@ impl Ahead {
         }
     }
 
-    /// The next chunk, waited for.
+    /// Waits for the next chunk.
     pub(super) fn next(&self, at_most: Duration) -> Next {
         match self.items.recv_timeout(at_most) {
             Ok(item) => item.into(),
@@ -172,7 +172,7 @@ fn read(mut captures: Captures, sender: &SyncSender<Item>, spares: &Receiver<Chu
     }
 }
 
-/// Fills a chunk; whether the captures ended meanwhile.
+/// Fills a chunk; returns whether the captures ended.
 fn fill(captures: &mut Captures, chunk: &mut Chunk) -> Result<Option<()>, CaptureError> {
     while chunk.entries.len() < DATAGRAMS && chunk.bytes.len() < BYTES {
         match captures.step()? {

@@ -1,7 +1,7 @@
-//! Whether a replay's clock runs away from the recorded one: how late datagrams are at the end, against the start.
+//! Whether a replay's clock runs away from the recorded one: how late datagrams are at the end, compared with the start.
 //!
 //! The length of the run is not known while it lasts, and memory does not grow with it. So time is cut into slices, each with
-//! a histogram of its own; when they are used up, each two become one, twice as long. A tenth of the run is then two to four
+//! a histogram of its own. When they are used up, each pair becomes one, twice as long. A tenth of the run is then two to four
 //! slices.
 
 use hdrhistogram::Histogram;
@@ -9,13 +9,13 @@ use hdrhistogram::Histogram;
 use crate::publisher::pace::LATENESS_MAX;
 use twinline_core::time::Nanos;
 
-/// So many slices at most; at least half of them are in use, but in the shortest runs.
+/// How many slices there are; except in the shortest runs, at least half of them are in use.
 const SLICES: usize = 40;
 /// How long a slice is at first.
 const FIRST: Nanos = Nanos::from_micros(1);
 /// A part of the run that is compared: a tenth.
 const PART: usize = 10;
-/// With fewer datagrams in a part, one hiccup would be a drift.
+/// With fewer datagrams in a part, one hiccup would count as drift.
 const PART_MIN: u64 = 32;
 
 /// How late datagrams were, by when they were due.
@@ -28,12 +28,12 @@ pub(super) struct Lateness {
 }
 
 /// How much later the clock of a replay was at its end than at its start: the median lateness in the last tenth of the run,
-/// by due times, less that in the first. So one hiccup is no drift.
+/// by due times, less that in the first. So one hiccup is not a drift.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drift {
-    /// Nanoseconds; negative: earlier.
+    /// In nanoseconds; negative: earlier.
     pub ns: i64,
-    /// The same for each second between the middles of the two tenths.
+    /// The same, per second between the middles of the two tenths.
     pub ns_per_second: f64,
 }
 
@@ -44,7 +44,7 @@ impl Lateness {
         Lateness { slices: vec![empty; SLICES], span: FIRST, used: 0 }
     }
 
-    /// A datagram that was due so long after the start left so late.
+    /// Records that a datagram due this long after the start left this late.
     #[inline]
     pub(super) fn record(&mut self, due: Nanos, late: Nanos) {
         let mut at = due.0 / self.span.0;
@@ -70,7 +70,7 @@ impl Lateness {
         self.span = self.span + self.span;
     }
 
-    /// `None` where too little was sent to tell.
+    /// `None` if too little was sent to tell.
     pub(super) fn drift(&self) -> Option<Drift> {
         let part = self.used.div_ceil(PART);
         if self.used < 2 * part {

@@ -4,11 +4,11 @@
 //!  Captures -> [a thread reads ahead, bounded] -> replay: due = start + (stamp - first stamp) / speed -> Wire
 //! ```
 //!
-//! Due times are absolute: a datagram that is late makes no other one late. What leaves is each datagram's payload, byte by
-//! byte, in the order of the captures. Flat out ([`Speed::Max`]) that order is kept on each line, while across lines
-//! datagrams of one window, 256 at most, may change places: that is what one system call for many costs.
+//! Due times are absolute: a late datagram makes no other one late. Each datagram's payload leaves byte for byte, in the order of
+//! the captures. At full speed ([`Speed::Max`]), that order is kept within each line. Across lines, datagrams of one window of at
+//! most 256 may change places, which is the price of sending many with one system call.
 //!
-//! Memory does not grow with the captures. What the wire does not take is counted under its kind, and is gone.
+//! Memory does not grow with the captures. What the wire does not take is counted by reason, and is gone.
 
 mod ahead;
 mod drift;
@@ -34,29 +34,29 @@ pub use drift::Drift;
 pub use report::{ReplayReport, ReplayedLine};
 pub use route::{RouteError, route};
 
-/// How often the caller is told how far it is.
+/// How often the caller is told about progress.
 const TELL_EVERY: Nanos = Nanos::from_millis(100);
-/// The longest wait for the reading thread, so that a wish to stop is seen.
+/// The longest wait for the reading thread, so that a request to stop is noticed.
 const READ_WAIT: Duration = Duration::from_millis(5);
 
-/// Flat out, a datagram is passed by those of other lines that are among so many with it, and by no more.
+/// At full speed, a datagram may only be overtaken by those of other lines in the same window of this many.
 const WINDOW: usize = 4 * SEND_BATCH;
 
 /// How fast.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
-    /// So many times as fast as recorded: finite and above zero.
+    /// This many times as fast as recorded: finite and above zero.
     Times(f64),
     /// As fast as the wire takes it.
     Max,
 }
 
-/// When what was recorded at some time is due, in a replay that begins at zero.
+/// Turns recording times into due times of a replay that begins at zero.
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
     /// When the first datagram was recorded.
     first: Nanos,
-    /// `None`: flat out.
+    /// `None`: full speed.
     times: Option<f64>,
 }
 
@@ -74,49 +74,50 @@ impl Schedule {
         stamp - self.first
     }
 
-    /// When it is due: exact to the nanosecond for a hundred days; `None` flat out.
+    /// When it is due, exact to the nanosecond for a hundred days; `None` at full speed.
     fn due(&self, stamp: Nanos) -> Option<Nanos> {
         self.times.map(|times| Nanos((self.recorded(stamp).0 as f64 / times) as u64))
     }
 }
 
-/// What to replay, how.
+/// How to replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReplaySettings {
-    /// How many lines the feed has that the captures are read with.
+    /// How many lines the feed of the captures has.
     pub lines: usize,
     /// How fast.
     pub speed: Speed,
-    /// Nothing is sent that is due so long after the start, or later.
+    /// Send nothing that is due this long after the start, or later; `None`: send all.
     pub limit: Option<Nanos>,
 }
 
-/// Why a replay ended early. What was sent by then stands in the report.
+/// Why a replay ended early. The report says what was sent by then.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReplayError {
-    /// There is no reading on.
+    /// The captures cannot be read any further.
     #[error(transparent)]
     Capture(#[from] CaptureError),
     /// The reading thread cannot be started.
     #[error("cannot start a thread to read the capture: {0}")]
     Thread(io::Error),
-    /// A send that cannot be gone on after.
+    /// A send error that ends the run.
     #[error("cannot send on line {line}, group {group}: {error}", line = .line.index())]
     Wire {
-        /// On which line, by its place in the feed file.
+        /// The line, by its position in the feed file.
         line: Line,
-        /// The group's place in the line's list.
+        /// The position of the group in the line's list.
         group: u16,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// Sends all that the captures hold, the first datagram at once. It ends with the captures, at the limit, or with `stop`.
-/// `tell` is told now and then how far it is.
+/// Sends all that the captures hold, beginning at once. It ends with the captures, at the limit, or when `stop` is requested.
+/// `tell` is called now and then with the progress.
 ///
 /// # Errors
-/// [`ReplayError`]. What was sent by then is with the error.
+/// [`ReplayError`]. The report says what was sent by then.
 pub fn replay(
     captures: Captures,
     wire: &mut impl Wire,
@@ -156,7 +157,7 @@ impl<'a> Batch<'a> {
         Batch { datagrams: [(0, &[]); SEND_BATCH], count: 0 }
     }
 
-    /// Adds one; whether the batch is full now, and to be taken.
+    /// Adds one; returns whether the batch is full now.
     #[inline]
     fn push(&mut self, group: u16, payload: &'a [u8]) -> bool {
         self.datagrams[self.count] = (group, payload);
@@ -226,7 +227,7 @@ impl<W: Wire, T: FnMut(&ReplayReport)> Replay<'_, W, T> {
         }
     }
 
-    /// Each datagram at its time; those that are due by then and go the same way go in one call.
+    /// Sends each datagram at its time; those that are due by then on the same line share a system call.
     fn send_timed(&mut self, chunk: &Chunk, pacer: &DueClock<'_>, schedule: &Schedule) -> Result<Go, ReplayError> {
         let due_of = |entry: &Entry| schedule.due(entry.stamp).unwrap_or_default();
         let mut rest = chunk.entries();
@@ -254,7 +255,7 @@ impl<W: Wire, T: FnMut(&ReplayReport)> Replay<'_, W, T> {
         Ok(Go::On)
     }
 
-    /// Batches of each line's datagrams, in their order; a line's batch leaves when it is full, or with the window.
+    /// Sends each line's datagrams in order, in batches; a batch leaves when it is full, or at the end of the window.
     fn send_flat_out(&mut self, chunk: &Chunk, pacer: &DueClock<'_>, schedule: &Schedule) -> Result<Go, ReplayError> {
         let lines = self.report.lines.len();
         let mut batches = [const { Batch::new() }; LINES_MAX];
@@ -277,7 +278,7 @@ impl<W: Wire, T: FnMut(&ReplayReport)> Replay<'_, W, T> {
         Ok(Go::On)
     }
 
-    /// Each datagram is sent, or counted as not sent.
+    /// Sends each datagram, or counts it as not sent.
     fn send(&mut self, line: Line, mut datagrams: &[(u16, &[u8])]) -> Result<(), ReplayError> {
         let tally = &mut self.report.lines[line.index()];
         while let Some(&(group, _)) = datagrams.first() {

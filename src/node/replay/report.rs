@@ -1,4 +1,4 @@
-//! What a replay has done.
+//! What a replay did.
 
 use std::io;
 
@@ -25,7 +25,7 @@ pub struct ReplayedLine {
     pub nobody: u64,
     /// Datagrams that did not: too long for the path, or forbidden.
     pub refused: u64,
-    /// What the last of them failed of.
+    /// Why the last of them failed.
     pub last_error: Option<String>,
 }
 
@@ -48,24 +48,25 @@ impl ReplayedLine {
 
 /// What was sent, and how late.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ReplayReport {
     /// By line, in the order of the feed that the captures were read with.
     pub lines: Vec<ReplayedLine>,
-    /// From the first datagram's due time to the last one's send.
+    /// From the first datagram's due time until the last one was sent.
     pub elapsed: Nanos,
-    /// From the first to the last of them, as recorded.
+    /// From the first to the last datagram, as recorded.
     pub recorded: Nanos,
-    /// The same at the speed of the replay; `None` flat out.
+    /// The same at the speed of the replay; `None` at full speed.
     pub planned: Option<Nanos>,
-    /// Nanoseconds between a datagram's due time and the system call that sends it; empty flat out.
+    /// Nanoseconds from each datagram's due time to the system call that sends it; empty at full speed.
     pub lateness: Histogram<u64>,
-    /// How often the reading was too slow, so that datagrams were late.
+    /// How often reading was too slow, so that datagrams were late.
     pub starved: u64,
-    /// What was read: a little more than was sent, where the replay ended before the captures did.
+    /// What was read: a little more than was sent, if the replay ended before the captures did.
     pub read: ReadFacts,
-    /// Whether it was told to stop.
+    /// Whether it was asked to stop.
     pub stopped: bool,
-    /// Whether its time was up.
+    /// Whether it reached its limit.
     pub limited: bool,
     by_due: Lateness,
 }
@@ -86,7 +87,7 @@ impl ReplayReport {
         }
     }
 
-    /// A datagram that was due so long after the start left so late.
+    /// Records that a datagram due this long after the start left this late.
     #[inline]
     pub(super) fn late(&mut self, due: Nanos, by: Nanos) {
         self.lateness.saturating_record(by.0);
@@ -100,8 +101,8 @@ impl ReplayReport {
         self.planned = planned;
     }
 
-    /// How much later the clock of the replay was at its end than at its start; `None` where too little was sent to tell,
-    /// and flat out.
+    /// How much later the clock of the replay was at its end than at its start; `None` if too little was sent to tell,
+    /// and at full speed.
     pub fn drift(&self) -> Option<Drift> {
         self.by_due.drift()
     }
@@ -121,7 +122,7 @@ impl ReplayReport {
         self.lines.iter().map(ReplayedLine::failed).sum()
     }
 
-    /// Datagrams a second, over all lines.
+    /// Datagrams per second, over all lines.
     pub fn rate(&self) -> f64 {
         if self.elapsed == Nanos::ZERO { 0.0 } else { self.datagrams() as f64 * 1e9 / self.elapsed.0 as f64 }
     }

@@ -1,14 +1,15 @@
-//! Where the lines of a capture go: to where their own feed file has them, or another one.
+//! Where the lines of a capture are sent: as their own feed file says, or another one.
 
 use crate::config::{Feed, LineConfig};
 
-/// Why the lines of one feed cannot be sent to where another has them.
+/// Why the lines of one feed cannot be sent where another has them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RouteError {
-    /// The framings differ: whoever listens there could not read it.
-    #[error("{to} has the framing {to_framing} and {from} has {from_framing}: nobody who listens there could read it")]
+    /// The framings differ: nobody listening there could read it.
+    #[error("{to} has the framing {to_framing} and {from} has {from_framing}: nobody listening there could read it")]
     Framing {
-        /// The feed that the capture is of.
+        /// The feed of the capture.
         from: String,
         /// Its framing.
         from_framing: &'static str,
@@ -22,7 +23,7 @@ pub enum RouteError {
         "{to} has the lines {to_lines} and {from} has {from_lines}: lines are matched by name, so give them the same"
     )]
     Lines {
-        /// The feed that the capture is of.
+        /// The feed of the capture.
         from: String,
         /// Its lines.
         from_lines: String,
@@ -33,10 +34,10 @@ pub enum RouteError {
     },
     /// A line has more groups here than there.
     #[error(
-        "{to} has {to_groups} groups a line and {from} has {from_groups}: groups are matched by place, so give as many"
+        "{to} has {to_groups} groups per line and {from} has {from_groups}: groups are matched by position, so give as many"
     )]
     Groups {
-        /// The feed that the capture is of.
+        /// The feed of the capture.
         from: String,
         /// How many groups its lines have.
         from_groups: usize,
@@ -50,7 +51,7 @@ pub enum RouteError {
 /// The feed to send to: `to`, with its lines in the order of `from`.
 ///
 /// # Errors
-/// [`RouteError`]: lines are matched by name, groups by place, and both must be the same on either side.
+/// [`RouteError`]: lines are matched by name, groups by position, and both must be the same on either side.
 pub fn route(from: &Feed, to: Feed) -> Result<Feed, RouteError> {
     if from.framing.name() != to.framing.name() {
         return Err(RouteError::Framing {
@@ -124,7 +125,7 @@ mod tests {
                     "moldudp64",
                     &[("A", &["239.9.1.1:9", "239.9.1.2:9"]), ("B", &["239.9.2.1:9", "239.9.2.2:9"])],
                 ),
-                "lab has 2 groups a line and day has 1",
+                "lab has 2 groups per line and day has 1",
             ),
             (
                 feed("lab", "cme-mdp3", &[("A", &["239.9.1.1:9"]), ("B", &["239.9.2.1:9"])]),

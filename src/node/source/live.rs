@@ -21,10 +21,11 @@ use twinline_core::frame::{LINES_MAX, Line};
 
 /// Why a feed cannot be listened to.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LiveError {
-    /// Without one interface there is nothing to arbitrate; with one, the others are waited for.
+    /// None of the interfaces exists. If one does, the others are waited for.
     #[error(
-        "feed {feed}: none of its interfaces is there ({}): name this host's own (`ip address` lists them) in the feed \
+        "feed {feed}: none of its interfaces exists ({}): name this host's own (`ip address` lists them) in the feed \
          file, by name or by address", .interfaces.join(", ")
     )]
     NoInterface {
@@ -41,7 +42,7 @@ pub enum LiveError {
         /// What the system says.
         error: io::Error,
     },
-    /// A socket cannot be had.
+    /// A socket cannot be opened.
     #[error("line {line}, group {group}, interface {interface}: {error}; {}", .error.advice(*.group))]
     Socket {
         /// The line.
@@ -53,7 +54,7 @@ pub enum LiveError {
         /// What was being done, and what the system says.
         error: SocketError,
     },
-    /// A ring cannot be had.
+    /// A ring cannot be opened.
     #[error("line {line}, interface {interface}: {error}")]
     Ring {
         /// The line.
@@ -67,20 +68,22 @@ pub enum LiveError {
 
 /// What a line brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LineFacts {
     /// Datagrams handed over.
     pub datagrams: u64,
     /// Their payloads' bytes.
     pub bytes: u64,
-    /// Datagrams of another sender than the line's `source` (unicast; of a group the kernel takes in that sender's alone).
+    /// Datagrams from senders other than the line's `source`. Of unicast addresses only: for a group, the kernel lets in only that
+    /// sender's.
     pub other_senders: u64,
-    /// Datagrams longer than UDP over IPv4 can make them, and frames of which the ring had not all: not handed over.
+    /// Datagrams longer than UDP over IPv4 allows, and frames that the ring holds only in part: not handed over.
     pub truncated: u64,
-    /// Receive calls that failed in passing.
+    /// Receive calls that failed and may succeed next time.
     pub errors: u64,
-    /// What was found wrong with frames; of sockets the kernel sees to that, and counts it in its own way.
+    /// What was wrong with frames. With sockets the kernel checks that, and counts it in its own way.
     pub frames: FrameFacts,
-    /// What became of fragments; of sockets the kernel sees to that as well.
+    /// What became of fragments. With sockets the kernel reassembles them.
     pub fragments: FragmentFacts,
 }
 
@@ -102,14 +105,15 @@ impl Add for LineFacts {
 
 /// Frames of a mapped ring that hold no datagram of the line, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FrameFacts {
-    /// Their headers contradict each other, or say more than there is.
+    /// Headers that contradict each other, or claim more than is there.
     pub malformed: u64,
     /// The IPv4 header's checksum is wrong.
     pub ip_checksum: u64,
     /// The UDP checksum is wrong.
     pub udp_checksum: u64,
-    /// They are for none of the line's groups and ports.
+    /// Not addressed to any of the line's groups and ports.
     pub foreign: u64,
 }
 
@@ -126,10 +130,11 @@ impl Add for FrameFacts {
     }
 }
 
-/// What the lines brought: a plain copy, without a system call. What only the kernel knows is [`LiveWatch::facts`]'s.
+/// What the lines brought: a plain copy, without a system call. [`LiveWatch::facts`] has what only the kernel knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceFacts {
-    /// By [`Line::index`]; a feed's lines fill the front.
+    /// By [`Line::index`]; a feed's lines come first.
     pub lines: [LineFacts; LINES_MAX],
 }
 
@@ -148,7 +153,7 @@ impl Add for SourceFacts {
 /// The hot half of a feed's live sockets.
 #[derive(Debug)]
 pub struct Live {
-    /// Group by group, and in each line by line.
+    /// Group by group, and line by line within a group.
     sockets: Vec<LiveSocket>,
     lines: usize,
     /// Which line the next pass polls first.
@@ -161,7 +166,7 @@ pub struct Live {
 struct LiveSocket {
     line: Line,
     group: u16,
-    /// Whom alone to accept, where the kernel does not see to it.
+    /// The only sender to accept, where the kernel does not check.
     only: Option<Ipv4Addr>,
     receiver: Receiver,
 }
@@ -169,8 +174,8 @@ struct LiveSocket {
 impl Live {
     /// Opens a socket for each line and group, and joins each on its line's interface.
     ///
-    /// A line whose interface is not there is no error while another line's is: [`LiveWatch::check`] says so, and joins
-    /// when it appears.
+    /// A missing interface is not an error as long as another line's exists: [`LiveWatch::check`] reports it, and joins when it
+    /// appears.
     ///
     /// # Errors
     /// [`LiveError`].
@@ -184,7 +189,7 @@ impl Live {
             let mut memberships = Vec::with_capacity(line.groups.len());
             for &group in &line.groups {
                 let failed = |error| LiveError::at_socket(line, group, error);
-                // at a unicast address the kernel does not keep strangers out: `poll` does, by their address
+                // at a unicast address the kernel does not keep other senders out: `poll` does, by their address
                 let senders = options.senders || line.source.is_some() && !group.ip().is_multicast();
                 let options = ReceiveOptions { senders, ..*options };
                 let (receiver, mut membership) =
@@ -213,7 +218,7 @@ impl Live {
         Ok((Live { sockets, lines, first: 0, batch: Batch::new(), facts: SourceFacts::default() }, watch))
     }
 
-    /// What the lines brought up to now.
+    /// What the lines brought so far.
     pub fn facts(&self) -> SourceFacts {
         self.facts
     }
@@ -225,10 +230,10 @@ impl CountedSource for Live {
     }
 }
 
-/// The interfaces of a feed's lines, as far as they are there.
+/// The interfaces of a feed's lines, as far as they exist.
 ///
 /// # Errors
-/// Not one is.
+/// None exists, or the system cannot list them.
 pub(super) fn interfaces(feed: &Feed) -> Result<Vec<Option<HostInterface>>, LiveError> {
     let interfaces = HostInterface::all().map_err(|error| LiveError::Interfaces { feed: feed.name.clone(), error })?;
     let found: Vec<_> = feed.lines.iter().map(|line| HostInterface::find(&interfaces, &line.interface)).collect();
@@ -240,14 +245,14 @@ pub(super) fn interfaces(feed: &Feed) -> Result<Vec<Option<HostInterface>>, Live
 }
 
 impl LiveError {
-    /// A socket of `line` for `group` cannot be had.
+    /// A socket of `line` for `group` cannot be opened.
     pub(super) fn at_socket(line: &LineConfig, group: SocketAddrV4, error: SocketError) -> LiveError {
         let (line, interface) = (line.name.clone(), line.interface.clone());
         LiveError::Socket { line, group, interface, error }
     }
 }
 
-/// Joins a group where its line's interface is there. One that is gone since it was listed is no error: the watch will see.
+/// Joins a group if its line's interface exists. One that has gone since it was listed is not an error: the watch will notice.
 pub(super) fn join(membership: &mut Membership, found: Option<&HostInterface>) -> Result<(), SocketError> {
     match found.map_or(Ok(()), |interface| membership.join(interface.index)) {
         Err(error) if !no_such_interface(&error) => Err(SocketError { doing: "join the group", error }),

@@ -1,7 +1,7 @@
-//! By which method of the kernel a feed's live lines are received, chosen once, at the start.
+//! The method by which a feed's live lines are received: chosen once, at the start.
 //!
-//! [`AnyLive::open`] opens what the feed file or the user asked for; [`AnyLive::with`] hands the source to code that is
-//! compiled for each method, so that no loop asks again.
+//! [`AnyLive::open`] opens what the feed file or the user asked for. [`AnyLive::with`] hands the source to code that is
+//! compiled for each method, so that no loop has to ask again.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ use crate::source::mapped::Mapped;
 use crate::source::watch::LiveWatch;
 use crate::source::xdp::Redirected;
 
-/// What `auto` tries before it takes sockets, the fastest first. AF_XDP only where the driver redirects: in skb mode it has no lead
-/// over a packet socket's ring, and takes what this host sends in one piece (`UDP_SEGMENT`) for one datagram.
+/// What `auto` tries before sockets, the fastest first. AF_XDP only if the driver redirects: in skb mode it is no faster than a
+/// packet socket's ring, and takes what this host sends in one piece (`UDP_SEGMENT`) for one datagram.
 const FASTER: [Method; 2] = [Method::Xdp, Method::Packet];
 
 /// The hot half of a feed's live lines, by any method.
@@ -26,29 +26,30 @@ pub enum AnyLive {
     Socket(Live),
     /// Packet sockets with mapped rings.
     Packet(Mapped<PacketRing>),
-    /// AF_XDP, and sockets for what it leaves to the kernel.
+    /// AF_XDP, with sockets for what it leaves to the kernel.
     Xdp(Redirected),
 }
 
-/// What is done with a source, whatever it is.
+/// What to do with a source, whichever it is: code that is compiled for each.
 pub trait WithSource {
-    /// What comes of it.
+    /// What it returns.
     type Output;
 
-    /// Does it.
+    /// Does it with this source.
     fn with<S: CountedSource + Send>(self, source: S) -> Self::Output;
 }
 
 /// The method by which a feed is received, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MethodChoice {
     /// The method; never [`Method::Auto`].
     pub method: Method,
-    /// The faster ones that do not work here, each with the reason, where the choice was left to the program.
+    /// The faster methods that do not work here, each with the reason; empty if the choice was not left to the program.
     pub passed_over: Vec<(Method, String)>,
-    /// Whether it was.
+    /// Whether the choice was left to the program ([`Method::Auto`]).
     pub auto: bool,
-    /// What else there is to say of it: the mode, where it has some.
+    /// Details: the mode of each interface, if the method has modes; else empty.
     pub how: String,
 }
 
@@ -72,7 +73,7 @@ impl AnyLive {
     /// Opens and joins all lines of a feed by a method: as [`Live::open`] does with sockets.
     ///
     /// # Errors
-    /// [`LiveError`]; with [`Method::Auto`] that of the sockets.
+    /// [`LiveError`]; with [`Method::Auto`], that of the sockets.
     pub fn open(
         feed: &Feed,
         method: Method,
@@ -94,7 +95,7 @@ impl AnyLive {
                     let how = live.how();
                     return Ok((live, watch, MethodChoice { method, passed_over, auto: true, how }));
                 }
-                // what is wrong with the feed or the host is so by every method
+                // what is wrong with the feed or the host is wrong for every method
                 Err(error @ (LiveError::NoInterface { .. } | LiveError::Interfaces { .. })) => return Err(error),
                 Err(error) => passed_over.push((method, error.to_string())),
             }
@@ -128,7 +129,7 @@ impl AnyLive {
         }
     }
 
-    /// Hands the source over, as what it is.
+    /// Hands over the source with its own type.
     pub fn with<W: WithSource>(self, what: W) -> W::Output {
         match self {
             AnyLive::Socket(live) => what.with(live),

@@ -34,13 +34,13 @@ pub mod xdp;
 pub struct Datagram<'a> {
     /// The line that it came by: from configuration, never from its content.
     pub line: Line,
-    /// Its group's place in the line's list.
+    /// The position of its group in the line's list.
     pub group: u16,
-    /// Who sent it; `0.0.0.0:0` where live sockets were not asked for it. (A mapped ring always tells.)
+    /// Who sent it; `0.0.0.0:0` from live sockets that were not asked for it. (A mapped ring always knows.)
     pub source: SocketAddrV4,
-    /// The stamp that it carries (a capture's); `None`: the stamp of the pass that took it.
+    /// The stamp that it carries, if it comes from a capture; `None`: it gets the stamp of the pass that took it.
     pub stamp: Option<Nanos>,
-    /// When kernel and NIC took it, where asked for.
+    /// When the kernel and the NIC took it, if that was asked for.
     pub kernel_stamp: Option<KernelStamp>,
     /// The UDP payload.
     pub payload: &'a [u8],
@@ -49,20 +49,20 @@ pub struct Datagram<'a> {
 /// What one pass over a source found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pass {
-    /// How many datagrams it took.
+    /// How many datagrams it handed over.
     pub datagrams: usize,
     /// Whether some socket gave a full batch, so that more may be waiting.
     pub full: bool,
-    /// Nothing will come any more.
+    /// Nothing more will come.
     pub ended: bool,
 }
 
 /// Where datagrams come from.
 pub trait Source {
-    /// Hands over what is there, at most one batch a socket, without waiting.
+    /// Hands over what is there, at most one batch per socket, without waiting.
     ///
     /// # Errors
-    /// What cannot be gone on with; a passing trouble is counted, not returned.
+    /// An error that ends the source. Transient errors are counted, not returned.
     fn poll(&mut self, take: &mut impl FnMut(Datagram<'_>)) -> io::Result<Pass>;
 }
 

@@ -1,6 +1,6 @@
-//! A simulated source: what arrives before each pass is written down, and nothing else happens.
+//! A simulated source: a script says what arrives before each pass, and nothing else happens.
 //!
-//! It keeps to the rules of live sockets: a socket a line and group, at most a batch of each a pass, and the line that is
+//! It follows the rules of live sockets: one socket per line and group, at most one batch from each per pass, and the line that is
 //! polled first rotates. What a pass does not take stays in its socket for the next.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -45,10 +45,10 @@ struct Arrival {
 }
 
 impl Simulated {
-    /// A feed of so many lines, on which nothing will arrive.
+    /// A feed with this many lines, on which nothing arrives.
     ///
     /// # Panics
-    /// Without a line.
+    /// If there are no lines.
     pub fn new(lines: usize) -> Simulated {
         assert!(lines > 0, "a feed has a line");
         Simulated {
@@ -68,7 +68,7 @@ impl Simulated {
         self
     }
 
-    /// One more pass: before it these arrive, in this order, on their line's first group.
+    /// One more pass, before which these arrive, in this order, each on its line's first group.
     #[must_use]
     pub fn pass<P: Into<Vec<u8>>, const N: usize>(self, arrivals: [(Line, P); N]) -> Simulated {
         self.pass_of(arrivals.into_iter().map(|(line, payload)| (line, 0, payload)))
@@ -81,10 +81,10 @@ impl Simulated {
         self
     }
 
-    /// One more pass: before it these arrive, in this order, each on a line and a group.
+    /// One more pass, before which these arrive, in this order, each on a line and a group.
     ///
     /// # Panics
-    /// On a line that the feed does not have.
+    /// If a line is not one of the feed's.
     #[must_use]
     pub fn pass_of<P: Into<Vec<u8>>>(mut self, arrivals: impl IntoIterator<Item = (Line, u16, P)>) -> Simulated {
         let arrivals = arrivals.into_iter().map(|(line, group, payload)| {
@@ -95,12 +95,12 @@ impl Simulated {
         self
     }
 
-    /// Who all its datagrams come from.
+    /// The sender of all its datagrams.
     pub const SENDER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 26_400);
 }
 
 impl Source for Simulated {
-    /// `ended` from the first pass on that finds nothing and has nothing to come.
+    /// `ended` is true from the first pass on that finds nothing and has nothing to come.
     fn poll(&mut self, take: &mut impl FnMut(Datagram<'_>)) -> io::Result<Pass> {
         let over = self.script.is_empty();
         for Arrival { line, group, payload } in self.script.pop_front().unwrap_or_default() {

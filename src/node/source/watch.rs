@@ -1,15 +1,15 @@
 //! Looking after live sockets: housekeeping's half of [`Live`](crate::source::live::Live).
 //!
-//! What goes wrong around a line, and what comes of it:
+//! What can go wrong around a line, and what happens then:
 //!
 //! | what | noticed as | done about it |
 //! |---|---|---|
-//! | the interface is not there at the start | [`LineChange::Missing`] | joined when it appears |
+//! | the interface is missing at the start | [`LineChange::Missing`] | joined when it appears |
 //! | the link goes down, comes up | [`LineChange::Down`], [`LineChange::Up`] | nothing: the membership stays |
 //! | the interface is deleted | [`LineChange::Gone`] | the group is left there |
 //! | it is created again | [`LineChange::Joined`] | joined on the new one, on the same socket |
-//! | the receive buffer overflows | [`LineChange::Overflow`], [`LineChange::RingOverflow`] | counted: facts of the source, not of the arbiter (ARBITRATION 10.2) |
-//! | the receive buffer is smaller than asked for | [`LineChange::SmallBuffer`] | said once |
+//! | the receive buffer overflows | [`LineChange::Overflow`], [`LineChange::RingOverflow`] | counted among the facts of the source, not of the arbiter (ARBITRATION 10.2) |
+//! | the receive buffer is smaller than asked for | [`LineChange::SmallBuffer`] | reported once |
 
 use std::fmt;
 use std::io;
@@ -21,8 +21,9 @@ use crate::os::raw::Attachment;
 use crate::os::receive::Membership;
 use twinline_core::frame::Line;
 
-/// Something to tell the user about a line.
+/// Something to report about a line. Displays as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Notice {
     /// The line.
     pub line: Line,
@@ -34,8 +35,9 @@ pub struct Notice {
 
 /// What happened around a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LineChange {
-    /// At the start its interface is not there.
+    /// Its interface is missing at the start.
     Missing {
         /// The interface, as configured.
         interface: String,
@@ -54,7 +56,7 @@ pub enum LineChange {
         /// The new index.
         index: u32,
     },
-    /// A group cannot be joined; it is tried again at each check, and said once.
+    /// A group cannot be joined. Each check tries again; it is reported once.
     NotJoined {
         /// The group.
         group: SocketAddrV4,
@@ -63,7 +65,7 @@ pub enum LineChange {
         /// What the system says.
         error: String,
     },
-    /// The line's ring cannot be attached; it is tried again at each check, and said once.
+    /// The line's ring cannot be attached. Each check tries again; it is reported once.
     NotAttached {
         /// The interface, as configured.
         interface: String,
@@ -136,14 +138,15 @@ impl fmt::Display for Notice {
     }
 }
 
-/// How a line's interface is.
+/// The state of a line's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InterfaceState {
-    /// There, with a carrier.
+    /// It exists and has a carrier.
     Up,
-    /// There, without.
+    /// It exists without a carrier.
     Down,
-    /// Not there.
+    /// It does not exist.
     Missing,
 }
 
@@ -164,30 +167,30 @@ pub struct WatchFacts {
     pub overflow: u64,
     /// The receive buffer that each socket, or the ring, asked for, in bytes.
     pub buffer_asked: usize,
-    /// The smallest that one was given.
+    /// The smallest buffer that one of them was given, in bytes.
     pub buffer_given: usize,
-    /// How its interface is.
+    /// The state of its interface.
     pub interface: InterfaceState,
     /// How often its interface disappeared.
     pub gone: u64,
 }
 
-/// What a line is received by, as far as housekeeping goes.
+/// What a line is received by, as housekeeping sees it.
 #[derive(Debug)]
 pub(super) struct Joins {
     /// A socket for each group.
     pub(super) sockets: Vec<Membership>,
-    /// The ring, where the line has one.
+    /// The ring, if the line has one.
     pub(super) ring: Option<Box<dyn Attachment>>,
-    /// Whether nobody reads the sockets: what they lose is nobody's loss.
+    /// Whether the sockets are joined and never read: then what they lose does not count.
     pub(super) join_only: bool,
 }
 
-/// Housekeeping's half of a feed's live lines. What they are received by closes when both halves are dropped.
+/// Housekeeping's half of a feed's live lines. Sockets and rings close when both halves are dropped.
 #[derive(Debug)]
 pub struct LiveWatch {
     lines: Vec<LineWatch>,
-    /// What was found at the start, for the first check to say.
+    /// What was found at the start, for the first check to report.
     notices: Vec<Notice>,
 }
 
@@ -232,18 +235,18 @@ impl LiveWatch {
         self.lines.push(watch);
     }
 
-    /// Gives a line that has sockets a ring as well, which may serve others on the same interface, too.
+    /// Gives a line that has sockets a ring as well. The ring may also serve other lines on the same interface.
     pub(super) fn add_ring(&mut self, line: Line, ring: Box<dyn Attachment>) {
         self.lines[line.index()].joins.ring = Some(ring);
     }
 
-    /// Looks after everything once, and says what is new. A few times a second is often enough: an interface that is
-    /// deleted and re-created brings nothing until the next check. (One that is so with the same index, which somebody would
-    /// have to ask for, is not noticed unless a check falls in between.) To be called from a thread of the network namespace in
-    /// which the sockets were opened.
+    /// Looks after everything once, and returns what is new. Call it a few times per second: an interface that is deleted and
+    /// re-created brings nothing until the next check. (One that is re-created with the same index, which someone would have to
+    /// ask for, goes unnoticed unless a check falls in between.) Call it from a thread in the network namespace in which the
+    /// sockets were opened.
     ///
     /// # Errors
-    /// The system's, where it cannot list the interfaces; what was found by then is said at the next check.
+    /// The system's error if it cannot list the interfaces. What was found by then is reported by the next check.
     pub fn check(&mut self) -> io::Result<Vec<Notice>> {
         for line in &mut self.lines {
             line.count_overflow(&mut self.notices)?;
@@ -277,7 +280,7 @@ struct LineWatch {
     interface: String,
     /// Where the groups are joined, or should be.
     index: Option<u32>,
-    /// Its name, where it was found by address.
+    /// Its name, if it was found by address.
     by_addr: Option<String>,
     complained: bool,
     joins: Joins,

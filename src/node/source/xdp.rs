@@ -1,16 +1,16 @@
-//! AF_XDP: a ring for each interface, and the ordinary sockets of all lines for what the kernel is left with.
+//! AF_XDP: one ring per interface, and the ordinary sockets of all lines for what is left to the kernel.
 //!
 //! ```text
 //! interface -> redirect program -+-> ring -> Reader of the line -> datagram
 //!                                +-> kernel -> socket ------------> datagram     fragments, long frames
 //! ```
 //!
-//! A look at a socket is a system call, which costs a hundred times what an empty ring does. So sockets are looked at when
-//! the program says, in shared memory, that it left something of the feed to the kernel; and once in a long while without a
-//! reason, for what arrived before the program was there.
+//! A look at a socket is a system call, which costs a hundred times as much as a look at an empty ring. So sockets are looked at
+//! only when the redirect program says, in shared memory, that it left something of the feed to the kernel; and once in a long
+//! while without a reason, for what arrived before the program was there.
 //!
-//! There is one program an interface: lines on the same one share a ring, and the first of them has its losses. Another feed
-//! on that interface, or another process, has to receive by another method.
+//! There is one program per interface: lines on the same one share a ring, whose losses count for the first of them. Another feed
+//! or process on that interface has to use another method.
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -27,10 +27,10 @@ use crate::source::watch::LiveWatch;
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::Line;
 
-/// In how many passes sockets are looked at once the program has left something to the kernel, which may take a while to
-/// put it there.
+/// For how many passes sockets are looked at after the program has left something to the kernel, which may take a while to
+/// deliver it.
 const LOOKS: u32 = 256;
-/// Once in so many passes, they are without a reason.
+/// Once in this many passes they are looked at without a reason.
 const SELDOM: u32 = 8_192;
 
 /// The hot half of a feed that is received by AF_XDP.
@@ -39,9 +39,9 @@ pub struct Redirected {
     rings: Vec<SharedRing>,
     /// Which ring the next pass polls first.
     first: usize,
-    /// Boxed: it is looked at seldom.
+    /// Boxed, since it is rarely looked at.
     sockets: Box<Live>,
-    /// In how many more passes to look at the sockets.
+    /// For how many more passes to look at the sockets.
     looks: u32,
     passes: u32,
     facts: SourceFacts,
@@ -49,17 +49,17 @@ pub struct Redirected {
     all_native: bool,
 }
 
-/// An interface's.
+/// An interface's ring.
 #[derive(Debug)]
 struct SharedRing {
     ring: XdpRing,
-    /// What was left to the kernel when this was last looked at.
+    /// How many frames had been left to the kernel at the last look.
     left: u64,
     readers: Vec<Reader>,
 }
 
 impl Redirected {
-    /// Opens sockets for all lines, as [`Live::open`], and attaches a ring to each interface, in the first of `modes` that
+    /// Opens sockets for all lines, as [`Live::open`] does, and attaches a ring to each interface in the first of `modes` that
     /// works there.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Redirected {
         modes: &'static [Mode],
     ) -> Result<(Redirected, LiveWatch), LiveError> {
         let found = interfaces(feed)?;
-        // lines by interface: where it is not there, by what the file calls it
+        // lines by interface; if it is missing, by its name in the file
         let mut shared: Vec<Vec<usize>> = Vec::new();
         for at in 0..feed.lines.len() {
             let same = |other: usize| match (&found[at], &found[other]) {
@@ -89,7 +89,7 @@ impl Redirected {
             groups.sort_unstable();
             groups.dedup();
             let (buffer_bytes, kernel_stamps) = (options.buffer_bytes, options.kernel_stamps);
-            // first of all: this is what may be forbidden
+            // first, since this is what may be forbidden
             let opening = xdp::open(&RingOptions { groups, buffer_bytes, kernel_stamps }, modes);
             opened.push(opening.map_err(|error| LiveError::Ring {
                 line: line.name.clone(),
@@ -105,7 +105,7 @@ impl Redirected {
             let line = &feed.lines[lines[0]];
             if let Some(interface) = &found[lines[0]] {
                 match attachment.attach(interface.index) {
-                    // gone since it was listed: the watch will see
+                    // it has gone since it was listed: the watch will notice
                     Err(error) if !no_such_interface(&error.error) => {
                         let (line, interface) = (line.name.clone(), line.interface.clone());
                         return Err(LiveError::Ring { line, interface, error });
@@ -114,7 +114,7 @@ impl Redirected {
                 }
             }
             let mode = attachment.mode();
-            // of an interface that is not there yet, nobody knows what its driver can
+            // nobody knows what the driver of a missing interface can do
             all_native &= mode.as_ref().is_some_and(|(mode, _)| *mode == Mode::Native);
             if let Some((mode, instead)) = mode {
                 let why = instead.map(|refused| format!(", native: {}", refused.error)).unwrap_or_default();
@@ -131,12 +131,12 @@ impl Redirected {
         Ok((Redirected { rings, first: 0, sockets, looks: 0, passes: 0, facts, modes, all_native }, watch))
     }
 
-    /// In which mode each interface's frames are redirected, and why not in the other, as it was at the start; for the user.
+    /// The mode in which each interface's frames are redirected, and why not in the other; as of the start, for people to read.
     pub fn modes(&self) -> &str {
         &self.modes
     }
 
-    /// Whether, at the start, every line's interface was there and its driver redirects.
+    /// Whether every line's interface existed at the start and its driver redirects.
     pub fn all_native(&self) -> bool {
         self.all_native
     }
@@ -197,7 +197,7 @@ impl Redirected {
     }
 }
 
-/// Reads a line's frame: how many datagrams came of it.
+/// Reads a line's frame; returns how many datagrams it held.
 #[inline]
 fn read(
     reader: &mut Reader,
@@ -211,7 +211,7 @@ fn read(
     (facts.datagrams - before) as usize
 }
 
-/// Reads a frame that came for one of these lines, or for several: two lines may have the same group.
+/// Reads a frame for one or several of these lines: two lines may have the same group.
 fn read_shared(
     readers: &mut [Reader],
     frame: &RawFrame<'_>,
@@ -232,7 +232,7 @@ fn read_shared(
     count
 }
 
-/// Where a frame goes, where it says.
+/// The frame's destination, if it has one.
 fn destination(frame: &[u8]) -> Option<SocketAddrV4> {
     let at = ip::network(LinkType::Ethernet, frame).ok()?;
     let ip = Ipv4::parse(&frame[at..]).ok()?;

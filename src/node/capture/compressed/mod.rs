@@ -1,4 +1,4 @@
-//! Compressed bytes, decompressed: gzip members or zstd frames, one behind the other, told by the magic.
+//! Compressed bytes, decompressed: gzip members or zstd frames, one after the other, told by the magic.
 //!
 //! ```text
 //! file -> Counted, 4 bytes looked at -> plain
@@ -126,7 +126,7 @@ impl Read for Counted {
     }
 }
 
-/// Gzip members one behind the other, as `cat a.gz b.gz` and block compressors write them.
+/// Gzip members one after the other, as `cat a.gz b.gz` and block compressors write them.
 pub(super) struct Gzip {
     state: GzipState,
     cut: bool,
@@ -178,7 +178,7 @@ impl Gzip {
     }
 }
 
-/// Zstd frames one behind the other, as `cat a.zst b.zst` and parallel compressors write them; skippable ones are skipped.
+/// Zstd frames one after the other, as `cat a.zst b.zst` and parallel compressors write them; skippable ones are skipped.
 pub(super) struct Zstd {
     file: BufReader<Counted>,
     decoder: Decoder<'static>,

@@ -2,14 +2,14 @@
 
 use twinline_core::framing::fixed::{Field, FixedConfig, Looked, Rule, SessionField, Test};
 
-/// How far into a datagram a rule may look; further on, messages are not where a header says.
+/// How many bytes into a datagram a rule may look; beyond that, messages are not where a header says.
 const LOOK_MAX: usize = 512;
-/// How many tests a key may have, with every value of a list for one.
+/// How many tests a key may have, counting every value of a list.
 const TESTS_MAX: usize = 32;
 
 const TYPES: &str = "u8, u16, u32 or u64";
 
-/// The field that `typed` says, such as `u32 at 4`; `be` or `le` behind the type goes before `big_endian`.
+/// The field that `typed` describes, such as `u32 at 4`; `be` or `le` after the type overrides `big_endian`.
 pub(super) fn field(typed: &str, big_endian: bool) -> Result<Field, String> {
     let (kind, at) = kind_and_place(typed)?;
     let (number, big_endian) = match (kind.strip_suffix("be"), kind.strip_suffix("le")) {
@@ -24,14 +24,14 @@ pub(super) fn field(typed: &str, big_endian: bool) -> Result<Field, String> {
         "u64" => 8,
         _ => {
             return Err(format!(
-                r#"{kind:?} is no type of a number; expected {TYPES}, for 1, 2, 4 or 8 bytes, such as "u32 at 4""#
+                r#"{kind:?} is not a number type; expected {TYPES}, for 1, 2, 4 or 8 bytes, such as "u32 at 4""#
             ));
         }
     };
     Ok(Field { at, width, big_endian })
 }
 
-/// The session that `typed` says: a number, or text such as `text10 at 0`.
+/// The session field that `typed` describes: a number, or text such as `text10 at 0`.
 pub(super) fn session(typed: &str, big_endian: bool) -> Result<SessionField, String> {
     let (kind, at) = kind_and_place(typed)?;
     let Some(len) = kind.strip_prefix("text") else {
@@ -39,25 +39,25 @@ pub(super) fn session(typed: &str, big_endian: bool) -> Result<SessionField, Str
     };
     match len.parse() {
         Ok(len @ 1..=14) => Ok(SessionField::Text { at, len }),
-        _ => Err(format!(r#"{kind:?} is no type of a session; expected text1 to text14, such as "text10 at 0""#)),
+        _ => Err(format!(r#"{kind:?} is not a session type; expected text1 to text14, such as "text10 at 0""#)),
     }
 }
 
 fn kind_and_place(typed: &str) -> Result<(&str, u16), String> {
     let mut words = typed.split_whitespace();
     let (Some(kind), Some("at"), Some(at), None) = (words.next(), words.next(), words.next(), words.next()) else {
-        return Err(format!(r#"{typed:?} is no field; expected its type and where it begins, such as "u32 at 4""#));
+        return Err(format!(r#"{typed:?} is not a field; expected its type and where it begins, such as "u32 at 4""#));
     };
     let place = number(at).filter(|at| *at <= FixedConfig::HEADER_MAX as u64 * 2);
     match place.and_then(|at| u16::try_from(at).ok()) {
         Some(at) => Ok((kind, at)),
         None => Err(format!(
-            "{at:?} is no place in a header; expected how many bytes stand before the field, 0 for the first one"
+            "{at:?} is not a place in a header; expected the number of bytes before the field, 0 for the first one"
         )),
     }
 }
 
-/// The rule that the texts of a list say.
+/// The rule that a list of texts describes.
 pub(super) fn rule(texts: &[&str], big_endian: bool) -> Result<Rule, String> {
     let mut tests = Vec::new();
     for text in texts {
@@ -87,11 +87,11 @@ pub(super) fn rule(texts: &[&str], big_endian: bool) -> Result<Rule, String> {
     Ok(Rule(tests))
 }
 
-/// One test, once for every value of its list.
+/// A test, once per value of its list.
 fn test(typed: &str, big_endian: bool) -> Result<Vec<Test>, String> {
     let Some((what, values)) = typed.split_once('=') else {
         return Err(format!(
-            r#"{typed:?} is no rule; expected what must have which value, such as "count = 0" or "u8 at 2 = 17 to 21""#
+            r#"{typed:?} is not a rule; expected what must have which value, such as "count = 0" or "u8 at 2 = 17 to 21""#
         ));
     };
     let what = looked(what.trim(), big_endian)?;
@@ -104,7 +104,7 @@ fn test(typed: &str, big_endian: bool) -> Result<Vec<Test>, String> {
         let (low, high) = value.split_once(" to ").unwrap_or((value, value));
         let (Some(low), Some(high)) = (number(low.trim()), number(high.trim())) else {
             return Err(format!(
-                "{:?} is no value; expected a number, a letter in quotes such as 'T', or a range such as 17 to 21",
+                "{:?} is not a value; expected a number, a letter in quotes such as 'T', or a range such as 17 to 21",
                 value.trim()
             ));
         };
@@ -131,7 +131,7 @@ fn looked(typed: &str, big_endian: bool) -> Result<Looked, String> {
     }
     if !typed.contains(' ') {
         return Err(format!(
-            r#"{typed:?} is nothing that a rule looks at; expected count, sequence, body (how many bytes are behind the header) or a field, such as "u8 at 2""#
+            r#"{typed:?} is not something that a rule can look at; expected count, sequence, body (the number of bytes after the header) or a field, such as "u8 at 2""#
         ));
     }
     let (place, mask) = match typed.split_once('&') {
@@ -140,13 +140,13 @@ fn looked(typed: &str, big_endian: bool) -> Result<Looked, String> {
     };
     let field = field(place, big_endian)?;
     if field.end() > LOOK_MAX {
-        return Err(format!("{:?} is too far behind: a rule looks at the first {LOOK_MAX} bytes", place.trim()));
+        return Err(format!("{:?} is too far in: a rule looks at the first {LOOK_MAX} bytes", place.trim()));
     }
     let mask = match mask.map(|mask| (mask, number(mask))) {
         None => field.most(),
         Some((_, Some(mask @ 1..))) if mask <= field.most() => mask,
         Some((mask, _)) => {
-            return Err(format!("{mask:?} is no mask of {:?}; expected its bits, such as 0x10", place.trim()));
+            return Err(format!("{mask:?} is not a mask of {:?}; expected its bits, such as 0x10", place.trim()));
         }
     };
     Ok(Looked::Field(field, mask))

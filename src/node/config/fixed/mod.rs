@@ -1,8 +1,8 @@
-//! From the table `[fixed]` as typed to the [`FixedConfig`] that it means, and what to say of one that describes no framing.
+//! From the table `[fixed]` as typed to the [`FixedConfig`] that it means, and the messages for one that describes no framing.
 //!
 //! Two forms of text keep the table flat. A field is its type and where it begins: `"u32 at 4"`, `"u16le at 14"`,
 //! `"text10 at 0"`. A rule says which frames are meant: `"count = 0"`, `"u8 at 2 = 10, 12 and u16 at 18 = 1"`; a list of rules
-//! means the frames of any.
+//! means frames that match any of them.
 
 use super::ConfigError;
 use super::document::{Table, Value};
@@ -15,14 +15,14 @@ mod field;
 #[cfg(test)]
 mod tests;
 
-/// Which bytes of the header are a field's.
+/// The bytes of the header that a field covers.
 struct Taken {
     key: &'static str,
     first: usize,
     end: usize,
 }
 
-/// What is being read, with what every field needs of it.
+/// The table under way, and what reading a field needs.
 struct Reading<'a, 't> {
     table: &'t Table<'a>,
     big_endian: bool,
@@ -43,11 +43,11 @@ pub(super) fn fixed(table: &Table<'_>) -> Result<FixedConfig, ConfigError> {
         "big" => true,
         "little" => false,
         other => {
-            return refused(table, "endian", format!(r#"{other:?} is no order of bytes; expected "big" or "little""#));
+            return refused(table, "endian", format!(r#"{other:?} is not a byte order; expected "big" or "little""#));
         }
     };
     let mut reading = Reading { table, big_endian, header, taken: Vec::new() };
-    let typed = table.need("sequence", r#"where the sequence number stands, such as sequence = "u64 at 10""#)?;
+    let typed = table.need("sequence", r#"where the sequence number is, such as sequence = "u64 at 10""#)?;
     let sequence = reading.number(&typed)?;
     let (initial, skips_zero) = numbers(table, sequence)?;
     let count = reading.count(packet)?;
@@ -75,14 +75,14 @@ pub(super) fn fixed(table: &Table<'_>) -> Result<FixedConfig, ConfigError> {
     let reset_to_initial = match table.get("reset_to") {
         None => false,
         Some(typed) if reset.0.is_empty() => {
-            return Err(typed.refuse("there is no reset that it could be said of; add reset, or take this out"));
+            return Err(typed.refuse("this needs reset, which is missing; add reset, or take this out"));
         }
         Some(typed) => match choose(&typed)? {
             "sequence" => false,
             "initial" => true,
             other => {
                 return Err(typed.refuse(format!(
-                    r#"{other:?} is nothing to reset to; expected "sequence" (the frame's own number) or "initial""#
+                    r#"{other:?} is not something to reset to; expected "sequence" (the frame's own number) or "initial""#
                 )));
             }
         },
@@ -115,12 +115,12 @@ fn choose<'a>(typed: &Value<'a>) -> Result<&'a str, ConfigError> {
     typed.string("a word in quotes")
 }
 
-/// A refusal of a key that is there.
+/// Refuses a key that exists.
 fn refused<T>(table: &Table<'_>, key: &'static str, problem: impl Into<String>) -> Result<T, ConfigError> {
     Err(table.need(key, "it")?.refuse(problem))
 }
 
-/// The initial number, and whether a wrap leaves zero out.
+/// The initial number, and whether a wrap skips zero.
 fn numbers(table: &Table<'_>, sequence: Field) -> Result<(u64, bool), ConfigError> {
     let wraps_to = match table.get("wraps_to") {
         Some(typed) if sequence.width == 8 => {
@@ -153,7 +153,7 @@ fn heartbeat_interval(table: &Table<'_>) -> Result<Nanos, ConfigError> {
 }
 
 impl<'a> Reading<'a, '_> {
-    /// A field of the header that no other has.
+    /// A field of the header that overlaps no other.
     fn number(&mut self, typed: &Value<'a>) -> Result<Field, ConfigError> {
         let text = typed.string(r#"a field, such as "u32 at 4""#)?;
         let field = typed.refuse_with(field::field(text, self.big_endian))?;
@@ -166,14 +166,14 @@ impl<'a> Reading<'a, '_> {
         if end > self.header {
             let header = self.header;
             return Err(typed.refuse(format!(
-                "it ends behind the header: it has the bytes {first} to {}, and header = {header} ends with byte {}",
+                "it ends after the header: it covers bytes {first} to {}, and header = {header} ends with byte {}",
                 end - 1,
                 header - 1,
             )));
         }
         if let Some(other) = self.taken.iter().find(|other| first < other.end && other.first < end) {
             return Err(typed.refuse(format!(
-                "it overlaps {}: this has the bytes {first} to {}, {} has {} to {}; give each its own",
+                "it overlaps {}: this covers bytes {first} to {}, {} has {} to {}; give each its own",
                 other.key,
                 end - 1,
                 other.key,
@@ -188,8 +188,10 @@ impl<'a> Reading<'a, '_> {
     fn count(&mut self, packet: bool) -> Result<Option<Field>, ConfigError> {
         match (self.table.get("count"), packet) {
             (None, true) => Ok(None),
-            (Some(typed), true) => Err(typed
-                .refuse(r#"where packets are numbered, each counts for one; take count out, or say unit = "message""#)),
+            (Some(typed), true) => {
+                Err(typed
+                    .refuse(r#"if packets are numbered, each counts as one; take count out, or say unit = "message""#))
+            }
             (None, false) => {
                 let example = r#"where a frame says how many messages it has, such as count = "u16 at 18" (or unit = "packet", if only packets are numbered)"#;
                 Err(self.table.missing("count", example))
@@ -233,10 +235,10 @@ impl<'a> Reading<'a, '_> {
         let (field, typed) = match (field, counts) {
             (None, None) => return Ok(None),
             (None, Some(typed)) => {
-                return Err(typed.refuse("there is no length that it could be said of; add length, or take this out"));
+                return Err(typed.refuse("this needs length, which is missing; add length, or take this out"));
             }
             (Some(_), None) => {
-                let example = r#"length_counts = "datagram" (the header too) or "body" (what is behind the header)"#;
+                let example = r#"length_counts = "datagram" (the header too) or "body" (what comes after the header)"#;
                 return Err(self.table.missing("length_counts", example));
             }
             (Some(field), Some(typed)) => (field, typed),
@@ -246,7 +248,7 @@ impl<'a> Reading<'a, '_> {
             "body" => false,
             other => {
                 return Err(typed.refuse(format!(
-                    r#"{other:?} is nothing that a length counts; expected "datagram" (the header too) or "body""#
+                    r#"{other:?} is not something that a length counts; expected "datagram" (the header too) or "body""#
                 )));
             }
         };
@@ -258,24 +260,25 @@ impl<'a> Reading<'a, '_> {
         let Some(typed) = self.table.get("message_length") else {
             return match adds.or(skip) {
                 None => Ok(None),
-                Some(typed) => Err(typed.refuse(
-                    "there is no message_length that it could be said of; add message_length, or take this out",
-                )),
+                Some(typed) => {
+                    Err(typed
+                        .refuse("this needs message_length, which is missing; add message_length, or take this out"))
+                }
             };
         };
         if packet {
             return Err(typed.refuse(
-                r#"where packets are numbered, what is behind the header is delivered whole; take message_length out, or say unit = "message""#,
+                r#"if packets are numbered, everything after the header is delivered as one; take message_length out, or say unit = "message""#,
             ));
         }
-        let text = typed.string(r#"where the length stands in a message's block, such as "u16 at 0""#)?;
+        let text = typed.string(r#"where the length is in a message's block, such as "u16 at 0""#)?;
         let field = typed.refuse_with(field::field(text, self.big_endian))?;
         if field.width > 2 || field.at > 253 {
             return Err(
                 typed.refuse("a message's length has 1 or 2 bytes, in the first 255 of its block; expected u8 or u16")
             );
         }
-        let example = "message_length_adds = 0 where the length counts the whole block, itself too, or what it leaves out, such as 2";
+        let example = "message_length_adds = 0 if the length counts the whole block, itself included, or the number of bytes that it leaves out, such as 2";
         let adds = self.table.need("message_length_adds", example)?.integer(0..=255)? as u8;
         let skip = match skip {
             None => 0,
@@ -295,7 +298,7 @@ impl<'a> Reading<'a, '_> {
     }
 }
 
-/// Reads rules, and holds them against the fields.
+/// Reads rules, and checks them against the fields.
 struct Rules<'a, 't, 'r> {
     reading: &'r Reading<'a, 't>,
     packet: bool,
@@ -307,7 +310,7 @@ impl<'a> Rules<'a, '_, '_> {
         self.reading.table
     }
 
-    /// The rule under `key`; one that means no frame where the key is left out.
+    /// The rule under `key`; if the key is left out, one that matches no frame.
     fn rule(&self, key: &'static str) -> Result<Rule, ConfigError> {
         match self.table().get(key) {
             None => Ok(Rule::default()),
@@ -323,7 +326,7 @@ impl<'a> Rules<'a, '_, '_> {
             typed.list(expected)?.map(|item| item.string(expected)).collect::<Result<_, _>>()?
         };
         if texts.is_empty() {
-            return Err(typed.refuse("a list without a rule means no frame; leave the key out"));
+            return Err(typed.refuse("an empty list matches no frame; leave the key out"));
         }
         let rule = typed.refuse_with(field::rule(&texts, self.reading.big_endian))?;
         for test in &rule.0 {
@@ -332,15 +335,15 @@ impl<'a> Rules<'a, '_, '_> {
         Ok(rule)
     }
 
-    /// Whether a test looks at what there is.
+    /// Whether a test looks at something that exists.
     fn sound(&self, test: &Test) -> Result<(), String> {
         match (test.what, self.count) {
-            (Looked::Count, None) if self.packet => {
-                Err("packets are numbered, and have no count; tell such frames by a field, such as \"u8 at 2 = 1\""
-                    .to_owned())
-            }
+            (Looked::Count, None) if self.packet => Err(
+                "packets are numbered, and have no count; recognise such frames by a field, such as \"u8 at 2 = 1\""
+                    .to_owned(),
+            ),
             (Looked::Count, Some(count)) if test.low > count.most() => {
-                Err(format!("the count has {} bytes, and is {} at most", count.width, count.most()))
+                Err(format!("the count has {} bytes, and is at most {}", count.width, count.most()))
             }
             (Looked::Field(field, _), _) => {
                 let (first, end) = (usize::from(field.at), field.end());
@@ -384,7 +387,7 @@ impl<'a> Rules<'a, '_, '_> {
     }
 
     fn heartbeat(&self) -> Result<Option<Heartbeat>, ConfigError> {
-        let example = r#"how a heartbeat is known, such as heartbeat = "count = 0", or heartbeat = "none""#;
+        let example = r#"how to recognise a heartbeat, such as heartbeat = "count = 0", or heartbeat = "none""#;
         let typed = self.table().need("heartbeat", example)?;
         if typed.is_text() && typed.string("a rule")? == "none" {
             for key in ["heartbeat_carries", "heartbeat_consumes", "heartbeat_resets"] {
@@ -404,7 +407,7 @@ impl<'a> Rules<'a, '_, '_> {
                     |chain: &[Test]| chain.iter().any(|test| test.what == Looked::Count && test.high == 0);
                 if consumes && when.alternatives().any(counts_none) {
                     return Err(typed.refuse(
-                        "a heartbeat with a count of 0 consumes no number; take this out, or tell heartbeats by something else",
+                        "a heartbeat with a count of 0 consumes no number; take this out, or recognise heartbeats by something else",
                     ));
                 }
                 consumes
@@ -442,7 +445,7 @@ impl<'a> Rules<'a, '_, '_> {
         let Some(typed) = self.table().get("end") else {
             return match carried {
                 None => Ok(None),
-                Some(typed) => Err(typed.refuse("there is no end that it could be said of; add end, or take this out")),
+                Some(typed) => Err(typed.refuse("this needs end, which is missing; add end, or take this out")),
             };
         };
         let rule = self.rule_of(&typed)?;
@@ -459,7 +462,7 @@ impl<'a> Rules<'a, '_, '_> {
             None => Carries::Next,
             Some(typed) => match carries(&typed)? {
                 Carries::Nothing => {
-                    return Err(typed.refuse(r#"an end says behind which number; expected "next" or "last""#));
+                    return Err(typed.refuse(r#"an end says after which number; expected "next" or "last""#));
                 }
                 carries => carries,
             },
@@ -467,7 +470,7 @@ impl<'a> Rules<'a, '_, '_> {
         Ok(Some((rule, carries)))
     }
 
-    /// A rule for frames without messages may not mean by count alone what has messages.
+    /// A rule for frames without messages must not match, by its count alone, frames that have messages.
     fn not_of_data(&self, rule: &Rule, what: &str) -> Result<(), String> {
         let Some(count) = self.count else { return Ok(()) };
         for chain in rule.alternatives() {
@@ -490,6 +493,8 @@ fn carries(typed: &Value<'_>) -> Result<Carries, ConfigError> {
         "next" => Ok(Carries::Next),
         "last" => Ok(Carries::Last),
         "nothing" => Ok(Carries::Nothing),
-        other => Err(typed.refuse(format!(r#"{other:?} is no number to carry; expected "next", "last" or "nothing""#))),
+        other => {
+            Err(typed.refuse(format!(r#"{other:?} is not a number to carry; expected "next", "last" or "nothing""#)))
+        }
     }
 }

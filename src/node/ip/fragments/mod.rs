@@ -69,6 +69,7 @@ pub struct Fragment<'a> {
 
 /// What became of the fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FragmentFacts {
     /// Fragments that came.
     pub fragments: u64,
@@ -173,7 +174,7 @@ impl Add for UnusedFragments {
 #[derive(Debug)]
 pub struct Reassembler {
     flights: Vec<Flight>,
-    /// Room for each flight, one behind the other.
+    /// Room for each flight, one after the other.
     bytes: Vec<u8>,
     facts: FragmentFacts,
 }

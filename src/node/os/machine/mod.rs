@@ -142,16 +142,16 @@ fn whole(facts: &Facts, found: &mut Found) {
         None | Some("tsc" | "arch_sys_counter") => {}
         Some(source @ ("kvm-clock" | "hyperv_clocksource_tsc_page")) => found.note(
             format!("the clock is {source}, not the processor's own: each reading costs some nanoseconds more"),
-            "where the host's counter is stable: echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
+            "if the host's counter is stable: echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
         ),
         Some(source) => found.spoils(
             format!("the clock is {source}: each reading is a system call, and may take a microsecond"),
-            "boot with clocksource=tsc tsc=reliable, where the processor's counter is stable",
+            "boot with clocksource=tsc tsc=reliable, if the processor's counter is stable",
         ),
     }
     if facts.huge_pages.as_deref() == Some("always") {
         found.blurs(
-            "the kernel makes huge pages of anybody's memory while it is in use: a thread may stand still for it",
+            "the kernel turns any memory into huge pages while it is in use: a thread may stall for it",
             "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
         );
     }
@@ -271,7 +271,7 @@ fn interface(nic: &Nic, cores: &[Core], found: &mut Found) {
     let name = &nic.name;
     if nic.is_virtual {
         found.note(
-            format!("{name} is no network card: the figures have the kernel's part, no wire and no card"),
+            format!("{name} is not a network card: the figures include the kernel, but neither wire nor card"),
             "for a card's figures, give the lines its interfaces",
         );
     }
@@ -283,7 +283,7 @@ fn interface(nic: &Nic, cores: &[Core], found: &mut Found) {
         let to: Vec<usize> = to.into_iter().collect();
         let list = here.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         found.spoils(
-            format!("interrupts of {name} ({list}) come to {}, in the midst of what is measured", these(&to)),
+            format!("interrupts of {name} ({list}) come to {}, in the middle of what is measured", these(&to)),
             "echo CORE > /proc/irq/NUMBER/smp_affinity_list for each, with a core that measures nothing; stop irqbalance",
         );
     }

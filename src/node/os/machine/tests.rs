@@ -92,7 +92,7 @@ fn each_thing_that_spoils_is_found() {
         (
             ("/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n"),
             4,
-            "blurs: the kernel makes huge pages",
+            "blurs: the kernel turns any memory into huge pages",
         ),
         (("/sys/devices/system/cpu/isolated", "\n"), 4, "spoils: core 1 is not isolated"),
         (("/sys/devices/system/cpu/nohz_full", " (null)\n"), 4, "blurs: the timer interrupts core 1"),
@@ -142,7 +142,7 @@ fn the_worst_comes_first_and_cores_are_told_together() {
             "spoils: cores 0, 1 are not isolated: the scheduler puts other work there",
             "spoils: cores 0 and 1 are two threads of one core, and both are to be used: each gets half",
             "note: how the frequency of cores 0, 1 is governed is not known: the system does not say",
-            "note: lo is no network card: the figures have the kernel's part, no wire and no card",
+            "note: lo is not a network card: the figures include the kernel, but neither wire nor card",
         ]
     );
 }
@@ -193,6 +193,6 @@ fn the_kernels_texts_are_read() {
 fn this_machine_can_be_looked_at() {
     assert!(describe().contains("Linux"));
     let found = look(&[], &["127.0.0.1".to_owned(), "no-such-nic".to_owned()], 1 << 40);
-    assert!(found.iter().any(|finding| finding.what.starts_with("lo is no network card")), "{found:?}");
+    assert!(found.iter().any(|finding| finding.what.starts_with("lo is not a network card")), "{found:?}");
     assert!(found.is_sorted_by_key(|finding| finding.severity));
 }

@@ -1,7 +1,7 @@
 //! AF_XDP: frames of a feed taken from an interface before the kernel's network stack sees them.
 //!
 //! A small program is attached to an interface, which redirects what is sent to the feed's groups and ports, and only that,
-//! to a socket a receive queue; all else goes on to the kernel. [`open`] gives two halves: the hot thread polls the
+//! to one socket per receive queue; all else goes on to the kernel. [`open`] gives two halves: the hot thread polls the
 //! [`XdpRing`], housekeeping holds the [`XdpAttachment`].
 //!
 //! What the program leaves to the kernel although it is the feed's (fragments, frames longer than [`LONGEST`], frames
@@ -41,6 +41,7 @@ const PATIENCE: u32 = 9;
 
 /// How the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// By the driver, before the kernel makes a packet of the frame.
     Native,
@@ -66,7 +67,7 @@ impl fmt::Display for Mode {
 /// is.
 ///
 /// # Errors
-/// What was being done, what the system says to it, and what is missing: mostly a capability.
+/// What was being done, what the system says, and what is missing: mostly a capability.
 pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), MappedRingError> {
     if options.kernel_stamps {
         return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));

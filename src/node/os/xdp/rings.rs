@@ -8,7 +8,7 @@
 //!
 //! Each of the memory's chunks is in one of three places: in the fill ring, in the receive ring, or with the kernel between
 //! them. `poll` reads a frame where it lies and puts its chunk back; nothing is copied and no list is kept. Both rings have
-//! room for all chunks, so neither overflows: what is lost is lost for want of a chunk.
+//! room for all chunks, so neither overflows: what is lost is lost for lack of a chunk.
 
 #![expect(
     clippy::disallowed_types,

@@ -1,14 +1,14 @@
-//! Mapped rings: one for each line of a feed, whose frames are taken in place, without a system call.
+//! Mapped rings: one per line of a feed. Frames are read in place, without a system call.
 //!
 //! ```text
 //! ring -> link, VLAN tags -> IPv4, its checksum -+-> UDP, its checksum -> group and port, sender -> datagram
 //!                                                +-> fragments, put together -^
 //! ```
 //!
-//! What a kernel does for a socket is done here: nothing of a frame is believed before it has been checked, and each frame
-//! that holds no datagram of the line is counted under a reason ([`FrameFacts`](super::live::FrameFacts)). As with sockets,
-//! there are two halves: [`Mapped`] is the hot thread's, [`LiveWatch`] is housekeeping's, and keeps a socket for each group
-//! that is joined and hears nothing, so that the network goes on sending the group here.
+//! This does what a kernel does for a socket: nothing in a frame is believed before it is checked, and each frame without a
+//! datagram of the line is counted under a reason ([`FrameFacts`](super::live::FrameFacts)). As with sockets, there are two
+//! halves. [`Mapped`] is the hot thread's. [`LiveWatch`] is housekeeping's; it keeps one socket per group, which joins the group
+//! and hears nothing, so that the network goes on sending it here.
 //!
 //! The order of a pass: up to a batch of each line's ring; which line comes first rotates from pass to pass.
 
@@ -43,10 +43,10 @@ struct MappedLine<R> {
 }
 
 impl<R: Ring> Mapped<R> {
-    /// Has `open` make a ring for each line, joins its groups, and attaches the ring to its interface.
+    /// Calls `open` for a ring for each line, joins the line's groups, and attaches the ring to its interface.
     ///
-    /// A line whose interface is not there is no error while another line's is: [`LiveWatch::check`] says so, and attaches
-    /// when it appears.
+    /// A missing interface is not an error as long as another line's exists: [`LiveWatch::check`] reports it, and attaches when it
+    /// appears.
     ///
     /// # Errors
     /// [`LiveError`].
@@ -60,7 +60,7 @@ impl<R: Ring> Mapped<R> {
         let mut lines = Vec::with_capacity(feed.lines.len());
         for (index, (line, found)) in feed.lines.iter().zip(&found).enumerate() {
             let failed = |error| LiveError::Ring { line: line.name.clone(), interface: line.interface.clone(), error };
-            // first of all: this is what may be forbidden
+            // first, since this is what may be forbidden
             let (ring, mut attachment) = open(&RingOptions {
                 groups: line.groups.clone(),
                 buffer_bytes: options.buffer_bytes,
@@ -76,7 +76,7 @@ impl<R: Ring> Mapped<R> {
             }
             if let Some(interface) = found {
                 match attachment.attach(interface.index) {
-                    // gone since it was listed: the watch will see
+                    // it has gone since it was listed: the watch will notice
                     Err(error) if !no_such_interface(&error.error) => return Err(failed(error)),
                     _ => {}
                 }
@@ -127,7 +127,7 @@ impl<R: Ring> Source for Mapped<R> {
 pub(super) struct Reader {
     place: Place,
     fragments: Reassembler,
-    /// Read when a fragment comes, and never else.
+    /// Read only when a fragment comes.
     clock: Clock,
 }
 
@@ -135,7 +135,7 @@ pub(super) struct Reader {
 #[derive(Debug)]
 struct Place {
     line: Line,
-    /// Whom alone to accept.
+    /// The only sender to accept; `None`: any.
     only: Option<Ipv4Addr>,
     groups: Groups,
 }
@@ -156,7 +156,7 @@ impl Reader {
         self.place.groups.find(to).is_some()
     }
 
-    /// Hands over the datagram of a frame, or counts why it has none.
+    /// Hands over a frame's datagram, or counts why it has none.
     #[inline]
     pub(super) fn read(&mut self, frame: &RawFrame<'_>, facts: &mut LineFacts, take: &mut impl FnMut(Datagram<'_>)) {
         let parsed = ip::network(LinkType::Ethernet, frame.bytes).and_then(|at| Ipv4::parse(&frame.bytes[at..]));
@@ -192,14 +192,14 @@ impl Reader {
     ) -> Result<(), Reason> {
         let fragment = ip.fragment(FragmentPath::default())?;
         let Some(segment) = self.fragments.put(self.clock.now(), &fragment) else { return Ok(()) };
-        // whether a sender left its checksum unfinished is known of no fragment
+        // of a fragment it is not known whether the sender left its checksum unfinished
         let frame = RawFrame { checksum: Checksum::Unknown, joined: None, ..*frame };
         self.place.finish((ip.source(), ip.destination()), segment, &frame, facts, take)
     }
 }
 
 impl Place {
-    /// From a whole segment on.
+    /// Hands over what a whole segment holds.
     #[inline]
     fn finish(
         &self,
@@ -233,7 +233,7 @@ impl Place {
                     group,
                     source: SocketAddrV4::new(source, udp.source_port),
                     stamp: None,
-                    // a ring has one stamp a frame, and it is the kernel's
+                    // a ring has one stamp per frame, and it is the kernel's
                     kernel_stamp: frame.kernel_stamp.map(|at| KernelStamp { software: Some(at), hardware: None }),
                     payload,
                 });
@@ -249,10 +249,10 @@ impl Place {
     }
 }
 
-/// From a group and port to its place in the line's list, by one multiplication: as many groups cost as much as one.
+/// Finds the position of a group and port in the line's list with one multiplication: many groups cost as much as one.
 #[derive(Clone, Debug)]
 struct Groups {
-    /// A power of two of places, at most half of them taken.
+    /// A power of two of places, of which at most half are taken.
     places: Box<[(u64, u16)]>,
     shift: u32,
 }
@@ -273,7 +273,7 @@ impl Groups {
         table
     }
 
-    /// Nobody's key: a group is 48 bits.
+    /// The key of a free place: a group has 48 bits.
     const FREE: u64 = u64::MAX;
 
     #[inline]

@@ -7,7 +7,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 use twinline::os::cpu;
 
-use crate::support::latency::{adds_up, report};
+use crate::support::latency::{adds_up, report, stamping};
 use crate::support::number;
 use crate::support::program::{Bed, Done};
 
@@ -39,7 +39,8 @@ fn an_open_loop_run_counts_every_message_and_writes_files_that_can_be_read() {
         assert!(number(pass, "/lines/A/dropped_by_faults") > 0 && number(pass, "/lines/B/dropped_by_faults") == 0);
         assert_eq!(number(pass, "/lost_by_faults"), 0, "line B loses nothing");
         let (timed, due) = (number(pass, "/timed"), sent * 6 / 7);
-        assert!(timed <= due && timed + number(pass, "/lost") >= due, "what warms up is not timed: {pass:#}");
+        let untimed = ["/lost", "/overrun", "/unseen"].map(|fate| number(pass, fate)).iter().sum::<u64>();
+        assert!(timed <= due && timed + untimed >= due, "what warms up is not timed: {pass:#}");
     }
     assert!(passes.iter().any(|pass| !pass["causes_ns"]["waited"].is_null()), "A loses what B brings later");
     assert_eq!((report["ratios"].as_array().unwrap().len(), &report["stopped"]), (0, &Value::Bool(false)));
@@ -136,6 +137,7 @@ fn kernel_stamps_have_a_pass_of_their_own_and_are_told_for_what_they_are() {
     bed.feed("lab", "moldudp64", "");
     let arguments =
         ["latency", "lab.toml", "--layout", "paired", "--rate", "2k", "--seconds", "0.2", "--stamps", "--json"];
+    let _stamping = stamping();
     let report = report(bed.done(&arguments));
     let [plain, stamped] = report["passes"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
     adds_up(plain);
@@ -143,9 +145,8 @@ fn kernel_stamps_have_a_pass_of_their_own_and_are_told_for_what_they_are() {
     assert!(plain["kernel_stamps"].is_null() && plain["stages_ns"]["send-to-kernel-stamp"].is_null());
     let stamps = &stamped["kernel_stamps"];
     let received = number(stamped, "/lines/A/datagrams_received") + number(stamped, "/lines/B/datagrams_received");
-    // the kernel begins to stamp a moment after it was asked to
-    assert_eq!((number(stamps, "/software") + number(stamps, "/none"), number(stamps, "/hardware")), (received, 0));
-    assert!(number(stamps, "/software") > 0);
+    assert_eq!((number(stamps, "/software"), number(stamps, "/none"), number(stamps, "/hardware")), (received, 0, 0));
+    assert!(received > 0);
     let of = |stage: &str| number(stamped, &format!("/stages_ns/{stage}/count"));
     // the wall clock may be stepped under the test: then stamps are left out, and that is said
     assert_eq!(of("send-to-kernel-stamp"), of("kernel-stamp-to-receive"));
@@ -178,7 +179,9 @@ fn the_ratio_is_measured_in_rounds_with_its_control() {
     let of = |pointer: &str| number(ratio, pointer);
     let (near, far) = (of("/rounds/near"), of("/rounds/far"));
     assert!(near + far > 0, "{ratio:#}");
-    assert_eq!(of("/sent"), (near + far) * 4 * 30, "four blocks a round, each of 20 and 10 messages");
+    // four blocks a round, each of 20 and 10 messages; a round in which a block lost all of its 10 has no ratio
+    let (rounds, rest) = (of("/sent") / 120, of("/sent") % 120);
+    assert!(rest == 0 && rounds >= near + far && of("/lost") >= 10 * (rounds - near - far), "{ratio:#}");
     for (state, rounds) in [("near", near), ("far", far)].iter().filter(|(_, rounds)| *rounds > 0) {
         for at in ["p50", "p99"] {
             for what in ["arbiter", "control"] {

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 
-use crate::support::number;
 use crate::support::program::{Bed, equal};
+use crate::support::{number, wait_for};
 
 #[test]
 fn several_feeds_have_a_set_of_files_each() {
@@ -68,8 +68,7 @@ fn what_capture_records_can_be_arbitrated() {
     bed.done(&["publish", "recorded.toml", "--made-up", "2k", "--rate", "10k", "--pack", "A=1..4,B=2"]).fine();
     // the file is written along; an end of session is the last thing in it
     let arbitrate = ["arbitrate", "recorded.toml", "c.pcapng", "--json"];
-    let ended = (0..1_000).any(|_| bed.done(&arbitrate).json()[0]["channels"][0]["sessions"][0]["ended"] == true);
-    assert!(ended, "the capture has no end");
+    wait_for("an end in the capture", || bed.done(&arbitrate).json()[0]["channels"][0]["sessions"][0]["ended"] == true);
     let done = capture.interrupt().fine();
     let summary = String::from_utf8(done.stdout).unwrap();
     let report = &bed.done(&arbitrate).fine().json()[0];

@@ -4,6 +4,7 @@
 //! A module has its tests in a list, `pub const TESTS: &[Test] = tests![one, another];`. One that is in no list is unused code,
 //! which the compiler tells.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
@@ -81,13 +82,9 @@ pub fn captured(name: &str) -> PathBuf {
 /// Runs the tests that the command line asks for, each list with what it needs.
 pub fn run(lists: &[(&[Need], &'static [Test])]) -> ExitCode {
     let arguments = Arguments::from_args();
-    let mut trials = Vec::new();
+    let (mut trials, mut ignored) = (Vec::new(), BTreeMap::<String, usize>::new());
     for (needs, tests) in lists {
         let missing = needs.iter().find_map(|need| need.missing());
-        if let Some(missing) = missing.as_ref().filter(|_| !arguments.list) {
-            let module = tests.first().and_then(|test| test.path.rsplit_once("::")).map_or("", |(module, _)| module);
-            eprintln!("ignored: {} tests of {module}: {missing}", tests.len());
-        }
         trials.extend(tests.iter().map(|test| {
             // libtest's names begin within the program
             let name = test.path.split_once("::").map_or(test.path, |(_, name)| name);
@@ -98,6 +95,14 @@ pub fn run(lists: &[(&[Need], &'static [Test])]) -> ExitCode {
             })
             .with_ignored_flag(missing.is_some())
         }));
+        if let Some(missing) = missing {
+            *ignored.entry(missing).or_default() += tests.len();
+        }
+    }
+    if !arguments.list {
+        ignored
+            .iter()
+            .for_each(|(missing, count)| eprintln!("{count} of {} tests are ignored: {missing}", trials.len()));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

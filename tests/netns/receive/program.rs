@@ -30,7 +30,8 @@ fn a_run_over_lossy_lines_equals_the_replay_of_its_capture() {
     for Way { method, ring, .. } in WAYS {
         let bed = Bed::up(&format!("run{}", method.name()));
         let files = program::Bed::new("methods");
-        fs::write(files.path("feed.toml"), FEED).unwrap();
+        // room for all that is sent, however long the arbiter waits for its core
+        fs::write(files.path("feed.toml"), format!("{FEED}[receive]\nbuffer = \"64MiB\"\n")).unwrap();
         let live = ["--json", "--messages", "live.bin", "--events", "live.jsonl", "--capture", "live.pcapng"];
         let more = ["run", "feed.toml", "--until-end", "--receive", method.name()];
         let run = start(&bed, "recv", &files, &[&more[..], &live].concat());

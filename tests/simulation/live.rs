@@ -14,6 +14,7 @@ use twinline::source::simulated::Simulated;
 use twinline::time::Nanos;
 
 use crate::record::{Record, Said};
+use crate::support::feed::{parse, text_of_lines};
 use crate::world;
 
 const A: Line = Line(0);
@@ -21,15 +22,8 @@ const B: Line = Line(1);
 const START: Nanos = Nanos::from_secs(1_000);
 
 fn feed(lines: usize, gap_timeout: &str) -> Feed {
-    let line = |i: usize| {
-        let name = char::from(b'A' + i as u8);
-        format!("[[line]]\nname = \"{name}\"\ngroups = [\"239.81.{}.1:26400\"]\ninterface = \"127.0.0.1\"\n", i + 1)
-    };
-    let lines: String = (0..lines).map(line).collect();
-    let text = format!(
-        "name = \"live\"\nframing = \"moldudp64\"\n{lines}[arbiter]\ngap_timeout = \"{gap_timeout}\"\nsilent_after = \"3s\"\n"
-    );
-    Feed::parse(&text).unwrap()
+    let more = format!("[arbiter]\ngap_timeout = \"{gap_timeout}\"\nsilent_after = \"3s\"\n");
+    parse(&(text_of_lines("live", "moldudp64", lines as u8) + &more))
 }
 
 /// A clock that reads what it was told, and a tap that keeps what the arbiter is given.

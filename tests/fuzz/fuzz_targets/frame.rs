@@ -10,7 +10,6 @@ use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
 use twinline::config::Feed;
-use twinline::framing::AnyFraming;
 use twinline::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, MappedRingError};
 use twinline::os::receive::ReceiveOptions;
 use twinline::source::mapped::Mapped;

@@ -13,4 +13,5 @@ pub mod chart;
 pub mod inspect;
 pub mod latency;
 pub mod quality;
+pub mod report;
 pub mod spread;

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 
 use super::output::Output;
-use super::report::Report;
 use super::{Failure, Outcome, feed, say};
+use twinline_analysis::report::{RunReport, captures};
 use twinline_core::framing::{Framing, WithFraming};
-use twinline_node::capture::{CaptureError, CaptureInput, Captures, Step};
+use twinline_node::capture::{CaptureError, CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
+use twinline_node::offline::{self, OfflineHooks};
 use twinline_node::os::signal::Stop;
 
 /// Arbitrate capture files, offline, as fast as the disk allows
@@ -60,9 +60,6 @@ impl Outputs {
     }
 }
 
-/// How many datagrams go by between two looks at the clock face, the stop flag and the writers.
-const LOOK_EVERY: u64 = 16_384;
-
 pub(super) fn run(args: Args) -> Outcome {
     let (feed, framing) = feed::load(&args.feed)?;
     let inputs: Vec<CaptureInput> = args.captures.iter().map(|path| CaptureInput::parse(path, &feed)).collect();
@@ -86,8 +83,8 @@ struct Arbitrating {
     stop: Stop,
 }
 
-/// How far captures were read, on a terminal alone: a bar over the bytes of the files, as they lie on disk; a count of them where
-/// one is a pipe, whose size nobody knows.
+/// How far captures were read, on a terminal only: a bar over the bytes of the files, as they lie on disk. If one is a pipe, whose
+/// size nobody knows, the bytes are counted instead.
 pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
     if !std::io::stderr().is_terminal() {
         return None;
@@ -99,6 +96,39 @@ pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
     Some(bar.with_style(ProgressStyle::with_template(template).ok()?))
 }
 
+/// What a person sees of the reading, and how one ends it: [`progress`], and Ctrl-C.
+pub(super) struct Watching {
+    bar: Option<ProgressBar>,
+    stop: Stop,
+}
+
+impl Watching {
+    pub(super) fn new(size: Option<u64>, stop: Stop) -> Watching {
+        Watching { bar: progress(size), stop }
+    }
+
+    /// Shows how far the reading is. Says whether to go on.
+    pub(super) fn look(&self, position: u64) -> bool {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+        }
+        !self.stop.requested()
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl<F> OfflineHooks<F, Output> for Watching {
+    fn goes_on(&mut self, captures: &Captures, output: &Output) -> bool {
+        self.look(captures.position()) && !output.failed()
+    }
+}
+
 impl WithFraming for Arbitrating {
     type Output = Outcome;
 
@@ -106,81 +136,36 @@ impl WithFraming for Arbitrating {
         let Arbitrating { args, feed, mut captures, stop } = self;
         let mut output = args.outputs.open(&feed, &framing.rules())?;
         let mut handler = Handler::new(framing, &feed);
-        let bar = progress(captures.size());
-        let mut count = 0u64;
-        let mut last = None;
-        let mut failed = None;
-        loop {
-            let step = match captures.step() {
-                Ok(Step::End) => break,
-                Ok(step) => step,
-                Err(error @ (CaptureError::Read { .. } | CaptureError::Damaged { .. })) => {
-                    // what stands before is whole, and is reported
-                    failed = Some(error);
-                    break;
-                }
-                Err(error) => return Err(capture_failure(error)),
-            };
-            if let Some(item) = captures.item() {
-                last = Some(item.stamp);
-                handler.on_datagram(item.stamp, item.line, item.group, item.payload, &mut output);
-                count += 1;
-            }
-            if count.is_multiple_of(LOOK_EVERY) || step == Step::Onward {
-                if let Some(bar) = &bar {
-                    bar.set_position(captures.position());
-                }
-                if stop.requested() || output.failed() {
-                    break;
-                }
-            }
-        }
-        if let Some(bar) = &bar {
-            bar.finish_and_clear();
-        }
-        let stopped = stop.requested();
-        // cut short, the input ends where it was cut
-        let end = if stopped || failed.is_some() { last } else { captures.end_stamp() };
-        if let Some(end) = end {
-            handler.finish(end, &mut output);
-        }
+        let mut watching = Watching::new(captures.size(), stop);
+        let end =
+            offline::arbitrate(&mut captures, &mut handler, &mut output, &mut watching).map_err(capture_failure)?;
+        watching.finish();
         output.finish().map_err(Failure::run)?;
+        let stopped = end.stopped;
         if stopped {
-            say("stopped: the report is of what was read until then");
+            say(captures::STOPPED);
         }
         for warning in captures.warnings() {
             say(warning);
         }
         let ignored = captures.ignored();
-        let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
-        let report = Report {
+        let report = RunReport {
             feed: &feed,
-            names: &names,
             arbiter: handler.arbiter(),
             malformed: handler.malformed(),
             gaps: &output.gaps,
-            source: json!({
-                "datagrams": captures.datagrams(),
-                "reassembled": captures.reassembled(),
-                "stamps_raised": captures.stamps_raised(),
-                "dropped": captures.dropped(),
-                "whole_recording": captures.is_whole_recording() && !stopped && failed.is_none(),
-            }),
+            source: captures::source(&captures, &end),
             ignored,
         };
         if args.outputs.json {
-            println!("{}", report.json()?);
+            println!("{}", report.json().map_err(Failure::run)?);
         } else if args.outputs.stdout_is_free() {
             print!("{}", report.text());
         }
         if captures.datagrams() == 0 {
-            say(format_args!(
-                "no datagram of this feed was in the captures: {} were for other groups, {} not UDP over IPv4; \
-                 the feed file's groups and ports must be those of the capture",
-                ignored.other_groups, ignored.not_udp
-            ));
+            say(captures::nothing_of_the_feed(&ignored));
         }
-        if let Some(error) = failed {
+        if let Some(error) = end.failed {
             return Err(capture_failure(error));
         }
         Ok(if stopped { ExitCode::from(130) } else { ExitCode::SUCCESS })

@@ -14,8 +14,8 @@ use super::live::recording::{Captured, Recording};
 use super::live::tally::Tally;
 use super::live::{self, Ending, Listen, Listening, RING_CAPACITY, Stops, Voice, pause, pin};
 use super::output::{Output, named_path};
-use super::report::Report;
 use super::{Failure, Outcome, say};
+use twinline_analysis::report::RunReport;
 use twinline_client::client::{self, Client, Polled};
 use twinline_client::delivery::{Delivery, Dropped, Facts, Output as Stream, Record};
 use twinline_core::framing::{Framing, WithFraming};
@@ -199,7 +199,7 @@ impl Running {
         let mut keeping = Keeping::new(clock, &voice, &feed, (watch, inquiry), &listen, &stops);
         keeping.replay(client, &mut output);
         let hot = thread.join().map_err(|_| anyhow!("the arbiter's thread has failed: what it knew is gone"))?;
-        Ok(keeping.report(hot, output, recording, &names, (spin, core, &taken)))
+        Ok(keeping.report(hot, output, recording, (spin, core, &taken)))
     }
 }
 
@@ -310,7 +310,6 @@ impl<'a> Keeping<'a> {
         hot: HotEnd<F>,
         mut output: Output,
         recording: Option<Recording>,
-        names: &[String],
         (spin, core, taken): (Spin, Option<usize>, &Taken),
     ) -> FeedEnd {
         let HotEnd { handler, mut ending, overrun, error } = hot;
@@ -350,9 +349,8 @@ impl<'a> Keeping<'a> {
         });
         source.insert("capture".into(), captured.as_ref().map_or(Value::Null, capture_json));
         source.insert("errors".into(), errors.clone().into());
-        let report = Report {
+        let report = RunReport {
             feed: self.feed,
-            names,
             arbiter: handler.arbiter(),
             malformed: handler.malformed(),
             gaps: &output.gaps,

@@ -1,7 +1,7 @@
 //! One framing, tried on one flow.
 
 use super::Budget;
-use super::channel::{Channel, Step};
+use super::channel::{Channel, NumberStep};
 use super::score::{CHANGED_BYTES, CHANGED_MAX, PROBED_MAX, Score};
 use twinline_core::frame::{Frame, Kind, SequenceRules};
 use twinline_core::framing::{AnyFraming, Framing, Malformed, WithFraming};
@@ -130,7 +130,7 @@ impl<F: Framing> Candidate<F> {
             return;
         };
         if let Some(step) = self.channels[at].on_frame(stamp, frame, &self.rules, budget) {
-            self.score.on_step(step, heartbeat && step != Step::Start);
+            self.score.on_step(step, heartbeat && step != NumberStep::Start);
         }
     }
 

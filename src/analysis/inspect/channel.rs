@@ -43,7 +43,7 @@ impl Began {
 
 /// One run of a channel's numbers.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct NumberRun {
     /// The session, as the framing names it.
     pub session: Session,
     /// Why it began.
@@ -83,7 +83,7 @@ struct LastFrame {
 
 /// How a frame's number stands to the one that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum NumberStep {
     /// There was none expected: the run's first frame.
     Start,
     /// It is the one.
@@ -98,9 +98,9 @@ pub enum Step {
     Contradiction,
 }
 
-impl Run {
-    fn new(session: Session, began: Began, stamp: Nanos, first: u64) -> Run {
-        Run {
+impl NumberRun {
+    fn new(session: Session, began: Began, stamp: Nanos, first: u64) -> NumberRun {
+        NumberRun {
             session,
             began,
             first,
@@ -159,7 +159,7 @@ pub struct Channel {
     /// The framing's key, where it has one.
     pub key: Option<u32>,
     /// Its runs of numbers, in the order of their beginning.
-    pub runs: Vec<Run>,
+    pub runs: Vec<NumberRun>,
     /// How many runs began, those that are not kept included.
     pub run_count: u64,
     /// Frames outside of the sequence.
@@ -221,7 +221,7 @@ impl Channel {
         frame: &Frame<'_>,
         rules: &SequenceRules,
         budget: &mut Budget,
-    ) -> Option<Step> {
+    ) -> Option<NumberStep> {
         if frame.kind == Kind::Unsequenced {
             self.unsequenced += 1;
             self.reset_outside(stamp, frame, budget);
@@ -232,7 +232,7 @@ impl Channel {
         run.stamps = (run.stamps.0.min(stamp), run.stamps.1.max(stamp));
         let expected = run.next;
         let first = rules.width.extend(frame.sequence, Some(SeqNo(expected)), SeqNo(expected), NEAR).0;
-        let Some(end) = first.checked_add(u64::from(frame.count)) else { return Some(Step::Far) };
+        let Some(end) = first.checked_add(u64::from(frame.count)) else { return Some(NumberStep::Far) };
         run.ended |= frame.kind.ends_session();
         if !frame.kind.has_messages() {
             run.heartbeats += 1;
@@ -241,28 +241,28 @@ impl Channel {
             if first <= expected || first - expected <= NEAR || run.spans.received() == 0 {
                 run.next = run.next.max(first);
             }
-            return Some(if began { Step::Start } else { step });
+            return Some(if began { NumberStep::Start } else { step });
         }
         let this = LastFrame { sequence: first, count: frame.count, print: print(frame.body) };
         let before = std::mem::replace(&mut run.last, this);
         let known = end <= expected && run.spans.contains(first) && run.spans.contains(end.saturating_sub(1));
         let step = if known && before.sequence == this.sequence && before.count == this.count {
-            if before == this { Step::Repeat } else { Step::Contradiction }
+            if before == this { NumberStep::Repeat } else { NumberStep::Contradiction }
         } else if known {
-            Step::Repeat
+            NumberStep::Repeat
         } else {
             step_of(first, expected)
         };
-        let low = !began && step != Step::Contradiction && end.saturating_add(FALL) <= expected;
+        let low = !began && step != NumberStep::Contradiction && end.saturating_add(FALL) <= expected;
         if low && first <= rules.initial.0.saturating_add(NEAR) || self.fallen.frames > 0 {
             match self.fall(stamp, low, first, end, budget) {
-                Fall::Goes => return Some(Step::Exact),
+                Fall::Goes => return Some(NumberStep::Exact),
                 Fall::Waits => return Some(step),
                 Fall::No => {}
             }
         }
         let run = self.runs.get_mut(self.current)?;
-        if step == Step::Far && (first > expected || end.saturating_add(NEAR) < run.first) {
+        if step == NumberStep::Far && (first > expected || end.saturating_add(NEAR) < run.first) {
             // one number far off may be corrupt: two that agree ahead are not
             match run.far.filter(|far| first > expected && first.abs_diff(far.1) <= NEAR) {
                 Some(far) => {
@@ -273,7 +273,7 @@ impl Channel {
                 None => {
                     run.strange += 1;
                     run.far = Some((first, end));
-                    return Some(if began { Step::Start } else { step });
+                    return Some(if began { NumberStep::Start } else { step });
                 }
             }
         }
@@ -281,7 +281,7 @@ impl Channel {
         run.frames += 1;
         run.heartbeats += u64::from(frame.heartbeat);
         run.take(stamp, frame, first, budget);
-        Some(if began { Step::Start } else { step })
+        Some(if began { NumberStep::Start } else { step })
     }
 
     /// Goes to the run that the frame belongs to; whether it begins with it.
@@ -345,12 +345,12 @@ impl Channel {
         self.run_count += 1;
         self.fallen = Fallen::default();
         if self.runs.len() < RUNS_MAX {
-            self.runs.push(Run::new(session, began, stamp, first));
+            self.runs.push(NumberRun::new(session, began, stamp, first));
         } else if let Some(last) = self.runs.last_mut() {
             // the last place is for what is going on; what it held is in the counts of the channel alone
             last.spans.release(budget);
             last.sample.release(budget);
-            *last = Run::new(session, began, stamp, first);
+            *last = NumberRun::new(session, began, stamp, first);
         }
         self.current = self.runs.len() - 1;
         true
@@ -400,11 +400,11 @@ impl Channel {
     }
 }
 
-fn step_of(number: u64, expected: u64) -> Step {
+fn step_of(number: u64, expected: u64) -> NumberStep {
     match number.abs_diff(expected) {
-        0 => Step::Exact,
-        1..=NEAR => Step::Near,
-        _ => Step::Far,
+        0 => NumberStep::Exact,
+        1..=NEAR => NumberStep::Near,
+        _ => NumberStep::Far,
     }
 }
 

@@ -1,14 +1,14 @@
 //! What is in a capture: flows, the framing that fits each, which flows are lines of one channel, and a feed file for them.
 //!
 //! ```text
-//! datagram -> Inspection -> Flow: Traffic, and a trial a framing: Score, Channel -> Run: Spans, Sample
+//! datagram -> Inspection -> Flow: Traffic, and a trial a framing: Score, Channel -> NumberRun: Spans, Sample
 //!                |
 //!              finish -> Findings: a Verdict a flow, Groups of flows that are lines of one channel
 //!                            |
 //!                          plan -> feed files
 //! ```
 //!
-//! Pure: it is told datagrams, reads no file and no clock. It never guesses silently: every framing that it names has a score
+//! [`InspectReport`] reads capture files and has the report. [`Inspection`] below it is told datagrams, reads no file and no clock. It never guesses silently: every framing that it names has a score
 //! with its evidence ([`score`]), and one whose rival fits as well is told as either of the two.
 //!
 //! **Memory is bounded, whatever comes.** At most [`FLOWS_MAX`] flows, and of one group [`SENDERS_MAX`] senders and interfaces:
@@ -23,18 +23,24 @@ use twinline_core::framing::{AnyFraming, WithFraming};
 use twinline_core::time::Nanos;
 
 mod candidate;
+pub mod captures;
 pub mod channel;
+mod files;
 mod findings;
+mod json;
+mod malformed;
 pub mod packets;
 mod pairs;
 pub mod plan;
 mod sample;
 pub mod score;
 pub mod spans;
+mod text;
 mod traffic;
 
 use candidate::{Begin, Outcome, Trial};
 pub use candidate::{CHANNELS_MAX, refusal};
+pub use captures::{InspectReport, InspectSettings};
 pub use findings::{Findings, FlowFindings, Role, Tried, apart};
 use packets::Tags;
 pub use pairs::{Group, Pair};

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::FlowFindings;
-use super::channel::Run;
+use super::channel::NumberRun;
 use super::score::Sureness;
 use twinline_core::frame::Session;
 
@@ -76,7 +76,7 @@ pub(super) fn groups(flows: &[FlowFindings]) -> Vec<Group> {
     let mut parents: Vec<usize> = (0..flows.len()).collect();
     for (_, runs) in by_identity(flows) {
         // a flow that stands for each group of this channel
-        let mut first: Vec<(usize, &Run)> = Vec::new();
+        let mut first: Vec<(usize, &NumberRun)> = Vec::new();
         for (flow, run) in runs {
             let like =
                 first.iter().find(|(other, theirs)| *other != flow && are_one(theirs, run)).map(|(other, _)| *other);
@@ -105,9 +105,9 @@ pub(super) fn groups(flows: &[FlowFindings]) -> Vec<Group> {
 type Identity = (usize, Option<u32>, Session);
 
 /// Every run of every flow whose framing is at least possible, by what it must share with its copies.
-fn by_identity(flows: &[FlowFindings]) -> Vec<(Identity, Vec<(usize, &Run)>)> {
+fn by_identity(flows: &[FlowFindings]) -> Vec<(Identity, Vec<(usize, &NumberRun)>)> {
     let mut found: HashMap<Identity, usize> = HashMap::new();
-    let mut list: Vec<(Identity, Vec<(usize, &Run)>)> = Vec::new();
+    let mut list: Vec<(Identity, Vec<(usize, &NumberRun)>)> = Vec::new();
     for (flow, findings) in flows.iter().enumerate() {
         let Some(best) = findings.best().filter(|best| best.sureness() >= Sureness::Possible) else { continue };
         for channel in &best.channels {
@@ -125,7 +125,7 @@ fn by_identity(flows: &[FlowFindings]) -> Vec<(Identity, Vec<(usize, &Run)>)> {
 }
 
 /// Whether two runs are the same numbers with the same messages.
-fn are_one(a: &Run, b: &Run) -> bool {
+fn are_one(a: &NumberRun, b: &NumberRun) -> bool {
     let (mut shared, mut same) = (0u64, 0u64);
     for (ours, theirs) in a.sample.in_both(&b.sample) {
         shared += 1;
@@ -189,7 +189,7 @@ fn pair(flows: &[FlowFindings], a: usize, b: usize) -> Pair {
 }
 
 impl Pair {
-    fn add(&mut self, a: &Run, b: &Run, skews: &mut Vec<i64>) {
+    fn add(&mut self, a: &NumberRun, b: &NumberRun, skews: &mut Vec<i64>) {
         let mut compared = 0u64;
         for (ours, theirs) in a.sample.in_both(&b.sample) {
             compared += 1;

@@ -15,8 +15,9 @@ use std::fmt::Write as _;
 use std::net::SocketAddrV4;
 
 use super::findings::{Findings, FlowFindings, Role, Tried};
-use super::score::{Sureness, grouped};
+use super::score::Sureness;
 use super::{FlowKey, Pair};
+use crate::report::words::grouped;
 use twinline_node::config::{GROUPS_MAX, LINES_MAX};
 
 /// Lines are named by these.
@@ -31,7 +32,7 @@ const BESIDES_SAID: usize = 8;
 
 /// A feed file to be.
 #[derive(Debug)]
-pub struct Plan {
+pub struct FeedPlan {
     /// The feed's name.
     pub name: String,
     /// The framing's name.
@@ -56,7 +57,7 @@ pub struct Plan {
 
 /// What the caller knows of a capture interface.
 #[derive(Clone, Debug, Default)]
-pub struct Interface {
+pub struct PlannedInterface {
     /// The file that it stands in.
     pub file: String,
     /// Its name there; empty where it has none.
@@ -71,7 +72,7 @@ struct Channel {
 }
 
 /// The feed files for `findings`, the best first. `stem` is what to name them after, `interfaces` are the capture's by number.
-pub fn plans(findings: &Findings, interfaces: &[Interface], stem: &str) -> Vec<Plan> {
+pub fn plans(findings: &Findings, interfaces: &[PlannedInterface], stem: &str) -> Vec<FeedPlan> {
     let flows = &findings.flows;
     let (channels, mut besides) = channels(findings);
     let mut feeds: BTreeMap<Kinship, Vec<Channel>> = BTreeMap::new();
@@ -178,7 +179,7 @@ fn is_nic(name: &str) -> bool {
 
 /// The lines' names: A, B, ... unless an interface must be named, since group and sender do not tell the lines apart, or since
 /// an interface that bears a line's name would stand for that line.
-fn line_names(flows: &[FlowFindings], interfaces: &[Interface], feed: &[Channel]) -> (Vec<String>, bool) {
+fn line_names(flows: &[FlowFindings], interfaces: &[PlannedInterface], feed: &[Channel]) -> (Vec<String>, bool) {
     let count = feed[0].lines.len();
     let keys = |line: usize| feed.iter().map(move |channel| flows[channel.lines[line]].key);
     let names: Vec<&str> = (0..count)
@@ -208,12 +209,12 @@ fn is_line(name: &str) -> bool {
 
 fn plan(
     findings: &Findings,
-    interfaces: &[Interface],
+    interfaces: &[PlannedInterface],
     name: String,
     feed: Vec<Channel>,
     besides: Vec<usize>,
     worst: impl Fn(&[Channel]) -> f64,
-) -> Plan {
+) -> FeedPlan {
     let flows = &findings.flows;
     let (lines, by_file) = line_names(flows, interfaces, &feed);
     let score = worst(&feed);
@@ -223,7 +224,7 @@ fn plan(
     rivals.sort();
     rivals.dedup();
     rivals.retain(|rival| *rival != framing);
-    let mut plan = Plan {
+    let mut plan = FeedPlan {
         name,
         framing,
         rivals,
@@ -239,7 +240,7 @@ fn plan(
     plan
 }
 
-fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
+fn text(plan: &FeedPlan, findings: &Findings, interfaces: &[PlannedInterface]) -> String {
     let flows = &findings.flows;
     let mut out = String::new();
     let mut files: Vec<&str> = Vec::new();
@@ -324,7 +325,7 @@ fn comment(out: &mut String, indent: &str, text: &str) {
     let _ = writeln!(out, "{line}");
 }
 
-fn said_of(pair: &Pair, plan: &Plan, lines: &[usize]) -> String {
+fn said_of(pair: &Pair, plan: &FeedPlan, lines: &[usize]) -> String {
     let name = |flow: usize| lines.iter().position(|&at| at == flow).map_or("?", |line| &plan.lines[line]);
     let (a, b, about) = (name(pair.a), name(pair.b), if pair.exact { "" } else { "about " });
     let same = match pair.different {
@@ -339,7 +340,14 @@ fn said_of(pair: &Pair, plan: &Plan, lines: &[usize]) -> String {
     )
 }
 
-fn line_text(out: &mut String, plan: &Plan, flows: &[FlowFindings], interfaces: &[Interface], line: usize, name: &str) {
+fn line_text(
+    out: &mut String,
+    plan: &FeedPlan,
+    flows: &[FlowFindings],
+    interfaces: &[PlannedInterface],
+    line: usize,
+    name: &str,
+) {
     let keys: Vec<FlowKey> = plan.channels.iter().map(|channel| flows[channel[line]].key).collect();
     let _ = writeln!(out, "\n[[line]]\nname = {}", quoted(name));
     match keys.as_slice() {
@@ -399,7 +407,7 @@ fn line_text(out: &mut String, plan: &Plan, flows: &[FlowFindings], interfaces: 
 }
 
 /// Whether the line brought less than half of what the fullest line brought.
-fn slow(plan: &Plan, flows: &[FlowFindings], line: usize) -> bool {
+fn slow(plan: &FeedPlan, flows: &[FlowFindings], line: usize) -> bool {
     let received = |tried: &Tried| {
         let runs = tried.channels.iter().flat_map(|channel| &channel.runs);
         runs.map(|run| run.spans.received()).sum::<u64>()

@@ -18,7 +18,8 @@
 //! | unsure | 0.25 |
 //! | none fits | below |
 
-use super::channel::Step;
+use super::channel::NumberStep;
+use crate::report::words::{counted, grouped};
 use twinline_core::framing::Malformed;
 
 /// How many datagrams are probed for what they account for.
@@ -103,7 +104,7 @@ pub struct Score {
     /// Heartbeats whose number is far from it.
     pub heartbeats_far: u64,
     /// First frames of a channel or a session, behind the very first.
-    pub strangers: u64,
+    pub starts: u64,
     /// Datagrams that were looked into, and those that were accounted for to the byte.
     pub probed: u32,
     /// Those that were accounted for to the byte.
@@ -120,17 +121,17 @@ pub struct Score {
 
 impl Score {
     /// Counts a frame of data.
-    pub fn on_step(&mut self, step: Step, heartbeat: bool) {
+    pub fn on_step(&mut self, step: NumberStep, heartbeat: bool) {
         match (step, heartbeat) {
-            (Step::Start, _) => self.strangers += 1,
-            (Step::Exact, true) => self.heartbeats_agree += 1,
-            (Step::Far, true) => self.heartbeats_far += 1,
+            (NumberStep::Start, _) => self.starts += 1,
+            (NumberStep::Exact, true) => self.heartbeats_agree += 1,
+            (NumberStep::Far, true) => self.heartbeats_far += 1,
             (_, true) => {}
-            (Step::Exact, false) => self.exact += 1,
-            (Step::Near, false) => self.near += 1,
-            (Step::Far, false) => self.far += 1,
-            (Step::Repeat, false) => self.repeats += 1,
-            (Step::Contradiction, false) => self.contradictions += 1,
+            (NumberStep::Exact, false) => self.exact += 1,
+            (NumberStep::Near, false) => self.near += 1,
+            (NumberStep::Far, false) => self.far += 1,
+            (NumberStep::Repeat, false) => self.repeats += 1,
+            (NumberStep::Contradiction, false) => self.contradictions += 1,
         }
     }
 
@@ -151,7 +152,7 @@ impl Score {
 
     /// Share of the steps that go on; `None` where there was none.
     pub fn continuity(&self) -> Option<f64> {
-        let against = self.strangers.saturating_sub(1) as f64;
+        let against = self.starts.saturating_sub(1) as f64;
         let steps = self.steps() as f64 + against;
         let good = (self.exact + self.heartbeats_agree) as f64 + 0.7 * self.near as f64;
         (steps > 0.0).then(|| good / steps)
@@ -187,8 +188,8 @@ impl Score {
     pub fn is_hopeless(&self) -> bool {
         self.datagrams >= 16
             && (self.parsed * 2 < self.datagrams
-                || self.steps() >= 12 && self.strangers < 64 && self.continuity().is_some_and(|share| share < 0.3)
-                || self.strangers >= 256 && self.strangers * 2 > self.frames)
+                || self.steps() >= 12 && self.starts < 64 && self.continuity().is_some_and(|share| share < 0.3)
+                || self.starts >= 256 && self.starts * 2 > self.frames)
     }
 
     /// The reason that most of the refused were refused for.
@@ -234,8 +235,8 @@ impl Score {
         if self.heartbeats > 0 && self.heartbeats_agree + self.heartbeats_far == 0 && self.frames > 0 {
             said.push(format!("{} among them", counted(self.heartbeats, "heartbeat")));
         }
-        if self.strangers > 1 {
-            said.push(format!("{} channels or sessions", grouped(self.strangers)));
+        if self.starts > 1 {
+            said.push(format!("{} channels or sessions", grouped(self.starts)));
         }
         said
     }
@@ -243,24 +244,6 @@ impl Score {
 
 fn share(of: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { of as f64 / all as f64 }
-}
-
-/// `1 record`, `1,234 records`.
-pub fn counted(n: u64, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -273,7 +256,7 @@ mod tests {
             parsed: 100,
             frames: 100,
             exact: 99,
-            strangers: 1,
+            starts: 1,
             probed: 64,
             accounted: 64,
             checks_lengths: true,

@@ -121,7 +121,7 @@ pub struct StampCounts {
 
 /// Stands beside the arbiter's loop.
 #[derive(Debug)]
-pub struct Beside<'a, F> {
+pub struct OpenLoopHooks<'a, F> {
     /// How datagrams are read, for the stamps in them.
     pub framing: F,
     /// The run's clock.
@@ -146,7 +146,7 @@ pub struct Beside<'a, F> {
     pub heard: (Nanos, Nanos),
 }
 
-impl<F: Framing> Beside<'_, F> {
+impl<F: Framing> OpenLoopHooks<'_, F> {
     /// Kernel stamps, of every copy that comes.
     fn look(&mut self, datagram: &Datagram<'_>, ahead_ns: i64) {
         let Some(stamp) = datagram.kernel_stamp else {
@@ -172,7 +172,7 @@ impl<F: Framing> Beside<'_, F> {
     }
 }
 
-impl<F: Framing> Surroundings for Beside<'_, F> {
+impl<F: Framing> Surroundings for OpenLoopHooks<'_, F> {
     #[inline]
     fn now(&mut self) -> Nanos {
         self.heard.1 = self.clock.now();
@@ -283,7 +283,7 @@ mod tests {
     fn kernel_stamps_are_brought_back_to_our_clock_and_those_that_cannot_be_are_counted() {
         let (published, from, taken) = (Stop::new(), OnceLock::from(Nanos(1_000)), Cell::new(Nanos(5_000)));
         let clock = Clock::start();
-        let mut beside = Beside {
+        let mut beside = OpenLoopHooks {
             framing: MoldUdp64,
             clock,
             spin: Spin::new(true),

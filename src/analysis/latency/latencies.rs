@@ -16,7 +16,7 @@ pub fn histogram() -> Histogram<u64> {
 
 /// Why a message took as long as it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
+pub enum LatencyCause {
     /// It was delivered when its first copy came.
     First,
     /// It had come, and waited for one before it that the other line had to bring.
@@ -25,37 +25,37 @@ pub enum Cause {
     Recovered,
 }
 
-impl Cause {
+impl LatencyCause {
     /// Every cause.
-    pub const ALL: [Cause; 3] = [Cause::First, Cause::Waited, Cause::Recovered];
+    pub const ALL: [LatencyCause; 3] = [LatencyCause::First, LatencyCause::Waited, LatencyCause::Recovered];
 
     /// The cause of a message that was delivered.
     #[inline]
-    pub fn of(line: Line, flags: RunFlags) -> Cause {
+    pub fn of(line: Line, flags: RunFlags) -> LatencyCause {
         if line == Line::RECOVERY {
-            Cause::Recovered
+            LatencyCause::Recovered
         } else if flags.held {
-            Cause::Waited
+            LatencyCause::Waited
         } else {
-            Cause::First
+            LatencyCause::First
         }
     }
 
     /// Its name in files.
     pub const fn name(self) -> &'static str {
         match self {
-            Cause::First => "first",
-            Cause::Waited => "waited",
-            Cause::Recovered => "recovered",
+            LatencyCause::First => "first",
+            LatencyCause::Waited => "waited",
+            LatencyCause::Recovered => "recovered",
         }
     }
 
     /// The words for people.
     pub const fn words(self) -> &'static str {
         match self {
-            Cause::First => "first copy",
-            Cause::Waited => "waited for the other line",
-            Cause::Recovered => "recovered",
+            LatencyCause::First => "first copy",
+            LatencyCause::Waited => "waited for the other line",
+            LatencyCause::Recovered => "recovered",
         }
     }
 }
@@ -156,26 +156,26 @@ impl Totals {
         Totals { lines, by: vec![histogram(); 2 * lines + 1] }
     }
 
-    fn place(&self, cause: Cause, line: Line) -> Option<usize> {
+    fn place(&self, cause: LatencyCause, line: Line) -> Option<usize> {
         match cause {
-            Cause::Recovered => Some(2 * self.lines),
+            LatencyCause::Recovered => Some(2 * self.lines),
             _ => (line.index() < self.lines).then_some(cause as usize * self.lines + line.index()),
         }
     }
 
     /// A message took this long.
     #[inline]
-    pub fn record(&mut self, cause: Cause, line: Line, span: Nanos) {
+    pub fn record(&mut self, cause: LatencyCause, line: Line, span: Nanos) {
         if let Some(place) = self.place(cause, line) {
             self.by[place].saturating_record(span.0);
         }
     }
 
     /// Of one cause, all lines.
-    pub fn of_cause(&self, cause: Cause) -> Histogram<u64> {
+    pub fn of_cause(&self, cause: LatencyCause) -> Histogram<u64> {
         let mut sum = histogram();
         match cause {
-            Cause::Recovered => sum += &self.by[2 * self.lines],
+            LatencyCause::Recovered => sum += &self.by[2 * self.lines],
             _ => self.by[cause as usize * self.lines..][..self.lines].iter().for_each(|of| sum += of),
         }
         sum
@@ -185,9 +185,9 @@ impl Totals {
     pub fn of_line(&self, line: Line) -> Histogram<u64> {
         let mut sum = histogram();
         if line == Line::RECOVERY {
-            return self.of_cause(Cause::Recovered);
+            return self.of_cause(LatencyCause::Recovered);
         }
-        for cause in [Cause::First, Cause::Waited] {
+        for cause in [LatencyCause::First, LatencyCause::Waited] {
             if let Some(place) = self.place(cause, line) {
                 sum += &self.by[place];
             }
@@ -249,16 +249,16 @@ mod tests {
     fn what_is_recorded_stands_under_its_cause_and_its_line() {
         let mut totals = Totals::new(2);
         for (cause, line, span) in [
-            (Cause::First, Line(0), 10),
-            (Cause::First, Line(1), 20),
-            (Cause::Waited, Line(1), 30),
-            (Cause::Recovered, Line::RECOVERY, 40),
-            (Cause::First, Line(5), 50),
+            (LatencyCause::First, Line(0), 10),
+            (LatencyCause::First, Line(1), 20),
+            (LatencyCause::Waited, Line(1), 30),
+            (LatencyCause::Recovered, Line::RECOVERY, 40),
+            (LatencyCause::First, Line(5), 50),
         ] {
             totals.record(cause, line, Nanos(span));
         }
         let max = |histogram: &Histogram<u64>| (histogram.len(), histogram.max());
-        assert_eq!(Cause::ALL.map(|cause| max(&totals.of_cause(cause))), [(2, 20), (1, 30), (1, 40)]);
+        assert_eq!(LatencyCause::ALL.map(|cause| max(&totals.of_cause(cause))), [(2, 20), (1, 30), (1, 40)]);
         assert_eq!(
             [Line(0), Line(1), Line::RECOVERY].map(|line| max(&totals.of_line(line))),
             [(1, 10), (2, 30), (1, 40)]
@@ -269,15 +269,15 @@ mod tests {
     #[test]
     fn causes_come_from_the_record() {
         let held = RunFlags { held: true, ..RunFlags::default() };
-        assert_eq!(Cause::of(Line(0), RunFlags::default()), Cause::First);
-        assert_eq!(Cause::of(Line(1), held), Cause::Waited);
-        assert_eq!(Cause::of(Line::RECOVERY, held), Cause::Recovered);
+        assert_eq!(LatencyCause::of(Line(0), RunFlags::default()), LatencyCause::First);
+        assert_eq!(LatencyCause::of(Line(1), held), LatencyCause::Waited);
+        assert_eq!(LatencyCause::of(Line::RECOVERY, held), LatencyCause::Recovered);
     }
 
     #[test]
     fn stages_stand_at_their_own_place() {
         assert!(Stage::ALL.iter().enumerate().all(|(i, stage)| *stage as usize == i));
-        assert!(Cause::ALL.iter().enumerate().all(|(i, cause)| *cause as usize == i));
+        assert!(LatencyCause::ALL.iter().enumerate().all(|(i, cause)| *cause as usize == i));
         let mut stages = Stages::default();
         stages.record(Stage::Read, Nanos(7));
         stages.record_n(Stage::Publish, Nanos(9), 3);

@@ -19,15 +19,21 @@
 //! The first 16 bytes of each message are its [`message::Stamps`]: when it was to be sent, and when it was. Its number is the
 //! framing's.
 //!
-//! [`hgrm`] writes the percentile file that the usual plotters take.
+//! [`results`] is the report of both, as text, JSON and a page. [`hgrm`] writes the percentile file that the usual plotters take.
 
 pub mod arbitrate;
 pub mod hgrm;
+mod json;
 pub mod latencies;
 pub mod message;
 pub mod open_loop;
+mod page;
 pub mod pingpong;
 pub mod publish;
 pub mod ratio;
 pub mod read;
+pub mod results;
+mod text;
 pub mod two_core;
+
+pub use results::{LatencyReport, MeasuredMachine, PassResults, PassSpec, RatioResults};

@@ -22,11 +22,11 @@ use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Rate
 use twinline_node::source::Source;
 use twinline_node::wire::{UdpWire, WireError};
 
-use super::arbitrate::{Beside, Noting, Publishing, StampCounts};
+use super::arbitrate::{Noting, OpenLoopHooks, Publishing, StampCounts};
 use super::latencies::{Stages, Totals};
 use super::message::{Load, Timed};
 use super::publish::{PublishError, Published, publish};
-use super::read::{Counts, Found, Interval, Reader};
+use super::read::{Interval, ReadCounts, ReadFound, TimedReader};
 
 /// From the last thread's start to the first message.
 const LEAD_IN: Nanos = Nanos::from_millis(5);
@@ -74,7 +74,7 @@ impl fmt::Display for Arrangement {
 
 /// What is the same in all passes of a measurement.
 #[derive(Clone, Debug)]
-pub struct Settings<'a> {
+pub struct OpenLoopSettings<'a> {
     /// The feed that is listened to.
     pub feed: &'a Feed,
     /// Where its lines are sent: the same, or another with as many lines and groups.
@@ -142,7 +142,7 @@ pub enum MeasureError {
 
 /// What one pass measured.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct OpenLoopMeasured {
     /// What was asked for.
     pub load: Load,
     /// What was sent.
@@ -152,7 +152,7 @@ pub struct Measured {
     /// The parts of that way.
     pub stages: Stages,
     /// What the client counted.
-    pub counts: Counts,
+    pub counts: ReadCounts,
     /// What the kernel's stamps showed, where they were looked at.
     pub stamps: Option<StampCounts>,
     /// By how much the wall clock was stepped during the pass, in nanoseconds: kernel stamps are by it.
@@ -173,11 +173,11 @@ struct Arbitrated {
 }
 
 /// What the client leaves.
-type Read = Result<(Totals, Stages, Counts), client::Broken>;
+type Read = Result<(Totals, Stages, ReadCounts), client::Broken>;
 
 /// What a pass's threads know of each other.
 struct Pass<'a> {
-    settings: &'a Settings<'a>,
+    settings: &'a OpenLoopSettings<'a>,
     load: Load,
     session: Session,
     clock: Clock,
@@ -217,16 +217,16 @@ pub(super) fn drain(source: &mut impl Source) -> io::Result<()> {
 /// [`MeasureError`]; all threads have ended then.
 pub fn measure<F: Framing, S: Source + Send>(
     framing: F,
-    settings: &Settings<'_>,
+    settings: &OpenLoopSettings<'_>,
     (load, session): (Load, Session),
     source: &mut S,
     (clock, stop): (Clock, &Stop),
     mut tell: impl FnMut(Option<&Interval>),
-) -> Result<Measured, MeasureError> {
+) -> Result<OpenLoopMeasured, MeasureError> {
     let (delivery, client) = ring(framing, settings.feed)?;
     let pass = Pass { settings, load, session, clock, stop, published: Stop::new(), from: OnceLock::new() };
     let pass = &pass;
-    let (reader, intervals) = Reader::new(client, clock, &pass.from, settings.feed.lines.len());
+    let (reader, intervals) = TimedReader::new(client, clock, &pass.from, settings.feed.lines.len());
     let wall_ahead_ns = clock.wall_ahead_ns();
     let Arrangement { paired, client: core, .. } = settings.arrangement;
     let (published, arbitrated, read) = thread::scope(|scope| {
@@ -261,7 +261,7 @@ pub fn measure<F: Framing, S: Source + Send>(
     arbitrated.outcome?;
     let (totals, mut stages, counts) = read.ok_or(MeasureError::Thread("client"))??;
     stages.add(&arbitrated.stages);
-    Ok(Measured {
+    Ok(OpenLoopMeasured {
         load,
         published,
         totals,
@@ -279,7 +279,7 @@ impl Pass<'_> {
     fn publish<F: Framing>(
         &self,
         framing: F,
-        mut reader: Option<Reader<'_>>,
+        mut reader: Option<TimedReader<'_>>,
         ready: &Receiver<()>,
     ) -> (Result<Published, MeasureError>, Option<Read>) {
         let mut broken = None;
@@ -296,11 +296,11 @@ impl Pass<'_> {
     fn send<F: Framing>(
         &self,
         framing: F,
-        mut reader: Option<&mut Reader<'_>>,
+        mut reader: Option<&mut TimedReader<'_>>,
         ready: &Receiver<()>,
         broken: &mut Option<client::Broken>,
     ) -> Result<Published, MeasureError> {
-        let Settings { to, namespace, arrangement, warm_up, span, lines, seed, .. } = *self.settings;
+        let OpenLoopSettings { to, namespace, arrangement, warm_up, span, lines, seed, .. } = *self.settings;
         namespace.map_or(Ok(()), netns::enter)?;
         arrangement.publisher.map_or(Ok(()), cpu::pin)?;
         let mut wire = UdpWire::open(to)?;
@@ -327,7 +327,7 @@ impl Pass<'_> {
             };
             for _ in 0..READ_BETWEEN {
                 match reader.poll() {
-                    Ok(Found::Item) => {}
+                    Ok(ReadFound::Item) => {}
                     Ok(_) => {
                         if time {
                             spin.idle();
@@ -347,12 +347,12 @@ impl Pass<'_> {
     }
 
     /// Reads until the arbiter has gone.
-    fn read(&self, mut reader: Reader<'_>) -> Read {
+    fn read(&self, mut reader: TimedReader<'_>) -> Read {
         loop {
             match reader.poll()? {
-                Found::Item => {}
-                Found::Nothing => self.settings.arrangement.spin.idle(),
-                Found::End => return Ok(reader.finish()),
+                ReadFound::Item => {}
+                ReadFound::Nothing => self.settings.arrangement.spin.idle(),
+                ReadFound::End => return Ok(reader.finish()),
             }
         }
     }
@@ -366,7 +366,7 @@ impl Pass<'_> {
         wall_ahead_ns: i64,
         ready: &Sender<()>,
     ) -> Result<Arbitrated, MeasureError> {
-        let Settings { feed, arrangement, kernel_stamps, .. } = *self.settings;
+        let OpenLoopSettings { feed, arrangement, kernel_stamps, .. } = *self.settings;
         arrangement.arbiter.map_or(Ok(()), cpu::pin)?;
         let mut handler = Handler::new(framing, feed);
         let taken = Cell::new(Nanos::ZERO);
@@ -378,7 +378,7 @@ impl Pass<'_> {
             stages: Stages::default(),
         };
         let now = self.clock.now();
-        let mut beside = Beside {
+        let mut beside = OpenLoopHooks {
             framing,
             clock: self.clock,
             spin: arrangement.spin,
@@ -401,7 +401,7 @@ impl Pass<'_> {
             self.stop.request();
         }
         let late = handler.arbiter().channels().map(|channel| channel.late).sum();
-        let Beside { mut stages, stamps, datagrams, .. } = beside;
+        let OpenLoopHooks { mut stages, stamps, datagrams, .. } = beside;
         stages.add(&sink.stages);
         Ok(Arbitrated { stages, stamps, datagrams, late, outcome })
     }

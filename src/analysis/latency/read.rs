@@ -10,20 +10,20 @@ use twinline_core::frame::Packing;
 use twinline_core::time::Nanos;
 use twinline_node::os::clock::Clock;
 
-use super::latencies::{Cause, Stage, Stages, Totals, histogram};
+use super::latencies::{LatencyCause, Stage, Stages, Totals, histogram};
 use super::message::Stamps;
 
 /// How long an interval of the log is.
 pub const INTERVAL: Nanos = Nanos::from_secs(1);
 
-/// From the intended send to the client's read, by [`Cause`], of the messages that were read in some span of time.
+/// From the intended send to the client's read, by [`LatencyCause`], of the messages that were read in some span of time.
 #[derive(Debug)]
 pub struct Interval {
     /// Its beginning, by the run's clock.
     pub start: Nanos,
     /// Its end.
     pub end: Nanos,
-    /// By the place of the cause in [`Cause::ALL`].
+    /// By the place of the cause in [`LatencyCause::ALL`].
     pub causes: [Histogram<u64>; 3],
 }
 
@@ -55,7 +55,7 @@ impl Intervals {
 
 /// What the client counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ReadCounts {
     /// Messages that were delivered, those of the warm-up among them.
     pub delivered: u64,
     /// Messages that were timed.
@@ -70,9 +70,9 @@ pub struct Counts {
     pub foreign: u64,
 }
 
-/// What [`Reader::poll`] found.
+/// What [`TimedReader::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum ReadFound {
     /// Something.
     Item,
     /// Nothing now.
@@ -83,34 +83,34 @@ pub enum Found {
 
 /// A client that takes the time. Messages that were to be sent before `from` warm up, and are counted alone.
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub struct TimedReader<'a> {
     packing: Packing,
     client: Client,
     clock: Clock,
     from: &'a OnceLock<Nanos>,
     totals: Totals,
     stages: Stages,
-    counts: Counts,
+    counts: ReadCounts,
     interval: Interval,
     full: Sender<Interval>,
     empty: Receiver<Interval>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TimedReader<'a> {
     /// A reader for a feed of so many lines.
-    pub fn new(client: Client, clock: Clock, from: &'a OnceLock<Nanos>, lines: usize) -> (Reader<'a>, Intervals) {
+    pub fn new(client: Client, clock: Clock, from: &'a OnceLock<Nanos>, lines: usize) -> (TimedReader<'a>, Intervals) {
         let (full, over) = bounded(2);
         let (spare, empty) = bounded(2);
         // there is room for two
         let _ = spare.try_send(Interval::empty());
-        let reader = Reader {
+        let reader = TimedReader {
             packing: client.facts().packing,
             client,
             clock,
             from,
             totals: Totals::new(lines),
             stages: Stages::default(),
-            counts: Counts::default(),
+            counts: ReadCounts::default(),
             interval: Interval::empty(),
             full,
             empty,
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where the ring is broken.
     #[inline]
-    pub fn poll(&mut self) -> Result<Found, client::Broken> {
+    pub fn poll(&mut self) -> Result<ReadFound, client::Broken> {
         match self.client.poll()? {
             Polled::Item(Item::Message(message)) => {
                 let now = self.clock.now();
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
                 self.counts.delivered += 1;
                 match (stamps, self.from.get()) {
                     (Some(stamps), Some(&from)) if stamps.intended >= from => {
-                        let cause = Cause::of(line, flags);
+                        let cause = LatencyCause::of(line, flags);
                         let total = now - stamps.intended;
                         self.counts.timed += 1;
                         self.totals.record(cause, line, total);
@@ -148,20 +148,20 @@ impl<'a> Reader<'a> {
                     (Some(_), _) => {}
                     (None, _) => self.counts.foreign += u64::from(!flags.heartbeat),
                 }
-                Ok(Found::Item)
+                Ok(ReadFound::Item)
             }
             Polled::Item(Item::Loss(loss)) => {
                 self.counts.lost += loss.range.len();
-                Ok(Found::Item)
+                Ok(ReadFound::Item)
             }
             Polled::Item(Item::Overrun(overrun)) => {
                 self.counts.overruns += 1;
                 self.counts.overrun += overrun.messages;
-                Ok(Found::Item)
+                Ok(ReadFound::Item)
             }
-            Polled::Item(_) => Ok(Found::Item),
-            Polled::Empty => Ok(Found::Nothing),
-            Polled::Ended => Ok(Found::End),
+            Polled::Item(_) => Ok(ReadFound::Item),
+            Polled::Empty => Ok(ReadFound::Nothing),
+            Polled::Ended => Ok(ReadFound::End),
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
     }
 
     /// All that was measured; the last interval is handed over.
-    pub fn finish(mut self) -> (Totals, Stages, Counts) {
+    pub fn finish(mut self) -> (Totals, Stages, ReadCounts) {
         if self.interval.start != Nanos::ZERO {
             let end = self.clock.now();
             let over = std::mem::replace(&mut self.interval, Interval::empty());

@@ -64,7 +64,7 @@ const ANSWER_MAX: Nanos = Nanos::from_secs(5);
 
 /// What is measured.
 #[derive(Clone, Debug)]
-pub struct Settings<'a> {
+pub struct TwoCoreSettings<'a> {
     /// The feed that is listened to.
     pub feed: &'a Feed,
     /// Where its lines are sent.
@@ -87,7 +87,7 @@ pub struct Settings<'a> {
 
 /// What a block does at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BlockKind {
     /// The bare loop.
     Bare,
     /// The bare loop again.
@@ -98,25 +98,25 @@ pub enum Kind {
     Stamped,
 }
 
-impl Kind {
+impl BlockKind {
     /// Every kind.
-    pub const ALL: [Kind; 4] = [Kind::Bare, Kind::Again, Kind::Arbiter, Kind::Stamped];
+    pub const ALL: [BlockKind; 4] = [BlockKind::Bare, BlockKind::Again, BlockKind::Arbiter, BlockKind::Stamped];
 
     /// The words for people.
     pub const fn words(self) -> &'static str {
         match self {
-            Kind::Bare => "bare loop",
-            Kind::Again => "bare loop again",
-            Kind::Arbiter => "arbiter",
-            Kind::Stamped => "arbiter, stamped",
+            BlockKind::Bare => "bare loop",
+            BlockKind::Again => "bare loop again",
+            BlockKind::Arbiter => "arbiter",
+            BlockKind::Stamped => "arbiter, stamped",
         }
     }
 
     const fn mode(self) -> u64 {
         match self {
-            Kind::Bare | Kind::Again => BARE,
-            Kind::Arbiter => ARBITER,
-            Kind::Stamped => STAMPED,
+            BlockKind::Bare | BlockKind::Again => BARE,
+            BlockKind::Arbiter => ARBITER,
+            BlockKind::Stamped => STAMPED,
         }
     }
 }
@@ -129,7 +129,7 @@ const END: u64 = 5;
 
 /// What all rounds measured.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct TwoCoreMeasured {
     /// Every round that was finished.
     pub rounds: Vec<Round>,
     /// From send to read, by kind and whether the round was near: first the far ones, then the near.
@@ -265,12 +265,12 @@ impl Sink for Noted<'_> {
 }
 
 /// Stands beside the arbiter's loop, and does as little as can be.
-struct Beside {
+struct TwoCoreHooks {
     clock: Clock,
     spin: Spin,
 }
 
-impl Surroundings for Beside {
+impl Surroundings for TwoCoreHooks {
     #[inline]
     fn now(&mut self) -> Nanos {
         self.clock.now()
@@ -297,12 +297,12 @@ impl Surroundings for Beside {
 /// [`MeasureError`]; both threads have ended then.
 pub fn measure<F: Framing, S: Source + Send>(
     framing: F,
-    settings: &Settings<'_>,
+    settings: &TwoCoreSettings<'_>,
     session: Session,
     source: &mut S,
     (clock, stop): (Clock, &Stop),
     tell: impl FnMut(&[Round]) + Send,
-) -> Result<Measured, MeasureError> {
+) -> Result<TwoCoreMeasured, MeasureError> {
     let (delivery, client) = ring(framing, settings.feed)?;
     let common = &Common::default();
     let (driven, received) = thread::scope(|scope| {
@@ -330,7 +330,7 @@ impl Drop for Ending<'_> {
 /// The other thread: receives, whatever the mode.
 fn receive<F: Framing, S: Source>(
     framing: F,
-    settings: &Settings<'_>,
+    settings: &TwoCoreSettings<'_>,
     source: &mut S,
     delivery: Delivery,
     common: &Common,
@@ -343,14 +343,14 @@ fn receive<F: Framing, S: Source>(
     let mut handler = Handler::new(framing, settings.feed);
     let mut sink = Noted { sink: Deliveries::new(vec![delivery]), taken: &taken };
     let mut source = Rotating { source, common, clock, spin, mode: 0, size: settings.size, taken: &taken };
-    live(&mut handler, &mut source, &mut Beside { clock, spin }, &mut sink)?;
+    live(&mut handler, &mut source, &mut TwoCoreHooks { clock, spin }, &mut sink)?;
     Ok(())
 }
 
 /// The thread that publishes and reads.
 struct Driver<'a, F> {
     framing: F,
-    settings: &'a Settings<'a>,
+    settings: &'a TwoCoreSettings<'a>,
     session: Session,
     client: Client,
     common: &'a Common,
@@ -376,7 +376,7 @@ struct Driver<'a, F> {
 impl<'a, F: Framing> Driver<'a, F> {
     fn open(
         framing: F,
-        settings: &'a Settings<'a>,
+        settings: &'a TwoCoreSettings<'a>,
         session: Session,
         client: Client,
         common: &'a Common,
@@ -407,9 +407,9 @@ impl<'a, F: Framing> Driver<'a, F> {
         })
     }
 
-    fn drive(&mut self, stop: &Stop, mut tell: impl FnMut(&[Round])) -> Result<Measured, MeasureError> {
+    fn drive(&mut self, stop: &Stop, mut tell: impl FnMut(&[Round])) -> Result<TwoCoreMeasured, MeasureError> {
         let four = || [histogram(), histogram(), histogram(), histogram()];
-        let mut measured = Measured {
+        let mut measured = TwoCoreMeasured {
             rounds: Vec::new(),
             times: [four(), four()],
             to_client: [histogram(), histogram()],
@@ -424,8 +424,8 @@ impl<'a, F: Framing> Driver<'a, F> {
             let mut times = four();
             let mut trip = self.ping_pong()?;
             // who comes first rotates, so that what changes within a round favours none
-            for place in 0..Kind::ALL.len() {
-                let kind = Kind::ALL[(turn + place) % Kind::ALL.len()];
+            for place in 0..BlockKind::ALL.len() {
+                let kind = BlockKind::ALL[(turn + place) % BlockKind::ALL.len()];
                 self.block(kind, stop)?;
                 std::mem::swap(&mut times[kind as usize], &mut self.times);
                 self.times.reset();
@@ -458,12 +458,12 @@ impl<'a, F: Framing> Driver<'a, F> {
         self.ask(ARBITER)?;
         for tries in 1.. {
             for _ in 0..2 {
-                self.encode(Kind::Arbiter);
+                self.encode(BlockKind::Arbiter);
                 for line in 0..self.settings.to.lines.len() {
                     self.send(line)?;
                 }
             }
-            if stop.requested() || self.arrival(Kind::Arbiter, self.clock.now())?.is_some() {
+            if stop.requested() || self.arrival(BlockKind::Arbiter, self.clock.now())?.is_some() {
                 break;
             }
             if tries > LOST_MAX {
@@ -478,7 +478,7 @@ impl<'a, F: Framing> Driver<'a, F> {
     }
 
     /// The next message, in a datagram.
-    fn encode(&mut self, kind: Kind) {
+    fn encode(&mut self, kind: BlockKind) {
         self.serial += 1;
         Stamps { intended: Nanos(self.serial), sent: Nanos::ZERO }.write(&mut self.message);
         self.framing.packing().wrap(&self.message, &mut self.wrapped);
@@ -511,7 +511,7 @@ impl<'a, F: Framing> Driver<'a, F> {
     }
 
     /// One block, its times in `times`.
-    fn block(&mut self, kind: Kind, stop: &Stop) -> Result<(), MeasureError> {
+    fn block(&mut self, kind: BlockKind, stop: &Stop) -> Result<(), MeasureError> {
         self.ask(kind.mode())?;
         for n in 0..WARM_UP + self.settings.block {
             if stop.requested() {
@@ -523,12 +523,12 @@ impl<'a, F: Framing> Driver<'a, F> {
     }
 
     /// One message: A timed, the other lines' copies not.
-    fn message(&mut self, kind: Kind, timed: bool) -> Result<(), MeasureError> {
+    fn message(&mut self, kind: BlockKind, timed: bool) -> Result<(), MeasureError> {
         self.sent += 1;
         self.encode(kind);
         let start = self.clock.now();
         let sent = self.send(0)?;
-        let returned = if kind == Kind::Stamped { self.clock.now() } else { start };
+        let returned = if kind == BlockKind::Stamped { self.clock.now() } else { start };
         let received = if sent { self.arrival(kind, start)? } else { None };
         let now = self.clock.now();
         self.lost_in_a_row = if received.is_some() { 0 } else { self.lost_in_a_row + 1 };
@@ -539,9 +539,9 @@ impl<'a, F: Framing> Driver<'a, F> {
             None => self.lost += 1,
             Some(stamp) if timed => {
                 self.times.saturating_record((now - start).0);
-                if kind == Kind::Stamped && stamp >= returned {
+                if kind == BlockKind::Stamped && stamp >= returned {
                     self.to_client.saturating_record((now - stamp).0);
-                } else if kind == Kind::Stamped {
+                } else if kind == BlockKind::Stamped {
                     self.during_send += 1;
                 }
             }
@@ -568,7 +568,7 @@ impl<'a, F: Framing> Driver<'a, F> {
 
     /// Spins until the message is there: the stamp that came with it; `None` where it does not come.
     #[inline]
-    fn arrival(&mut self, kind: Kind, start: Nanos) -> Result<Option<Nanos>, MeasureError> {
+    fn arrival(&mut self, kind: BlockKind, start: Nanos) -> Result<Option<Nanos>, MeasureError> {
         let mut looks = 0u32;
         loop {
             if kind.mode() == BARE {

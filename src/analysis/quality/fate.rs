@@ -1,8 +1,9 @@
 //! What became of the gaps, and what the lines' states were.
 
 use super::top::Top;
+use crate::report::gaps::{ClosedGap, GapFate};
 use twinline_core::arbiter::{ChannelRef, LagReason, LineState, LostReason};
-use twinline_core::frame::{LINES_MAX, Line, Session};
+use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::SeqRange;
 use twinline_core::time::Nanos;
 
@@ -30,34 +31,6 @@ impl Tally {
     }
 }
 
-/// How a piece of a gap ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// A line brought it.
-    Filled(Line),
-    /// Nobody did, in time.
-    Lost(LostReason),
-}
-
-/// A piece of a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Where.
-    pub channel: ChannelRef,
-    /// Of which session.
-    pub session: Session,
-    /// Which numbers.
-    pub range: SeqRange,
-    /// The line that showed something beyond it.
-    pub opened_by: Line,
-    /// When it did.
-    pub opened_at: Nanos,
-    /// When the piece was filled or given up.
-    pub closed_at: Nanos,
-    /// Which of the two.
-    pub fate: Fate,
-}
-
 /// What became of all gaps.
 #[derive(Clone, Debug)]
 pub struct Gaps {
@@ -68,9 +41,9 @@ pub struct Gaps {
     /// Pieces that were given up, by reason.
     pub lost: [Tally; LostReason::ALL.len()],
     /// The largest that were lost.
-    pub lost_listed: Top<Piece>,
+    pub lost_listed: Top<ClosedGap>,
     /// Those that were waited for longest, and came.
-    pub filled_listed: Top<Piece>,
+    pub filled_listed: Top<ClosedGap>,
 }
 
 impl Gaps {
@@ -88,16 +61,16 @@ impl Gaps {
         self.opened.add(range, Nanos::ZERO);
     }
 
-    pub(super) fn close(&mut self, piece: Piece) {
+    pub(super) fn close(&mut self, piece: ClosedGap) {
         let open = piece.closed_at - piece.opened_at;
         match piece.fate {
-            Fate::Filled(line) => {
+            GapFate::Filled(line) => {
                 if let Some(filled) = self.filled.get_mut(line.index()) {
                     filled.add(piece.range, open);
                 }
                 self.filled_listed.add(open.0, piece);
             }
-            Fate::Lost(reason) => {
+            GapFate::Lost(reason) => {
                 self.lost[reason as usize].add(piece.range, open);
                 self.lost_listed.add(piece.range.len(), piece);
             }

@@ -41,22 +41,28 @@ pub mod account;
 pub mod chart;
 pub mod fate;
 pub mod lead;
+mod offline;
 pub mod peaks;
+mod report;
 pub mod series;
 pub mod silence;
 pub mod top;
-pub mod utc;
 
 #[cfg(test)]
 mod tests;
 
+pub use offline::QualityRun;
+pub use report::{Finding, FindingSeverity, QualityReport};
+
 use account::{Account, Hole, Lengths};
-use fate::{CHANGES_LISTED, Change, Fate, Gaps, Piece, States};
+use fate::{CHANGES_LISTED, Change, Gaps, States};
 use lead::{CoarseLeads, Firsts, Lead, LeadHistograms};
 use peaks::{Amount, Peaks};
 use series::{Cell, Series};
 use silence::Silences;
 use top::Top;
+
+use crate::report::gaps::{ClosedGap, GapFate};
 
 /// How many bursts of loss are listed, a line.
 const BURSTS_LISTED: usize = 12;
@@ -350,17 +356,18 @@ impl Quality {
         });
     }
 
-    fn close_gap(&mut self, event: &Event, range: SeqRange, opened_by: Line, opened_at: Nanos, fate: Fate) {
+    fn close_gap(&mut self, event: &Event, range: SeqRange, opened_by: Line, opened_at: Nanos, fate: GapFate) {
         let session = self.channels.get(usize::from(event.channel.index)).map_or(Session::NONE, |known| known.session);
-        let piece = Piece { channel: event.channel, session, range, opened_by, opened_at, closed_at: event.at, fate };
+        let piece =
+            ClosedGap { channel: event.channel, session, range, opened_by, opened_at, closed_at: event.at, fate };
         self.gaps.close(piece);
         let moment = self.moments.at(opened_at);
         let numbers = match fate {
-            Fate::Filled(line) => match moment.filled.get_mut(line.index()) {
+            GapFate::Filled(line) => match moment.filled.get_mut(line.index()) {
                 Some(filled) => filled,
                 None => return,
             },
-            Fate::Lost(_) => &mut moment.stream.missing,
+            GapFate::Lost(_) => &mut moment.stream.missing,
         };
         *numbers = numbers.saturating_add(range.len());
     }
@@ -393,10 +400,10 @@ impl Sink for Quality {
             EventKind::Epoch { session, first } => self.epoch(event.at, event.channel, session, first),
             EventKind::Gap { range, .. } => self.gaps.open(range),
             EventKind::Filled { range, line, opened_by, opened_at } => {
-                self.close_gap(event, range, opened_by, opened_at, Fate::Filled(line));
+                self.close_gap(event, range, opened_by, opened_at, GapFate::Filled(line));
             }
             EventKind::Lost { range, reason, opened_by, opened_at } => {
-                self.close_gap(event, range, opened_by, opened_at, Fate::Lost(reason));
+                self.close_gap(event, range, opened_by, opened_at, GapFate::Lost(reason));
             }
             EventKind::Line { line, from, to, why } => {
                 if let Some(known) = self.channels.get_mut(usize::from(event.channel.index)) {

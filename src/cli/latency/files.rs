@@ -11,13 +11,12 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 use serde_json::Value;
 
-use super::page;
-use super::results::{PassResults, RatioResults, Results};
 use crate::Failure;
 use twinline_analysis::latency::hgrm;
-use twinline_analysis::latency::latencies::Cause;
+use twinline_analysis::latency::latencies::LatencyCause;
 use twinline_analysis::latency::read::Interval;
-use twinline_analysis::latency::two_core::Kind;
+use twinline_analysis::latency::two_core::BlockKind;
+use twinline_analysis::latency::{LatencyReport, PassResults, RatioResults};
 use twinline_core::time::Nanos;
 
 /// A directory that was empty.
@@ -67,7 +66,7 @@ impl Folder {
     /// The percentile files of the ratio.
     pub(super) fn ratio(&self, ratio: &RatioResults) -> Result<(), Failure> {
         let method = ratio.method.name();
-        for kind in Kind::ALL {
+        for kind in BlockKind::ALL {
             self.hgrm(&file_name(&format!("two-core {method} {}", kind.words())), ratio.times(kind))?;
         }
         self.hgrm(&format!("two-core-{method}-receive-to-read"), ratio.to_client())
@@ -87,9 +86,9 @@ impl Folder {
     }
 
     /// The report and the page.
-    pub(super) fn finish(&self, results: &Results, object: &Value) -> Result<(), Failure> {
+    pub(super) fn finish(&self, report: &LatencyReport, object: &Value) -> Result<(), Failure> {
         self.write("latency.json", |out| writeln!(out, "{object:#}"))?;
-        self.write("latency.html", |out| out.write_all(page::page(results).as_bytes()))
+        self.write("latency.html", |out| out.write_all(report.page().as_bytes()))
     }
 }
 
@@ -128,7 +127,7 @@ impl Log {
         let mut lines = Vec::new();
         let mut writer = builder(*began).begin_log_with(&mut lines, serializer).map_err(|error| failed(path, error))?;
         let (start, span) = (Duration::from(interval.start - *began), Duration::from(interval.end - interval.start));
-        for (cause, times) in Cause::ALL.iter().zip(&interval.causes).filter(|(_, times)| !times.is_empty()) {
+        for (cause, times) in LatencyCause::ALL.iter().zip(&interval.causes).filter(|(_, times)| !times.is_empty()) {
             writer.write_histogram(times, start, span, Tag::new(cause.name())).map_err(|error| match error {
                 IntervalLogWriterError::IoError(error) => failed(path, error),
                 error => failed(path, format!("{error:?}")),

@@ -11,11 +11,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Failure, Outcome, feed};
 use twinline_analysis::chart::span_text;
 use twinline_analysis::latency::latencies::histogram;
-use twinline_analysis::latency::message::{Load, MESSAGE_LEN_MAX, MESSAGE_LEN_MIN};
-use twinline_analysis::latency::open_loop::{self, MeasureError};
+use twinline_analysis::latency::message::{MESSAGE_LEN_MAX, MESSAGE_LEN_MIN};
+use twinline_analysis::latency::open_loop::{self, MeasureError, OpenLoopMeasured, OpenLoopSettings};
 use twinline_analysis::latency::ratio::Ratios;
 use twinline_analysis::latency::read::Interval;
-use twinline_analysis::latency::two_core;
+use twinline_analysis::latency::two_core::{self, TwoCoreMeasured, TwoCoreSettings};
+use twinline_analysis::latency::{LatencyReport, MeasuredMachine, PassResults, PassSpec, RatioResults};
 use twinline_core::frame::Session;
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
 use twinline_core::time::Nanos;
@@ -34,14 +35,9 @@ use twinline_node::source::watch::{LiveWatch, WatchFacts};
 use twinline_node::source::{Facts, Source};
 
 mod files;
-mod json;
-mod page;
-mod results;
 mod setup;
-mod text;
 
 use files::Folder;
-use results::{Machine, PassResults, RatioResults, Results};
 use setup::{Layout, Setup};
 
 const EXAMPLES: &str = "\
@@ -169,12 +165,12 @@ impl WithFraming for Measuring {
             let advice = "build it with `cargo build --release`".to_owned();
             findings.insert(0, Finding { what, advice, severity: Severity::Spoils });
         }
-        let machine = Machine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
+        let machine = MeasuredMachine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
         let mut human = Human(args.json);
-        human.tell(&text::machine(&machine))?;
-        human.tell(&text::beginning(setup, self.framing))?;
+        let mut report = LatencyReport::new(machine, &setup.feed, &setup.to, setup.namespace.clone(), self.framing);
+        human.tell(&report.machine_text())?;
+        human.tell(&setup.beginning(self.framing))?;
         let bench = Bench { setup, framing, clock, stop: &stop, folder: folder.as_ref() };
-        let mut results = Results::new(machine, setup, self.framing);
         let mut session = 0;
         if setup.measures_ratio() {
             for &method in &setup.methods {
@@ -183,8 +179,8 @@ impl WithFraming for Measuring {
                 }
                 session += 1;
                 let ratio = bench.ratio(method, args.block, args.size[0], session_of(framing, session))?;
-                human.tell(&text::ratio(&ratio))?;
-                results.ratios.push(ratio);
+                human.tell(&ratio.text())?;
+                report.ratios.push(ratio);
             }
         }
         for pass in setup.passes() {
@@ -193,14 +189,14 @@ impl WithFraming for Measuring {
             }
             session += 1;
             let pass = bench.pass(&pass, session_of(framing, session))?;
-            human.tell(&text::pass(&pass))?;
-            results.passes.push(pass);
+            human.tell(&pass.text())?;
+            report.passes.push(pass);
         }
-        results.stopped = stop.requested();
-        human.tell(&text::ending(&results))?;
-        let object = json::report(&results);
+        report.stopped = stop.requested();
+        human.tell(&report.ending_text())?;
+        let object = report.json();
         if let Some(folder) = &folder {
-            folder.finish(&results, &object)?;
+            folder.finish(&report, &object)?;
             human.tell(&format!(
                 "written to {}: latency.html, latency.json, .hlog and .hgrm files\n",
                 folder.path().display()
@@ -236,32 +232,6 @@ impl Human {
     }
 }
 
-/// One pass that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Asked {
-    load: Load,
-    method: Method,
-    stamps: bool,
-}
-
-impl Asked {
-    /// A name for people, and (without its blanks) for files.
-    fn label(&self) -> String {
-        let Load { micro_rate, burst, size } = self.load;
-        let rate = micro_rate as f64 / 1e6;
-        let rate = match rate {
-            r if r >= 1e6 && (r / 1e4).fract() == 0.0 => format!("{}M", r / 1e6),
-            r if r >= 1e3 && (r / 10.0).fract() == 0.0 => format!("{}k", r / 1e3),
-            r => r.to_string(),
-        };
-        let burst = if burst > 1 { format!(" burst {burst}") } else { String::new() };
-        let stamps = if self.stamps { " stamps" } else { "" };
-        let method = if self.method == Method::Socket { "" } else { self.method.name() };
-        let method = if method.is_empty() { String::new() } else { format!(" {method}") };
-        format!("{rate}/s {size} B{burst}{method}{stamps}")
-    }
-}
-
 /// What all measurements share.
 struct Bench<'a, F> {
     setup: &'a Setup,
@@ -292,13 +262,13 @@ impl<F: Framing> Bench<'_, F> {
         Ok(ratio)
     }
 
-    fn pass(&self, asked: &Asked, session: Session) -> Result<PassResults, Failure> {
+    fn pass(&self, asked: &PassSpec, session: Session) -> Result<PassResults, Failure> {
         let setup = self.setup;
         let (live, watch, taken) = self.listen(asked.method, asked.stamps)?;
-        let asked = Asked { method: taken.method, ..*asked };
+        let asked = PassSpec { method: taken.method, ..*asked };
         let label = asked.label();
         let (measured, watched) = live.with(Paced { bench: self, watch, asked, label: &label, session })?;
-        let pass = PassResults::new(asked, label, measured, setup, &watched);
+        let pass = PassResults::new(asked, measured, &setup.feed, (setup.arrangement, setup.pack), &watched);
         if pass.sent_nothing() {
             let why = pass.last_error().unwrap_or_default();
             return Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up? {why}")));
@@ -328,12 +298,12 @@ struct Rotating<'a, F> {
 }
 
 impl<F: Framing> WithSource for Rotating<'_, F> {
-    type Output = Result<(two_core::Measured, Vec<WatchFacts>), Failure>;
+    type Output = Result<(TwoCoreMeasured, Vec<WatchFacts>), Failure>;
 
     fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
         let Bench { setup, framing, clock, stop, .. } = *self.bench;
         let (publisher, arbiter, spin) = setup.two_cores();
-        let settings = two_core::Settings {
+        let settings = TwoCoreSettings {
             feed: &setup.feed,
             to: &setup.to,
             namespace: setup.namespace.as_deref(),
@@ -364,17 +334,17 @@ impl<F: Framing> WithSource for Rotating<'_, F> {
 struct Paced<'a, F> {
     bench: &'a Bench<'a, F>,
     watch: LiveWatch,
-    asked: Asked,
+    asked: PassSpec,
     label: &'a str,
     session: Session,
 }
 
 impl<F: Framing> WithSource for Paced<'_, F> {
-    type Output = Result<(open_loop::Measured, Vec<WatchFacts>), Failure>;
+    type Output = Result<(OpenLoopMeasured, Vec<WatchFacts>), Failure>;
 
     fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
         let Bench { setup, framing, clock, stop, folder } = *self.bench;
-        let settings = open_loop::Settings {
+        let settings = OpenLoopSettings {
             feed: &setup.feed,
             to: &setup.to,
             namespace: setup.namespace.as_deref(),
@@ -466,20 +436,4 @@ fn sent_on(feed: &Feed, to: Option<&Path>) -> Result<Feed, Failure> {
     let (to, _) = feed::load(path)?;
     let routed = twinline_node::replay::route(feed, to).with_context(|| format!("--to {}", path.display()));
     routed.map_err(Failure::usage)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pass_is_named_by_what_it_is() {
-        let asked = |rate: f64, burst, size, method, stamps| {
-            Asked { load: Load { micro_rate: (rate * 1e6) as u64, burst, size }, method, stamps }.label()
-        };
-        assert_eq!(asked(100_000.0, 1, 64, Method::Socket, false), "100k/s 64 B");
-        assert_eq!(asked(1_500_000.0, 16, 512, Method::Packet, true), "1.5M/s 512 B burst 16 packet stamps");
-        assert_eq!(asked(1_234.0, 1, 16, Method::Socket, false), "1234/s 16 B");
-        assert_eq!(asked(0.5, 1, 16, Method::Xdp, false), "0.5/s 16 B xdp");
-    }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::anyhow;
 
-use super::{Args, Asked, sent_on};
+use super::{Args, sent_on};
 use crate::Failure;
+use twinline_analysis::latency::PassSpec;
 use twinline_analysis::latency::message::Load;
 use twinline_analysis::latency::open_loop::Arrangement;
 use twinline_core::framing::AnyFraming;
@@ -42,7 +43,7 @@ pub(super) struct Setup {
     /// How to receive, in the order in which they are measured.
     pub(super) methods: Vec<Method>,
     layout: Option<Layout>,
-    passes: Vec<Asked>,
+    passes: Vec<PassSpec>,
     cores: Vec<usize>,
 }
 
@@ -74,7 +75,8 @@ impl Setup {
         let stamps = if args.stamps { [false, true].as_slice() } else { &[false] };
         let methods = if args.receive.is_empty() { vec![feed.receive.method] } else { args.receive.clone() };
         let ways = methods.iter().flat_map(|&method| stamps.iter().map(move |&stamps| (method, stamps)));
-        let passes = passes.flat_map(|load| ways.clone().map(move |(method, stamps)| Asked { load, method, stamps }));
+        let passes =
+            passes.flat_map(|load| ways.clone().map(move |(method, stamps)| PassSpec { load, method, stamps }));
         let passes = passes.collect();
         Ok(Setup {
             namespace: args.publish_netns.clone(),
@@ -93,6 +95,19 @@ impl Setup {
         })
     }
 
+    /// What is about to be measured, where.
+    pub(super) fn beginning(&self, framing: AnyFraming) -> String {
+        let (feed, to) = (&self.feed, &self.to);
+        let way = if feed == to { String::new() } else { format!(", sent on {}", to.name) };
+        let from = self.namespace.as_ref().map_or(String::new(), |name| format!(" from the namespace {name}"));
+        let methods = self.methods.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ");
+        let mut out = format!("feed {} ({}){way}{from}; received by {methods}\n", feed.name, framing.name());
+        if feed.lines.first().is_some_and(|line| line.groups.len() > 1) {
+            out += "only the first group of each line is sent on\n";
+        }
+        out
+    }
+
     /// Whether the ratio to the bare loop is measured. By default where there are two cores for it.
     pub(super) fn measures_ratio(&self) -> bool {
         match self.layout {
@@ -102,7 +117,7 @@ impl Setup {
     }
 
     /// The open-loop passes.
-    pub(super) fn passes(&self) -> Vec<Asked> {
+    pub(super) fn passes(&self) -> Vec<PassSpec> {
         if self.layout == Some(Layout::TwoCore) { Vec::new() } else { self.passes.clone() }
     }
 

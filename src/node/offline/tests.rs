@@ -80,9 +80,7 @@ fn messages_come_one_by_one_in_order() {
     while let Some(message) = messages.next().unwrap() {
         written.write(message.bytes);
         let at = (message.channel, message.session, message.sequence);
-        assert!(
-            last.is_none_or(|(channel, session, sequence)| (channel, session) != (at.0, at.1) || sequence < at.2)
-        );
+        assert!(last.is_none_or(|(channel, session, sequence)| (channel, session) != (at.0, at.1) || sequence < at.2));
         last = Some(at);
     }
     assert_eq!(written.0, expected());

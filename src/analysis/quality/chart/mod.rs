@@ -182,7 +182,7 @@ impl TimeAxis {
             let x = self.x(at);
             rule(svg, (x, top), (x, bottom));
             let words = if n == 0 { "0".to_owned() } else { format!("+{}", short_span(after)) };
-            let time = super::utc::time_of_day(at, digits);
+            let time = crate::report::utc::time_of_day(at, digits);
             let half = time.len() as f64 * 3.4;
             let (class, place) = if x + half > WIDTH - 2.0 { ("e", WIDTH - 2.0) } else { ("m", x) };
             text(svg, class, place, bottom + 15.0, &words);

@@ -1,7 +1,7 @@
 //! Pictures are well formed, refer to nothing, and say what they should.
 
 use super::bars::{Columns, Leads};
-use super::time::{Curves, Kind, Row, Rows, Scale, Segment, Strips, TimeCurve};
+use super::time::{Curves, Row, Rows, Scale, StripKind, StripSegment, Strips, TimeCurve};
 use super::*;
 use crate::quality::account::Lengths;
 
@@ -110,10 +110,10 @@ fn rows_and_strips_are_well_formed_and_say_how_many() {
     let svg = rows.svg();
     well_formed(&svg);
     assert!(labels(&svg).contains(&"no missing") && labels(&svg).contains(&"400 missing, at most 1 a bar"));
-    let segment = |from, to| Segment { from: Nanos(from), to: Nanos(to), kind: 0, words: HOSTILE.into() };
+    let segment = |from, to| StripSegment { from: Nanos(from), to: Nanos(to), kind: 0, words: HOSTILE.into() };
     let start = axis(1).start.0;
     let (title, words) = (HOSTILE.to_owned(), HOSTILE.to_owned());
-    let kinds = vec![Kind { name: "silent", fill: "var(--c1)" }];
+    let kinds = vec![StripKind { name: "silent", fill: "var(--c1)" }];
     let stretches = vec![segment(start, start), segment(0, u64::MAX), segment(start + 5, start)];
     let rows = vec![(HOSTILE.to_owned(), stretches), ("B".to_owned(), vec![])];
     well_formed(&Strips { title, words, axis: axis(400), kinds, rows }.svg());

@@ -278,7 +278,7 @@ impl Rows {
 
 /// A stretch of a strip.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub struct StripSegment {
     /// When it begins.
     pub from: Nanos,
     /// When it ends.
@@ -291,7 +291,7 @@ pub struct Segment {
 
 /// What a stretch may be, and how it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct StripKind {
     /// What it is called.
     pub name: &'static str,
     /// A style's `fill`.
@@ -308,9 +308,9 @@ pub struct Strips {
     /// The time that it shows.
     pub axis: TimeAxis,
     /// What stretches may be.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<StripKind>,
     /// The strips, from the top, each with its stretches.
-    pub rows: Vec<(String, Vec<Segment>)>,
+    pub rows: Vec<(String, Vec<StripSegment>)>,
 }
 
 impl Strips {

@@ -1,4 +1,4 @@
-//! One channel of a flow: its sessions and restarts, and of each which numbers came.
+//! One channel of a flow: its sessions and restarts, and which numbers came in each.
 
 use super::Budget;
 use super::sample::{Entry, Sample};
@@ -7,7 +7,7 @@ use twinline_core::frame::{Frame, Kind, Reset, SequenceRules, Session};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
 
-/// How many runs of numbers a channel keeps; the numbers of any further are counted, not followed.
+/// How many runs of numbers a channel keeps. Further runs are counted, not followed.
 pub const RUNS_MAX: usize = 8;
 /// How far a number may be from the expected one to count as near it.
 pub const NEAR: u64 = 1_000;
@@ -18,6 +18,7 @@ const FALL_FRAMES: u32 = 8;
 
 /// Why a run of numbers began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Began {
     /// The channel's first.
     First,
@@ -41,7 +42,7 @@ impl Began {
     }
 }
 
-/// One run of a channel's numbers.
+/// One run of a channel's numbers: from a start, a new session, a reset or a restart to the next.
 #[derive(Clone, Debug)]
 pub struct NumberRun {
     /// The session, as the framing names it.
@@ -54,19 +55,19 @@ pub struct NumberRun {
     pub next: u64,
     /// Frames with messages.
     pub frames: u64,
-    /// Their messages, copies too.
+    /// Their messages, copies included.
     pub messages: u64,
     /// Frames without messages.
     pub heartbeats: u64,
-    /// Whether its end was said.
+    /// Whether its end was announced.
     pub ended: bool,
     /// When the first frame came, and the last.
     pub stamps: (Nanos, Nanos),
     /// Which numbers came.
     pub spans: Spans,
-    /// When, and what they said.
+    /// When a sample of them came, and what was in them.
     pub sample: Sample,
-    /// Frames whose number was far from all others, and that no second bore out.
+    /// Frames whose number was far from all others and that no second frame confirmed.
     pub strange: u64,
     last: LastFrame,
     /// The numbers of a frame far ahead, until a second agrees.
@@ -81,20 +82,21 @@ struct LastFrame {
     print: u64,
 }
 
-/// How a frame's number stands to the one that was expected.
+/// How a frame's number compares with the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NumberStep {
-    /// There was none expected: the run's first frame.
+    /// None was expected: the run's first frame.
     Start,
-    /// It is the one.
+    /// It is the expected one.
     Exact,
-    /// It is near: something was lost, or overtaken.
+    /// It is near it: something was lost, or came out of order.
     Near,
-    /// It is far off.
+    /// It is far from it.
     Far,
-    /// All its numbers have come.
+    /// All its numbers had come before.
     Repeat,
-    /// It has the number of the frame before and says something else.
+    /// It has the number of the frame before and other content.
     Contradiction,
 }
 
@@ -153,20 +155,20 @@ impl NumberRun {
     }
 }
 
-/// A channel as one flow shows it.
+/// A channel as one flow shows it: its runs of numbers.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    /// The framing's key, where it has one.
+    /// The channel key, if the framing has one.
     pub key: Option<u32>,
     /// Its runs of numbers, in the order of their beginning.
     pub runs: Vec<NumberRun>,
-    /// How many runs began, those that are not kept included.
+    /// How many runs began, including those that are not kept.
     pub run_count: u64,
-    /// Frames outside of the sequence.
+    /// Frames outside the sequence.
     pub unsequenced: u64,
     /// How many changes of session there were.
     pub sessions: u64,
-    /// How many resets, and how many restarts without a mark.
+    /// How many resets that the framing marks.
     pub resets: u64,
     /// How many restarts without a mark.
     pub restarts: u64,

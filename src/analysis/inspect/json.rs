@@ -1,4 +1,4 @@
-//! The object of `twinline inspect --json`; feeds/INSPECT.md has its keys.
+//! The object of `twinline inspect --json`; docs/JSON.md has its keys.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use super::plan::FeedPlan;
 use super::{FlowFindings, Group, Pair, Tried, apart};
 use twinline_core::framing::Malformed;
 
-/// How many of the tried framings of a flow are listed.
+/// How many of a flow's tested framings are listed.
 const TRIED_LISTED: usize = 5;
 
 #[derive(Serialize)]
@@ -390,7 +390,7 @@ fn feed(plan: &FeedPlan) -> FeedJson<'_> {
         score: plan.score,
         lines: &plan.lines,
         channels: plan.channels.iter().map(|lines| lines.iter().map(|at| at + 1).collect()).collect(),
-        left_out: plan.besides.iter().map(|at| at + 1).collect(),
+        left_out: plan.left_out.iter().map(|at| at + 1).collect(),
         text: &plan.text,
     }
 }

@@ -1,11 +1,11 @@
-//! What a packet is, as far as its headers tell without a look at lengths: VLAN tags, and why it is no UDP over IPv4.
+//! What a packet is, as far as its headers show without a check of lengths: its VLAN tags, and its kind if it is not UDP over IPv4.
 //!
-//! The reader of captures decides what is a datagram, and counts what is not by a few reasons. Here the rest is told by kind,
-//! for a person who wonders what else is in the file.
+//! The reader of captures decides what is a datagram, and counts the rest under a few reasons. This module names the kinds of the
+//! rest, for a person who wants to know what else is in the file.
 
 use twinline_node::ip::LinkType;
 
-/// The VLAN ids of a packet, outermost first; tags behind the second are stepped over.
+/// The VLAN ids of a packet, outermost first. Tags behind the second are skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// The ids.
@@ -30,8 +30,9 @@ impl Tags {
 
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PacketKind {
-    /// UDP over IPv4, whole or not: what the reader looks into.
+    /// UDP over IPv4, complete or not: what the reader looks into.
     Udp,
     /// TCP over IPv4.
     Tcp,
@@ -41,7 +42,7 @@ pub enum PacketKind {
     Igmp,
     /// Another protocol over IPv4.
     OtherIpv4,
-    /// UDP over IPv6 to a multicast group: it may be a feed, and is not read.
+    /// UDP over IPv6 to a multicast group. It may be a feed, and is not read.
     UdpIpv6Multicast,
     /// Anything else over IPv6.
     Ipv6,
@@ -51,7 +52,7 @@ pub enum PacketKind {
     OtherProtocol,
     /// A link layer that is not read.
     OtherLink,
-    /// Too short to say.
+    /// Too short to tell.
     Short,
 }
 

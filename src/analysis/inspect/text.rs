@@ -79,7 +79,7 @@ pub(super) fn text(report: &InspectReport, with_feed: bool) -> String {
     out
 }
 
-/// A row: a label, then text that goes on below itself where it is longer than the page.
+/// A row: a label, then text that is continued below itself if it is longer than the page is wide.
 fn row(out: &mut String, label: &str, what: &str) {
     let mut line = format!("  {label:<width$}", width = INDENT - 2);
     let mut empty = true;
@@ -98,7 +98,7 @@ fn row(out: &mut String, label: &str, what: &str) {
     let _ = writeln!(out, "{}", line.trim_end());
 }
 
-/// Text out of a file, without what could move a terminal's cursor.
+/// Text from a file, without anything that could move a terminal's cursor.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

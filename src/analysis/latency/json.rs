@@ -11,7 +11,7 @@ use super::results::{LatencyReport, PassResults, RatioResults};
 use super::two_core::BlockKind;
 use twinline_node::os::machine::Finding;
 
-/// All of it, as one object. Times are nanoseconds; what there is nothing to tell of is `null`.
+/// The report as one object. Times are nanoseconds; a value that does not exist is `null`.
 pub(super) fn json(results: &LatencyReport) -> Value {
     let machine = &results.machine;
     let finding = |finding: &Finding| json!({"severity": finding.severity.to_string(), "what": finding.what, "advice": finding.advice});

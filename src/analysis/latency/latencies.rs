@@ -1,4 +1,4 @@
-//! Histograms of latency, by cause and line; what is told of one.
+//! Histograms of latency, by cause and by line, and their percentiles.
 
 use hdrhistogram::Histogram;
 
@@ -6,20 +6,21 @@ use twinline_core::arbiter::RunFlags;
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-/// Longer ones count as this long.
+/// Longer latencies are counted as this long.
 pub const LATENCY_MAX: Nanos = Nanos::from_secs(60);
 
-/// An empty histogram of nanoseconds, in three figures.
+/// An empty histogram of nanoseconds, to three significant figures.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX.0, 3).unwrap_or_else(|_| unreachable!("valid bounds"))
 }
 
 /// Why a message took as long as it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum LatencyCause {
     /// It was delivered when its first copy came.
     First,
-    /// It had come, and waited for one before it that the other line had to bring.
+    /// It had come, and waited for an earlier message that another line had to bring.
     Waited,
     /// Recovery brought it.
     Recovered,
@@ -60,8 +61,9 @@ impl LatencyCause {
     }
 }
 
-/// A part of a message's way.
+/// A part of a message's way from the publisher to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Stage {
     /// How late it was sent.
     Send,
@@ -106,7 +108,7 @@ impl Stage {
     }
 }
 
-/// A histogram a stage.
+/// One histogram per stage.
 #[derive(Clone, Debug)]
 pub struct Stages(Vec<Histogram<u64>>);
 
@@ -117,7 +119,7 @@ impl Default for Stages {
 }
 
 impl Stages {
-    /// A span of a stage.
+    /// Adds one span of a stage.
     #[inline]
     pub fn record(&mut self, stage: Stage, span: Nanos) {
         self.0[stage as usize].saturating_record(span.0);
@@ -142,7 +144,7 @@ impl Stages {
     }
 }
 
-/// From the intended send to the client's read, by cause and by the line that won.
+/// From the intended send to the client's read, by cause and by the line that came first.
 #[derive(Clone, Debug)]
 pub struct Totals {
     lines: usize,
@@ -151,7 +153,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Nothing yet, for so many lines.
+    /// Empty, for this many lines.
     pub fn new(lines: usize) -> Totals {
         Totals { lines, by: vec![histogram(); 2 * lines + 1] }
     }
@@ -203,29 +205,29 @@ impl Totals {
     }
 }
 
-/// What is told of a histogram, in nanoseconds.
+/// The percentiles of a histogram, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Percentiles {
-    /// How many.
+    /// How many values.
     pub count: u64,
-    /// The least.
+    /// The smallest.
     pub min: u64,
-    /// Half of them took no longer.
+    /// The median.
     pub p50: u64,
-    /// 90 %.
+    /// The 90th percentile.
     pub p90: u64,
-    /// 99 %.
+    /// The 99th percentile.
     pub p99: u64,
-    /// 99.9 %.
+    /// The 99.9th percentile.
     pub p99_9: u64,
-    /// 99.99 %.
+    /// The 99.99th percentile.
     pub p99_99: u64,
-    /// The most.
+    /// The largest.
     pub max: u64,
 }
 
 impl Percentiles {
-    /// Of a histogram; `None` of an empty one.
+    /// Of a histogram; `None` if it is empty.
     pub fn of(histogram: &Histogram<u64>) -> Option<Percentiles> {
         let at = |q| histogram.value_at_quantile(q);
         (!histogram.is_empty()).then(|| Percentiles {

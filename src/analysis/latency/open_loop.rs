@@ -1,4 +1,4 @@
-//! Publisher, arbiter and client at a given rate, each message timed from the time at which it was to be sent.
+//! Publisher, arbiter and client at a given rate. Each message is timed from the moment at which it was due.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -39,10 +39,10 @@ const DRAIN_MAX: u32 = 10_000;
 /// How many records a publisher that has no time reads between two datagrams.
 const READ_BETWEEN: u32 = 64;
 
-/// Which thread has which core.
+/// Which thread runs on which core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrangement {
-    /// The publisher's core; `None`: wherever the system puts it. The other two as well.
+    /// The publisher's core; `None`: wherever the system puts it. The same holds for the other two.
     pub publisher: Option<usize>,
     /// The arbiter's core.
     pub arbiter: Option<usize>,
@@ -50,7 +50,7 @@ pub struct Arrangement {
     pub client: Option<usize>,
     /// Whether one thread publishes and reads: the publisher's.
     pub paired: bool,
-    /// What a thread does that has nothing to do.
+    /// What an idle thread does.
     pub spin: Spin,
 }
 
@@ -72,8 +72,9 @@ impl fmt::Display for Arrangement {
     }
 }
 
-/// What is the same in all passes of a measurement.
+/// The settings of all passes of a measurement.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct OpenLoopSettings<'a> {
     /// The feed that is listened to.
     pub feed: &'a Feed,
@@ -83,20 +84,39 @@ pub struct OpenLoopSettings<'a> {
     pub namespace: Option<&'a str>,
     /// Which thread has which core.
     pub arrangement: Arrangement,
-    /// For how long messages are sent that are not timed.
+    /// How long messages are sent before those that are timed.
     pub warm_up: Nanos,
-    /// For how long after it.
+    /// How long messages are timed after that.
     pub span: Nanos,
     /// How each line packs, and what it loses.
     pub lines: &'a [LinePlan],
-    /// What losses are drawn from.
+    /// The seed of losses and delays.
     pub seed: u64,
-    /// Whether the kernel's stamps are looked at; the source was asked for them.
+    /// Whether the kernel's stamps are evaluated. The source must have been asked for them.
     pub kernel_stamps: bool,
+}
+
+impl<'a> OpenLoopSettings<'a> {
+    /// 5 s behind a warm-up of 500 ms, sent where they are listened to, without a kernel stamp. `lines` says how each line packs and
+    /// what it loses.
+    pub fn new(feed: &'a Feed, arrangement: Arrangement, lines: &'a [LinePlan]) -> OpenLoopSettings<'a> {
+        OpenLoopSettings {
+            feed,
+            to: feed,
+            namespace: None,
+            arrangement,
+            warm_up: Nanos::from_millis(500),
+            span: Nanos::from_secs(5),
+            lines,
+            seed: 1,
+            kernel_stamps: false,
+        }
+    }
 }
 
 /// Why a measurement ended early.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MeasureError {
     /// A thread cannot have its core.
     #[error(transparent)]
@@ -107,7 +127,7 @@ pub enum MeasureError {
     /// A line cannot be sent on.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// What was asked for cannot be planned.
+    /// The load or the lines cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// Publishing ended early.
@@ -122,7 +142,7 @@ pub enum MeasureError {
     /// The client's ring is broken.
     #[error("the client's ring: {0}")]
     Broken(#[from] client::Broken),
-    /// Nothing gets through.
+    /// No message gets through.
     #[error(
         "{lost} messages in a row did not come: see that what is sent on {to} arrives on {feed}: interfaces, groups, the \
          namespace, a firewall"
@@ -153,13 +173,13 @@ pub struct OpenLoopMeasured {
     pub stages: Stages,
     /// What the client counted.
     pub counts: ReadCounts,
-    /// What the kernel's stamps showed, where they were looked at.
+    /// What the kernel's stamps showed, if they were evaluated.
     pub stamps: Option<StampCounts>,
-    /// By how much the wall clock was stepped during the pass, in nanoseconds: kernel stamps are by it.
+    /// By how many nanoseconds the wall clock, which kernel stamps follow, was stepped during the pass.
     pub wall_step_ns: i64,
     /// Datagrams that were received, by line.
     pub datagrams: [u64; LINES_MAX],
-    /// Messages that came after they were given up.
+    /// Messages that came after they had been given up.
     pub late: u64,
 }
 
@@ -210,11 +230,11 @@ pub(super) fn drain(source: &mut impl Source) -> io::Result<()> {
     Ok(())
 }
 
-/// One pass: a load, from its warm-up to its last message. `session` tells it from the passes before. `tell` is given each
-/// interval that is over.
+/// Runs one pass: a load, from its warm-up to its last message. `session` tells it from earlier passes. `tell` gets each interval
+/// that is over.
 ///
 /// # Errors
-/// [`MeasureError`]; all threads have ended then.
+/// [`MeasureError`]. All threads have ended by then.
 pub fn measure<F: Framing, S: Source + Send>(
     framing: F,
     settings: &OpenLoopSettings<'_>,

@@ -1,4 +1,4 @@
-//! The client of a measurement: reads every message, and takes the time.
+//! The client of a measurement: reads every message, and times it.
 
 use std::sync::OnceLock;
 
@@ -33,8 +33,8 @@ impl Interval {
     }
 }
 
-/// The other end of a reader's intervals. Each is to be given back: two of them take turns, so that the client's thread
-/// neither allocates nor waits.
+/// The other end of a reader's intervals. Each must be given back: two of them take turns, so that the client's thread neither
+/// allocates nor waits.
 #[derive(Debug)]
 pub struct Intervals {
     full: Receiver<Interval>,
@@ -56,7 +56,7 @@ impl Intervals {
 /// What the client counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadCounts {
-    /// Messages that were delivered, those of the warm-up among them.
+    /// Messages that were delivered, including those of the warm-up.
     pub delivered: u64,
     /// Messages that were timed.
     pub timed: u64,
@@ -66,14 +66,14 @@ pub struct ReadCounts {
     pub overrun: u64,
     /// How often it was too slow.
     pub overruns: u64,
-    /// Messages without a time that can be: of somebody else.
+    /// Messages with an impossible time: somebody else's.
     pub foreign: u64,
 }
 
 /// What [`TimedReader::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadFound {
-    /// Something.
+    /// A message, or an event.
     Item,
     /// Nothing now.
     Nothing,
@@ -81,7 +81,7 @@ pub enum ReadFound {
     End,
 }
 
-/// A client that takes the time. Messages that were to be sent before `from` warm up, and are counted alone.
+/// A client that times messages. Messages that were due before `from` are the warm-up: they are counted and not timed.
 #[derive(Debug)]
 pub struct TimedReader<'a> {
     packing: Packing,
@@ -97,7 +97,7 @@ pub struct TimedReader<'a> {
 }
 
 impl<'a> TimedReader<'a> {
-    /// A reader for a feed of so many lines.
+    /// A reader for a feed of this many lines.
     pub fn new(client: Client, clock: Clock, from: &'a OnceLock<Nanos>, lines: usize) -> (TimedReader<'a>, Intervals) {
         let (full, over) = bounded(2);
         let (spare, empty) = bounded(2);
@@ -121,7 +121,7 @@ impl<'a> TimedReader<'a> {
     /// Reads the next of the stream.
     ///
     /// # Errors
-    /// Where the ring is broken.
+    /// The ring is broken.
     #[inline]
     pub fn poll(&mut self) -> Result<ReadFound, client::Broken> {
         match self.client.poll()? {

@@ -1,7 +1,7 @@
-//! What the arbiter adds to the bare receive loop, on two cores: ratios that hold where absolute times drift.
+//! What the arbiter adds to the bare receive loop, on two cores: ratios that hold although absolute times drift.
 //!
-//! One thread publishes and reads, the arbiter's has the other core; there is no third busy one. One process, one set of
-//! sockets, and blocks of some hundred messages that take turns:
+//! One thread publishes and reads, the arbiter's thread has the other core, and no third thread is busy. Blocks of some hundred
+//! messages take turns, in one process and over one set of sockets:
 //!
 //! ```text
 //!  this thread:   t0, send A -> spin until it is there -> t1, send B     (untimed), a pause, the next
@@ -11,12 +11,11 @@
 //!                 stamped   as arbiter, with a clock reading at each receive call's return, delivered with the message
 //! ```
 //!
-//! A block's time of a message is t1 - t0, on one clock and one thread. Before, between and after a round's blocks the two
-//! threads play ping-pong, which tells whether the cores were near each other ([`Round::near`]). The arbiter's blocks run the
-//! loop of any other live run; in the bare ones the same loop stands still within its source, so that neither pays for the
-//! other.
+//! A message's time is t1 - t0, by one clock on one thread. Before, between and after a round's blocks the two threads play
+//! ping-pong, which shows whether the cores were near each other ([`Round::near`]). The arbiter's blocks run the same loop as any live
+//! run; during the bare blocks that loop stands still within its source, so neither pays for the other.
 //!
-//! The bare loop reads the clock once a pass, as the arbiter's does, and stores that with the flag.
+//! The bare loop reads the clock once per pass, as the arbiter's does, and stores the reading with the flag.
 
 #![expect(clippy::disallowed_types, reason = "the bare flag is what the ring is measured against")]
 
@@ -64,6 +63,7 @@ const ANSWER_MAX: Nanos = Nanos::from_secs(5);
 
 /// What is measured.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TwoCoreSettings<'a> {
     /// The feed that is listened to.
     pub feed: &'a Feed,
@@ -75,18 +75,36 @@ pub struct TwoCoreSettings<'a> {
     pub publisher: Option<usize>,
     /// The arbiter's core.
     pub arbiter: Option<usize>,
-    /// What a thread does that has nothing to do.
+    /// What an idle thread does.
     pub spin: Spin,
     /// The length of a message in bytes.
     pub size: usize,
-    /// Messages of a block that are timed.
+    /// How many messages of a block are timed.
     pub block: u32,
-    /// For how long rounds are begun.
+    /// For how long new rounds are begun.
     pub span: Nanos,
 }
 
-/// What a block does at the other end.
+impl<'a> TwoCoreSettings<'a> {
+    /// Blocks of 400 messages of 64 bytes, for 5 s, sent where they are listened to, on whatever cores the system gives.
+    pub fn new(feed: &'a Feed, spin: Spin) -> TwoCoreSettings<'a> {
+        TwoCoreSettings {
+            feed,
+            to: feed,
+            namespace: None,
+            publisher: None,
+            arbiter: None,
+            spin,
+            size: 64,
+            block: 400,
+            span: Nanos::from_secs(5),
+        }
+    }
+}
+
+/// What the other thread does during a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BlockKind {
     /// The bare loop.
     Bare,
@@ -132,14 +150,14 @@ const END: u64 = 5;
 pub struct TwoCoreMeasured {
     /// Every round that was finished.
     pub rounds: Vec<Round>,
-    /// From send to read, by kind and whether the round was near: first the far ones, then the near.
+    /// Nanoseconds from send to read: the far rounds first, then the near ones, each by [`BlockKind`].
     pub times: [[Histogram<u64>; 4]; 2],
-    /// From the receive call's return to the client's read, of the stamped blocks; far, near. Only of messages that were taken
-    /// up after the send call had returned: before that nobody is there to read.
+    /// Nanoseconds from the receive call's return to the client's read, in the stamped blocks; far, then near. Only messages that were
+    /// received after the send call had returned count: before that nobody is there to read.
     pub to_client: [Histogram<u64>; 2],
-    /// How many of the stamped blocks' messages were taken up while the send call still went on.
+    /// How many of the stamped blocks' messages were received while their send call was still going on.
     pub during_send: u64,
-    /// Messages that were sent in blocks, warm-up and lost ones among them.
+    /// Messages that were sent in blocks, including warm-up and lost ones.
     pub sent: u64,
     /// Messages that did not come in time.
     pub lost: u64,
@@ -264,7 +282,7 @@ impl Sink for Noted<'_> {
     }
 }
 
-/// Stands beside the arbiter's loop, and does as little as can be.
+/// The hooks of a two-core measurement in the arbiter's loop. They do as little as possible.
 struct TwoCoreHooks {
     clock: Clock,
     spin: Spin,
@@ -290,11 +308,11 @@ impl Surroundings for TwoCoreHooks {
     }
 }
 
-/// Measures until the span is over, or `stop` is asked for: what was finished by then counts. `session` is the one of the
-/// messages that the arbiter gets. `tell` is given the rounds so far, after each.
+/// Measures until the span is over or `stop` is requested; the rounds that were finished by then count. `session` is that of the
+/// messages that the arbiter gets. `tell` gets the rounds so far after each round.
 ///
 /// # Errors
-/// [`MeasureError`]; both threads have ended then.
+/// [`MeasureError`]. Both threads have ended by then.
 pub fn measure<F: Framing, S: Source + Send>(
     framing: F,
     settings: &TwoCoreSettings<'_>,

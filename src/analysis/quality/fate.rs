@@ -7,7 +7,7 @@ use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::SeqRange;
 use twinline_core::time::Nanos;
 
-/// How many gaps a list has.
+/// How many gaps a list holds.
 pub const LISTED: usize = 20;
 /// How many changes of state, and how many beginnings and ends of epochs, are listed: the first ones.
 pub const CHANGES_LISTED: usize = 1_000;
@@ -34,15 +34,15 @@ impl Tally {
 /// What became of all gaps.
 #[derive(Clone, Debug)]
 pub struct Gaps {
-    /// Gaps that were opened, each counted whole.
+    /// Gaps that opened, each counted once, at its full size.
     pub opened: Tally,
-    /// Pieces that a line brought, by line; the last is recovery.
+    /// Pieces that were filled, by the line that brought them; the last entry is recovery.
     pub filled: [Tally; LINES_MAX + 1],
-    /// Pieces that were given up, by reason.
+    /// Pieces that were given up, by reason ([`LostReason::ALL`]).
     pub lost: [Tally; LostReason::ALL.len()],
     /// The largest that were lost.
     pub lost_listed: Top<ClosedGap>,
-    /// Those that were waited for longest, and came.
+    /// The filled ones that were open longest.
     pub filled_listed: Top<ClosedGap>,
 }
 
@@ -77,12 +77,12 @@ impl Gaps {
         }
     }
 
-    /// All that was filled, by whomever.
+    /// All pieces that were filled.
     pub fn all_filled(&self) -> Tally {
         sum(&self.filled)
     }
 
-    /// All that was lost, for whatever reason.
+    /// All pieces that were lost.
     pub fn all_lost(&self) -> Tally {
         sum(&self.lost)
     }
@@ -109,14 +109,14 @@ pub struct Change {
     pub from: LineState,
     /// To what.
     pub to: LineState,
-    /// Why it lags, where it does.
+    /// Why it lags, if it does.
     pub why: Option<LagReason>,
 }
 
 /// The states of a channel's lines.
 #[derive(Clone, Debug)]
 pub struct States {
-    /// Each line's state, since when, and for how long it was in which.
+    /// Each line's state, when it entered it, and how long it was in each state.
     lines: [(LineState, Nanos, [Nanos; LineState::ALL.len()]); LINES_MAX],
 }
 
@@ -141,7 +141,7 @@ impl States {
         }
     }
 
-    /// For how long a line was in each state, in the order of [`LineState::ALL`].
+    /// How long a line was in each state, in the order of [`LineState::ALL`].
     pub fn spent(&self, line: Line) -> [Nanos; LineState::ALL.len()] {
         self.lines.get(line.index()).map_or([Nanos::ZERO; LineState::ALL.len()], |(_, _, spent)| *spent)
     }

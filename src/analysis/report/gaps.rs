@@ -7,6 +7,7 @@ use twinline_core::time::Nanos;
 
 /// How a piece of a gap ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GapFate {
     /// A line brought it; [`Line::RECOVERY`] if recovery did.
     Filled(Line),

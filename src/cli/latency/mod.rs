@@ -303,17 +303,11 @@ impl<F: Framing> WithSource for Rotating<'_, F> {
     fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
         let Bench { setup, framing, clock, stop, .. } = *self.bench;
         let (publisher, arbiter, spin) = setup.two_cores();
-        let settings = TwoCoreSettings {
-            feed: &setup.feed,
-            to: &setup.to,
-            namespace: setup.namespace.as_deref(),
-            publisher,
-            arbiter,
-            spin,
-            size: self.size,
-            block: self.block,
-            span: setup.span,
-        };
+        let mut settings = TwoCoreSettings::new(&setup.feed, spin);
+        settings.to = &setup.to;
+        settings.namespace = setup.namespace.as_deref();
+        (settings.publisher, settings.arbiter) = (publisher, arbiter);
+        (settings.size, settings.block, settings.span) = (self.size, self.block, setup.span);
         let progress = Progress::new(&format!("ratio, {}", self.taken.method.name()), setup.span, clock);
         let tell = |rounds: &[_]| {
             progress.show(|| match Ratios::of(rounds, true) {
@@ -344,17 +338,11 @@ impl<F: Framing> WithSource for Paced<'_, F> {
 
     fn with<S: Source + Facts + Send>(mut self, mut source: S) -> Self::Output {
         let Bench { setup, framing, clock, stop, folder } = *self.bench;
-        let settings = OpenLoopSettings {
-            feed: &setup.feed,
-            to: &setup.to,
-            namespace: setup.namespace.as_deref(),
-            arrangement: setup.arrangement,
-            warm_up: setup.warm_up,
-            span: setup.span,
-            lines: &setup.lines,
-            seed: setup.seed,
-            kernel_stamps: self.asked.stamps,
-        };
+        let mut settings = OpenLoopSettings::new(&setup.feed, setup.arrangement, &setup.lines);
+        settings.to = &setup.to;
+        settings.namespace = setup.namespace.as_deref();
+        (settings.warm_up, settings.span, settings.seed) = (setup.warm_up, setup.span, setup.seed);
+        settings.kernel_stamps = self.asked.stamps;
         let progress = Progress::new(self.label, setup.warm_up + setup.span, clock);
         let mut log = folder.map(|folder| folder.log(self.label, clock.now())).transpose()?;
         let (mut recent, mut trouble) = (String::new(), Ok(()));

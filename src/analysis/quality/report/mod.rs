@@ -23,7 +23,7 @@ mod tables;
 mod verdict;
 
 use model::Summary;
-pub use model::{Finding, FindingSeverity};
+pub use model::{FindingSeverity, QualityFinding};
 
 /// What was read, beside what the lines did.
 pub(super) struct CapturesRead {
@@ -68,7 +68,7 @@ impl<'a> QualityReport<'a> {
     }
 
     /// The verdict: the stream first, then each line, then each pair of lines.
-    pub fn findings(&self) -> &[Finding] {
+    pub fn findings(&self) -> &[QualityFinding] {
         &self.summary.verdict
     }
 

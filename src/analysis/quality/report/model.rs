@@ -30,7 +30,7 @@ pub enum FindingSeverity {
 /// A sentence of the verdict.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Finding {
+pub struct QualityFinding {
     /// `stream`, a line's name, or a pair of lines: `A / B`.
     pub about: String,
     /// How much it matters.
@@ -284,7 +284,7 @@ pub(super) struct Summary {
     pub(super) to_ns: u64,
     pub(super) from_utc: String,
     pub(super) to_utc: String,
-    pub(super) verdict: Vec<Finding>,
+    pub(super) verdict: Vec<QualityFinding>,
     pub(super) stream: StreamJson,
     pub(super) lines: Vec<LineJson>,
     pub(super) lead: Vec<LeadJson>,

@@ -1,12 +1,12 @@
 //! The report in words: what the arbitrated stream lost and why, and which line did what.
 
-use super::model::{ChannelLineJson, Finding, FindingSeverity as Severity, LineJson, Summary};
+use super::model::{ChannelLineJson, FindingSeverity as Severity, LineJson, QualityFinding, Summary};
 use crate::report::counters::refused;
 use crate::report::words::{counted, grouped, percent, span};
 
 /// The whole verdict, the stream first.
-pub(super) fn of(summary: &Summary) -> Vec<Finding> {
-    let finding = |about: &str, (severity, text)| Finding { about: about.to_owned(), severity, text };
+pub(super) fn of(summary: &Summary) -> Vec<QualityFinding> {
+    let finding = |about: &str, (severity, text)| QualityFinding { about: about.to_owned(), severity, text };
     let mut all = vec![finding("stream", stream(summary))];
     all.extend(summary.lines.iter().map(|line| finding(&line.line, of_line(summary, line))));
     all.extend(summary.lead.iter().map(|lead| {

@@ -289,12 +289,12 @@ impl Boxes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Every element is closed, in order, and every attribute is quoted; nothing refers elsewhere but the namespace's name.
     #[track_caller]
-    fn well_formed(svg: &str) {
+    pub(crate) fn well_formed(svg: &str) {
         let mut open = Vec::new();
         let mut rest = svg;
         while let Some(at) = rest.find('<') {

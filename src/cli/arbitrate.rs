@@ -18,7 +18,7 @@ use twinline_node::os::signal::Stop;
 
 /// Arbitrate capture files, offline, as fast as the disk allows
 ///
-/// The arbiter is the one of `run`: over a capture that `run --capture` took, messages and events equal the live run's.
+/// The arbiter is the same as in `run`: over a capture that `run --capture` took, messages and events equal those of the live run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline arbitrate feeds/cme-mdp3.toml day.pcapng
@@ -26,24 +26,24 @@ use twinline_node::os::signal::Stop;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Captures, pcap or pcapng, plain, gzip or zstd; several are merged by time. LINE=FILE says which line all of a file came
-    /// by; `-` is standard input
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE says by which line the whole file came;
+    /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     #[command(flatten)]
     outputs: Outputs,
 }
 
-/// What to write, besides a report for people.
+/// What to write besides the report for people.
 #[derive(Debug, clap::Args)]
 pub(super) struct Outputs {
     /// Print the report as one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
-    /// Write the ordered output, each message behind a 2-byte big-endian length; `-` is standard output
+    /// Write the ordered output, each message after its length (2 bytes, big-endian); `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) messages: Option<PathBuf>,
-    /// Write the events, one JSON object a line; `-` is standard output
+    /// Write the events, one JSON object per line; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) events: Option<PathBuf>,
 }
@@ -53,7 +53,7 @@ impl Outputs {
         Output::open(feed, rules, self.messages.as_deref(), self.events.as_deref(), self.json).map_err(Failure::usage)
     }
 
-    /// Whether standard output is free for a report for people.
+    /// Whether standard output is free for the report for people.
     pub(super) fn stdout_is_free(&self) -> bool {
         let taken = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
         !self.json && !taken(&self.messages) && !taken(&self.events)
@@ -68,7 +68,7 @@ pub(super) fn run(args: Args) -> Outcome {
     framing.with(Arbitrating { args, feed, captures, stop })
 }
 
-/// What is wrong with the arguments is a matter of usage; what is wrong with a file's content is not.
+/// A fault in the arguments is a usage failure; a fault in a file's content is not.
 pub(super) fn capture_failure(error: CaptureError) -> Failure {
     match error {
         CaptureError::Read { .. } | CaptureError::Damaged { .. } => Failure::run(error),

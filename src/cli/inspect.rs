@@ -20,8 +20,8 @@ use twinline_node::os::signal::Stop;
 
 /// Say what is in a capture: flows, the framing that fits, holes, lines of one channel; and a feed file for it
 ///
-/// Every framing is tried on every flow. What is said comes with a word and a score for how sure it is (feeds/INSPECT.md), and
-/// the evidence. The report ends with a feed file that `twinline arbitrate` runs over the same capture.
+/// Every framing is tested on every flow. Each finding comes with a word and a score for how sure it is (feeds/INSPECT.md), and with
+/// the evidence. The report ends with a feed file for the same capture, ready for `twinline arbitrate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline inspect day.pcapng.gz
@@ -29,24 +29,24 @@ use twinline_node::os::signal::Stop;
   twinline inspect nic0.pcap nic1.pcap --flow 239.81.1.1:26400 --json
   twinline inspect day.pcap --framing moldudp64 --malformed 3
 
-Several feeds in one capture: --feed day.toml writes the surest and largest to day.toml, the others to day-2.toml and so on.")]
+If a capture holds several feeds, --feed day.toml writes the surest and largest to day.toml, the others to day-2.toml and so on.")]
 pub(super) struct Args {
-    /// Captures, pcap or pcapng, plain or packed; several are merged by time; `-` is standard input
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time; `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
-    /// Write a feed file for what was found; files that are there are not overwritten
+    /// Write a feed file for what was found. An existing file is not overwritten
     #[arg(long, value_name = "FILE")]
     feed: Option<PathBuf>,
-    /// Look at this group and port only; may be given several times
+    /// Look at this group and port only; can be given several times
     #[arg(long, value_name = "GROUP:PORT")]
     flow: Vec<SocketAddrV4>,
-    /// Try this framing only
+    /// Test this framing only
     #[arg(long, value_name = "NAME")]
     framing: Option<String>,
-    /// Look at the groups of this feed file only, and try its framing only
+    /// Look at the groups of this feed file only, and test its framing only
     #[arg(long, value_name = "FEED", conflicts_with_all = ["framing", "flow"])]
     with: Option<PathBuf>,
-    /// Show the first N datagrams of each flow that its framing refuses
+    /// Show the first N datagrams per flow that its framing refuses
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     malformed: Option<u64>,
     /// Print one JSON object on standard output
@@ -133,7 +133,7 @@ fn refuse_existing(path: &Path) -> Result<(), Failure> {
     }
     if path.exists() {
         return Err(Failure::usage(anyhow!(
-            "--feed {}: it is there already; remove it, or give another name",
+            "--feed {}: the file exists already; remove it, or give another name",
             path.display()
         )));
     }

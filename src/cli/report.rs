@@ -1,4 +1,4 @@
-//! `twinline report`: line quality, as one page that refers to nothing.
+//! `twinline report`: line quality, as one page that refers to nothing outside itself.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -18,8 +18,8 @@ use twinline_node::os::signal::Stop;
 
 /// Report the quality of the lines in capture files, as one HTML page
 ///
-/// Which line lost what, when, and what came of it: rates, leads, bursts of loss, gaps, microbursts, silent stretches, states.
-/// The arbiter is the one of `arbitrate`, and so are the captures. The page needs no network, and prints.
+/// The page says which line lost what, when, and what came of it: rates, leads, bursts of loss, gaps, microbursts, silent stretches,
+/// states. It takes the same captures as `arbitrate`, and runs the same arbiter. It needs no network, and prints well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline report feeds/cme-mdp3.toml day.pcapng
@@ -28,12 +28,12 @@ use twinline_node::os::signal::Stop;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Captures, pcap or pcapng, plain or gzip; several are merged by time. LINE=FILE says which line all of a file came by;
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE says by which line the whole file came;
     /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
-    /// Where the page goes, in place of what is there; `-` is standard output. Without it: FEED-report.html in the current
-    /// directory, where there is none yet; with --json, nowhere
+    /// Write the page to FILE, replacing it; `-` is standard output [default: FEED-report.html in the current directory, unless there
+    /// is one; with --json, no page]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print the report as one JSON object on standard output
@@ -56,12 +56,12 @@ enum Destination {
     Stdout,
     /// A file that was named.
     File(PathBuf),
-    /// A file that nobody named: nothing of that name may be there.
+    /// A file that nobody named: it must not exist yet.
     New(PathBuf),
 }
 
 impl Destination {
-    /// What speaks against a file is told before the captures are read.
+    /// A problem with the file is reported before the captures are read.
     fn of(args: &Args, feed: &Feed) -> Result<Destination, Failure> {
         let named = args.output.clone();
         let destination = match named {
@@ -79,8 +79,7 @@ impl Destination {
         };
         match &destination {
             Destination::New(path) if path.exists() => Err(Failure::usage(anyhow!(
-                "{}: there is a file of this name, and it is not overwritten unasked; say -o {0} to replace it, or name \
-                 another",
+                "{}: there is already a file of this name; say -o {0} to replace it, or name another",
                 path.display()
             ))),
             Destination::File(path) | Destination::New(path) => {
@@ -117,7 +116,7 @@ impl Destination {
     }
 }
 
-/// `loopback-report.html`; what cannot well stand in a file's name is left out of it.
+/// `loopback-report.html`. Characters that are awkward in a file's name become `_`.
 fn default_name(feed: &str) -> PathBuf {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let name: String = feed.chars().map(plain).collect();

@@ -19,18 +19,19 @@ use twinline_analysis::latency::two_core::BlockKind;
 use twinline_analysis::latency::{LatencyReport, PassResults, RatioResults};
 use twinline_core::time::Nanos;
 
-/// A directory that was empty.
+/// A directory that was empty when it was opened.
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes the directory, or takes an empty one.
+    /// Creates the directory, or takes an empty one.
     pub(super) fn make(path: &Path) -> Result<Folder, Failure> {
-        let refused = |error: io::Error| Failure::usage(anyhow!("--out {}: cannot make it: {error}", path.display()));
+        let refused =
+            |error: io::Error| Failure::usage(anyhow!("--out {}: cannot be created: {error}", path.display()));
         fs::create_dir_all(path).map_err(refused)?;
         if fs::read_dir(path).map_err(refused)?.next().is_some() {
             return Err(Failure::usage(anyhow!(
-                "--out {}: there are files in it already; name a directory that is new, or empty",
+                "--out {}: the directory is not empty; name a new or empty one",
                 path.display()
             )));
         }
@@ -92,13 +93,13 @@ impl Folder {
     }
 }
 
-/// A label without what a file's name had better not have: `100k/s 64 B` is `100k-64B`.
+/// A label without characters that are awkward in a file's name: `100k/s 64 B` is `100k-64B`.
 fn file_name(label: &str) -> String {
     let shortened = label.replace("/s ", " ").replace(" B", "B").replace(", ", " ");
     shortened.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect()
 }
 
-/// A histogram log: an interval a second and cause, tagged by the cause.
+/// A histogram log: one interval per second and cause, tagged with the cause.
 pub(super) struct Log {
     path: PathBuf,
     out: BufWriter<File>,

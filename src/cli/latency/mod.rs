@@ -41,10 +41,10 @@ use files::Folder;
 use setup::{Layout, Setup};
 
 const EXAMPLES: &str = "\
-Every message carries the time at which it was to be sent, and its latency counts from that (open loop). The ratio to the bare
-receive loop is measured one message at a time, in rotating blocks; it is what to trust where absolute times drift.
+Every message carries the time at which it was due, and its latency counts from that time (open loop). The ratio to the bare
+receive loop is measured one message at a time, in rotating blocks. Trust the ratio if absolute times drift.
 
-Cores that the kernel keeps free (isolcpus) are not given by themselves: taskset -c 2-4 twinline latency FEED.
+Isolated cores (isolcpus) must be given explicitly: taskset -c 2-4 twinline latency FEED.
 
 Examples:
   twinline latency feeds/loopback.toml
@@ -56,65 +56,66 @@ Examples:
 
 /// Measure latency on this machine: percentiles, HdrHistogram logs, a picture
 ///
-/// Publisher, arbiter and client run in this process, by one clock: over loopback, or out of one interface and in by another.
+/// Publisher, arbiter and client run in this process, by one clock, over loopback or out of one interface and into another.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The feed file: where the lines are received, and sent as well unless --to says otherwise
+    /// The feed file: where the lines are received, and also where they are sent, unless --to says otherwise
     feed: PathBuf,
-    /// Send each line where this feed file has it; its lines bear the same names
+    /// Send each line where this feed file has it; its lines must have the same names
     #[arg(long, value_name = "FEED")]
     to: Option<PathBuf>,
-    /// Publish from this network namespace (`ip netns`); takes CAP_SYS_ADMIN
+    /// Publish from this network namespace (`ip netns`); needs CAP_SYS_ADMIN
     #[arg(long, value_name = "NAME")]
     publish_netns: Option<String>,
-    /// Messages a second, one pass each (10k, 1.5M)
+    /// Messages per second, one pass each (10k, 1.5M)
     #[arg(long, visible_alias = "rate", value_name = "RATE", value_delimiter = ',', default_value = "10k,50k", value_parser = rate)]
     rates: Vec<u64>,
     /// How many messages are due at once, at the same average rate
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     burst: u32,
-    /// Bytes of a message, one pass each (the ratio is measured with the first); 16 of them are the times at which it was to be
-    /// sent and was
+    /// Bytes per message, one pass each (the ratio is measured with the first). 16 of them hold the times at which the message was due
+    /// and was sent
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_value = "64", value_parser = size)]
     size: Vec<usize>,
-    /// Messages a datagram: the first wait for the last, 1 ms at most
+    /// Messages per datagram: the first ones wait for the last, 1 ms at most
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=i64::from(PACK_MAX)))]
     pack: u32,
-    /// How long messages are sent before those that are timed
+    /// How long to send messages before those that are timed
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_span)]
     warmup: Nanos,
-    /// For how long each pass is timed
+    /// How long to time each pass
     #[arg(long, value_name = "N", default_value = "5", value_parser = super::publish::seconds)]
     seconds: Nanos,
-    /// Datagrams lost, each by itself, so that messages wait for the other line: 1%
+    /// Share of datagrams lost at random, so that messages wait for the other line: 1%
     #[arg(long, value_name = "[LINE=]SHARE")]
     loss: Option<PerLine<Share>>,
-    /// How much later a line sends: 20us, or drawn from 20us..50us
+    /// How much later a line sends: 20us, or random within 20us..50us
     #[arg(long, value_name = "[LINE=]TIME")]
     delay: Option<PerLine<Delay>>,
-    /// What losses and delays are drawn from
+    /// The seed of losses and delays
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// How to receive, a ratio and passes each: socket, packet, xdp, or auto, the fastest that works [default: the feed file's]
+    /// How to receive; each method gets its own ratio and passes: socket, packet, xdp, or auto, the fastest that works [default: the feed
+    /// file's]
     #[arg(long, value_name = "METHOD", value_delimiter = ',', value_parser = super::live::method)]
     receive: Vec<Method>,
-    /// Measure each pass a second time with kernel or NIC receive stamps: of a socket they cost a recvmmsg in place of a recvfrom
+    /// Measure each pass a second time with kernel or NIC receive stamps. With sockets they cost a recvmmsg instead of a recvfrom
     #[arg(long)]
     stamps: bool,
-    /// Which threads have which cores, and what is measured [default: the ratio, then open loop on as many cores as there are]
+    /// Which thread runs on which core, and what is measured [default: the ratio, then open loop on as many cores as there are]
     #[arg(long, value_enum)]
     layout: Option<Layout>,
-    /// The cores of publisher, arbiter and client, in this order [default: the first that this process may use]
+    /// The cores of publisher, arbiter and client, in this order [default: the first ones that this process may use]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     cores: Option<Vec<usize>>,
-    /// Messages of a block, where the ratio is measured
+    /// Messages per block when the ratio is measured
     #[arg(long, value_name = "N", default_value = "400", value_parser = clap::value_parser!(u32).range(10..=100_000))]
     block: u32,
-    /// Write the report, histogram logs, percentile files and the page into this directory, which is made
+    /// Write the report, histogram logs, percentile files and the page into this directory, which is created
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print the report as one JSON object on stdout, and all else on stderr
+    /// Print the report as one JSON object on stdout, and everything else on stderr
     #[arg(long)]
     json: bool,
 }
@@ -137,7 +138,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let (feed, framing) = feed::load(&args.feed)?;
     let setup = Setup::new(&args, feed, framing)?;
     let measuring = Measuring { args, setup, framing };
-    // all others are matched anew for every datagram: a few nanoseconds among thousands, and never in their favour
+    // any other framing is looked up for each datagram: a few nanoseconds among thousands, and never in its favour
     match framing {
         AnyFraming::MoldUdp64(framing) => measuring.with(framing),
         framing => measuring.with(framing),
@@ -209,7 +210,7 @@ impl WithFraming for Measuring {
     }
 }
 
-/// Each pass has a session of its own: what another one left on the wire is not taken for its.
+/// Each pass has a session of its own, so that nothing that another pass left on the wire is counted for it.
 fn session_of(framing: impl Framing, n: u32) -> Session {
     let numbered = || framing.session(&(1 + n % 200).to_string());
     framing.session(&format!("LAT{n:07}")).or_else(numbered).unwrap_or(Session::NONE)
@@ -242,7 +243,7 @@ struct Bench<'a, F> {
 }
 
 impl<F: Framing> Bench<'_, F> {
-    /// The one place where the lines are listened to. Each measurement opens them anew: what was sent before it is not heard.
+    /// The one place where the lines are opened. Each measurement opens them anew, so that it does not hear what was sent before it.
     fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, Taken), Failure> {
         let feed = &self.setup.feed;
         let options = ReceiveOptions { buffer_bytes: self.setup.buffer(), kernel_stamps, senders: false };
@@ -271,12 +272,14 @@ impl<F: Framing> Bench<'_, F> {
         let pass = PassResults::new(asked, measured, &setup.feed, (setup.arrangement, setup.pack), &watched);
         if pass.sent_nothing() {
             let why = pass.last_error().unwrap_or_default();
-            return Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up? {why}")));
+            return Err(Failure::run(anyhow!(
+                "no datagram could be sent; does the interface exist, and is it up? {why}"
+            )));
         }
         if pass.delivered == 0 && !self.stop.requested() {
             let (to, feed) = (&setup.to.name, &setup.feed.name);
             return Err(Failure::run(anyhow!(
-                "not one message came through: see that what is sent on {to} arrives on {feed}: interfaces, groups, sources, \
+                "no message came through: check that what is sent on {to} arrives on {feed}: interfaces, groups, sources, \
                  the namespace, a firewall"
             )));
         }

@@ -1,4 +1,4 @@
-//! What is to be measured: the arguments against the feed and the machine.
+//! What is to be measured: the arguments, checked against the feed and the machine.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use twinline_node::publisher::fault::Faults;
 use twinline_node::publisher::plan::LinePlan;
 use twinline_node::publisher::spec::PerLine;
 
-/// Which threads have which cores.
+/// Which thread runs on which core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Layout {
     /// The ratio to the bare receive loop alone: one thread publishes and reads, the arbiter has the other core
@@ -53,7 +53,7 @@ impl Setup {
         let cores = chosen(args.cores.as_deref(), feed.receive.core, &cpu::usable())?;
         if args.layout == Some(Layout::Spread) && cores.len() < 3 {
             return Err(Failure::usage(anyhow!(
-                "--layout spread takes 3 cores and there are {}: choose --layout paired, or let it choose",
+                "--layout spread needs 3 cores and there are {}: use --layout paired, or leave --layout out",
                 cores.len()
             )));
         }
@@ -108,7 +108,7 @@ impl Setup {
         out
     }
 
-    /// Whether the ratio to the bare loop is measured. By default where there are two cores for it.
+    /// Whether the ratio to the bare loop is measured. By default it is if there are two cores for it.
     pub(super) fn measures_ratio(&self) -> bool {
         match self.layout {
             Some(layout) => layout == Layout::TwoCore,
@@ -121,13 +121,13 @@ impl Setup {
         if self.layout == Some(Layout::TwoCore) { Vec::new() } else { self.passes.clone() }
     }
 
-    /// The cores of the ratio's two threads, the publisher's first, and what they do while there is nothing.
+    /// The cores of the ratio's two threads, the publisher's first, and what they do while idle.
     pub(super) fn two_cores(&self) -> (Option<usize>, Option<usize>, Spin) {
         let Arrangement { publisher, arbiter, .. } = arrangement(Some(Layout::TwoCore), &self.cores);
         (publisher, arbiter, Spin::for_threads(2, self.cores.len()))
     }
 
-    /// The cores that busy threads have.
+    /// The cores of busy threads.
     pub(super) fn cores(&self) -> Vec<usize> {
         let Arrangement { publisher, arbiter, client, .. } = self.arrangement;
         let cores: BTreeSet<usize> = [publisher, arbiter, client].into_iter().flatten().collect();

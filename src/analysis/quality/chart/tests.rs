@@ -3,31 +3,8 @@
 use super::bars::{Columns, Leads};
 use super::time::{Curves, Row, Rows, Scale, StripKind, StripSegment, Strips, TimeCurve};
 use super::*;
+use crate::chart::tests::well_formed;
 use crate::quality::account::Lengths;
-
-/// Every element is closed, in order, and every attribute is quoted; nothing refers elsewhere but the namespace's name.
-#[track_caller]
-fn well_formed(svg: &str) {
-    let mut open = Vec::new();
-    let mut rest = svg;
-    while let Some(at) = rest.find('<') {
-        let end = at + rest[at..].find('>').expect("a tag ends");
-        let tag = &rest[at + 1..end];
-        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name), "{tag}");
-        } else if !tag.ends_with('/') {
-            open.push(tag.split([' ', '>']).next().unwrap());
-        }
-        rest = &rest[end + 1..];
-    }
-    assert!(open.is_empty(), "{open:?}");
-    let elsewhere = svg.replace("http://www.w3.org/2000/svg", "");
-    for word in ["http", "//", "url(", "href", "@import", "<script"] {
-        assert!(!elsewhere.contains(word), "{word}");
-    }
-    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-}
 
 const HOSTILE: &str = "<script>&\"'\u{1}";
 

@@ -1,8 +1,8 @@
 //! Reports: what an arbiter did, as JSON and as text, and what all reports of this crate are made of.
 //!
 //! [`RunReport`] is the report of `twinline run` and `twinline arbitrate`. The other reports stand beside what they report on:
-//! [`quality::summary`](crate::quality::summary), [`inspect::captures`](crate::inspect::captures),
-//! [`latency::results`](crate::latency::results). What they share is here, once:
+//! [`QualityReport`](crate::QualityReport), [`InspectReport`](crate::InspectReport), [`LatencyReport`](crate::LatencyReport). What they
+//! share is here, once:
 //!
 //! | module | what it has |
 //! |---|---|

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::output::GAPS_LISTED;
 use super::{Failure, Outcome, feed, say};
+use twinline_analysis::report::gaps::GAPS_LISTED;
 use twinline_core::arbiter::{Limits, MemoryUse, Settings};
 use twinline_core::frame::ChannelKey;
 use twinline_core::framing::AnyFraming;

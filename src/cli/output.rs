@@ -6,99 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use twinline_core::arbiter::{Event, EventKind, LostReason, Run, Sink};
-use twinline_core::frame::{ChannelKey, Line, SequenceRules, Session};
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_analysis::report::gaps::GapLog;
+use twinline_core::arbiter::{Event, EventKind, Run, Sink};
+use twinline_core::frame::{ChannelKey, SequenceRules};
 use twinline_node::config::Feed;
-
-/// How many gaps `--json` lists, over all channels of a feed (ARBITRATION 9).
-pub(super) const GAPS_LISTED: usize = 65_536;
-
-/// A gap piece that was closed.
-pub(super) struct ClosedGap {
-    pub(super) session: Session,
-    pub(super) range: SeqRange,
-    pub(super) opened_by: Line,
-    pub(super) opened_at: Nanos,
-    pub(super) closed_at: Nanos,
-    pub(super) fate: Fate,
-}
-
-/// What became of a gap piece.
-pub(super) enum Fate {
-    Filled(Line),
-    Lost(LostReason),
-}
-
-/// What the events of one channel said that the counters do not.
-pub(super) struct ChannelLog {
-    pub(super) key: ChannelKey,
-    session: Session,
-    /// Those that are listed, in the order of closing.
-    pub(super) gaps: Vec<ClosedGap>,
-    /// Gap pieces that were filled, and lost, listed or not.
-    pub(super) filled: u64,
-    pub(super) lost: u64,
-}
-
-/// The gaps of every channel: how many, and where they are to be listed, the first ones of the feed.
-pub(super) struct GapLog {
-    channels: Vec<ChannelLog>,
-    /// How many may still be listed.
-    room: usize,
-    omitted: u64,
-}
-
-impl GapLog {
-    /// A log that lists gaps for `--json`, or counts them alone.
-    pub(super) fn new(listed: bool) -> GapLog {
-        GapLog { channels: Vec::new(), room: if listed { GAPS_LISTED } else { 0 }, omitted: 0 }
-    }
-
-    pub(super) fn channel(&self, key: ChannelKey) -> Option<&ChannelLog> {
-        self.channels.iter().find(|log| log.key == key)
-    }
-
-    /// How many are not listed.
-    pub(super) fn omitted(&self) -> u64 {
-        self.omitted
-    }
-
-    pub(super) fn event(&mut self, event: &Event) {
-        let at = usize::from(event.channel.index);
-        while self.channels.len() <= at {
-            // channels begin in the order of their index, each with an epoch
-            let key = event.channel.key;
-            self.channels.push(ChannelLog { key, session: Session::NONE, gaps: Vec::new(), filled: 0, lost: 0 });
-        }
-        let log = &mut self.channels[at];
-        let (range, opened_by, opened_at, fate) = match event.kind {
-            EventKind::Epoch { session, .. } => {
-                log.session = session;
-                return;
-            }
-            EventKind::Filled { range, line, opened_by, opened_at } => {
-                (range, opened_by, opened_at, Fate::Filled(line))
-            }
-            EventKind::Lost { range, reason, opened_by, opened_at } => {
-                (range, opened_by, opened_at, Fate::Lost(reason))
-            }
-            _ => return,
-        };
-        match fate {
-            Fate::Filled(_) => log.filled += 1,
-            Fate::Lost(_) => log.lost += 1,
-        }
-        if self.room == 0 {
-            self.omitted += 1;
-            return;
-        }
-        self.room -= 1;
-        let (session, closed_at) = (log.session, event.at);
-        log.gaps.push(ClosedGap { session, range, opened_by, opened_at, closed_at, fate });
-    }
-}
 
 /// Where the ordered output goes: one file, or one a channel.
 enum Messages {
@@ -275,35 +186,6 @@ impl Sink for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinline_core::arbiter::ChannelRef;
-    use twinline_core::seq::SeqNo;
-
-    /// One lost gap piece of a channel.
-    fn lost(index: u16, first: u64) -> Event {
-        let range = SeqRange::new(SeqNo(first), SeqNo(first + 1));
-        let (opened_by, opened_at) = (Line(0), Nanos(1));
-        let kind = EventKind::Lost { range, reason: LostReason::Deadline, opened_by, opened_at };
-        let key = ChannelKey { group: index, key: None };
-        Event { at: Nanos(2), channel: ChannelRef { index, key }, kind }
-    }
-
-    #[test]
-    fn rule_9_gaps_are_listed_over_the_whole_feed_the_first_ones_and_the_rest_counted() {
-        let mut log = GapLog::new(true);
-        let channels = 256;
-        for n in 0..1_000u64 {
-            (0..channels).for_each(|channel| log.event(&lost(channel, n * 2)));
-        }
-        let listed = |log: &GapLog| log.channels.iter().map(|log| log.gaps.len()).sum::<usize>();
-        assert_eq!((listed(&log), log.omitted()), (GAPS_LISTED, 256_000 - GAPS_LISTED as u64));
-        let first = log.channel(ChannelKey { group: 0, key: None }).unwrap();
-        assert_eq!((first.gaps.len(), first.filled, first.lost), (GAPS_LISTED / 256, 0, 1_000));
-        assert!(first.gaps.iter().zip(0..).all(|(gap, n)| gap.range.first == SeqNo(n * 2)), "the first ones are kept");
-
-        let mut log = GapLog::new(false);
-        (0..1_000).for_each(|n| log.event(&lost(0, n * 2)));
-        assert_eq!((listed(&log), log.channels[0].gaps.capacity(), log.channels[0].lost), (0, 0, 1_000));
-    }
 
     #[test]
     fn a_channel_stands_before_the_extension() {

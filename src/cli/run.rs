@@ -13,8 +13,8 @@ use super::live::housekeeping::{Housekeeping, StatusLine};
 use super::live::tally::Tally;
 use super::live::{self, Listen, Listening, RING_CAPACITY, Stops, Voice, Wanted, pause};
 use super::output::{Output, named_path};
-use super::report::Report;
 use super::{Failure, Outcome, say};
+use twinline_analysis::report::RunReport;
 use twinline_client::client::{self, Client, Polled};
 use twinline_client::delivery::{Delivery, Dropped, Output as Stream, Record};
 use twinline_node::capture::Ignored;
@@ -332,10 +332,8 @@ impl<'a> Keeping<'a> {
         source.insert("overrun".into(), json!({ "overruns": overruns, "messages": messages, "events": events }));
         source.insert("capture".into(), captured.as_ref().map_or(Value::Null, capture_json));
         source.insert("errors".into(), errors.clone().into());
-        let names: Vec<String> = self.feed.lines.iter().map(|line| line.name.clone()).collect();
-        let report = Report {
+        let report = RunReport {
             feed: self.feed,
-            names: &names,
             arbiter: &ended.arbiter,
             malformed: &ended.malformed,
             gaps: &output.gaps,

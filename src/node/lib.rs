@@ -76,7 +76,7 @@ pub use capture::{
     CaptureError, CaptureInput, CaptureReader, CaptureStep, CaptureWarning, CaptureWriter, CapturedDatagram, Captures,
 };
 pub use config::{ArbiterConfig, ConfigError, Feed, LineConfig, Method, ReceiveConfig};
-pub use offline::{Messages, OrderedMessage};
+pub use offline::{OrderedMessage, OrderedMessages};
 pub use os::clock::Clock;
 pub use os::cpu::Spin;
 pub use os::receive::ReceiveOptions;

@@ -149,7 +149,7 @@ fn unrelated_feeds_get_a_file_each_and_none_is_overwritten() {
     assert_eq!((arbitrated(&first, &path), arbitrated(&second, &path)), (vec![(200, 0)], vec![(50, 0)]));
     let again = twinline(&args);
     assert_eq!(again.code, 2);
-    assert!(again.err.contains("is there already"), "{}", again.err);
+    assert!(again.err.contains("exists already"), "{}", again.err);
     // one flow alone, by its group
     let one = inspected(&[path.to_str().unwrap(), "--flow", "224.0.31.64:14340"]);
     assert_eq!(one["flows"].as_array().unwrap().len(), 1);

@@ -281,7 +281,10 @@ fn a_page_is_not_overwritten_unasked() {
     let again = report(&bed.dir, ["feed.toml", "day.pcapng"]);
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert_eq!(again.status.code(), Some(2), "{said}");
-    assert!(said.contains("plain-report.html: there is a file of this name") && said.contains("-o plain-report.html"));
+    assert!(
+        said.contains("plain-report.html: there is already a file of this name")
+            && said.contains("-o plain-report.html")
+    );
     fs::write(bed.dir.join("plain-report.html"), "old").unwrap();
     ran(&report(&bed.dir, ["feed.toml", "day.pcapng", "-o", "plain-report.html"]));
     assert_eq!(fs::read_to_string(bed.dir.join("plain-report.html")).unwrap(), page, "the same, to the byte");

@@ -67,7 +67,7 @@ fn an_open_loop_run_counts_every_message_and_writes_files_that_can_be_read() {
 
     let again = bed.done(&["latency", "lab.toml", "--out", "out"]);
     assert_eq!(again.code(), 2);
-    assert!(again.stderr.contains("--out out: there are files in it already"), "{}", again.stderr);
+    assert!(again.stderr.contains("--out out: the directory is not empty"), "{}", again.stderr);
 }
 
 /// Values and counts that never fall, and a foot.
@@ -260,7 +260,7 @@ fn what_is_wrong_with_the_arguments_is_said() {
         ("lab.toml --loss C=1%", "--loss: the feed has no line C; its lines are A, B"),
         ("lab.toml --cores 9999", "--cores: there is no core 9999"),
         ("lab.toml --cores 0,0", "--cores: expected one to three different cores"),
-        ("lab.toml --layout spread --cores 0", "--layout spread takes 3 cores"),
+        ("lab.toml --layout spread --cores 0", "--layout spread needs 3 cores"),
         ("lab.toml --layout sideways", "possible values"),
         ("lab.toml --receive pigeon", "expected one of: socket, packet"),
         ("lab.toml --pack 0", "--pack"),
@@ -269,7 +269,7 @@ fn what_is_wrong_with_the_arguments_is_said() {
         ("lab.toml --to packets.toml", "packets has the framing cme-mdp3"),
         ("lab.toml --to none.toml", "there is no such feed file"),
         ("none.toml", "there is no such feed file"),
-        ("lab.toml --out lab.toml", "--out lab.toml: cannot make it"),
+        ("lab.toml --out lab.toml", "--out lab.toml: cannot be created"),
     ] {
         let arguments: Vec<&str> = ["latency"].into_iter().chain(line.split(' ')).collect();
         let done = bed.done(&arguments);
@@ -292,8 +292,7 @@ fn what_is_sent_elsewhere_is_missed_and_said() {
     bed.feed("other", "moldudp64", "");
     let text = fs::read_to_string(bed.path("other.toml")).unwrap().replace("239.", "238.");
     fs::write(bed.path("other.toml"), text).unwrap();
-    for (layout, words) in [("paired", "not one message came through"), ("two-core", "messages in a row did not come")]
-    {
+    for (layout, words) in [("paired", "no message came through"), ("two-core", "messages in a row did not come")] {
         let line =
             ["latency", "lab.toml", "--to", "other.toml", "--layout", layout, "--rate", "1k", "--seconds", "0.2"];
         let done = bed.done(&line);

@@ -52,19 +52,19 @@ pub struct OrderedMessage<'a> {
 /// assert!(bytes > 0 && messages.lost() > 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn messages(feed: &Feed, captures: &[impl AsRef<Path>]) -> Result<Messages, CaptureError> {
+pub fn messages(feed: &Feed, captures: &[impl AsRef<Path>]) -> Result<OrderedMessages, CaptureError> {
     let inputs: Vec<CaptureInput> = captures.iter().map(|path| CaptureInput::parse(path.as_ref(), feed)).collect();
-    Ok(Messages::new(feed, Captures::open(&inputs, feed)?))
+    Ok(OrderedMessages::new(feed, Captures::open(&inputs, feed)?))
 }
 
 /// The arbitrated messages of captures: [`messages()`] opens it.
 ///
-/// It gives the ordered stream: what came too late, and what stands outside of the sequence, is not in it; [`Messages::arbiter`]
+/// It gives the ordered stream: what came too late, and what stands outside of the sequence, is not in it; [`OrderedMessages::arbiter`]
 /// counts both.
 ///
 /// It is not an [`Iterator`], since a message borrows from it: loop with `while let Some(message) = messages.next()?`. It holds what
 /// one datagram released, and no more.
-pub struct Messages {
+pub struct OrderedMessages {
     captures: Captures,
     handler: Handler<AnyFraming>,
     released: Released,
@@ -73,10 +73,10 @@ pub struct Messages {
     ended: bool,
 }
 
-impl Messages {
+impl OrderedMessages {
     /// The messages of captures that are open already.
-    pub fn new(feed: &Feed, captures: Captures) -> Messages {
-        Messages {
+    pub fn new(feed: &Feed, captures: Captures) -> OrderedMessages {
+        OrderedMessages {
             captures,
             handler: Handler::new(feed.framing, feed),
             released: Released::default(),
@@ -107,7 +107,7 @@ impl Messages {
 
     /// Handles one datagram, or finishes.
     fn read_on(&mut self) {
-        let Messages { captures, handler, released, .. } = self;
+        let OrderedMessages { captures, handler, released, .. } = self;
         match captures.step() {
             Ok(CaptureStep::Item | CaptureStep::Onward) => {
                 if let Some(item) = captures.item() {
@@ -142,9 +142,9 @@ impl Messages {
     }
 }
 
-impl fmt::Debug for Messages {
+impl fmt::Debug for OrderedMessages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").field("captures", &self.captures).finish_non_exhaustive()
+        f.debug_struct("OrderedMessages").field("captures", &self.captures).finish_non_exhaustive()
     }
 }
 

@@ -1,12 +1,12 @@
 //! Capture files, read to their end: one loop for everything that is done offline.
 //!
 //! ```text
-//! Captures -> read -> arbitrate: Handler -> Sink          (a sink of your own, a file, a report)
-//!                 \-> messages: Messages::next            (one message at a time, in order)
+//! Captures -> read -> arbitrate: Handler -> Sink           (a sink of your own, a file, a report)
+//!                 \-> messages: OrderedMessages::next     (one message at a time, in order)
 //! ```
 //!
 //! [`messages()`] is the short way: it gives the arbitrated messages one by one. [`arbitrate`] runs a
-//! [`Handler`](crate::handler::Handler) over the captures with any [`Sink`], and tells [`OfflineHooks`] of each datagram and of its
+//! [`Handler`] over the captures with any [`Sink`], and tells [`OfflineHooks`] of each datagram and of its
 //! progress. [`read`] is the loop below both, for any [`OfflineInput`].
 //!
 //! The loop is monomorphised: a hook that does nothing costs nothing. It reads no clock, starts no thread and prints nothing.
@@ -19,7 +19,7 @@ use twinline_core::arbiter::Sink;
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-pub use messages::{Messages, OrderedMessage, messages};
+pub use messages::{OrderedMessage, OrderedMessages, messages};
 
 /// How many datagrams go by between two calls of [`OfflineVisitor::goes_on`], at most.
 pub const LOOK_EVERY: u64 = 16_384;

@@ -142,7 +142,7 @@ fn what_stands_before_damage_is_whole() {
     let end = arbitrate(&mut captures(&feed, bytes.clone()), &mut handler, &mut written, &mut ()).unwrap();
     assert!(matches!(end.failed, Some(CaptureError::Damaged { .. })));
     assert_eq!((end.at, written.0.len()), (Some(Nanos(5_000)), 5 * 5));
-    let mut messages = Messages::new(&feed, captures(&feed, bytes));
+    let mut messages = OrderedMessages::new(&feed, captures(&feed, bytes));
     for number in 1..=5 {
         assert_eq!(messages.next().unwrap().unwrap().sequence.0, number);
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::summary::Summary;
-use super::verdict::{percent, span};
-use twinline_analysis::quality::chart::bars::{Columns, Leads};
-use twinline_analysis::quality::chart::time::{Curves, Kind, Row, Rows, Scale, Segment, Strips, TimeCurve};
-use twinline_analysis::quality::chart::{Colour, TimeAxis, count_text};
-use twinline_analysis::quality::{LineCell, Quality};
+use super::super::chart::bars::{Columns, Leads};
+use super::super::chart::time::{Curves, Row, Rows, Scale, StripKind, StripSegment, Strips, TimeCurve};
+use super::super::chart::{Colour, TimeAxis, count_text};
+use super::super::{LineCell, Quality};
+use super::model::Summary;
+use crate::report::words::{percent, span};
 use twinline_core::arbiter::{ChannelRef, EventKind, LineState};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
@@ -209,14 +209,14 @@ impl<'a> Pictures<'a> {
     pub(super) fn silences(&self) -> String {
         let silences = self.quality.silences();
         let kinds = vec![
-            Kind { name: "silent alone", fill: "var(--c7)" },
-            Kind { name: "every line silent", fill: "var(--faint)" },
+            StripKind { name: "silent alone", fill: "var(--c7)" },
+            StripKind { name: "every line silent", fill: "var(--faint)" },
         ];
-        let mut rows: Vec<(String, Vec<Segment>)> = self
+        let mut rows: Vec<(String, Vec<StripSegment>)> = self
             .names()
             .map(|(line, name)| {
                 let listed = silences.line(Line(line as u8)).into_iter().flat_map(|found| found.listed.iter());
-                let segments = listed.map(|stretch| Segment {
+                let segments = listed.map(|stretch| StripSegment {
                     from: stretch.from,
                     to: stretch.to,
                     kind: 0,
@@ -225,7 +225,7 @@ impl<'a> Pictures<'a> {
                 (name.to_owned(), segments.collect())
             })
             .collect();
-        let all = silences.all().listed.iter().map(|stretch| Segment {
+        let all = silences.all().listed.iter().map(|stretch| StripSegment {
             from: stretch.from,
             to: stretch.to,
             kind: 1,
@@ -249,11 +249,11 @@ impl<'a> Pictures<'a> {
             begins.map(|mark| (mark.event.channel.index, mark.event.at)).collect()
         };
         let kinds = vec![
-            Kind { name: "waiting", fill: "var(--rule)" },
-            Kind { name: "up", fill: "var(--c2)" },
-            Kind { name: "lagging", fill: "var(--c1)" },
-            Kind { name: "silent", fill: "var(--c7)" },
-            Kind { name: "other session", fill: "var(--c3)" },
+            StripKind { name: "waiting", fill: "var(--rule)" },
+            StripKind { name: "up", fill: "var(--c2)" },
+            StripKind { name: "lagging", fill: "var(--c1)" },
+            StripKind { name: "silent", fill: "var(--c7)" },
+            StripKind { name: "other session", fill: "var(--c3)" },
         ];
         let mut by_line: BTreeMap<(u16, u8), Changed> = BTreeMap::new();
         for change in changes {
@@ -274,7 +274,7 @@ impl<'a> Pictures<'a> {
             let mut segments = Vec::new();
             let mut before = (begin, LineState::Waiting);
             for &(at, state) in states.iter().chain(&[(end, LineState::Up)]) {
-                segments.push(Segment {
+                segments.push(StripSegment {
                     from: before.0,
                     to: at,
                     kind: before.1 as usize,

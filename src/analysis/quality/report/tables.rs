@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use indicatif::HumanCount;
-
-use super::summary::{LineJson, PeaksJson, PieceJson, SilenceJson, Summary};
-use super::verdict::{percent, reason_words, span};
-use twinline_analysis::chart::escape;
-use twinline_analysis::quality::chart::signed_text;
+use super::super::chart::signed_text;
+use super::model::{ChannelJson, LineJson, PeaksJson, PieceJson, SilenceJson, StretchJson, Summary};
+use super::verdict::reason_words;
+use crate::chart::escape;
+use crate::report::counters::refused;
+use crate::report::words::{grouped as count, percent, span};
 
 /// Rows of channels that the page has; `--json` has all.
 const CHANNELS_SHOWN: usize = 64;
@@ -45,14 +45,10 @@ fn note(out: &mut String, text: &str) {
     let _ = writeln!(out, "<p class=\"faint\">{}</p>", escape(text));
 }
 
-fn omitted(out: &mut String, count: u64, what: &str) {
-    if count > 0 {
-        note(out, &format!("{} more {what} are counted and not listed.", HumanCount(count)));
+fn omitted(out: &mut String, more: u64, what: &str) {
+    if more > 0 {
+        note(out, &format!("{} more {what} are counted and not listed.", count(more)));
     }
-}
-
-fn count(count: u64) -> String {
-    HumanCount(count).to_string()
 }
 
 /// A range as people count: both ends in it.
@@ -106,7 +102,7 @@ pub(super) fn lines(out: &mut String, summary: &Summary) {
             count(line.counts.late),
             count(line.filled.numbers),
             count(line.counts.reordered),
-            count(line.counts.refused()),
+            count(refused(&line.counts)),
             count(line.counts.divergent),
             count(malformed),
         ]
@@ -266,7 +262,7 @@ pub(super) fn microbursts(out: &mut String, summary: &Summary) {
 pub(super) fn silences(out: &mut String, summary: &Summary) {
     let rows = |name: &str, silence: &SilenceJson| {
         let name = name.to_owned();
-        let row = |stretch: &super::summary::StretchJson| {
+        let row = |stretch: &StretchJson| {
             [
                 name.clone(),
                 span(stretch.to_ns - stretch.from_ns),
@@ -335,7 +331,7 @@ pub(super) fn epochs(out: &mut String, summary: &Summary) {
 /// Channels, those that lost most first.
 pub(super) fn channels(out: &mut String, summary: &Summary) {
     let mut worst: Vec<_> = summary.channels.iter().collect();
-    let missing = |channel: &super::summary::ChannelJson| channel.lines.iter().map(|line| line.counts.missing).max();
+    let missing = |channel: &ChannelJson| channel.lines.iter().map(|line| line.counts.missing).max();
     worst.sort_by_key(|channel| std::cmp::Reverse((channel.lost, missing(channel))));
     let rows = worst.iter().take(CHANNELS_SHOWN).flat_map(|channel| {
         channel.lines.iter().map(|line| {

@@ -1,11 +1,14 @@
-//! The captures of `twinline inspect`: all of their datagrams by time, and what the files themselves are.
+//! Captures that are inspected: all of their datagrams by time, and what the files themselves are.
 
 use std::path::{Path, PathBuf};
 
-use twinline_analysis::inspect::packets::{self, Kind, Tags};
-use twinline_analysis::inspect::plan::Interface;
+use super::packets::{self, PacketKind, Tags};
+use super::plan::PlannedInterface;
 use twinline_core::time::Nanos;
-use twinline_node::capture::{CaptureError, CaptureReader, CaptureRecord, CapturedPacket, FileKind, RecordCounts};
+use twinline_node::capture::{
+    CaptureError, CaptureReader, CaptureRecord, CaptureStep, CapturedPacket, FileKind, RecordCounts,
+};
+use twinline_node::offline::OfflineInput;
 
 /// How many interfaces of all files are told apart.
 const INTERFACES_MAX: usize = 4_096;
@@ -31,8 +34,8 @@ pub(super) struct FileFacts {
     pub(super) name: String,
     pub(super) kind: FileKind,
     pub(super) counts: RecordCounts,
-    /// Packets by what they are, in the order of [`Kind::ALL`].
-    pub(super) kinds: [u64; Kind::ALL.len()],
+    /// Packets by what they are, in the order of [`PacketKind::ALL`].
+    pub(super) kinds: [u64; PacketKind::ALL.len()],
     pub(super) stamps: Option<(Nanos, Nanos)>,
     /// Records with a stamp earlier than the one before.
     pub(super) earlier_than_before: u64,
@@ -49,6 +52,8 @@ pub(super) struct FileFacts {
 pub(super) struct Files {
     heads: Vec<Head>,
     interfaces: Vec<InterfaceSeen>,
+    /// The file whose datagram is the current one.
+    current: Option<usize>,
 }
 
 struct Head {
@@ -59,16 +64,8 @@ struct Head {
     due: bool,
 }
 
-/// What came of looking for the next datagram.
-pub(super) enum Next<'a> {
-    Item(Item<'a>),
-    /// Nothing yet: none was among many packets.
-    NotYet,
-    End,
-}
-
 /// One datagram.
-pub(super) struct Item<'a> {
+pub(super) struct InspectedDatagram<'a> {
     pub(super) record: CaptureRecord<'a>,
     pub(super) tags: Tags,
     /// Its place in [`Files::interfaces`].
@@ -87,7 +84,7 @@ impl Files {
                 name: reader.file().to_owned(),
                 kind: reader.kind(),
                 counts: RecordCounts::default(),
-                kinds: [0; Kind::ALL.len()],
+                kinds: [0; PacketKind::ALL.len()],
                 stamps: None,
                 earlier_than_before: 0,
                 earlier_than_largest: 0,
@@ -98,26 +95,7 @@ impl Files {
             };
             heads.push(Head { reader, facts, at: None, due: true });
         }
-        Ok(Files { heads, interfaces: Vec::new() })
-    }
-
-    /// The next datagram of all files: the earliest; of equal ones the file that was given first.
-    pub(super) fn next(&mut self) -> Result<Next<'_>, CaptureError> {
-        let mut left = BLOCKS_AT_ONCE;
-        for (at, head) in self.heads.iter_mut().enumerate() {
-            if std::mem::take(&mut head.due) {
-                head.advance(at, &mut left, &mut self.interfaces)?;
-                if head.due {
-                    return Ok(Next::NotYet);
-                }
-            }
-        }
-        let ready = self.heads.iter_mut().filter_map(|head| head.at.map(|at| (head, at)));
-        let Some((head, (tags, interface))) = ready.min_by_key(|(head, _)| head.reader.current().stamp) else {
-            return Ok(Next::End);
-        };
-        head.due = true;
-        Ok(Next::Item(Item { record: head.reader.current(), tags, interface }))
+        Ok(Files { heads, interfaces: Vec::new(), current: None })
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -137,6 +115,39 @@ impl Files {
             facts
         });
         (files.collect(), self.interfaces)
+    }
+}
+
+/// The datagrams of all files, the earliest first; of equal ones, that of the file given first.
+impl OfflineInput for Files {
+    type Datagram<'a> = InspectedDatagram<'a>;
+
+    #[inline]
+    fn step(&mut self) -> Result<CaptureStep, CaptureError> {
+        self.current = None;
+        let mut left = BLOCKS_AT_ONCE;
+        for (at, head) in self.heads.iter_mut().enumerate() {
+            if std::mem::take(&mut head.due) {
+                head.advance(at, &mut left, &mut self.interfaces)?;
+                if head.due {
+                    return Ok(CaptureStep::Onward);
+                }
+            }
+        }
+        let ready = self.heads.iter_mut().enumerate().filter(|(_, head)| head.at.is_some());
+        let Some((at, head)) = ready.min_by_key(|(_, head)| head.reader.current().stamp) else {
+            return Ok(CaptureStep::End);
+        };
+        head.due = true;
+        self.current = Some(at);
+        Ok(CaptureStep::Item)
+    }
+
+    #[inline]
+    fn datagram(&self) -> Option<InspectedDatagram<'_>> {
+        let head = &self.heads[self.current?];
+        let (tags, interface) = head.at?;
+        Some(InspectedDatagram { record: head.reader.current(), tags, interface })
     }
 }
 
@@ -196,8 +207,8 @@ impl FileFacts {
 }
 
 /// The interfaces as plans of feed files want them.
-pub(super) fn for_plans(files: &[FileFacts], interfaces: &[InterfaceSeen]) -> Vec<Interface> {
-    let of = |seen: &InterfaceSeen| Interface {
+pub(super) fn for_plans(files: &[FileFacts], interfaces: &[InterfaceSeen]) -> Vec<PlannedInterface> {
+    let of = |seen: &InterfaceSeen| PlannedInterface {
         file: files[seen.file].name.clone(),
         name: seen.name.clone().unwrap_or_default(),
     };

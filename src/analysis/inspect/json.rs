@@ -1,17 +1,17 @@
-//! The object of `twinline inspect --json`; feeds/INSPECT.md has its keys.
+//! The object of `twinline inspect --json`; docs/JSON.md has its keys.
 
 use serde::Serialize;
 
-use super::Inspected;
+use super::captures::InspectReport;
+use super::channel::{Channel, NumberRun};
 use super::files::{FileFacts, InterfaceSeen};
 use super::malformed::Refused;
-use twinline_analysis::inspect::channel::{Channel, Run};
-use twinline_analysis::inspect::packets::Kind;
-use twinline_analysis::inspect::plan::Plan;
-use twinline_analysis::inspect::{FlowFindings, Group, Pair, Tried, apart};
+use super::packets::PacketKind;
+use super::plan::FeedPlan;
+use super::{FlowFindings, Group, Pair, Tried, apart};
 use twinline_core::framing::Malformed;
 
-/// How many of the tried framings of a flow are listed.
+/// How many of a flow's tested framings are listed.
 const TRIED_LISTED: usize = 5;
 
 #[derive(Serialize)]
@@ -202,9 +202,9 @@ struct MalformedJson {
     hex: String,
 }
 
-/// The report as one JSON object and a newline.
-pub(super) fn report(inspected: &Inspected) -> anyhow::Result<String> {
-    let Inspected { files, interfaces, findings, plans, refusals, not_asked } = inspected;
+/// The report as one JSON object.
+pub(super) fn json(report: &InspectReport) -> serde_json::Result<String> {
+    let InspectReport { files, interfaces, findings, plans, refusals, not_asked, .. } = report;
     let beyond = &findings.beyond;
     let report = ReportJson {
         files: files.iter().enumerate().map(|(at, facts)| file(at, facts, interfaces)).collect(),
@@ -219,12 +219,12 @@ pub(super) fn report(inspected: &Inspected) -> anyhow::Result<String> {
         feeds: plans.iter().map(feed).collect(),
         malformed: refusals.as_ref().map(|refusals| refusals.list.iter().map(malformed).collect()),
     };
-    Ok(serde_json::to_string(&report)? + "\n")
+    serde_json::to_string(&report)
 }
 
 fn file<'a>(at: usize, facts: &'a FileFacts, interfaces: &'a [InterfaceSeen]) -> FileJson<'a> {
     let counts = &facts.counts;
-    let packets = Kind::ALL.iter().map(|kind| (kind.name().to_owned(), facts.kinds[*kind as usize].into()));
+    let packets = PacketKind::ALL.iter().map(|kind| (kind.name().to_owned(), facts.kinds[*kind as usize].into()));
     let mine = interfaces.iter().enumerate().filter(|(_, seen)| seen.file == at);
     FileJson {
         file: &facts.name,
@@ -333,7 +333,7 @@ fn channel(channel: &Channel) -> ChannelJson {
     }
 }
 
-fn run(run: &Run) -> RunJson {
+fn run(run: &NumberRun) -> RunJson {
     let holes = run.holes();
     RunJson {
         session: run.session.to_string(),
@@ -381,7 +381,7 @@ fn pair(pair: &Pair) -> PairJson {
     }
 }
 
-fn feed(plan: &Plan) -> FeedJson<'_> {
+fn feed(plan: &FeedPlan) -> FeedJson<'_> {
     FeedJson {
         name: &plan.name,
         framing: &plan.framing,
@@ -390,7 +390,7 @@ fn feed(plan: &Plan) -> FeedJson<'_> {
         score: plan.score,
         lines: &plan.lines,
         channels: plan.channels.iter().map(|lines| lines.iter().map(|at| at + 1).collect()).collect(),
-        left_out: plan.besides.iter().map(|at| at + 1).collect(),
+        left_out: plan.left_out.iter().map(|at| at + 1).collect(),
         text: &plan.text,
     }
 }

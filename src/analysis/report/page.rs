@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write};
 
-use twinline_analysis::chart::escape;
+use crate::chart::escape;
 
 /// What every page looks like.
 const STYLE: &str = "\
@@ -27,7 +27,7 @@ ul{padding-left:1.1rem;margin:.4rem 0}li{margin:.25rem 0}.spoils{color:var(--bad
 .charts{grid-template-columns:1fr 1fr}svg,tr,.figure{break-inside:avoid}h2{break-after:avoid}}";
 
 /// Begins a page. `style` is what it needs beside the common style.
-pub(super) fn begin(out: &mut String, title: &str, style: &str) {
+pub fn begin(out: &mut String, title: &str, style: &str) {
     let title = escape(title);
     let _ = write!(
         out,
@@ -37,12 +37,12 @@ pub(super) fn begin(out: &mut String, title: &str, style: &str) {
 }
 
 /// Something to know before the numbers are believed.
-pub(super) fn remark(out: &mut String, text: impl Display) {
+pub fn remark(out: &mut String, text: impl Display) {
     let _ = writeln!(out, "<p class=\"remark\">{}</p>", escape(&text.to_string()));
 }
 
 /// Pictures, side by side where there is room.
-pub(super) fn charts(out: &mut String, charts: impl IntoIterator<Item = String>) {
+pub fn charts(out: &mut String, charts: impl IntoIterator<Item = String>) {
     out.push_str("<div class=\"charts\">\n");
     for chart in charts {
         let _ = writeln!(out, "{chart}");

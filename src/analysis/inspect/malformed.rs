@@ -1,10 +1,10 @@
-//! `--malformed N`: the first datagrams of each flow that its framing refuses, byte by byte.
+//! The first datagrams of each flow that its framing refuses, byte by byte.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::text::instant;
-use twinline_analysis::inspect::{FlowKey, refusal};
+use super::{FLOWS_MAX, FlowKey, refusal};
+use crate::report::utc::instant;
 use twinline_core::framing::{AnyFraming, Malformed};
 use twinline_core::time::Nanos;
 
@@ -55,7 +55,7 @@ impl Refusals {
             None => self.for_all,
         };
         let Some(framing) = framing.filter(|_| self.list.len() < DATAGRAMS_MAX) else { return };
-        if self.seen.len() >= twinline_analysis::inspect::FLOWS_MAX && !self.seen.contains_key(&key) {
+        if self.seen.len() >= FLOWS_MAX && !self.seen.contains_key(&key) {
             return;
         }
         let (datagrams, refused) = self.seen.entry(key).or_default();

@@ -1,41 +1,20 @@
-//! The report for people, on the terminal.
+//! The report for people.
 
 use std::fmt::Write;
 
-use indicatif::HumanCount;
-
-use super::Setup;
-use super::results::{LineResults, Machine, PassResults, RatioResults, Results, rows};
-use twinline_analysis::chart::span_text;
-use twinline_analysis::latency::latencies::{Cause, Percentiles};
-use twinline_analysis::latency::ratio::Ratios;
-use twinline_analysis::latency::two_core::Kind;
-use twinline_analysis::spread::Spread;
-use twinline_core::framing::AnyFraming;
+use super::latencies::{LatencyCause, Percentiles};
+use super::ratio::Ratios;
+use super::results::{LatencyReport, LineResults, MeasuredMachine, PassResults, RatioResults, rows};
+use super::two_core::BlockKind;
+use crate::report::words::{grouped, span};
+use crate::spread::Spread;
 use twinline_node::os::machine::Finding;
 
 /// The machine, and what of it will show in the numbers.
-pub(super) fn machine(machine: &Machine) -> String {
+pub(super) fn machine(machine: &MeasuredMachine) -> String {
     let mut out = format!("machine: {}; a look at the clock costs {} ns\n", machine.line, machine.clock_reading_ns);
     for Finding { what, advice, severity } in &machine.findings {
         let _ = writeln!(out, "  {severity:<7} {what}\n          -> {advice}");
-    }
-    out
-}
-
-/// The receive methods that are asked for.
-fn methods(setup: &Setup) -> String {
-    setup.methods.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ")
-}
-
-/// What is about to be measured, where.
-pub(super) fn beginning(setup: &Setup, framing: AnyFraming) -> String {
-    let (feed, to) = (&setup.feed, &setup.to);
-    let way = if feed == to { String::new() } else { format!(", sent on {}", to.name) };
-    let from = setup.namespace.as_ref().map_or(String::new(), |name| format!(" from the namespace {name}"));
-    let mut out = format!("feed {} ({}){way}{from}; received by {}\n", feed.name, framing.name(), methods(setup));
-    if feed.lines.first().is_some_and(|line| line.groups.len() > 1) {
-        out += "only the first group of each line is sent on\n";
     }
     out
 }
@@ -73,7 +52,7 @@ pub(super) fn ratio(ratio: &RatioResults) -> String {
         ratio_rows(&mut out, far);
     }
     out += &heads();
-    for kind in Kind::ALL {
+    for kind in BlockKind::ALL {
         out += &row(&format!("send -> read, {}", kind.words()), Percentiles::of(ratio.times(kind)));
     }
     out += &row("receive return -> client read", Percentiles::of(ratio.to_client()));
@@ -97,19 +76,19 @@ fn row(name: &str, of: Option<Percentiles>) -> String {
     let Some(of) = of else { return format!("  {name:<34} {:>9}\n", "none") };
     let Percentiles { count, p50, p90, p99, p99_9, p99_99, max, .. } = of;
     let spans: String =
-        [p50, p90, p99, p99_9, p99_99, max].iter().map(|nanos| format!(" {:>9}", span_text(*nanos as f64))).collect();
+        [p50, p90, p99, p99_9, p99_99, max].iter().map(|nanos| format!(" {:>9}", span(*nanos))).collect();
     format!("  {name:<34} {count:>9}{spans}\n")
 }
 
 fn line(line: &LineResults) -> String {
     let LineResults { name, sent, received, overflow, .. } = line;
     let mut said =
-        format!("  line {name}: {} datagrams sent, {} received", HumanCount(sent.datagrams), HumanCount(*received));
+        format!("  line {name}: {} datagrams sent, {} received", grouped(sent.datagrams), grouped(*received));
     for (count, what) in
         [(sent.dropped, "dropped by --loss"), (*overflow, "thrown away at full sockets"), (sent.errors, "not sent")]
     {
         if count > 0 {
-            let _ = write!(said, ", {} {what}", HumanCount(count));
+            let _ = write!(said, ", {} {what}", grouped(count));
         }
     }
     said + "\n"
@@ -121,22 +100,21 @@ pub(super) fn pass(pass: &PassResults) -> String {
     let PassResults { label, layout, pack, .. } = pass;
     let packed = if *pack > 1 { format!(", {pack} messages a datagram") } else { String::new() };
     let _ = writeln!(out, "\nOPEN LOOP, {label}{packed}\n  {layout}");
-    let count = |n: u64| HumanCount(n).to_string();
     let _ = writeln!(
         out,
         "  {} messages sent, {} delivered, {} lost ({} that no line sent), {} overrun, {} unseen; {} timed",
-        count(pass.sent),
-        count(pass.delivered),
-        count(pass.lost),
-        count(pass.lost_by_faults),
-        count(pass.overrun),
-        count(pass.unseen()),
-        count(pass.timed)
+        grouped(pass.sent),
+        grouped(pass.delivered),
+        grouped(pass.lost),
+        grouped(pass.lost_by_faults),
+        grouped(pass.overrun),
+        grouped(pass.unseen()),
+        grouped(pass.timed)
     );
     pass.lines.iter().for_each(|of| out += &line(of));
     out += &heads();
     for (name, of) in rows(pass) {
-        let told = if of.is_none() && name.trim() == Cause::Recovered.words() {
+        let told = if of.is_none() && name.trim() == LatencyCause::Recovered.words() {
             format!("  {name:<34} {:>9}  (there is no recovery yet)\n", "none")
         } else {
             row(&name, of)
@@ -148,7 +126,7 @@ pub(super) fn pass(pass: &PassResults) -> String {
 }
 
 /// The end.
-pub(super) fn ending(results: &Results) -> String {
+pub(super) fn ending(results: &LatencyReport) -> String {
     let mut out = String::new();
     if results.stopped {
         out += "\nstopped: these are the measurements up to then\n";

@@ -22,6 +22,11 @@ pub fn date(at: Nanos) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// `2025-11-14 14:30:00.041200789`.
+pub fn instant(at: Nanos) -> String {
+    format!("{} {}", date(at), time_of_day(at, 9))
+}
+
 /// `14:30:00.041`, with so many digits of a second's fraction, up to nine.
 pub fn time_of_day(at: Nanos, digits: usize) -> String {
     let (seconds, nanos) = (at.0 / 1_000_000_000 % DAY, at.0 % 1_000_000_000);
@@ -50,6 +55,8 @@ mod tests {
         assert_eq!(time_of_day(moment, 0), "14:30:00");
         assert_eq!(time_of_day(moment, 3), "14:30:00.041");
         assert_eq!(time_of_day(moment, 9), "14:30:00.041200789");
+        assert_eq!(instant(moment), "2025-11-14 14:30:00.041200789");
+        assert_eq!(instant(Nanos::MAX), "2554-07-21 23:34:33.709551615");
         assert_eq!(time_of_day(Nanos(DAY * 1_000_000_000 - 1), 6), "23:59:59.999999");
     }
 }

@@ -2,15 +2,14 @@
 
 use std::fmt::Write;
 
-use indicatif::HumanCount;
-
-use super::super::page::{begin, charts, remark};
+use super::super::Quality;
+use super::model::{FindingSeverity as Severity, Summary};
 use super::pictures::Pictures;
-use super::summary::Summary;
 use super::tables;
-use super::verdict::{Severity, percent, span};
-use twinline_analysis::chart::{self, escape};
-use twinline_analysis::quality::{Quality, utc};
+use crate::chart::{self, escape};
+use crate::report::page::{begin, charts, remark};
+use crate::report::utc;
+use crate::report::words::{grouped, percent, span};
 use twinline_core::time::Nanos;
 
 /// What this page needs beside the common style.
@@ -80,7 +79,7 @@ fn head(out: &mut String, summary: &Summary) {
             utc::time_of_day(from, 6),
             utc::time_of_day(to, 6),
             span((to - from).0),
-            HumanCount(datagrams)
+            grouped(datagrams)
         );
     }
     out.push_str("</p>\n");
@@ -96,8 +95,8 @@ fn figures(out: &mut String, summary: &Summary) {
     let mut all_figures = Vec::new();
     all_figures.push((
         mark(summary.stream.lost > 0, Severity::Bad),
-        HumanCount(summary.stream.lost).to_string(),
-        format!("lost by the arbitrated stream, of {} messages", HumanCount(all)),
+        grouped(summary.stream.lost),
+        format!("lost by the arbitrated stream, of {} messages", grouped(all)),
     ));
     for line in &summary.lines {
         if line.datagrams == 0 {
@@ -108,7 +107,7 @@ fn figures(out: &mut String, summary: &Summary) {
         let worst = match worst {
             0 => String::new(),
             1 => "; never two in a row".to_owned(),
-            n => format!("; {} in a row at the worst", HumanCount(n)),
+            n => format!("; {} in a row at the worst", grouped(n)),
         };
         all_figures.push((
             mark(line.missing > 0, Severity::Note),

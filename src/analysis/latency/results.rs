@@ -1,77 +1,143 @@
-//! What was measured, in the form that text, JSON and the page are made of.
+//! The report of latency measurements: what was measured, in the form that text, JSON and the page are made of.
 
 use hdrhistogram::Histogram;
+use serde_json::Value;
 
-use super::{Asked, Setup};
-use twinline_analysis::chart::span_text;
-use twinline_analysis::latency::arbitrate::StampCounts;
-use twinline_analysis::latency::latencies::{Cause, Percentiles, Stage};
-use twinline_analysis::latency::open_loop::Measured;
-use twinline_analysis::latency::publish::{LATE, LineSent};
-use twinline_analysis::latency::ratio::{Ratios, Round};
-use twinline_analysis::latency::two_core::{self, Kind};
+use super::arbitrate::StampCounts;
+use super::latencies::{LatencyCause, Percentiles, Stage};
+use super::message::Load;
+use super::open_loop::{Arrangement, OpenLoopMeasured};
+use super::publish::{LATE, LineSent};
+use super::ratio::{Ratios, Round};
+use super::two_core::{BlockKind, TwoCoreMeasured};
+use super::{json, page, text};
+use crate::chart::span_text;
 use twinline_core::frame::Line;
 use twinline_core::framing::AnyFraming;
-use twinline_node::config::Method;
+use twinline_node::config::{Feed, LineConfig, Method};
 use twinline_node::os::cpu::Spin;
 use twinline_node::os::machine::Finding;
 use twinline_node::source::watch::WatchFacts;
 
 /// The machine, and what of it spoils the numbers.
-#[derive(Debug)]
-pub(super) struct Machine {
-    pub(super) line: String,
-    pub(super) findings: Vec<Finding>,
-    /// What one look at the clock costs.
-    pub(super) clock_reading_ns: u64,
+#[derive(Clone, Debug)]
+pub struct MeasuredMachine {
+    /// Processor, cores and kernel, in a line.
+    pub line: String,
+    /// What spoils or blurs latency numbers, each with what to do about it.
+    pub findings: Vec<Finding>,
+    /// What one look at the clock costs, in nanoseconds.
+    pub clock_reading_ns: u64,
 }
 
-/// Everything.
+/// The report of latency measurements. It is begun with [`LatencyReport::new`]; each measurement is added when it is done.
 #[derive(Debug)]
-pub(super) struct Results {
-    pub(super) machine: Machine,
+pub struct LatencyReport {
+    pub(super) machine: MeasuredMachine,
     pub(super) feed: String,
     pub(super) to: String,
     pub(super) namespace: Option<String>,
     pub(super) framing: &'static str,
-    /// One a receive method.
-    pub(super) ratios: Vec<RatioResults>,
-    pub(super) passes: Vec<PassResults>,
-    pub(super) stopped: bool,
+    /// The ratios to the bare receive loop, one per receive method.
+    pub ratios: Vec<RatioResults>,
+    /// The open-loop passes.
+    pub passes: Vec<PassResults>,
+    /// Whether it was told to stop: these are the measurements up to then.
+    pub stopped: bool,
 }
 
-impl Results {
-    pub(super) fn new(machine: Machine, setup: &Setup, framing: AnyFraming) -> Results {
-        Results {
+impl LatencyReport {
+    /// A report without a measurement. `to` is the feed that the lines are sent on, `namespace` the network namespace that they
+    /// are published from.
+    pub fn new(
+        machine: MeasuredMachine,
+        feed: &Feed,
+        to: &Feed,
+        namespace: Option<String>,
+        framing: AnyFraming,
+    ) -> LatencyReport {
+        LatencyReport {
             machine,
-            feed: setup.feed.name.clone(),
-            to: setup.to.name.clone(),
-            namespace: setup.namespace.clone(),
+            feed: feed.name.clone(),
+            to: to.name.clone(),
+            namespace,
             framing: framing.name(),
             ratios: Vec::new(),
             passes: Vec::new(),
             stopped: false,
         }
     }
+
+    /// The object of `--json` (docs/JSON.md).
+    pub fn json(&self) -> Value {
+        json::json(self)
+    }
+
+    /// The machine, for people, and what of it will show in the numbers.
+    pub fn machine_text(&self) -> String {
+        text::machine(&self.machine)
+    }
+
+    /// What ends the report for people: the ratios, in a line each.
+    pub fn ending_text(&self) -> String {
+        text::ending(self)
+    }
+
+    /// The page: one HTML file that refers to nothing outside itself.
+    pub fn page(&self) -> String {
+        page::page(self)
+    }
+}
+
+/// An open-loop pass that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PassSpec {
+    /// Rate, burst and size of the messages.
+    pub load: Load,
+    /// How they are received.
+    pub method: Method,
+    /// Whether the kernel's receive stamps are taken.
+    pub stamps: bool,
+}
+
+impl PassSpec {
+    /// A name for people, and (without its blanks) for files.
+    pub fn label(&self) -> String {
+        let Load { micro_rate, burst, size } = self.load;
+        let rate = micro_rate as f64 / 1e6;
+        let rate = match rate {
+            r if r >= 1e6 && (r / 1e4).fract() == 0.0 => format!("{}M", r / 1e6),
+            r if r >= 1e3 && (r / 10.0).fract() == 0.0 => format!("{}k", r / 1e3),
+            r => r.to_string(),
+        };
+        let burst = if burst > 1 { format!(" burst {burst}") } else { String::new() };
+        let stamps = if self.stamps { " stamps" } else { "" };
+        let method = if self.method == Method::Socket { "" } else { self.method.name() };
+        let method = if method.is_empty() { String::new() } else { format!(" {method}") };
+        format!("{rate}/s {size} B{burst}{method}{stamps}")
+    }
 }
 
 /// The ratio to the bare loop.
 #[derive(Debug)]
-pub(super) struct RatioResults {
-    pub(super) method: Method,
+pub struct RatioResults {
+    /// How messages were received.
+    pub method: Method,
     pub(super) layout: String,
     pub(super) size: usize,
     pub(super) block: u32,
     pub(super) rounds: Vec<Round>,
     pub(super) near: Option<Ratios>,
     pub(super) far: Option<Ratios>,
-    measured: two_core::Measured,
+    measured: TwoCoreMeasured,
     pub(super) overflow: u64,
 }
 
 impl RatioResults {
-    pub(super) fn new(
-        measured: two_core::Measured,
+    /// Of what was measured by a method, with `(publisher, arbiter, spin)` the cores of the two threads and what they do while there
+    /// is nothing. `watched` has what the kernel threw away at each line's sockets.
+    pub fn new(
+        measured: TwoCoreMeasured,
         method: Method,
         (publisher, arbiter, spin): (Option<usize>, Option<usize>, Spin),
         size: usize,
@@ -96,18 +162,23 @@ impl RatioResults {
         }
     }
 
+    /// The ratio, for people.
+    pub fn text(&self) -> String {
+        text::ratio(self)
+    }
+
     /// What the headline is made of: the near rounds, or the far ones where no round was near.
     pub(super) fn headline(&self) -> Option<(Ratios, bool)> {
         self.near.map(|ratios| (ratios, true)).or(self.far.map(|ratios| (ratios, false)))
     }
 
     /// Times from send to read, of the rounds that the headline is of.
-    pub(super) fn times(&self, kind: Kind) -> &Histogram<u64> {
+    pub fn times(&self, kind: BlockKind) -> &Histogram<u64> {
         &self.measured.times[usize::from(self.near.is_some())][kind as usize]
     }
 
     /// From receive return to client read, of the same rounds.
-    pub(super) fn to_client(&self) -> &Histogram<u64> {
+    pub fn to_client(&self) -> &Histogram<u64> {
         &self.measured.to_client[usize::from(self.near.is_some())]
     }
 
@@ -124,7 +195,7 @@ impl RatioResults {
     }
 
     /// What is to be said beside the numbers.
-    pub(super) fn remarks(&self) -> Vec<String> {
+    pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         let Some((ratios, near)) = self.headline() else {
             return vec!["not one round was finished: give it more --seconds".to_owned()];
@@ -180,15 +251,17 @@ pub(super) struct LineResults {
 
 /// One open-loop pass.
 #[derive(Debug)]
-pub(super) struct PassResults {
-    pub(super) asked: Asked,
-    pub(super) label: String,
+pub struct PassResults {
+    pub(super) asked: PassSpec,
+    /// Its name: [`PassSpec::label`].
+    pub label: String,
     pub(super) pack: u32,
     pub(super) layout: String,
     pub(super) lines: Vec<LineResults>,
     /// Numbers that the publisher used.
     pub(super) sent: u64,
-    pub(super) delivered: u64,
+    /// Messages that the client read.
+    pub delivered: u64,
     pub(super) lost: u64,
     /// Of the lost, those that no line sent.
     pub(super) lost_by_faults: u64,
@@ -201,9 +274,12 @@ pub(super) struct PassResults {
     pub(super) late_sends: u64,
     pub(super) rate_reached: f64,
     pub(super) lateness: Histogram<u64>,
-    pub(super) total: Histogram<u64>,
-    pub(super) causes: Vec<(Cause, Histogram<u64>)>,
-    pub(super) stages: Vec<(Stage, Histogram<u64>)>,
+    /// Nanoseconds from intended send to client read.
+    pub total: Histogram<u64>,
+    /// The same by why a message took so long.
+    pub causes: Vec<(LatencyCause, Histogram<u64>)>,
+    /// The parts of that way.
+    pub stages: Vec<(Stage, Histogram<u64>)>,
     pub(super) stamps: Option<StampCounts>,
     wall_step_ns: i64,
     stopped: bool,
@@ -211,15 +287,18 @@ pub(super) struct PassResults {
 }
 
 impl PassResults {
-    pub(super) fn new(
-        asked: Asked,
-        label: String,
-        measured: Measured,
-        setup: &Setup,
+    /// Of what was measured on a feed's lines, with so many messages per datagram. `watched` has what the kernel threw away at each
+    /// line's sockets.
+    pub fn new(
+        asked: PassSpec,
+        measured: OpenLoopMeasured,
+        feed: &Feed,
+        (arrangement, pack): (Arrangement, u32),
         watched: &[WatchFacts],
     ) -> PassResults {
-        let Measured { published, totals, stages, counts, stamps, wall_step_ns, datagrams, late, .. } = measured;
-        let line = |(at, line): (usize, &twinline_node::config::LineConfig)| LineResults {
+        let OpenLoopMeasured { published, totals, stages, counts, stamps, wall_step_ns, datagrams, late, .. } =
+            measured;
+        let line = |(at, line): (usize, &LineConfig)| LineResults {
             name: line.name.clone(),
             sent: published.lines[at].clone(),
             received: datagrams[at],
@@ -229,10 +308,10 @@ impl PassResults {
         let seconds = published.elapsed.0 as f64 / 1e9;
         PassResults {
             asked,
-            label,
-            pack: setup.pack,
-            layout: setup.arrangement.to_string(),
-            lines: setup.feed.lines.iter().enumerate().map(line).collect(),
+            label: asked.label(),
+            pack,
+            layout: arrangement.to_string(),
+            lines: feed.lines.iter().enumerate().map(line).collect(),
             sent: published.numbers,
             delivered: counts.delivered - counts.foreign,
             lost: counts.lost,
@@ -246,7 +325,7 @@ impl PassResults {
             rate_reached: if seconds > 0.0 { published.numbers as f64 / seconds } else { 0.0 },
             lateness: published.lateness,
             total: totals.all(),
-            causes: Cause::ALL.map(|cause| (cause, totals.of_cause(cause))).into(),
+            causes: LatencyCause::ALL.map(|cause| (cause, totals.of_cause(cause))).into(),
             stages: Stage::ALL.map(|stage| (stage, stages.of(stage).clone())).into(),
             stamps,
             wall_step_ns,
@@ -255,26 +334,33 @@ impl PassResults {
         }
     }
 
+    /// The pass, for people.
+    pub fn text(&self) -> String {
+        text::pass(self)
+    }
+
     /// Numbers that the client heard nothing of: before the arbiter had believed the first frame, or behind the last that came.
-    pub(super) fn unseen(&self) -> u64 {
+    pub fn unseen(&self) -> u64 {
         self.sent.saturating_sub(self.delivered + self.lost + self.overrun)
     }
 
-    pub(super) fn sent_nothing(&self) -> bool {
+    /// Whether not one datagram could be sent.
+    pub fn sent_nothing(&self) -> bool {
         self.lines.iter().all(|line| line.sent.datagrams == 0) && self.lines.iter().any(|line| line.sent.errors > 0)
     }
 
-    pub(super) fn last_error(&self) -> Option<&str> {
+    /// What the system said of the last send that failed.
+    pub fn last_error(&self) -> Option<&str> {
         self.lines.iter().find_map(|line| line.sent.last_error.as_deref())
     }
 
     /// Whether the publisher kept up with the rate.
-    pub(super) fn rate_held(&self) -> bool {
+    pub fn rate_held(&self) -> bool {
         self.stopped || self.rate_reached > 0.98 * self.asked.load.rate() || self.lateness.max() < 1_000_000
     }
 
     /// What is to be said beside the numbers.
-    pub(super) fn remarks(&self) -> Vec<String> {
+    pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if !self.rate_held() {
             remarks.push(format!(
@@ -366,4 +452,20 @@ pub(super) fn rows(pass: &PassResults) -> Vec<(String, Option<Percentiles>)> {
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_is_named_by_what_it_is() {
+        let asked = |rate: f64, burst, size, method, stamps| {
+            PassSpec { load: Load { micro_rate: (rate * 1e6) as u64, burst, size }, method, stamps }.label()
+        };
+        assert_eq!(asked(100_000.0, 1, 64, Method::Socket, false), "100k/s 64 B");
+        assert_eq!(asked(1_500_000.0, 16, 512, Method::Packet, true), "1.5M/s 512 B burst 16 packet stamps");
+        assert_eq!(asked(1_234.0, 1, 16, Method::Socket, false), "1234/s 16 B");
+        assert_eq!(asked(0.5, 1, 16, Method::Xdp, false), "0.5/s 16 B xdp");
+    }
 }

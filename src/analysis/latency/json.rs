@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::results::{PassResults, RatioResults, Results};
-use twinline_analysis::latency::latencies::Percentiles;
-use twinline_analysis::latency::publish::LATE;
-use twinline_analysis::latency::ratio::{Ratio, Ratios};
-use twinline_analysis::latency::two_core::Kind;
+use super::latencies::Percentiles;
+use super::publish::LATE;
+use super::ratio::{Ratio, Ratios};
+use super::results::{LatencyReport, PassResults, RatioResults};
+use super::two_core::BlockKind;
+use twinline_node::os::machine::Finding;
 
-/// All of it, as one object. Times are nanoseconds; what there is nothing to tell of is `null`.
-pub(super) fn report(results: &Results) -> Value {
+/// The report as one object. Times are nanoseconds; a value that does not exist is `null`.
+pub(super) fn json(results: &LatencyReport) -> Value {
     let machine = &results.machine;
-    let finding = |finding: &twinline_node::os::machine::Finding| json!({"severity": finding.severity.to_string(), "what": finding.what, "advice": finding.advice});
+    let finding = |finding: &Finding| json!({"severity": finding.severity.to_string(), "what": finding.what, "advice": finding.advice});
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "machine": {
@@ -35,7 +36,7 @@ fn ratio(ratio: &RatioResults) -> Value {
     let one = |ratio: &Ratio| json!({"arbiter": ratio.arbiter, "control": ratio.control, "says_something": ratio.says_something()});
     let both = |Ratios { p50, p99 }: &Ratios| json!({"p50": one(p50), "p99": one(p99)});
     let times: BTreeMap<&str, Option<Percentiles>> =
-        Kind::ALL.iter().map(|kind| (kind.words(), Percentiles::of(ratio.times(*kind)))).collect();
+        BlockKind::ALL.iter().map(|kind| (kind.words(), Percentiles::of(ratio.times(*kind)))).collect();
     let near = ratio.near_rounds();
     json!({
         "method": ratio.method.name(),

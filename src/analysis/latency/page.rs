@@ -2,18 +2,17 @@
 
 use std::fmt::Write;
 
-use indicatif::HumanCount;
-
-use super::super::page::{begin, charts, remark};
-use super::results::{PassResults, RatioResults, Results, rows};
-use twinline_analysis::chart::{Boxes, Chart, Curve, escape, span_text};
-use twinline_analysis::latency::latencies::{Percentiles, Stage};
-use twinline_analysis::latency::ratio::Ratios;
-use twinline_analysis::latency::two_core::Kind;
+use super::latencies::{Percentiles, Stage};
+use super::ratio::Ratios;
+use super::results::{LatencyReport, PassResults, RatioResults, rows};
+use super::two_core::BlockKind;
+use crate::chart::{Boxes, Chart, Curve, escape};
+use crate::report::page::{begin, charts, remark};
+use crate::report::words::{grouped, span};
 use twinline_node::os::machine::Severity;
 
 /// The whole page.
-pub(super) fn page(results: &Results) -> String {
+pub(super) fn page(results: &LatencyReport) -> String {
     let mut out = String::new();
     begin(&mut out, &format!("Latency of {}", results.feed), "");
     let way = if results.to == results.feed { String::new() } else { format!(", sent on {}", escape(&results.to)) };
@@ -83,8 +82,8 @@ fn headline(out: &mut String, ratio: &RatioResults) {
         p50.says_something(),
     );
     if let Some(of) = Percentiles::of(ratio.to_client()) {
-        let what = format!("from receive return to client read at p50; {} at p99", span_text(of.p99 as f64));
-        figure(span_text(of.p50 as f64), what, true);
+        let what = format!("from receive return to client read at p50; {} at p99", span(of.p99));
+        figure(span(of.p50), what, true);
     }
     out.push_str("</div>\n");
     ratio.remarks().iter().for_each(|text| remark(out, text));
@@ -125,12 +124,12 @@ fn overview(out: &mut String, passes: &[PassResults]) {
             out,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}/s</td></tr>",
             escape(label),
-            HumanCount(*sent),
-            HumanCount(*delivered),
-            HumanCount(*lost),
-            HumanCount(*overrun),
-            HumanCount(*late_sends),
-            HumanCount(rate_reached.round() as u64)
+            grouped(*sent),
+            grouped(*delivered),
+            grouped(*lost),
+            grouped(*overrun),
+            grouped(*late_sends),
+            grouped(rate_reached.round() as u64)
         );
     }
     out.push_str("</table></div>\n");
@@ -148,11 +147,9 @@ fn table(out: &mut String, rows: impl IntoIterator<Item = (String, Option<Percen
             None => writeln!(out, "<tr><td{inner}>{name}</td><td>none</td><td colspan=\"6\"></td></tr>"),
             Some(of) => {
                 let Percentiles { count, p50, p90, p99, p99_9, p99_99, max, .. } = of;
-                let cells: String = [p50, p90, p99, p99_9, p99_99, max]
-                    .iter()
-                    .map(|n| format!("<td>{}</td>", span_text(*n as f64)))
-                    .collect();
-                writeln!(out, "<tr><td{inner}>{name}</td><td>{}</td>{cells}</tr>", HumanCount(count))
+                let cells: String =
+                    [p50, p90, p99, p99_9, p99_99, max].iter().map(|n| format!("<td>{}</td>", span(*n))).collect();
+                writeln!(out, "<tr><td{inner}>{name}</td><td>{}</td>{cells}</tr>", grouped(count))
             }
         };
     }
@@ -183,7 +180,7 @@ fn ratio(out: &mut String, ratio: &RatioResults) {
             rows.push((format!("control, {name}{state}"), ratio.control));
         }
     }
-    let curves = Kind::ALL.iter().map(|kind| Curve::of(kind.words(), ratio.times(*kind)));
+    let curves = BlockKind::ALL.iter().map(|kind| Curve::of(kind.words(), ratio.times(*kind)));
     charts(
         out,
         [
@@ -191,8 +188,9 @@ fn ratio(out: &mut String, ratio: &RatioResults) {
             Chart { title: "send to read, one message at a time".to_owned(), curves: curves.collect() }.svg(),
         ],
     );
-    let kinds =
-        Kind::ALL.iter().map(|kind| (format!("send -> read, {}", kind.words()), Percentiles::of(ratio.times(*kind))));
+    let kinds = BlockKind::ALL
+        .iter()
+        .map(|kind| (format!("send -> read, {}", kind.words()), Percentiles::of(ratio.times(*kind))));
     let to_client = ("receive return -> client read".to_owned(), Percentiles::of(ratio.to_client()));
     table(out, kinds.chain([to_client]));
 }
@@ -225,7 +223,7 @@ fn pass(out: &mut String, pass: &PassResults) {
 }
 
 /// What of the machine shows in the numbers, each with what to do about it.
-fn machine(out: &mut String, results: &Results) {
+fn machine(out: &mut String, results: &LatencyReport) {
     out.push_str("<h2>The machine</h2>\n");
     if results.machine.findings.is_empty() {
         out.push_str("<p>Nothing was found that spoils latency numbers.</p>\n");

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::Inspected;
+use super::captures::InspectReport;
+use super::channel::{Began, Channel, NumberRun, RUNS_MAX};
 use super::files::{FileFacts, InterfaceSeen};
-use twinline_analysis::inspect::channel::{Began, Channel, RUNS_MAX, Run};
-use twinline_analysis::inspect::packets::Kind;
-use twinline_analysis::inspect::score::{Sureness, counted, grouped};
-use twinline_analysis::inspect::{Findings, FlowFindings, Group, Pair, Traffic, apart};
+use super::packets::PacketKind;
+use super::score::Sureness;
+use super::{FLOWS_MAX, Findings, FlowFindings, Group, Pair, SENDERS_MAX, Traffic, apart};
+use crate::report::utc::instant;
+use crate::report::words::{counted, grouped};
 use twinline_core::time::Nanos;
 
 /// How many flows and channels of a flow are shown; `--json` has all.
@@ -20,8 +22,8 @@ const WIDTH: usize = 100;
 const INDENT: usize = 12;
 
 /// The whole report; `with_feed`: the best feed file ends it.
-pub(super) fn report(inspected: &Inspected, with_feed: bool) -> String {
-    let Inspected { files, interfaces, findings, plans, refusals, not_asked } = inspected;
+pub(super) fn text(report: &InspectReport, with_feed: bool) -> String {
+    let InspectReport { files, interfaces, findings, plans, refusals, not_asked, .. } = report;
     let mut out = String::new();
     for (at, file) in files.iter().enumerate() {
         file_text(&mut out, at, file, interfaces);
@@ -45,14 +47,14 @@ pub(super) fn report(inspected: &Inspected, with_feed: bool) -> String {
     }
     let beyond = &findings.beyond;
     if beyond.datagrams > 0 {
-        let (datagrams, most) = (grouped(beyond.datagrams), grouped(twinline_analysis::inspect::FLOWS_MAX as u64));
+        let (datagrams, most) = (grouped(beyond.datagrams), grouped(FLOWS_MAX as u64));
         let _ = writeln!(
             out,
             "\n{datagrams} datagrams are of flows beyond the first {most}: counted together, not looked into"
         );
     }
     if beyond.of_more_senders > 0 {
-        let (datagrams, most) = (grouped(beyond.of_more_senders), twinline_analysis::inspect::SENDERS_MAX);
+        let (datagrams, most) = (grouped(beyond.of_more_senders), SENDERS_MAX);
         let _ = writeln!(
             out,
             "\n{datagrams} datagrams are of senders beyond the first {most} of their group: not looked into"
@@ -77,7 +79,7 @@ pub(super) fn report(inspected: &Inspected, with_feed: bool) -> String {
     out
 }
 
-/// A row: a label, then text that goes on below itself where it is longer than the page.
+/// A row: a label, then text that is continued below itself if it is longer than the page is wide.
 fn row(out: &mut String, label: &str, what: &str) {
     let mut line = format!("  {label:<width$}", width = INDENT - 2);
     let mut empty = true;
@@ -96,7 +98,7 @@ fn row(out: &mut String, label: &str, what: &str) {
     let _ = writeln!(out, "{}", line.trim_end());
 }
 
-/// Text out of a file, without what could move a terminal's cursor.
+/// Text from a file, without anything that could move a terminal's cursor.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
@@ -145,8 +147,10 @@ fn file_text(out: &mut String, at: usize, file: &FileFacts, interfaces: &[Interf
         row(out, "time", &format!("{} to {}, {}", instant(first), instant(last), span(last - first)));
     }
     let mut parts = vec![format!("{} of UDP over IPv4", counted(counts.datagrams, "datagram"))];
-    let kinds =
-        Kind::ALL.iter().filter(|kind| **kind != Kind::Udp).map(|kind| (kind.title(), file.kinds[*kind as usize]));
+    let kinds = PacketKind::ALL
+        .iter()
+        .filter(|kind| **kind != PacketKind::Udp)
+        .map(|kind| (kind.title(), file.kinds[*kind as usize]));
     let others = [
         ("fragments", counts.fragments),
         ("datagrams put together of them", counts.reassembled),
@@ -156,7 +160,7 @@ fn file_text(out: &mut String, at: usize, file: &FileFacts, interfaces: &[Interf
     let parts_of = kinds.chain(others).filter(|(_, n)| *n > 0).map(|(what, n)| format!("{} {what}", grouped(n)));
     parts.extend(parts_of);
     row(out, "packets", &parts.join("; "));
-    if file.kinds[Kind::UdpIpv6Multicast as usize] > 0 {
+    if file.kinds[PacketKind::UdpIpv6Multicast as usize] > 0 {
         row(out, "", "IPv6 is not read: what those groups carry is not in the flows below");
     }
     if file.earlier_than_largest > 0 {
@@ -281,7 +285,7 @@ fn channel_text(out: &mut String, channel: &Channel) {
     }
 }
 
-fn run_text(run: &Run) -> String {
+fn run_text(run: &NumberRun) -> String {
     let mut said = if run.next > run.first {
         format!("{} to {}", run.first, run.next - 1)
     } else {
@@ -398,38 +402,12 @@ fn span(span: Nanos) -> String {
     }
 }
 
-/// An instant as UTC: `2025-11-14 14:30:00.000000000`.
-pub(super) fn instant(at: Nanos) -> String {
-    let (seconds, ns) = (at.0 / 1_000_000_000, at.0 % 1_000_000_000);
-    let (days, of_day) = ((seconds / 86_400) as i64, seconds % 86_400);
-    // the civil calendar from days since 1970, by eras of 400 years that begin in March
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ns:09}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn instants_are_utc() {
-        for (ns, said) in [
-            (0, "1970-01-01 00:00:00.000000000"),
-            (951_782_399_000_000_001, "2000-02-28 23:59:59.000000001"),
-            (951_868_799_000_000_000, "2000-02-29 23:59:59.000000000"),
-            (1_763_130_600_123_456_789, "2025-11-14 14:30:00.123456789"),
-            (u64::MAX, "2554-07-21 23:34:33.709551615"),
-        ] {
-            assert_eq!(instant(Nanos(ns)), said);
-        }
+    fn spans_are_in_hours_and_signed() {
         assert_eq!(span(Nanos::from_secs(3_725)), "1h 02m 05s");
         assert_eq!([signed(-15_300), signed(0), signed(6_200)], ["-15.30us", "0ns", "6.20us"]);
     }

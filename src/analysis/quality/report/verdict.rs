@@ -1,35 +1,12 @@
 //! The report in words: what the arbitrated stream lost and why, and which line did what.
 
-use indicatif::HumanCount;
-use serde::Serialize;
-
-use super::summary::{LineJson, Summary};
-use twinline_analysis::chart::span_text;
-
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Severity {
-    /// All is well.
-    Fine,
-    /// Something happened, and the other line made up for it.
-    Note,
-    /// Something was lost, or is not there.
-    Bad,
-}
-
-/// A sentence of the verdict.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
-    /// `stream`, or a line's name.
-    pub(super) about: String,
-    pub(super) severity: Severity,
-    pub(super) text: String,
-}
+use super::model::{ChannelLineJson, FindingSeverity as Severity, LineJson, QualityFinding, Summary};
+use crate::report::counters::refused;
+use crate::report::words::{counted, grouped, percent, span};
 
 /// The whole verdict, the stream first.
-pub(super) fn of(summary: &Summary) -> Vec<Finding> {
-    let finding = |about: &str, (severity, text)| Finding { about: about.to_owned(), severity, text };
+pub(super) fn of(summary: &Summary) -> Vec<QualityFinding> {
+    let finding = |about: &str, (severity, text)| QualityFinding { about: about.to_owned(), severity, text };
     let mut all = vec![finding("stream", stream(summary))];
     all.extend(summary.lines.iter().map(|line| finding(&line.line, of_line(summary, line))));
     all.extend(summary.lead.iter().map(|lead| {
@@ -67,34 +44,9 @@ fn signed(nanos: i64, of: &str, over: &str) -> String {
     }
 }
 
-pub(super) fn span(nanos: u64) -> String {
-    span_text(nanos as f64)
-}
-
 /// `1 message`, `2,000 messages`.
 fn messages(count: u64) -> String {
-    counted(count, "message", "messages")
-}
-
-fn counted(count: u64, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{} {many}", HumanCount(count)) }
-}
-
-/// A share in figures that never round to all or none.
-pub(super) fn percent(part: u64, all: u64) -> String {
-    if part == 0 || all == 0 {
-        return "0 %".to_owned();
-    }
-    let share = 100.0 * part as f64 / all as f64;
-    match share {
-        _ if part == all => "100 %".to_owned(),
-        n if n < 0.000_1 => "less than 0.0001 %".to_owned(),
-        n if n < 0.01 => format!("{n:.4} %"),
-        n if n < 1.0 => format!("{n:.2} %"),
-        n if n > 99.99 => "more than 99.99 %".to_owned(),
-        n if n > 99.0 => format!("{n:.2} %"),
-        n => format!("{n:.1} %"),
-    }
+    counted(count, "message")
 }
 
 /// Why a gap was given up.
@@ -123,7 +75,7 @@ fn stream(summary: &Summary) -> (Severity, String) {
             } else {
                 format!(
                     "Nothing could be arbitrated of {}: no two of them agree on where the numbers begin, or none could be read.",
-                    counted(heard, "datagram", "datagrams")
+                    counted(heard, "datagram")
                 )
             },
         );
@@ -134,7 +86,7 @@ fn stream(summary: &Summary) -> (Severity, String) {
             0 => "no gap ever opened".to_owned(),
             _ => format!(
                 "{} opened, and all was filled by another line or a late datagram within {}",
-                counted(gaps.opened, "gap", "gaps"),
+                counted(gaps.opened, "gap"),
                 span(gaps.filled.longest_open_ns)
             ),
         };
@@ -146,20 +98,20 @@ fn stream(summary: &Summary) -> (Severity, String) {
         (Some(only), None) => reason_words(only.reason).to_owned(),
         _ => {
             let all = gaps.lost.iter().filter(|lost| lost.numbers > 0);
-            let all = all.map(|lost| format!("{} because {}", HumanCount(lost.numbers), reason_words(lost.reason)));
+            let all = all.map(|lost| format!("{} because {}", grouped(lost.numbers), reason_words(lost.reason)));
             all.collect::<Vec<_>>().join("; ")
         }
     };
     let late = match stream.late {
         0 => String::new(),
-        late => format!(" {} of them came after all, too late.", HumanCount(late)),
+        late => format!(" {} of them came after all, too late.", grouped(late)),
     };
     let text = format!(
         "{} of {} were lost ({}), in {}: {why}.{late}",
-        HumanCount(stream.lost),
+        grouped(stream.lost),
         messages(all),
         percent(stream.lost, all),
-        counted(pieces, "piece", "pieces"),
+        counted(pieces, "piece"),
     );
     (Severity::Bad, text)
 }
@@ -179,17 +131,17 @@ fn of_line(summary: &Summary, line: &LineJson) -> (Severity, String) {
                 let length = worst.end - worst.first;
                 format!(
                     ", the worst of {} in a row at {} UTC ({})",
-                    HumanCount(length),
+                    grouped(length),
                     summary.clock(worst.at_ns),
                     summary.after(worst.at_ns)
                 )
             });
             format!(
                 "Missed {} of {} ({}) in {}{worst}",
-                HumanCount(missing),
+                grouped(missing),
                 messages(line.expected),
                 percent(missing, line.expected),
-                counted(line.bursts.count, "burst", "bursts")
+                counted(line.bursts.count, "burst")
             )
         }
     });
@@ -200,10 +152,10 @@ fn of_line(summary: &Summary, line: &LineJson) -> (Severity, String) {
             span(stretch.to_ns - stretch.from_ns),
             summary.clock(stretch.from_ns),
             summary.after(stretch.from_ns),
-            counted(stretch.others_datagrams, "datagram", "datagrams")
+            counted(stretch.others_datagrams, "datagram")
         ));
     }
-    let spent = |of: fn(&super::summary::ChannelLineJson) -> u64| {
+    let spent = |of: fn(&ChannelLineJson) -> u64| {
         let on = summary.channels.iter().flat_map(|channel| &channel.lines).filter(|of| of.line == line.line);
         on.map(of).max().unwrap_or(0)
     };
@@ -223,14 +175,14 @@ fn of_line(summary: &Summary, line: &LineJson) -> (Severity, String) {
     let malformed: u64 = line.malformed.values().sum();
     if malformed > 0 {
         severity = Severity::Note;
-        parts.push(format!("{} malformed", counted(malformed, "datagram", "datagrams")));
+        parts.push(format!("{} malformed", counted(malformed, "datagram")));
     }
     if line.counts.divergent > 0 {
         severity = Severity::Bad;
         parts.push(format!("{} otherwise than the first copy", messages(line.counts.divergent)));
     }
-    if line.counts.refused() > 0 {
-        parts.push(format!("{} refused as stale, implausible or before the start", messages(line.counts.refused())));
+    if refused(&line.counts) > 0 {
+        parts.push(format!("{} refused as stale, implausible or before the start", messages(refused(&line.counts))));
     }
     (severity, format!("{}.", parts.join("; ")))
 }
@@ -238,22 +190,6 @@ fn of_line(summary: &Summary, line: &LineJson) -> (Severity, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_share_never_rounds_to_all_or_none() {
-        for (part, all, said) in [
-            (0, 0, "0 %"),
-            (1, 3, "33.3 %"),
-            (1, 1_000, "0.10 %"),
-            (1, 40_000, "0.0025 %"),
-            (1, 10_000_000_000, "less than 0.0001 %"),
-            (999, 1_000, "99.90 %"),
-            (9_999_999, 10_000_000, "more than 99.99 %"),
-            (7, 7, "100 %"),
-        ] {
-            assert_eq!(percent(part, all), said);
-        }
-    }
 
     #[test]
     fn every_reason_has_its_words() {

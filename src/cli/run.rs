@@ -17,7 +17,7 @@ use super::output::{Output, named_path};
 use super::report::Report;
 use super::{Failure, Outcome, say};
 use twinline_client::client::{self, Client, Polled};
-use twinline_client::delivery::{Delivery, Dropped, Facts, Output as Stream, Record};
+use twinline_client::delivery::{Delivery, Dropped, FeedFacts, RingRecord, StreamKind as Stream};
 use twinline_core::framing::{Framing, WithFraming};
 use twinline_node::capture::Ignored;
 use twinline_node::config::Feed;
@@ -182,7 +182,7 @@ impl Running {
         let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
         // only a frame that packs otherwise needs to say so
         let packing = framing.packing();
-        let facts = Facts { packing, feed: feed.name.clone(), lines: names.clone() };
+        let facts = FeedFacts { packing, feed: feed.name.clone(), lines: names.clone() };
         let (delivery, client) = client::open(&facts, Stream::Full.into(), RING_CAPACITY)?;
         let (desk, inquiry) = desk::open()?;
         let (tap, recording) = recording.map_or((None, None), |(tap, recording)| (Some(tap), Some(recording)));
@@ -291,8 +291,8 @@ impl<'a> Keeping<'a> {
         }
     }
 
-    fn take(&mut self, record: &Record<'_>, output: &mut Output) {
-        if let Record::Overrun(overrun) = record
+    fn take(&mut self, record: &RingRecord<'_>, output: &mut Output) {
+        if let RingRecord::Overrun(overrun) = record
             && !std::mem::replace(&mut self.overrun_said, true)
         {
             self.voice.say(format_args!(

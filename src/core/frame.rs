@@ -147,7 +147,7 @@ impl fmt::Display for ChannelKey {
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FrameKind {
     /// Messages `sequence .. sequence + count`.
     Data,
     /// The same, and the session ends with them.
@@ -160,17 +160,17 @@ pub enum Kind {
     Unsequenced,
 }
 
-impl Kind {
+impl FrameKind {
     /// Whether it brings messages `sequence .. sequence + count`.
     #[inline]
     pub const fn has_messages(self) -> bool {
-        matches!(self, Kind::Data | Kind::Last)
+        matches!(self, FrameKind::Data | FrameKind::Last)
     }
 
     /// Whether the session ends with it.
     #[inline]
     pub const fn ends_session(self) -> bool {
-        matches!(self, Kind::EndOfSession | Kind::Last)
+        matches!(self, FrameKind::EndOfSession | FrameKind::Last)
     }
 }
 
@@ -195,12 +195,12 @@ pub struct Frame<'a> {
     /// The session that it carries, [`Session::NONE`] where the framing has none.
     pub session: Session,
     /// What it is.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// The first message's number, as wide as on the wire. In a packet-sequenced framing the packet's.
     pub sequence: u64,
     /// How many messages; 1 in a packet-sequenced framing.
     pub count: u32,
-    /// A heartbeat: without messages, or one that consumes a number (`Kind::Data`, count 1).
+    /// A heartbeat: without messages, or one that consumes a number (`FrameKind::Data`, count 1).
     pub heartbeat: bool,
     /// Whether it resets its channel's numbers.
     pub reset: Option<Reset>,

@@ -152,7 +152,10 @@ impl Packing {
         if count == 1 {
             return self.block_len(body);
         }
-        if self.width <= 2 && self.are_alike(body, count) {
+        if self.width <= 2
+            && let Some(block) = self.block_len(body)
+            && are_alike(body, count, block, usize::from(self.offset), usize::from(self.width))
+        {
             return Some(body.len());
         }
         let mut at = 0;
@@ -160,28 +163,6 @@ impl Packing {
             at += self.block_len(&body[at..])?;
         }
         Some(at)
-    }
-
-    /// Whether `body` is `count` blocks of one size. Their lengths can be looked at side by side then, while in a walk each
-    /// waits for the one before; where sizes differ, the body's own size tells so, nearly always, at once.
-    #[inline]
-    fn are_alike(self, body: &[u8], count: u32) -> bool {
-        let Some(block) = self.block_len(body) else { return false };
-        if block == 0 || block as u64 * u64::from(count) != body.len() as u64 {
-            return false;
-        }
-        let (at, width) = (usize::from(self.offset), usize::from(self.width));
-        let field = |block: &[u8]| match block.get(at..at + width) {
-            Some(&[a, b]) => u16::from_le_bytes([a, b]),
-            Some(&[a]) => u16::from(a),
-            _ => 0,
-        };
-        let (first, mut rest, mut differ) = (field(body), body, 0);
-        while let Some((this, after)) = rest.split_at_checked(block) {
-            differ |= field(this) ^ first;
-            rest = after;
-        }
-        differ == 0
     }
 
     /// The messages of a checked body, one after the other; ends early where a block is not whole.
@@ -250,6 +231,27 @@ impl fmt::Debug for SizeRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SizeRule({})", self.id)
     }
+}
+
+/// Whether `body` is `count` blocks of `block` bytes, each with the same length field, of `width` bytes at `at`. Their lengths can
+/// be looked at side by side then, while in a walk each waits for the one before. Where sizes differ, the body's own size
+/// says so at once, nearly always.
+#[inline(always)] // for a packing that is known when it is compiled
+fn are_alike(body: &[u8], count: u32, block: usize, at: usize, width: usize) -> bool {
+    if block == 0 || block as u64 * u64::from(count) != body.len() as u64 {
+        return false;
+    }
+    let field = |block: &[u8]| match block.get(at..at + width) {
+        Some(&[a, b]) => u16::from_le_bytes([a, b]),
+        Some(&[a]) => u16::from(a),
+        _ => 0,
+    };
+    let (first, mut rest, mut differ) = (field(body), body, 0);
+    while let Some((this, after)) = rest.split_at_checked(block) {
+        differ |= field(this) ^ first;
+        rest = after;
+    }
+    differ == 0
 }
 
 /// Walks the messages of a body without a copy. See [`Packing::messages`].

@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where the ring is broken.
     #[inline]
-    pub fn poll(&mut self) -> Result<Found, client::Broken> {
+    pub fn poll(&mut self) -> Result<Found, client::BrokenStream> {
         match self.client.poll()? {
             Polled::Item(Item::Message(message)) => {
                 let now = self.clock.now();

@@ -12,7 +12,7 @@ use super::live::tally::Tally;
 use super::live::{self, Ending, Listen, Listening, RING_CAPACITY, Stops, pause, pin};
 use super::{Failure, Outcome};
 use twinline_client::client::{self, Client, Item, Polled};
-use twinline_client::delivery::{Delivery, Dropped, Facts, Output};
+use twinline_client::delivery::{Delivery, Dropped, FeedFacts, StreamKind};
 use twinline_core::framing::{Framing, WithFraming};
 use twinline_node::handler::desk;
 use twinline_node::handler::{Handler, Hot, live};
@@ -80,8 +80,8 @@ impl WithFraming for Tailing {
         let clock = live::clock();
         let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
         let packing = framing.packing();
-        let facts = Facts { packing, feed: feed.name.clone(), lines: names.clone() };
-        let output = if args.first { Output::First } else { Output::Ordered };
+        let facts = FeedFacts { packing, feed: feed.name.clone(), lines: names.clone() };
+        let output = if args.first { StreamKind::First } else { StreamKind::Ordered };
         let (delivery, client) = client::open(&facts, output.into(), RING_CAPACITY).map_err(Failure::run)?;
         let (desk, inquiry) = desk::open().map_err(Failure::run)?;
         let hot = Hot::new(clock, spin, stops.both(), desk);
@@ -155,7 +155,7 @@ impl<F: Framing> WithSource for Receiving<F> {
 /// Why printing ended early.
 enum Stopped {
     Output(io::Error),
-    Ring(client::Broken),
+    Ring(client::BrokenStream),
 }
 
 impl From<io::Error> for Stopped {

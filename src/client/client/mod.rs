@@ -5,14 +5,14 @@
 //!
 //! ```
 //! use twinline_client::client::{self, Item, Polled};
-//! use twinline_client::delivery::{CAPACITY_DEFAULT, Facts, Output};
+//! use twinline_client::delivery::{CAPACITY_DEFAULT, FeedFacts, StreamKind};
 //! # use twinline_core::arbiter::{ChannelRef, Run, RunFlags, Sink};
 //! # use twinline_core::frame::{ChannelKey, Line, Packing, Session};
 //! # use twinline_core::seq::SeqNo;
 //! # use twinline_core::time::Nanos;
 //!
-//! # let facts = Facts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
-//! let (mut delivery, mut client) = client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT)?;
+//! # let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
+//! let (mut delivery, mut client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
 //! // `delivery` goes to the arbiter's thread
 //! # let channel = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
 //! # let (session, first, line, stamp, flags) = (Session::NONE, SeqNo(1), Line(0), Nanos(5), RunFlags::default());
@@ -39,7 +39,7 @@
 use std::fmt;
 
 use crate::delivery::{
-    self, Decoder, Delivery, Entry, Facts, FactsError, Jump, Named, Overrun, Record, RunEntry, Wants,
+    self, Decoder, Delivery, Entry, FactsError, FeedFacts, Jump, Named, Overrun, RingRecord, RunEntry, Wants,
 };
 pub use crate::ring::Polled;
 use crate::ring::{self, Consumer, RingError};
@@ -84,40 +84,40 @@ pub enum Item<'a> {
 
 /// The ring's content is broken: what comes after it cannot be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum BrokenStream {
     /// In its records' headers.
-    Ring(ring::Broken),
+    Ring(ring::BrokenRing),
     /// Within a record.
-    Record(delivery::Broken),
+    Record(delivery::BrokenRecord),
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::Ring(error) => error.fmt(f),
-            Broken::Record(error) => error.fmt(f),
+            BrokenStream::Ring(error) => error.fmt(f),
+            BrokenStream::Record(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Broken {
+impl std::error::Error for BrokenStream {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Broken::Ring(error) => error.source(),
-            Broken::Record(error) => error.source(),
+            BrokenStream::Ring(error) => error.source(),
+            BrokenStream::Record(error) => error.source(),
         }
     }
 }
 
-impl From<ring::Broken> for Broken {
-    fn from(error: ring::Broken) -> Broken {
-        Broken::Ring(error)
+impl From<ring::BrokenRing> for BrokenStream {
+    fn from(error: ring::BrokenRing) -> BrokenStream {
+        BrokenStream::Ring(error)
     }
 }
 
-impl From<delivery::Broken> for Broken {
-    fn from(error: delivery::Broken) -> Broken {
-        Broken::Record(error)
+impl From<delivery::BrokenRecord> for BrokenStream {
+    fn from(error: delivery::BrokenRecord) -> BrokenStream {
+        BrokenStream::Record(error)
     }
 }
 
@@ -164,7 +164,7 @@ impl From<FactsError> for ClientError {
 ///
 /// # Errors
 /// [`ClientError::Ring`] where the capacity is not a power of two of at least [`delivery::CAPACITY_MIN`].
-pub fn open(facts: &Facts, wants: Wants, capacity: usize) -> Result<(Delivery, Client), ClientError> {
+pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Client), ClientError> {
     let (delivery, consumer) = delivery::open(facts, wants, capacity)?;
     Ok((delivery, Client::new(consumer)?))
 }
@@ -207,7 +207,7 @@ enum Found {
 pub struct Client {
     consumer: Consumer,
     decoder: Decoder,
-    facts: Facts,
+    facts: FeedFacts,
     walk: Walk,
     broken: bool,
 }
@@ -218,22 +218,22 @@ impl Client {
     /// # Errors
     /// [`ClientError::Facts`] where the ring's facts cannot be read.
     pub fn new(mut consumer: Consumer) -> Result<Client, ClientError> {
-        let facts = Facts::from_bytes(consumer.facts())?;
+        let facts = FeedFacts::from_bytes(consumer.facts())?;
         Ok(Client { consumer, decoder: Decoder::new(facts.packing), facts, walk: Walk::NONE, broken: false })
     }
 
     /// The feed's facts.
-    pub fn facts(&self) -> &Facts {
+    pub fn facts(&self) -> &FeedFacts {
         &self.facts
     }
 
     /// The next message or event. What it borrows is given back to the writer with the next call.
     ///
     /// # Errors
-    /// [`Broken`], once; after that the stream has ended.
+    /// [`BrokenStream`], once; after that the stream has ended.
     // always: where it is a call, what it returns is put together in memory, and read from there before it has arrived
     #[inline(always)]
-    pub fn poll(&mut self) -> Result<Polled<Item<'_>>, Broken> {
+    pub fn poll(&mut self) -> Result<Polled<Item<'_>>, BrokenStream> {
         if self.walk.left == 0 {
             self.consumer.release();
             match self.find() {
@@ -268,12 +268,12 @@ impl Client {
 
     /// The next record, whole: a run is handed out as one. What is left of a run that [`Client::poll`] has begun is passed over.
     ///
-    /// With [`Output::Full`](delivery::Output::Full), [`Record::replay`] makes the calls of the arbiter's sink again, in their
+    /// With [`StreamKind::Full`](delivery::StreamKind::Full), [`RingRecord::replay`] makes the calls of the arbiter's sink again, in their
     /// order.
     ///
     /// # Errors
     /// As [`Client::poll`].
-    pub fn poll_record(&mut self) -> Result<Polled<Record<'_>>, Broken> {
+    pub fn poll_record(&mut self) -> Result<Polled<RingRecord<'_>>, BrokenStream> {
         self.walk = Walk::NONE;
         self.consumer.release();
         let record = match self.next()? {
@@ -281,18 +281,18 @@ impl Client {
             Polled::Ended => return Ok(Polled::Ended),
             Polled::Item(Entry::Run(run)) => {
                 let Some(&channel) = self.decoder.channel(run.index) else {
-                    return Err(self.fail(delivery::Broken::Channel { index: run.index }));
+                    return Err(self.fail(delivery::BrokenRecord::Channel { index: run.index }));
                 };
                 if run.checked(self.consumer.record(), channel).is_none() {
-                    return Err(self.fail(delivery::Broken::Messages { count: run.count }));
+                    return Err(self.fail(delivery::BrokenRecord::Messages { count: run.count }));
                 }
                 let whole = run.checked(self.consumer.record(), channel);
-                return Ok(whole.map_or(Polled::Empty, |whole| Polled::Item(Record::Run(run.via, whole))));
+                return Ok(whole.map_or(Polled::Empty, |whole| Polled::Item(RingRecord::Run(run.via, whole))));
             }
-            Polled::Item(Entry::Loss(loss)) => Record::Loss(loss),
-            Polled::Item(Entry::Jump(jump)) => Record::Jump(jump),
-            Polled::Item(Entry::Event(event)) => Record::Event(event),
-            Polled::Item(Entry::Overrun(overrun)) => Record::Overrun(overrun),
+            Polled::Item(Entry::Loss(loss)) => RingRecord::Loss(loss),
+            Polled::Item(Entry::Jump(jump)) => RingRecord::Jump(jump),
+            Polled::Item(Entry::Event(event)) => RingRecord::Event(event),
+            Polled::Item(Entry::Overrun(overrun)) => RingRecord::Overrun(overrun),
             Polled::Item(Entry::Named) => return Ok(Polled::Empty),
         };
         Ok(Polled::Item(record))
@@ -300,7 +300,7 @@ impl Client {
 
     /// The next record that is more than a channel's name. Never a run without messages.
     #[inline(never)]
-    fn next(&mut self) -> Result<Polled<Entry>, Broken> {
+    fn next(&mut self) -> Result<Polled<Entry>, BrokenStream> {
         // bounded, so that a writer of nothing but channel records cannot hold the caller here
         for _ in 0..=delivery::CHANNELS_MAX {
             if self.broken {
@@ -326,7 +326,7 @@ impl Client {
         Ok(Polled::Empty)
     }
 
-    fn ready(&mut self) -> Result<bool, Broken> {
+    fn ready(&mut self) -> Result<bool, BrokenStream> {
         match self.consumer.ready() {
             Ok(ready) => Ok(ready),
             Err(broken) => Err(self.fail(broken)),
@@ -334,7 +334,7 @@ impl Client {
     }
 
     #[cold]
-    fn fail(&mut self, broken: impl Into<Broken>) -> Broken {
+    fn fail(&mut self, broken: impl Into<BrokenStream>) -> BrokenStream {
         self.broken = true;
         self.walk = Walk::NONE;
         broken.into()
@@ -342,19 +342,19 @@ impl Client {
 
     /// The next message of the run.
     #[inline(always)]
-    fn step(&mut self) -> Result<Polled<Item<'_>>, Broken> {
+    fn step(&mut self) -> Result<Polled<Item<'_>>, BrokenStream> {
         let Walk { run: RunEntry { count, index, .. }, at, sequence, .. } = self.walk;
         // the feed's, which is not written anew with each run, and so is there when it is read
         let packing = if self.walk.run.packed_otherwise() { self.walk.run.packing } else { self.facts.packing };
         let block = self.consumer.record().get(at..).and_then(|rest| packing.block_len(rest));
         let Some(end) = block.map(|block| at + block) else {
-            return Err(self.fail(delivery::Broken::Messages { count }));
+            return Err(self.fail(delivery::BrokenRecord::Messages { count }));
         };
         self.walk.left -= 1;
         self.walk.sequence += 1;
         self.walk.at = end;
         let Some((channel, session)) = self.decoder.channel(index).map(Named::parts) else {
-            return Err(self.fail(delivery::Broken::Channel { index }));
+            return Err(self.fail(delivery::BrokenRecord::Channel { index }));
         };
         let RunEntry { line, stamp, .. } = self.walk.run;
         let flags = self.walk.run.flags();

@@ -7,7 +7,7 @@ use twinline_core::framing;
 
 /// The facts of a feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct FeedFacts {
     /// How the feed's framing packs messages.
     pub packing: Packing,
     /// The feed's name.
@@ -28,7 +28,7 @@ impl fmt::Display for FactsError {
 
 impl std::error::Error for FactsError {}
 
-impl Facts {
+impl FeedFacts {
     /// As bytes: the packing, then the feed's and each line's name behind a 16-bit length; more than 65,535 bytes of a
     /// name are cut off.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -44,11 +44,11 @@ impl Facts {
         out
     }
 
-    /// The facts that [`Facts::to_bytes`] gave.
+    /// The facts that [`FeedFacts::to_bytes`] gave.
     ///
     /// # Errors
     /// [`FactsError`] where the bytes are anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Facts, FactsError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<FeedFacts, FactsError> {
         let (packing, mut rest) = bytes.split_first_chunk::<8>().ok_or(FactsError)?;
         let mut names = Vec::new();
         while let Some((len, more)) = rest.split_first_chunk::<2>() {
@@ -61,7 +61,7 @@ impl Facts {
         }
         let feed = names.remove(0);
         let packing = framing::packing(*packing).ok_or(FactsError)?;
-        Ok(Facts { packing, feed, lines: names })
+        Ok(FeedFacts { packing, feed, lines: names })
     }
 }
 
@@ -71,18 +71,18 @@ mod tests {
 
     #[test]
     fn facts_come_back_and_nothing_else_is_taken_for_them() {
-        let facts = Facts {
+        let facts = FeedFacts {
             packing: Packing::LENGTH_BE16,
             feed: "loopback".into(),
             lines: vec!["A".into(), String::new(), "Zürich".into()],
         };
         let bytes = facts.to_bytes();
-        assert_eq!(Facts::from_bytes(&bytes), Ok(facts));
+        assert_eq!(FeedFacts::from_bytes(&bytes), Ok(facts));
         let whole_names = [18, 21, 23];
         for cut in (0..bytes.len()).filter(|cut| !whole_names.contains(cut)) {
-            assert_eq!(Facts::from_bytes(&bytes[..cut]), Err(FactsError), "cut at {cut}");
+            assert_eq!(FeedFacts::from_bytes(&bytes[..cut]), Err(FactsError), "cut at {cut}");
         }
-        let long = Facts { feed: "ü".repeat(40_000), ..Facts::from_bytes(&bytes).unwrap() };
-        assert_eq!(Facts::from_bytes(&long.to_bytes()).unwrap().feed.len(), 65_534);
+        let long = FeedFacts { feed: "ü".repeat(40_000), ..FeedFacts::from_bytes(&bytes).unwrap() };
+        assert_eq!(FeedFacts::from_bytes(&long.to_bytes()).unwrap().feed.len(), 65_534);
     }
 }

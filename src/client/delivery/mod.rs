@@ -1,9 +1,9 @@
 //! What a client reads: records in a ring. This module owns what a record looks like, which records a client gets, and what
 //! becomes of those that a slow client has no room for. It never waits, and after creation it allocates nothing.
 //!
-//! A [`Delivery`] writes one client's ring, in the [`Output`] that the client chose; [`Deliveries`] are the [`Sink`] over all of
+//! A [`Delivery`] writes one client's ring, in the [`StreamKind`] that the client chose; [`Deliveries`] are the [`Sink`] over all of
 //! them. A record of messages is a run: consecutive messages of one frame, as the framing packs them, behind one header,
-//! written with one copy and one publication. The client knows the packing from the ring's [`Facts`].
+//! written with one copy and one publication. The client knows the packing from the ring's [`FeedFacts`].
 //!
 //! ```text
 //!  0      1      2       3         4         8         16        24
@@ -27,9 +27,9 @@ mod overrun;
 mod record;
 
 pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, LOOK_EVERY, Roster, Tend};
-pub use facts::{Facts, FactsError};
+pub use facts::{FactsError, FeedFacts};
 pub use overrun::Overrun;
-pub use record::{Broken, Jump, Record, Via};
+pub use record::{BrokenRecord, Jump, RingRecord, SinkCall};
 pub(crate) use record::{Decoder, Entry, Named, RunEntry};
 
 use crate::ring::{self, Consumer, HEADER, Producer, RingError, Shape};
@@ -63,7 +63,7 @@ const _: () = assert!(
 
 /// Which stream a client reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Output {
+pub enum StreamKind {
     /// Each number once, ascending; a loss stands in its place. All events but [`EventKind::Lost`], which the loss repeats.
     #[default]
     Ordered,
@@ -77,15 +77,15 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
     /// Which stream.
-    pub output: Output,
+    pub output: StreamKind,
     /// Whether it also gets messages that were given up as lost and came after all (ARBITRATION 5.6).
     pub late: bool,
 }
 
-impl From<Output> for Wants {
-    /// Without late messages, but for [`Output::Full`], which has all.
-    fn from(output: Output) -> Wants {
-        Wants { output, late: output == Output::Full }
+impl From<StreamKind> for Wants {
+    /// Without late messages, but for [`StreamKind::Full`], which has all.
+    fn from(output: StreamKind) -> Wants {
+        Wants { output, late: output == StreamKind::Full }
     }
 }
 
@@ -104,7 +104,7 @@ pub struct Dropped {
 ///
 /// # Errors
 /// [`RingError`] where the capacity is not a power of two of at least [`CAPACITY_MIN`].
-pub fn open(facts: &Facts, wants: Wants, capacity: usize) -> Result<(Delivery, Consumer), RingError> {
+pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Consumer), RingError> {
     let (producer, consumer) = ring::heap(shape(capacity)?, &facts.to_bytes())?;
     Ok((Delivery::new(producer, facts.packing, wants)?, consumer))
 }
@@ -253,7 +253,7 @@ impl Delivery {
     }
 
     #[inline]
-    fn run(&mut self, via: Via, run: &Run<'_>) {
+    fn run(&mut self, via: SinkCall, run: &Run<'_>) {
         let known = match self.told.get(usize::from(run.channel.index)) {
             Some(Some(told)) => told.key == run.channel.key && told.session == run.session,
             _ => false,
@@ -270,7 +270,7 @@ impl Delivery {
     /// A run that needs more than a copy, or does not fit.
     #[cold]
     #[inline(never)]
-    fn run_with_care(&mut self, via: Via, run: &Run<'_>) {
+    fn run_with_care(&mut self, via: SinkCall, run: &Run<'_>) {
         let weight = Weight::run(run);
         let head = record::run(via, run, run.packing != self.packing);
         if run.packing == self.packing {
@@ -319,9 +319,9 @@ impl Weight {
 impl Sink for Delivery {
     fn event(&mut self, event: &Event) {
         let wanted = match (self.wants.output, &event.kind) {
-            (Output::Full, _) => true,
-            (Output::Ordered, kind) => !matches!(kind, EventKind::Lost { .. }),
-            (Output::First, kind) => {
+            (StreamKind::Full, _) => true,
+            (StreamKind::Ordered, kind) => !matches!(kind, EventKind::Lost { .. }),
+            (StreamKind::First, kind) => {
                 !matches!(kind, EventKind::Gap { .. } | EventKind::Filled { .. } | EventKind::Lost { .. })
             }
         };
@@ -337,36 +337,36 @@ impl Sink for Delivery {
 
     #[inline]
     fn release(&mut self, run: &Run<'_>) {
-        if self.wants.output != Output::First {
-            self.run(Via::Release, run);
+        if self.wants.output != StreamKind::First {
+            self.run(SinkCall::Release, run);
         }
     }
 
     fn loss(&mut self, loss: &Loss) {
-        if self.wants.output != Output::First {
+        if self.wants.output != StreamKind::First {
             self.control(loss.channel, Some(loss.session), record::loss(loss), Weight::event(loss.at, loss.range));
         }
     }
 
     fn late(&mut self, run: &Run<'_>) {
-        if self.wants.late && self.wants.output != Output::First {
-            self.run(Via::Late, run);
+        if self.wants.late && self.wants.output != StreamKind::First {
+            self.run(SinkCall::Late, run);
         }
     }
 
     fn unsequenced(&mut self, run: &Run<'_>) {
-        self.run(Via::Unsequenced, run);
+        self.run(SinkCall::Unsequenced, run);
     }
 
     #[inline]
     fn first(&mut self, run: &Run<'_>) {
-        if self.wants.output == Output::First && (self.wants.late || !run.flags.late) {
-            self.run(Via::First, run);
+        if self.wants.output == StreamKind::First && (self.wants.late || !run.flags.late) {
+            self.run(SinkCall::First, run);
         }
     }
 
     fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
-        if self.wants.output == Output::First {
+        if self.wants.output == StreamKind::First {
             let jump = Jump { at, channel, session, range };
             self.control(channel, Some(session), record::jump(&jump), Weight::event(at, range));
         }

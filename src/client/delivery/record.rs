@@ -21,7 +21,7 @@ pub(super) type Head = [u8; HEAD_LEN];
 /// A record that is not a run.
 pub(super) type Control = (Head, [u8; 48]);
 
-// Kinds of records. Runs have those of `Via`, which come first.
+// Kinds of records. Runs have those of `SinkCall`, which come first.
 const CHANNEL: u8 = 5;
 const LOSS: u8 = 6;
 const JUMP: u8 = 7;
@@ -48,7 +48,7 @@ const DIVERGENCE: u8 = 8;
 
 /// By which of a sink's calls a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Via {
+pub enum SinkCall {
     /// [`Sink::release`].
     Release = 1,
     /// [`Sink::late`].
@@ -59,14 +59,14 @@ pub enum Via {
     First = 4,
 }
 
-impl Via {
+impl SinkCall {
     #[inline]
-    fn from_kind(kind: u8) -> Option<Via> {
+    fn from_kind(kind: u8) -> Option<SinkCall> {
         match kind {
-            1 => Some(Via::Release),
-            2 => Some(Via::Late),
-            3 => Some(Via::Unsequenced),
-            4 => Some(Via::First),
+            1 => Some(SinkCall::Release),
+            2 => Some(SinkCall::Late),
+            3 => Some(SinkCall::Unsequenced),
+            4 => Some(SinkCall::First),
             _ => None,
         }
     }
@@ -87,9 +87,9 @@ pub struct Jump {
 
 /// What a ring's record says.
 #[derive(Clone, Copy, Debug)]
-pub enum Record<'a> {
+pub enum RingRecord<'a> {
     /// Messages, and by which of the sink's calls they came.
-    Run(Via, Run<'a>),
+    Run(SinkCall, Run<'a>),
     /// A loss in its place.
     Loss(Loss),
     /// First-copy output: numbers that were jumped.
@@ -100,25 +100,25 @@ pub enum Record<'a> {
     Overrun(Overrun),
 }
 
-impl Record<'_> {
+impl RingRecord<'_> {
     /// Makes the call of the sink that this record came by. An overrun came by none.
     pub fn replay<S: Sink>(&self, sink: &mut S) {
         match self {
-            Record::Run(Via::Release, run) => sink.release(run),
-            Record::Run(Via::Late, run) => sink.late(run),
-            Record::Run(Via::Unsequenced, run) => sink.unsequenced(run),
-            Record::Run(Via::First, run) => sink.first(run),
-            Record::Loss(loss) => sink.loss(loss),
-            Record::Jump(jump) => sink.first_gap(jump.at, jump.channel, jump.session, jump.range),
-            Record::Event(event) => sink.event(event),
-            Record::Overrun(_) => {}
+            RingRecord::Run(SinkCall::Release, run) => sink.release(run),
+            RingRecord::Run(SinkCall::Late, run) => sink.late(run),
+            RingRecord::Run(SinkCall::Unsequenced, run) => sink.unsequenced(run),
+            RingRecord::Run(SinkCall::First, run) => sink.first(run),
+            RingRecord::Loss(loss) => sink.loss(loss),
+            RingRecord::Jump(jump) => sink.first_gap(jump.at, jump.channel, jump.session, jump.range),
+            RingRecord::Event(event) => sink.event(event),
+            RingRecord::Overrun(_) => {}
         }
     }
 }
 
 /// What is wrong with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum BrokenRecord {
     /// It ends too early, or goes on too long.
     Length {
         /// Its kind.
@@ -143,18 +143,18 @@ pub enum Broken {
     },
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::Length { kind, len } => write!(f, "a record of kind {kind} has {len} bytes"),
-            Broken::Content { kind } => write!(f, "a record of kind {kind} holds what no writer writes"),
-            Broken::Channel { index } => write!(f, "a record is of channel {index}, which was never named"),
-            Broken::Messages { count } => write!(f, "a run of {count} messages does not hold them"),
+            BrokenRecord::Length { kind, len } => write!(f, "a record of kind {kind} has {len} bytes"),
+            BrokenRecord::Content { kind } => write!(f, "a record of kind {kind} holds what no writer writes"),
+            BrokenRecord::Channel { index } => write!(f, "a record is of channel {index}, which was never named"),
+            BrokenRecord::Messages { count } => write!(f, "a run of {count} messages does not hold them"),
         }
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for BrokenRecord {}
 
 #[inline]
 fn head(kind: u8, line: u8, flags: u8, channel: ChannelRef, count: u32, first: u64, stamp: Nanos) -> Head {
@@ -181,7 +181,7 @@ fn session_words(session: Session) -> [u64; 2] {
 }
 
 #[inline]
-pub(super) fn run(via: Via, run: &Run<'_>, packed_otherwise: bool) -> Head {
+pub(super) fn run(via: SinkCall, run: &Run<'_>, packed_otherwise: bool) -> Head {
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     let flags = flag(run.flags.heartbeat, HEARTBEAT)
         | flag(run.flags.late, LATE)
@@ -273,7 +273,7 @@ pub(crate) struct RunEntry {
     pub(crate) body: usize,
     pub(crate) count: u32,
     pub(crate) packing: Packing,
-    pub(crate) via: Via,
+    pub(crate) via: SinkCall,
     pub(crate) line: Line,
     flags: u8,
     /// The channel's place.
@@ -298,7 +298,7 @@ impl RunEntry {
         body: 0,
         count: 0,
         packing: Packing::WHOLE,
-        via: Via::Release,
+        via: SinkCall::Release,
         line: Line(0),
         flags: 0,
         index: 0,
@@ -359,7 +359,7 @@ impl Decoder {
     pub(crate) fn run(&self, record: &[u8]) -> Option<RunEntry> {
         let head = record.first_chunk::<HEAD_LEN>()?;
         let [kind, line, flags, index, c0, c1, c2, c3] = *array(head, 0);
-        let via = Via::from_kind(kind)?;
+        let via = SinkCall::from_kind(kind)?;
         let count = u32::from_le_bytes([c0, c1, c2, c3]);
         let countable = count == 1 || count > 1 && self.packing.width > 0;
         if !countable || flags & PACKED_OTHERWISE != 0 || usize::from(line) > LINES_MAX || self.channel(index).is_none()
@@ -373,44 +373,44 @@ impl Decoder {
     }
 
     /// Any record.
-    pub(crate) fn decode(&mut self, record: &[u8]) -> Result<Entry, Broken> {
+    pub(crate) fn decode(&mut self, record: &[u8]) -> Result<Entry, BrokenRecord> {
         if let Some(run) = self.run(record) {
             return Ok(Entry::Run(run));
         }
         let kind = record.first().copied().unwrap_or(0);
-        let short = Broken::Length { kind, len: record.len() };
+        let short = BrokenRecord::Length { kind, len: record.len() };
         let (head, rest) = record.split_first_chunk::<HEAD_LEN>().ok_or(short)?;
         let [kind, line, flags, index, c0, c1, c2, c3] = *array(head, 0);
         let count = u32::from_le_bytes([c0, c1, c2, c3]);
         let first = SeqNo(u64::from_le_bytes(*array(head, 8)));
         let stamp = Nanos(u64::from_le_bytes(*array(head, 16)));
         if usize::from(line) > LINES_MAX {
-            return Err(Broken::Content { kind });
+            return Err(BrokenRecord::Content { kind });
         }
         let line = Line(line);
         if kind == CHANNEL {
             let w = control_words(rest).ok_or(short)?;
-            let group = u16::try_from(count).map_err(|_| Broken::Content { kind })?;
+            let group = u16::try_from(count).map_err(|_| BrokenRecord::Content { kind })?;
             let key = ChannelKey { group, key: if flags & 1 == 0 { None } else { Some(w[0] as u32) } };
             let channel = ChannelRef { index: index.into(), key };
             self.channels[usize::from(index)] = Some(Named { channel, session: session(w[1], w[2]) });
             return Ok(Entry::Named);
         }
         let Named { channel, session: session_now } =
-            self.channels[usize::from(index)].ok_or(Broken::Channel { index })?;
-        let Some(via) = Via::from_kind(kind) else {
+            self.channels[usize::from(index)].ok_or(BrokenRecord::Channel { index })?;
+        let Some(via) = SinkCall::from_kind(kind) else {
             let w = control_words(rest).ok_or(short)?;
             let control = ControlEntry { kind, line, code: flags, channel, session_now, count, first, stamp, w };
-            return control.decode().ok_or(Broken::Content { kind });
+            return control.decode().ok_or(BrokenRecord::Content { kind });
         };
         let (packing, body) = if flags & PACKED_OTHERWISE == 0 {
             (self.packing, HEAD_LEN)
         } else {
             let raw = *rest.first_chunk().ok_or(short)?;
-            (framing::packing(raw).ok_or(Broken::Content { kind })?, HEAD_LEN + 8)
+            (framing::packing(raw).ok_or(BrokenRecord::Content { kind })?, HEAD_LEN + 8)
         };
         if packing.width == 0 && count > 1 {
-            return Err(Broken::Messages { count });
+            return Err(BrokenRecord::Messages { count });
         }
         Ok(Entry::Run(RunEntry { first, stamp, body, count, packing, via, line, flags, index }))
     }
@@ -531,25 +531,25 @@ mod tests {
         let at = ChannelRef { index: 3, key: ChannelKey { group: 1, key: Some(9) } };
         let bytes = |(head, words): Control| [head.as_slice(), &words].concat();
         let jump = bytes(jump(&Jump { at: Nanos(1), channel: at, session: Session::NONE, range: SeqRange::default() }));
-        assert!(matches!(decoder.decode(&[]), Err(Broken::Length { kind: 0, len: 0 })));
-        assert!(matches!(decoder.decode(&jump), Err(Broken::Channel { index: 3 })));
+        assert!(matches!(decoder.decode(&[]), Err(BrokenRecord::Length { kind: 0, len: 0 })));
+        assert!(matches!(decoder.decode(&jump), Err(BrokenRecord::Channel { index: 3 })));
         assert!(matches!(decoder.decode(&bytes(channel(at, Session::number(5)))), Ok(Entry::Named)));
         assert!(matches!(decoder.decode(&jump), Ok(Entry::Jump(jump)) if jump.session == Session::number(5)));
         for cut in 0..jump.len() {
-            assert!(matches!(decoder.decode(&jump[..cut]), Err(Broken::Length { .. })));
+            assert!(matches!(decoder.decode(&jump[..cut]), Err(BrokenRecord::Length { .. })));
         }
         for kind in [0, 10, 255] {
             let mut wrong = jump.clone();
             wrong[0] = kind;
-            assert!(matches!(decoder.decode(&wrong), Err(Broken::Content { .. })));
+            assert!(matches!(decoder.decode(&wrong), Err(BrokenRecord::Content { .. })));
         }
         // a run that is packed by a rule that no framing has, and by OPRA's
         let by_rule = |id: u8| [&[1, 0, PACKED_OTHERWISE, 3, 1], [0; 19].as_slice(), &[id], &[0; 7]].concat();
-        assert!(matches!(decoder.decode(&by_rule(3)), Err(Broken::Content { kind: 1 })));
+        assert!(matches!(decoder.decode(&by_rule(3)), Err(BrokenRecord::Content { kind: 1 })));
         assert!(matches!(decoder.decode(&by_rule(255)), Ok(Entry::Run(_))));
         let mut wrong = jump;
         wrong[1] = 9; // a line
-        assert!(matches!(decoder.decode(&wrong), Err(Broken::Content { kind: JUMP })));
+        assert!(matches!(decoder.decode(&wrong), Err(BrokenRecord::Content { kind: JUMP })));
     }
 
     proptest::proptest! {

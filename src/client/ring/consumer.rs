@@ -9,7 +9,7 @@ use super::{Memory, shim::Scratch};
 
 /// What is wrong with a record: the producer, or somebody else, has written what no producer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum BrokenRing {
     /// The sequence word belongs to another position.
     Sequence {
         /// The position in the stream of records.
@@ -26,20 +26,20 @@ pub enum Broken {
     },
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::Sequence { at, found } => {
+            BrokenRing::Sequence { at, found } => {
                 write!(f, "the record at position {at} carries the sequence word {found:#x}")
             }
-            Broken::Length { at, found } => {
+            BrokenRing::Length { at, found } => {
                 write!(f, "the record at position {at} has the impossible length {found:#x}")
             }
         }
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for BrokenRing {}
 
 /// The end that reads. There is one; it is neither cloned nor shared.
 ///
@@ -82,9 +82,9 @@ impl Consumer {
     /// The next record, in place; the same one until [`Consumer::release`].
     ///
     /// # Errors
-    /// [`Broken`], and then always: there is no way to find the next record.
+    /// [`BrokenRing`], and then always: there is no way to find the next record.
     #[inline]
-    pub fn peek(&mut self) -> Result<Option<&[u8]>, Broken> {
+    pub fn peek(&mut self) -> Result<Option<&[u8]>, BrokenRing> {
         Ok(if self.ready()? { Some(self.record()) } else { None })
     }
 
@@ -93,7 +93,7 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::peek`].
     #[inline]
-    pub fn ready(&mut self) -> Result<bool, Broken> {
+    pub fn ready(&mut self) -> Result<bool, BrokenRing> {
         if self.current.is_some() {
             return Ok(true);
         }
@@ -132,12 +132,12 @@ impl Consumer {
 
     /// The long way: `found` stands before a pad, or before nothing that a producer writes.
     #[cold]
-    fn look(&mut self, mut found: u64) -> Result<bool, Broken> {
+    fn look(&mut self, mut found: u64) -> Result<bool, BrokenRing> {
         let Shape { capacity, record_max } = self.layout.shape();
         loop {
             let at = self.at;
             if found != sequence(at) {
-                return Err(Broken::Sequence { at, found });
+                return Err(BrokenRing::Sequence { at, found });
             }
             let word = self.layout.word(at);
             let offset = self.layout.offset(at);
@@ -145,7 +145,7 @@ impl Consumer {
             if length & PAD == 0 {
                 let len = usize::try_from(length).unwrap_or(usize::MAX);
                 if len > record_max || span(len) > capacity - offset {
-                    return Err(Broken::Length { at, found: length });
+                    return Err(BrokenRing::Length { at, found: length });
                 }
                 self.current = Some(len);
                 return Ok(true);
@@ -153,7 +153,7 @@ impl Consumer {
             // a pad fills the data to its end, so no pad follows a pad
             let pad = capacity - offset;
             if offset == 0 || length != (pad - HEADER) as u64 | PAD {
-                return Err(Broken::Length { at, found: length });
+                return Err(BrokenRing::Length { at, found: length });
             }
             self.at += pad as u64;
             // Acquire: as in `ready`

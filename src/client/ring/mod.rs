@@ -43,7 +43,7 @@ mod layout;
 mod producer;
 pub mod shim;
 
-pub use consumer::{Broken, Consumer};
+pub use consumer::{BrokenRing, Consumer};
 pub use handoff::{Giver, Taker, handoff};
 pub use layout::{HEADER, Layout, PAGE, RingError, Shape, span};
 pub use producer::{Producer, Refused};

@@ -73,7 +73,7 @@ use candidates::Candidates;
 use channel::{Channel, Quick};
 use follow::Due;
 
-use crate::frame::{ChannelKey, Frame, Kind, LINES_MAX, Line};
+use crate::frame::{ChannelKey, Frame, FrameKind, LINES_MAX, Line};
 use crate::time::Nanos;
 
 /// No place.
@@ -255,7 +255,7 @@ impl Arbiter {
             self.other_keys += 1;
             return;
         }
-        if frame.kind == Kind::Unsequenced || self.channels.len() == CHANNELS_MAX {
+        if frame.kind == FrameKind::Unsequenced || self.channels.len() == CHANNELS_MAX {
             self.no_channel += 1;
             return;
         }

@@ -8,7 +8,7 @@ use super::channel::{Candidate, Channel, Pending, Remembered, Shows, fell};
 use super::event::{EpochEndReason, Sink};
 use super::settings::Settings;
 use super::shelf::{Arrival, Fingerprint, Stored};
-use crate::frame::{Kind, LINES_MAX, Line, Reset, Session};
+use crate::frame::{FrameKind, LINES_MAX, Line, Reset, Session};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
@@ -448,7 +448,7 @@ impl Channel {
     fn goes_on_flagged(&self, cx: &Settings, arrival: &Arrival<'_>, first: u64) -> bool {
         let view = &self.lines[arrival.line.index()];
         let in_newest = view.epoch == self.newest() && self.pending.is_none();
-        if arrival.frame.kind == Kind::Unsequenced || arrival.frame.sequence <= first || !in_newest {
+        if arrival.frame.kind == FrameKind::Unsequenced || arrival.frame.sequence <= first || !in_newest {
             return false;
         }
         let number = self.extend(cx, arrival);

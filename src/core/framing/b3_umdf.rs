@@ -23,7 +23,7 @@
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -59,10 +59,10 @@ impl B3Umdf {
 
     /// What a `Sequence` message with a number is: its packet's kind, and how many numbers it has consumed.
     #[cold]
-    fn heartbeat(sequence: u32, body: &[u8]) -> (Kind, u32) {
+    fn heartbeat(sequence: u32, body: &[u8]) -> (FrameKind, u32) {
         match body.get(MESSAGE_HEADER..).and_then(|block| block.first_chunk()) {
-            Some(next) if u32::from_le_bytes(*next) == sequence => (Kind::Heartbeat, 0),
-            _ => (Kind::Data, 1),
+            Some(next) if u32::from_le_bytes(*next) == sequence => (FrameKind::Heartbeat, 0),
+            _ => (FrameKind::Data, 1),
         }
     }
 }
@@ -110,8 +110,8 @@ impl Framing for B3Umdf {
         };
         let (sequence, heartbeat) = (le32::<4, _>(head), B3Umdf::is_heartbeat(body));
         let (kind, count) = match (sequence, heartbeat) {
-            (0, _) => (Kind::Unsequenced, 1),
-            (_, false) => (Kind::Data, 1),
+            (0, _) => (FrameKind::Unsequenced, 1),
+            (_, false) => (FrameKind::Data, 1),
             (_, true) => B3Umdf::heartbeat(sequence, body),
         };
         Some(Ok(Frame {
@@ -184,7 +184,7 @@ mod tests {
         let (framing, mut out) = (B3Umdf::default().with_key(50), Vec::new());
         assert_eq!(framing.encode(Session::number(3), 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!((frame.key, frame.session, frame.reset), (Some(50), Session::number(3), None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
     }
@@ -205,7 +205,7 @@ mod tests {
             let frame = parse(&datagram).unwrap();
             assert_eq!(
                 (frame.kind, frame.count, frame.heartbeat, frame.reset),
-                (Kind::Unsequenced, 1, heartbeat, None)
+                (FrameKind::Unsequenced, 1, heartbeat, None)
             );
             assert_eq!(frame.body, body);
         }
@@ -217,8 +217,8 @@ mod tests {
         assert_eq!(B3Umdf::default().encode_heartbeat(Session::number(1), 8, &mut out), 1);
         assert_eq!(out[16..], [16, 0, 0x50, 0xEB, 4, 0, 2, 0, 2, 0, 0, 0, 9, 0, 0, 0]);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
-        for (next, kind, count) in [(9, Kind::Data, 1), (1, Kind::Data, 1), (8, Kind::Heartbeat, 0)] {
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
+        for (next, kind, count) in [(9, FrameKind::Data, 1), (1, FrameKind::Data, 1), (8, FrameKind::Heartbeat, 0)] {
             let datagram = by_hand(8, &sequence_message(next));
             let frame = parse(&datagram).unwrap();
             assert_eq!(
@@ -245,7 +245,7 @@ mod tests {
         let whole = by_hand(5, &sequence_message(5));
         for cut in 0..whole.len() {
             // a heartbeat without its number is a packet as any other
-            let expected = if cut < HEADER { Err(Malformed::Header) } else { Ok((Kind::Data, cut - HEADER)) };
+            let expected = if cut < HEADER { Err(Malformed::Header) } else { Ok((FrameKind::Data, cut - HEADER)) };
             assert_eq!(parse(&whole[..cut]).map(|frame| (frame.kind, frame.body.len())), expected, "cut at {cut}");
         }
     }

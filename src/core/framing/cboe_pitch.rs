@@ -23,7 +23,7 @@
 //! captured stream.
 
 use super::{Framing, Malformed, Proof, unit_header};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -90,10 +90,10 @@ impl Framing for CboePitch {
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
         let mut frame = unit_header::frame(datagram, at)?;
         if let Ok(frame) = &mut frame
-            && frame.kind == Kind::Data
+            && frame.kind == FrameKind::Data
             && ends_session(frame.body, frame.count)
         {
-            frame.kind = Kind::Last;
+            frame.kind = FrameKind::Last;
         }
         Some(frame)
     }
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (Kind::Data, 7, 2, Some(2)));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (FrameKind::Data, 7, 2, Some(2)));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\x03\x20a".as_slice(), b"\x06\x29bcde"]);
         assert_eq!((frame.heartbeat, frame.reset, frame.session), (false, None, Session::NONE));
@@ -158,10 +158,10 @@ mod tests {
         assert_eq!(CboePitch::default().encode_heartbeat(Session::NONE, 9, &mut out), 0);
         assert_eq!(out, b"\x08\0\0\x01\x09\0\0\0");
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 9, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 9, 0, true));
         assert_eq!(frame.reset, None);
         let frame = parse(b"\x08\0\0\x01\0\0\0\0").unwrap();
-        assert_eq!((frame.kind, frame.count, frame.heartbeat, frame.reset), (Kind::Unsequenced, 0, true, None));
+        assert_eq!((frame.kind, frame.count, frame.heartbeat, frame.reset), (FrameKind::Unsequenced, 0, true, None));
     }
 
     #[test]
@@ -174,18 +174,18 @@ mod tests {
     #[test]
     fn a_number_of_zero_is_outside_of_the_sequence() {
         let frame = parse(b"\x0a\0\x01\x01\0\0\0\0\x02\x2e").unwrap();
-        assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Unsequenced, 1, false));
+        assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Unsequenced, 1, false));
         // and ends nothing
-        assert_eq!(parse(b"\x0e\0\x01\x01\0\0\0\0\x06\x2dtime").unwrap().kind, Kind::Unsequenced);
+        assert_eq!(parse(b"\x0e\0\x01\x01\0\0\0\0\x06\x2dtime").unwrap().kind, FrameKind::Unsequenced);
     }
 
     #[test]
     fn the_session_ends_with_end_of_session_as_the_last_message() {
-        assert_eq!(parse(b"\x11\0\x02\x01\x07\0\0\0\x03\x20a\x06\x2dtime").unwrap().kind, Kind::Last);
-        assert_eq!(parse(b"\x12\0\x01\x01\x07\0\0\0\x0a\x2dlongtime").unwrap().kind, Kind::Last);
+        assert_eq!(parse(b"\x11\0\x02\x01\x07\0\0\0\x03\x20a\x06\x2dtime").unwrap().kind, FrameKind::Last);
+        assert_eq!(parse(b"\x12\0\x01\x01\x07\0\0\0\x0a\x2dlongtime").unwrap().kind, FrameKind::Last);
         // not as the first, nor where a message's own bytes look like one
-        assert_eq!(parse(b"\x11\0\x02\x01\x07\0\0\0\x06\x2dtime\x03\x20a").unwrap().kind, Kind::Data);
-        assert_eq!(parse(b"\x11\0\x01\x01\x07\0\0\0\x09\x20a\x06\x2dtime").unwrap().kind, Kind::Data);
+        assert_eq!(parse(b"\x11\0\x02\x01\x07\0\0\0\x06\x2dtime\x03\x20a").unwrap().kind, FrameKind::Data);
+        assert_eq!(parse(b"\x11\0\x01\x01\x07\0\0\0\x09\x20a\x06\x2dtime").unwrap().kind, FrameKind::Data);
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Cta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, Reset};
+    use crate::frame::{FrameKind, Reset};
 
     fn parse(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         let mut at = 0;
@@ -194,7 +194,7 @@ mod tests {
         // 2 + 29 + 'Q' + 'O' + 7 + 2, then 4 + "LT" and 5 + "LTx" = 2 + 29 + 81 + 79 + 7 + 2 + 164 + 285 = 649
         let hand = b"\x02\0\x1dQO\0\0\0\x07\x02\0\0\0\0\0\0\0\0\x02\x89\0\x04LT\0\x05LTx";
         let frame = parse(hand).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (Kind::Data, 7, 2, Some(81)));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (FrameKind::Data, 7, 2, Some(81)));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\0\x04LT".as_slice(), b"\0\x05LTx"]);
         let mut out = Vec::new();
@@ -214,7 +214,7 @@ mod tests {
             assert_eq!(Cta::default().encode_heartbeat(Session::NONE, next, &mut out), 0);
             assert_eq!((out.len(), &out[5..9]), (46, wire.to_be_bytes().as_slice()));
             let frame = parse(&out).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Heartbeat, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 0, true));
             assert_eq!(frame.sequence, Width::U32SkipZero.wire(SeqNo(next)));
             assert_eq!((frame.reset, frame.body), (reset, b"".as_slice()));
         }
@@ -224,14 +224,14 @@ mod tests {
     fn a_day_starts_resets_and_ends_by_control_messages() {
         let start = block(0, &[&control(b'A')]);
         let frame = parse(&start).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
         let reset = block(5_000, &[&control(b'L')]);
         let frame = parse(&reset).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 5_000, Some(Reset::Marked(5_000))));
-        assert_eq!(parse(&block(9, &[&control(b'Z')])).unwrap().kind, Kind::Last);
-        assert_eq!(parse(&block(9, &[&control(b'P')])).unwrap().kind, Kind::Data);
+        assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 5_000, Some(Reset::Marked(5_000))));
+        assert_eq!(parse(&block(9, &[&control(b'Z')])).unwrap().kind, FrameKind::Last);
+        assert_eq!(parse(&block(9, &[&control(b'P')])).unwrap().kind, FrameKind::Data);
         // not alone in its block: no rule says what it would mean
-        assert_eq!(parse(&block(9, &[&control(b'Z'), &control(b'Z')])).unwrap().kind, Kind::Data);
+        assert_eq!(parse(&block(9, &[&control(b'Z'), &control(b'Z')])).unwrap().kind, FrameKind::Data);
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
         for kind in [b'A', b'Z', b'L', b'T'] {
             let again = altered(block(9, &[&control(kind)]), 4, b'V');
             let frame = parse(&again).unwrap();
-            assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 9, None), "{}", char::from(kind));
+            assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 9, None), "{}", char::from(kind));
         }
     }
 
@@ -247,9 +247,9 @@ mod tests {
     fn blocks_without_a_number_or_without_messages_touch_no_numbers() {
         let datagram = block(0, &[b"\0\x04LT"]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, None));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, None));
         let empty = block(9, &[]);
-        assert_eq!((parse(&empty).unwrap().kind, parse(&empty).unwrap().heartbeat), (Kind::Unsequenced, true));
+        assert_eq!((parse(&empty).unwrap().kind, parse(&empty).unwrap().heartbeat), (FrameKind::Unsequenced, true));
     }
 
     #[test]

@@ -26,7 +26,7 @@
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -58,7 +58,7 @@ impl EurexEobi {
             return Ok(Frame {
                 key: None,
                 session: Session::NONE,
-                kind: Kind::Unsequenced,
+                kind: FrameKind::Unsequenced,
                 sequence: 0,
                 count: 0,
                 heartbeat: true,
@@ -122,7 +122,7 @@ impl Framing for EurexEobi {
         Some(Ok(Frame {
             key: Some(u32::from(head[16])),
             session: Session::NONE,
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat: body.first_chunk::<4>().is_some_and(|message| le16::<2, _>(message) == TEMPLATE_HEARTBEAT),
@@ -188,7 +188,7 @@ mod tests {
         let (framing, mut out) = (EurexEobi::default().with_key(6), Vec::new());
         assert_eq!(framing.encode(Session::NONE, 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!((frame.key, frame.session, frame.reset), (Some(6), Session::NONE, None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
     }
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(EurexEobi::default().encode_heartbeat(Session::NONE, 8, &mut out), 1);
         assert_eq!(out.len(), 48);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
         assert_eq!(frame.body.len(), 16);
     }
 
@@ -216,7 +216,7 @@ mod tests {
     fn a_technical_heartbeat_is_unsequenced() {
         for datagram in [&[0xC0, 0xF8][..], &[0xC0, 0xF8, 1, 2, 3], &[[0xC0, 0xF8]; 30].concat()] {
             let frame = parse(datagram).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Unsequenced, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Unsequenced, 0, true));
             assert!(frame.body.is_empty());
         }
     }

@@ -24,7 +24,7 @@
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -130,7 +130,7 @@ impl Framing for EuronextOptiq {
         Some(Ok(Frame {
             key: Some(u32::from(le16::<14, _>(head))),
             session: Session::number(u64::from(flags >> 1 & 7)),
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat,
@@ -192,7 +192,7 @@ mod tests {
         let (framing, mut out) = (EuronextOptiq::default().with_key(310), Vec::new());
         assert_eq!(framing.encode(Session::number(3), 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!((frame.key, frame.session, frame.reset), (Some(310), Session::number(3), None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
         assert_eq!(out[8..16], [0xEF, 0x15, 0, 0, 6, 0, 0x36, 1]);
@@ -226,7 +226,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(EuronextOptiq::default().encode_heartbeat(Session::number(0), 8, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
         assert_eq!((frame.body.len(), frame.reset), (26, None));
         let flagged = |flags, body: &[u8]| {
             let datagram = by_hand(8, flags, body);
@@ -242,7 +242,7 @@ mod tests {
     fn a_start_of_the_day_marks_a_reset() {
         let datagram = by_hand(1, STATUS, &message(1_101));
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.heartbeat), (Kind::Data, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.heartbeat), (FrameKind::Data, 1, false));
         assert_eq!(frame.reset, Some(Reset::Marked(1)));
     }
 

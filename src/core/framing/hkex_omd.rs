@@ -20,7 +20,7 @@
 //! Source: HKEX OMD-C binary interface specification 1.45; no capture was at hand.
 
 use super::{Framing, Malformed, Proof, append, next_after};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -94,16 +94,16 @@ impl Framing for HkexOmd {
         };
         let body = &rest[..body];
         let (kind, sequence, reset) = if count == 0 {
-            (Kind::Heartbeat, next_after(number), (number == 0).then_some(Reset::Heartbeat(1)))
+            (FrameKind::Heartbeat, next_after(number), (number == 0).then_some(Reset::Heartbeat(1)))
         } else if is_reset(body) {
             match new_number(body) {
-                Ok(next) => (Kind::Unsequenced, u64::from(number), Some(Reset::Marked(next))),
+                Ok(next) => (FrameKind::Unsequenced, u64::from(number), Some(Reset::Marked(next))),
                 Err(reason) => return Some(Err(reason)),
             }
         } else if number == 0 {
             return Some(Err(Malformed::Sequence));
         } else {
-            (Kind::Data, u64::from(number), None)
+            (FrameKind::Data, u64::from(number), None)
         };
         Some(Ok(Frame {
             key: None,
@@ -111,7 +111,7 @@ impl Framing for HkexOmd {
             kind,
             sequence,
             count,
-            heartbeat: kind == Kind::Heartbeat,
+            heartbeat: kind == FrameKind::Heartbeat,
             reset,
             packing: Packing::OWN_LE16,
             body,
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand_is_read_and_written() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (Kind::Data, 7, 2, None));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (FrameKind::Data, 7, 2, None));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\x06\0\x1e\0ab".as_slice(), b"\x07\0\x21\0cde"]);
         let mut out = Vec::new();
@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(HkexOmd.encode_heartbeat(Session::NONE, next, &mut out), 0);
             assert_eq!(out[4..8], wire.to_le_bytes(), "next {next}");
             let frame = parse(&out).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Heartbeat, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 0, true));
             assert_eq!(frame.sequence, Width::U32SkipZero.wire(SeqNo(next)));
             assert_eq!(frame.reset, reset, "next {next}");
         }
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_sequence_reset_names_the_next_number_and_its_own_is_ignored() {
         let frame = parse(RESET).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
         assert!(!frame.heartbeat && frame.body.len() == 8, "it is delivered");
         let mut to_zero = RESET.to_vec();
         to_zero[20] = 0;

@@ -18,7 +18,7 @@
 //! Sources: the Open-Markets-Initiative's dissector of iMpact 1.1.33, and captured packets.
 
 use super::{Framing, Malformed, Proof, append};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -78,7 +78,7 @@ impl Framing for IceImpact {
         Some(Ok(Frame {
             key: None,
             session: Session::number(session),
-            kind: if heartbeat { Kind::Heartbeat } else { Kind::Data },
+            kind: if heartbeat { FrameKind::Heartbeat } else { FrameKind::Data },
             sequence,
             count,
             heartbeat,
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand_is_read_and_written() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Data, 7, 2));
+        assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Data, 7, 2));
         assert_eq!((frame.session.to_string().as_str(), frame.key, frame.reset), ("1291", None, None));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"T\0\x01S".as_slice(), b"X\0\0"]);
@@ -141,7 +141,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(IceImpact.encode_heartbeat(Session::number(1), u64::from(u32::MAX) + 1, &mut out), 0);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 1, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 1, 0, true));
     }
 
     #[test]

@@ -26,7 +26,7 @@
 
 use super::field::{le16, le32, le64};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -122,7 +122,7 @@ impl Framing for IexTp {
         Some(Ok(Frame {
             key: Some(le32::<4, _>(head)),
             session: Session::number(u64::from(le32::<8, _>(head))),
-            kind: if count > 0 { Kind::Data } else { Kind::Heartbeat },
+            kind: if count > 0 { FrameKind::Data } else { FrameKind::Heartbeat },
             sequence,
             count,
             heartbeat: count == 0,
@@ -195,7 +195,7 @@ mod tests {
     fn what_is_written_is_read() {
         let datagram = data(7, &[b"one", b"", b"three"]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 7, 3, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 7, 3, false));
         assert_eq!((frame.key, frame.session.to_string().as_str(), frame.reset), (Some(7), "1283", None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"one".as_slice(), b"", b"three"]);
     }
@@ -214,7 +214,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(IexTp::default().encode_heartbeat(Session::number(5), 9, &mut out), 0);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 9, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 9, 0, true));
         assert_eq!((frame.key, frame.session, frame.reset), (Some(1), Session::number(5), None));
         assert_eq!(parse(&header(0, 0, 0, 1)).unwrap().reset, Some(Reset::Heartbeat(1)));
         let mut first = header(3, 1, 0, 1);

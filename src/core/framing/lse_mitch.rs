@@ -88,7 +88,7 @@ impl Framing for LseMitch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, Reset};
+    use crate::frame::{FrameKind, Reset};
 
     fn parse(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         LseMitch::default().frame(datagram, &mut 0).expect("a datagram holds a frame or an error")
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand_is_read_and_written() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Data, 7, 2));
+        assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Data, 7, 2));
         assert_eq!((frame.key, frame.reset, frame.heartbeat), (Some(68), None, false));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\x03\x54a".as_slice(), b"\x06\x41bcde"]);
@@ -113,15 +113,15 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(LseMitch::default().encode_heartbeat(Session::NONE, 9, &mut out), 0);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.heartbeat, frame.reset), (Kind::Heartbeat, 9, true, None));
+        assert_eq!((frame.kind, frame.sequence, frame.heartbeat, frame.reset), (FrameKind::Heartbeat, 9, true, None));
         assert_eq!(parse(b"\x08\0\0A\x01\0\0\0").unwrap().reset, Some(Reset::Heartbeat(1)));
     }
 
     #[test]
     fn recovery_and_administration_carry_no_number() {
-        assert_eq!(parse(b"\x0a\0\x01A\0\0\0\0\x02R").unwrap().kind, Kind::Unsequenced);
+        assert_eq!(parse(b"\x0a\0\x01A\0\0\0\0\x02R").unwrap().kind, FrameKind::Unsequenced);
         // Cboe's End of Session means nothing here
-        assert_eq!(parse(b"\x0e\0\x01A\x05\0\0\0\x06\x2dtime").unwrap().kind, Kind::Data);
+        assert_eq!(parse(b"\x0e\0\x01A\x05\0\0\0\x06\x2dtime").unwrap().kind, FrameKind::Data);
     }
 
     #[test]

@@ -20,7 +20,7 @@
 
 use super::field::be64;
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -45,8 +45,8 @@ impl MemxUdp {
     #[cold]
     fn without_messages<'a>(kind: u8, head: &[u8; HEADER], datagram: &'a [u8]) -> Result<Frame<'a>, Malformed> {
         let kind = match kind {
-            TYPE_HEARTBEAT => Kind::Heartbeat,
-            TYPE_SHUTDOWN => Kind::EndOfSession,
+            TYPE_HEARTBEAT => FrameKind::Heartbeat,
+            TYPE_SHUTDOWN => FrameKind::EndOfSession,
             _ => return Err(Malformed::Type),
         };
         let Some(next) = be64::<10, _>(head).checked_add(1) else {
@@ -57,7 +57,7 @@ impl MemxUdp {
 
     #[inline]
     fn frame_of<'a>(
-        kind: Kind,
+        kind: FrameKind,
         head: &[u8; HEADER],
         sequence: u64,
         count: u16,
@@ -70,7 +70,7 @@ impl MemxUdp {
             kind,
             sequence,
             count: u32::from(count),
-            heartbeat: kind == Kind::Heartbeat,
+            heartbeat: kind == FrameKind::Heartbeat,
             reset: None,
             packing: Packing::LENGTH_BE16,
             body,
@@ -134,7 +134,7 @@ impl Framing for MemxUdp {
         let Some(len) = Packing::LENGTH_BE16.blocks_len(blocks, u32::from(count)) else {
             return Some(Err(Malformed::Overrun));
         };
-        let kind = if count > 0 { Kind::Data } else { Kind::Heartbeat };
+        let kind = if count > 0 { FrameKind::Data } else { FrameKind::Heartbeat };
         Some(Ok(MemxUdp::frame_of(kind, head, sequence, count, &blocks[..len], datagram)))
     }
 
@@ -193,14 +193,14 @@ mod tests {
     fn what_is_written_is_read() {
         let datagram = data(7, &[b"one", b"", b"three"]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 7, 3, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 7, 3, false));
         assert_eq!((frame.key, frame.session, frame.reset), (None, Session::number(77), None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"one".as_slice(), b"", b"three"]);
     }
 
     #[test]
     fn heartbeats_and_ends_carry_the_last_number_on_the_wire_and_the_next_one_here() {
-        for (kind, read) in [(0, Kind::Heartbeat), (1, Kind::EndOfSession)] {
+        for (kind, read) in [(0, FrameKind::Heartbeat), (1, FrameKind::EndOfSession)] {
             for (last, next) in [(0, 1), (8, 9)] {
                 let datagram = by_hand(kind, 18, last, b"");
                 let frame = parse(&datagram).unwrap();
@@ -242,7 +242,7 @@ mod tests {
     fn a_count_of_none_says_the_next_number() {
         let datagram = by_hand(2, 18, 4, &[0, 0]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 4, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 4, 0, true));
     }
 
     #[test]

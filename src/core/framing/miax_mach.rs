@@ -20,7 +20,7 @@
 
 use super::field::{le16, le64};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -51,7 +51,7 @@ impl MiaxMach {
         let mut frame = Frame {
             key: None,
             session: Session::number(u64::from(session)),
-            kind: Kind::Unsequenced,
+            kind: FrameKind::Unsequenced,
             sequence: 0,
             count: u32::from(kind == TYPE_DATA),
             heartbeat: matches!(kind, TYPE_HEARTBEAT | TYPE_START_OF_SESSION),
@@ -64,11 +64,11 @@ impl MiaxMach {
             return Ok(frame);
         }
         (frame.kind, frame.sequence) = match kind {
-            TYPE_START_OF_SESSION => (Kind::Heartbeat, 1),
+            TYPE_START_OF_SESSION => (FrameKind::Heartbeat, 1),
             // data with a number that cannot be
             TYPE_DATA => return Err(Malformed::Sequence),
             _ => {
-                let kind = if kind == TYPE_HEARTBEAT { Kind::Heartbeat } else { Kind::EndOfSession };
+                let kind = if kind == TYPE_HEARTBEAT { FrameKind::Heartbeat } else { FrameKind::EndOfSession };
                 (kind, last.checked_add(1).ok_or(Malformed::Sequence)?)
             }
         };
@@ -135,7 +135,7 @@ impl Framing for MiaxMach {
         Some(Ok(Frame {
             key: None,
             session: Session::number(u64::from(session)),
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat: false,
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(out, [by_hand(7, 3, 2, b"one"), by_hand(8, 3, 2, b""), by_hand(9, 3, 2, b"three")].concat());
         let (frames, end) = parse(&out);
         let read: Vec<_> = frames.iter().map(|f| (f.kind, f.sequence, f.count, f.session, f.body)).collect();
-        let data = |sequence, body: &'static [u8]| (Kind::Data, sequence, 1, Session::number(2), body);
+        let data = |sequence, body: &'static [u8]| (FrameKind::Data, sequence, 1, Session::number(2), body);
         assert_eq!((read, end), (vec![data(7, b"one"), data(8, b""), data(9, b"three")], None));
         let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes).copied().collect();
         assert_eq!(bytes, out, "each frame is its own bytes");
@@ -226,12 +226,12 @@ mod tests {
         assert_eq!(MiaxMach.encode_heartbeat(Session::number(3), 9, &mut out), 0);
         assert_eq!(out, by_hand(8, 0, 3, b""));
         let frame = one(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 9, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 9, 0, true));
         assert_eq!((frame.session, frame.reset), (Session::number(3), None));
         assert!(MiaxMach.encode_end(Session::number(3), 9, &mut out));
         assert_eq!(out, by_hand(8, 2, 3, b""));
         let frame = one(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::EndOfSession, 9, 0, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::EndOfSession, 9, 0, false));
         assert_eq!(one(&by_hand(0, 0, 3, b"")).unwrap().sequence, 1, "none was sent yet");
         for kind in [0, 2] {
             assert_eq!(one(&by_hand(u64::MAX, kind, 3, b"")).unwrap_err(), Malformed::Sequence);
@@ -242,7 +242,7 @@ mod tests {
     fn a_start_of_session_marks_a_reset() {
         let datagram = by_hand(0, 1, 4, b"");
         let frame = one(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Heartbeat, 1, 0));
+        assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Heartbeat, 1, 0));
         assert_eq!((frame.session, frame.reset), (Session::number(4), Some(Reset::Marked(1))));
     }
 
@@ -253,7 +253,7 @@ mod tests {
             let frame = one(&datagram).unwrap();
             assert_eq!(
                 (frame.kind, frame.count, frame.heartbeat),
-                (Kind::Unsequenced, count, heartbeat),
+                (FrameKind::Unsequenced, count, heartbeat),
                 "type {kind}"
             );
             assert_eq!((frame.body, frame.reset), (&b"early"[..5 * count as usize], None));

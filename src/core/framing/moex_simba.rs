@@ -23,7 +23,7 @@
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -56,7 +56,7 @@ impl MoexSimba {
         };
         match u64::from(u32::from_le_bytes(*next)) {
             0 => Err(Malformed::Sequence),
-            next => Ok(Frame { kind: Kind::Unsequenced, sequence: 0, reset: Some(Reset::Marked(next)), ..frame }),
+            next => Ok(Frame { kind: FrameKind::Unsequenced, sequence: 0, reset: Some(Reset::Marked(next)), ..frame }),
         }
     }
 }
@@ -107,7 +107,7 @@ impl Framing for MoexSimba {
         let frame = Frame {
             key: None,
             session: Session::NONE,
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat: template == TEMPLATE_HEARTBEAT,
@@ -174,7 +174,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(MoexSimba.encode(Session::NONE, 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!((frame.key, frame.session, frame.reset), (None, Session::NONE, None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
         assert_eq!(out[4..8], [32, 0, 9, 0]);
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(parse(&snapshot).unwrap().body, order);
         let incremental = by_hand(7, 9 | 16, &[[9; 12].as_slice(), &order].concat());
         let frame = parse(&incremental).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.body), (Kind::Data, 7, order.as_slice()));
+        assert_eq!((frame.kind, frame.sequence, frame.body), (FrameKind::Data, 7, order.as_slice()));
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(MoexSimba.encode_heartbeat(Session::NONE, 8, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
         assert!(parse(&by_hand(8, 1, &message(1, b""))).unwrap().heartbeat, "also where it is not incremental");
     }
 
@@ -205,7 +205,7 @@ mod tests {
             let reset = |next: u32| by_hand(17, flags, &[more, &message(2, &next.to_le_bytes())].concat());
             let datagram = reset(1);
             let frame = parse(&datagram).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+            assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
             assert_eq!((frame.heartbeat, frame.body.len()), (false, 12));
             assert_eq!(parse(&reset(900)).unwrap().reset, Some(Reset::Marked(900)));
             assert_eq!(parse(&reset(0)).unwrap_err(), Malformed::Sequence);

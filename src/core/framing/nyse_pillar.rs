@@ -24,7 +24,7 @@
 //! heartbeats after a reset say 2.
 
 use super::{Framing, Malformed, Proof, append};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -90,18 +90,18 @@ impl Framing for NysePillar {
             return Some(Err(Malformed::Length));
         };
         let kind = match flag {
-            FLAG_REFRESH..=FLAG_REFRESH_END | FLAG_UNAVAILABLE => Kind::Unsequenced,
+            FLAG_REFRESH..=FLAG_REFRESH_END | FLAG_UNAVAILABLE => FrameKind::Unsequenced,
             _ if sequence == 0 => return Some(Err(Malformed::Sequence)),
-            _ if count == 0 => Kind::Heartbeat,
-            _ => Kind::Data,
+            _ if count == 0 => FrameKind::Heartbeat,
+            _ => FrameKind::Data,
         };
         let Some(body) = Packing::OWN_LE16.blocks_len(rest, count) else {
             return Some(Err(Malformed::Overrun));
         };
         let body = &rest[..body];
         let reset = match kind {
-            Kind::Data if resets(flag, body) => Some(Reset::Marked(sequence)),
-            Kind::Heartbeat if sequence == 1 => Some(Reset::Heartbeat(1)),
+            FrameKind::Data if resets(flag, body) => Some(Reset::Marked(sequence)),
+            FrameKind::Heartbeat if sequence == 1 => Some(Reset::Heartbeat(1)),
             _ => None,
         };
         Some(Ok(Frame {
@@ -110,7 +110,7 @@ impl Framing for NysePillar {
             kind,
             sequence,
             count,
-            heartbeat: kind == Kind::Heartbeat,
+            heartbeat: kind == FrameKind::Heartbeat,
             reset,
             packing: Packing::OWN_LE16,
             body,
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand_is_read_and_written() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (Kind::Data, 7, 2, None));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (FrameKind::Data, 7, 2, None));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\x06\0\x64\0ab".as_slice(), b"\x07\0\x66\0cde"]);
         let mut out = Vec::new();
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(NysePillar.encode_heartbeat(Session::NONE, 9, &mut out), 0);
         assert_eq!(&out[..8], b"\x10\0\x01\0\x09\0\0\0");
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.heartbeat, frame.reset), (Kind::Heartbeat, 9, true, None));
+        assert_eq!((frame.kind, frame.sequence, frame.heartbeat, frame.reset), (FrameKind::Heartbeat, 9, true, None));
         assert_eq!(parse(&packet(1, 1, &[])).unwrap().reset, Some(Reset::Heartbeat(1)));
     }
 
@@ -198,7 +198,7 @@ mod tests {
         for flag in [12, 10] {
             let reset = packet(flag, 1, &[RESET]);
             let frame = parse(&reset).unwrap();
-            assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Data, 1, 1));
+            assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Data, 1, 1));
             assert_eq!(frame.reset, Some(Reset::Marked(1)), "flag {flag}");
         }
         // a failover's data, and a reset that is sent again on request, mark none
@@ -211,9 +211,9 @@ mod tests {
         for flag in 0..=u8::MAX {
             let packet = packet(flag, 1_379_122, &[b"\x04\0\x6a\0"]);
             let kind = parse(&packet).unwrap().kind;
-            assert_eq!(kind == Kind::Unsequenced, (17..=21).contains(&flag), "flag {flag}");
+            assert_eq!(kind == FrameKind::Unsequenced, (17..=21).contains(&flag), "flag {flag}");
         }
-        assert_eq!(parse(&packet(18, 0, &[b"\x04\0\x23\0"])).unwrap().kind, Kind::Unsequenced);
+        assert_eq!(parse(&packet(18, 0, &[b"\x04\0\x23\0"])).unwrap().kind, FrameKind::Unsequenced);
     }
 
     #[test]

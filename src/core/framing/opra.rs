@@ -222,7 +222,7 @@ fn write(number: u32, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, Reset};
+    use crate::frame::{FrameKind, Reset};
 
     fn parse(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         let mut at = 0;
@@ -260,7 +260,7 @@ mod tests {
         // one control message, number 7: 6 + 34 + 'O' + ' ' + 7 + 1 + "OHE " = 6 + 34 + 79 + 32 + 7 + 1 + 252 = 411
         let hand = b"\x06\0\x22O \0\0\0\0\x07\x01\0\0\0\0\0\0\0\0\x01\x9bOHE \0\0\0\0\0\0\0\0\0";
         let frame = parse(hand).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (Kind::Data, 7, 1, None));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (FrameKind::Data, 7, 1, None));
         assert_eq!(frame.body, b"OHE \0\0\0\0\0\0\0\0", "without the pad byte");
         assert_eq!(block(7, &[b"OHE \0\0\0\0\0\0\0\0"]), hand);
     }
@@ -338,7 +338,7 @@ mod tests {
             assert_eq!(Opra.encode_heartbeat(Session::NONE, next, &mut out), 0);
             assert_eq!((out.len(), &out[6..10]), (34, wire.to_be_bytes().as_slice()));
             let frame = parse(&out).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Heartbeat, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 0, true));
             assert_eq!(frame.sequence, Width::U32SkipZero.wire(SeqNo(next)));
             assert_eq!((frame.reset, frame.body), (reset, b"".as_slice()));
         }
@@ -348,17 +348,17 @@ mod tests {
     fn a_day_starts_resets_and_ends_by_control_messages() {
         let start = block(0, &[&control(b'C')]);
         let frame = parse(&start).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
         assert!(!frame.heartbeat);
         let reset = block(5_000, &[&control(b'K')]);
         let frame = parse(&reset).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 5_000, Some(Reset::Marked(5_000))));
+        assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 5_000, Some(Reset::Marked(5_000))));
         assert_eq!(parse(&block(0, &[&control(b'K')])).unwrap().reset, Some(Reset::Marked(1)));
         let end = block(9, &[&control(b'J')]);
-        assert_eq!((parse(&end).unwrap().kind, parse(&end).unwrap().count), (Kind::Last, 1));
+        assert_eq!((parse(&end).unwrap().kind, parse(&end).unwrap().count), (FrameKind::Last, 1));
         // others are messages like any
         for kind in [b'E', b'F', b'L', b'M', b'P'] {
-            assert_eq!(parse(&block(9, &[&control(kind)])).unwrap().kind, Kind::Data);
+            assert_eq!(parse(&block(9, &[&control(kind)])).unwrap().kind, FrameKind::Data);
         }
     }
 
@@ -367,7 +367,7 @@ mod tests {
         for kind in [b'C', b'J', b'K', b'N'] {
             let again = altered(block(9, &[&control(kind)]), 4, b'V');
             let frame = parse(&again).unwrap();
-            assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 9, None), "{}", char::from(kind));
+            assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 9, None), "{}", char::from(kind));
         }
     }
 
@@ -375,10 +375,10 @@ mod tests {
     fn blocks_without_a_number_or_without_messages_touch_no_numbers() {
         let datagram = block(0, &[&message(b'a', b' ', 43)]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, None));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, None));
         let empty = block(9, &[]);
         let frame = parse(&empty).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Unsequenced, 0, true));
+        assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Unsequenced, 0, true));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the blocks of OPRA and CTA have in common: the checksum, and what control messages do to the numbers.
 
 use super::{Malformed, next_after};
-use crate::frame::{Frame, Kind, Packing, Reset, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, Session};
 
 /// What a control message that stands alone in its block says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,9 @@ impl<'a> Block<'a> {
     pub(super) fn frame(self) -> Frame<'a> {
         let plain = self.number != 0 && self.count != 0 && self.control.is_none();
         let (kind, sequence, reset) =
-            if plain { (Kind::Data, u64::from(self.number), None) } else { self.out_of_the_ordinary() };
-        let heartbeat = kind == Kind::Heartbeat || self.count == 0;
-        let messages = kind != Kind::Heartbeat;
+            if plain { (FrameKind::Data, u64::from(self.number), None) } else { self.out_of_the_ordinary() };
+        let heartbeat = kind == FrameKind::Heartbeat || self.count == 0;
+        let messages = kind != FrameKind::Heartbeat;
         Frame {
             key: self.key,
             session: Session::NONE,
@@ -52,21 +52,21 @@ impl<'a> Block<'a> {
     }
 
     #[cold]
-    fn out_of_the_ordinary(&self) -> (Kind, u64, Option<Reset>) {
+    fn out_of_the_ordinary(&self) -> (FrameKind, u64, Option<Reset>) {
         let number = u64::from(self.number);
         let control = if self.again { None } else { self.control };
         match (control, self.number) {
             (Some(Control::LineIntegrity), last) => {
-                (Kind::Heartbeat, next_after(last), (last == 0).then_some(Reset::Heartbeat(1)))
+                (FrameKind::Heartbeat, next_after(last), (last == 0).then_some(Reset::Heartbeat(1)))
             }
             // a reset to zero: what follows is 1
-            (Some(Control::StartOfDay | Control::Reset), 0) => (Kind::Unsequenced, 0, Some(Reset::Marked(1))),
+            (Some(Control::StartOfDay | Control::Reset), 0) => (FrameKind::Unsequenced, 0, Some(Reset::Marked(1))),
             // what has no number, and what has no messages: what its number would mean is not documented
-            (_, 0) => (Kind::Unsequenced, 0, None),
-            _ if self.count == 0 => (Kind::Unsequenced, number, None),
-            (Some(Control::Reset), _) => (Kind::Data, number, Some(Reset::Marked(number))),
-            (Some(Control::EndOfDay), _) => (Kind::Last, number, None),
-            (Some(Control::StartOfDay) | None, _) => (Kind::Data, number, None),
+            (_, 0) => (FrameKind::Unsequenced, 0, None),
+            _ if self.count == 0 => (FrameKind::Unsequenced, number, None),
+            (Some(Control::Reset), _) => (FrameKind::Data, number, Some(Reset::Marked(number))),
+            (Some(Control::EndOfDay), _) => (FrameKind::Last, number, None),
+            (Some(Control::StartOfDay) | None, _) => (FrameKind::Data, number, None),
         }
     }
 }

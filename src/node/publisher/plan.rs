@@ -11,7 +11,7 @@
 use std::io;
 use std::ops::Range;
 
-use twinline_core::frame::{Kind, LINES_MAX, Line, Session};
+use twinline_core::frame::{FrameKind, LINES_MAX, Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
@@ -183,7 +183,7 @@ pub struct Planned<'a> {
     /// The group's place in the line's list.
     pub group: u16,
     /// What it is. A heartbeat may still consume a number: then `count` is 1.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// The first number in it; the next number where it has none.
     pub first: u64,
     /// How many numbers it has.

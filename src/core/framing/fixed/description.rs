@@ -180,7 +180,7 @@ pub struct Rule(pub Vec<Test>);
 impl Rule {
     /// Whether it means a frame with this header and body (what is behind the header).
     #[inline]
-    pub fn means(&self, datagram: &[u8], seen: Seen) -> bool {
+    pub fn means(&self, datagram: &[u8], seen: HeaderValues) -> bool {
         let mut all = true;
         for test in &self.0 {
             all = all && test.holds(datagram, seen);
@@ -202,7 +202,7 @@ impl Rule {
 
 /// What of a frame has been read when rules are asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct HeaderValues {
     /// The sequence number as on the wire.
     pub sequence: u64,
     /// The count as on the wire; 1 in a packet-sequenced framing.
@@ -240,7 +240,7 @@ pub enum Looked {
 impl Test {
     /// Whether it holds. Where the datagram does not reach to the field, it does not.
     #[inline]
-    pub fn holds(&self, datagram: &[u8], seen: Seen) -> bool {
+    pub fn holds(&self, datagram: &[u8], seen: HeaderValues) -> bool {
         let value = match self.what {
             Looked::Sequence => seen.sequence,
             Looked::Count => seen.count,

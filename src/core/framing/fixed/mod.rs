@@ -24,13 +24,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 
 mod description;
 
 pub use description::{
-    Carries, FIXED, Field, FixedConfig, Heartbeat, LengthField, Looked, MessageLength, Rule, Seen, SessionField, Test,
+    Carries, FIXED, Field, FixedConfig, HeaderValues, Heartbeat, LengthField, Looked, MessageLength, Rule,
+    SessionField, Test,
 };
 
 /// A framing that a feed file describes. The head of this file says what can be described.
@@ -147,7 +148,7 @@ impl Fixed {
     fn read(self, datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         let described = &self.layout.described;
         let Some((head, rest)) = datagram.split_at_checked(described.header) else { return Err(Malformed::Header) };
-        let of_header = Seen { sequence: 0, count: 0, body: 0 };
+        let of_header = HeaderValues { sequence: 0, count: 0, body: 0 };
         if !described.must_be.iter().all(|test| test.holds(head, of_header)) {
             return Err(Malformed::Type);
         }
@@ -166,7 +167,7 @@ impl Fixed {
             None => 1,
         };
         let whole = &datagram[..described.header + body.len()];
-        let seen = Seen { sequence, count, body: body.len() };
+        let seen = HeaderValues { sequence, count, body: body.len() };
         let session = match described.session {
             None => Session::NONE,
             Some(SessionField::Number(field)) => Session::number(field.read(datagram).ok_or(Malformed::Header)?),
@@ -180,7 +181,7 @@ impl Fixed {
         let empty = Frame {
             key,
             session,
-            kind: Kind::Unsequenced,
+            kind: FrameKind::Unsequenced,
             sequence,
             count: 0,
             heartbeat: heartbeat.is_some(),
@@ -194,7 +195,7 @@ impl Fixed {
             if let Some((end, carries)) = &described.end
                 && end.means(whole, seen)
             {
-                return Ok(Frame { kind: Kind::EndOfSession, sequence: self.next(*carries, sequence)?, ..empty });
+                return Ok(Frame { kind: FrameKind::EndOfSession, sequence: self.next(*carries, sequence)?, ..empty });
             }
             if let Some(heartbeat) = heartbeat
                 && !heartbeat.consumes
@@ -205,7 +206,7 @@ impl Fixed {
                 let next = self.next(heartbeat.carries, sequence)?;
                 let resets = heartbeat.resets && next == described.initial;
                 let reset = resets.then_some(Reset::Heartbeat(next));
-                return Ok(Frame { kind: Kind::Heartbeat, sequence: next, reset, ..empty });
+                return Ok(Frame { kind: FrameKind::Heartbeat, sequence: next, reset, ..empty });
             }
         }
         let sequenced = !unsequenced && count > 0;
@@ -222,7 +223,7 @@ impl Fixed {
         } else {
             sequence
         }));
-        Ok(Frame { kind: Kind::Data, reset, ..frame })
+        Ok(Frame { kind: FrameKind::Data, reset, ..frame })
     }
 
     /// A header in `out`, without its length and its count.
@@ -364,7 +365,7 @@ impl Framing for Fixed {
         }
         self.put_length(out);
         // a description may leave out what tells messages from the rest: then nothing can be sent
-        let read = self.read(out).is_ok_and(|frame| frame.kind == Kind::Data && frame.count as usize == count);
+        let read = self.read(out).is_ok_and(|frame| frame.kind == FrameKind::Data && frame.count as usize == count);
         if read { count } else { 0 }
     }
 

@@ -1,7 +1,5 @@
-//! What a client reads: messages one by one and events, in one stream, in order. This module walks the records of a ring and
-//! hands out what is in them, in place; it never waits, and it does not trust what it reads.
-//!
-//! The simplest loop:
+//! What a client reads: single messages and events, in one stream, in order. This module walks the records of a ring and hands
+//! out what is in them, in place. It never waits, and it does not trust what it reads.
 //!
 //! ```
 //! use twinline_client::client::{self, Item, Polled};
@@ -55,39 +53,42 @@ pub struct Message<'a> {
     pub channel: ChannelRef,
     /// The session that it belongs to.
     pub session: Session,
-    /// Its number; means nothing where `flags.unsequenced`.
+    /// Its number; meaningless if `flags.unsequenced`.
     pub sequence: SeqNo,
     /// The line that brought it first.
     pub line: Line,
-    /// When it came.
+    /// When it was received.
     pub stamp: Nanos,
     /// What is special about it.
     pub flags: RunFlags,
-    /// The message, without a length that belongs to the transport.
+    /// The message itself; a length field that belongs to the transport is not part of it (ARBITRATION 2.4).
     pub bytes: &'a [u8],
 }
 
-/// What the stream is made of.
+/// One item of a client's stream.
+///
+/// All kinds are listed, so that a new one is a decision for every client, not something it ignores unseen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     /// The next message.
     Message(Message<'a>),
-    /// Ordered output: these numbers will not come, for anybody.
+    /// Ordered output: these numbers were lost on every line, for every client.
     Loss(Loss),
-    /// First-copy output: these numbers were jumped; they may come late.
+    /// First-copy output: these numbers were skipped; they may come late.
     Jump(Jump),
-    /// A gap, what filled it, a session's beginning and end, a line's state.
+    /// A gap opened or was filled, a session began or ended, a line changed its state.
     Event(Event),
-    /// This client was too slow, and has missed this.
+    /// This client was too slow, and missed this.
     Overrun(Overrun),
 }
 
-/// The ring's content is broken: what comes after it cannot be found.
+/// What is in the ring is broken: the rest of the stream cannot be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BrokenStream {
-    /// In its records' headers.
+    /// The header of a record is.
     Ring(ring::BrokenRing),
-    /// Within a record.
+    /// The content of a record is.
     Record(delivery::BrokenRecord),
 }
 
@@ -121,12 +122,13 @@ impl From<delivery::BrokenRecord> for BrokenStream {
     }
 }
 
-/// A client cannot be made.
+/// Why a client cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClientError {
-    /// Of the ring.
+    /// The ring is not one that a client can read.
     Ring(RingError),
-    /// Of the facts in it.
+    /// The feed's facts in the ring cannot be read.
     Facts(FactsError),
 }
 
@@ -160,10 +162,10 @@ impl From<FactsError> for ClientError {
     }
 }
 
-/// Both ends of a new ring on the heap: the writer for the arbiter's thread, and the client.
+/// Both ends of a new ring on the heap, of `capacity` bytes: the writer for the arbiter's thread, and the client.
 ///
 /// # Errors
-/// [`ClientError::Ring`] where the capacity is not a power of two of at least [`delivery::CAPACITY_MIN`].
+/// [`ClientError::Ring`] if the capacity is not a power of two, or is less than [`delivery::CAPACITY_MIN`].
 pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Client), ClientError> {
     let (delivery, consumer) = delivery::open(facts, wants, capacity)?;
     Ok((delivery, Client::new(consumer)?))
@@ -175,11 +177,11 @@ pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Deliver
 #[derive(Clone, Copy, Debug)]
 struct Walk {
     run: RunEntry,
-    /// The next one's number.
+    /// The next message's number.
     sequence: SeqNo,
     /// Where its block begins in the record.
     at: usize,
-    /// Messages to come.
+    /// Messages still to come.
     left: u32,
 }
 
@@ -192,17 +194,17 @@ impl Walk {
     }
 }
 
-/// What the short way to the next record found.
+/// What the fast path to the next record found.
 enum Found {
-    /// A run; `walk` is at its beginning.
+    /// A run; `walk` is at its start.
     Run,
-    /// Nothing now.
+    /// No record now.
     Nothing,
-    /// Something that the long way must look at.
+    /// Something that the slow path must look at.
     Other,
 }
 
-/// Reads one ring.
+/// Reads one ring. There is one client per ring; several clients need several rings.
 #[derive(Debug)]
 pub struct Client {
     consumer: Consumer,
@@ -216,7 +218,7 @@ impl Client {
     /// A client of a ring that a [`Delivery`] writes.
     ///
     /// # Errors
-    /// [`ClientError::Facts`] where the ring's facts cannot be read.
+    /// [`ClientError::Facts`] if the feed's facts in the ring cannot be read.
     pub fn new(mut consumer: Consumer) -> Result<Client, ClientError> {
         let facts = FeedFacts::from_bytes(consumer.facts())?;
         Ok(Client { consumer, decoder: Decoder::new(facts.packing), facts, walk: Walk::NONE, broken: false })
@@ -227,11 +229,11 @@ impl Client {
         &self.facts
     }
 
-    /// The next message or event. What it borrows is given back to the writer with the next call.
+    /// The next message or event. It borrows from the ring; the next call gives that part of the ring back to the writer.
     ///
     /// # Errors
     /// [`BrokenStream`], once; after that the stream has ended.
-    // always: where it is a call, what it returns is put together in memory, and read from there before it has arrived
+    // always: as a call, it would build its result in memory, and the caller would read it before the stores are done
     #[inline(always)]
     pub fn poll(&mut self) -> Result<Polled<Item<'_>>, BrokenStream> {
         if self.walk.left == 0 {
@@ -250,7 +252,7 @@ impl Client {
         self.step()
     }
 
-    /// The short way: a run, or nothing. Whatever else there is, it leaves as it is.
+    /// The fast path: a run, or no record. Anything else it leaves alone.
     #[inline(always)]
     fn find(&mut self) -> Found {
         match self.consumer.ready() {
@@ -266,10 +268,10 @@ impl Client {
         }
     }
 
-    /// The next record, whole: a run is handed out as one. What is left of a run that [`Client::poll`] has begun is passed over.
+    /// The next record, whole: a run is one item. The rest of a run that [`Client::poll`] has begun is skipped.
     ///
-    /// With [`StreamKind::Full`](delivery::StreamKind::Full), [`RingRecord::replay`] makes the calls of the arbiter's sink again, in their
-    /// order.
+    /// With [`StreamKind::Full`](delivery::StreamKind::Full), [`RingRecord::replay`] makes the calls of the arbiter's sink again, in
+    /// the same order.
     ///
     /// # Errors
     /// As [`Client::poll`].
@@ -298,16 +300,16 @@ impl Client {
         Ok(Polled::Item(record))
     }
 
-    /// The next record that is more than a channel's name. Never a run without messages.
+    /// The next record that is not a channel record. Never a run without messages.
     #[inline(never)]
     fn next(&mut self) -> Result<Polled<Entry>, BrokenStream> {
-        // bounded, so that a writer of nothing but channel records cannot hold the caller here
+        // bounded, so that a writer of nothing but channel records cannot keep the caller here
         for _ in 0..=delivery::CHANNELS_MAX {
             if self.broken {
                 return Ok(Polled::Ended);
             }
             if !self.ready()? {
-                // a record may have come between our look and the writer's end
+                // a record may have come after our look and before the writer closed
                 if !self.consumer.closed() {
                     return Ok(Polled::Empty);
                 }
@@ -344,7 +346,7 @@ impl Client {
     #[inline(always)]
     fn step(&mut self) -> Result<Polled<Item<'_>>, BrokenStream> {
         let Walk { run: RunEntry { count, index, .. }, at, sequence, .. } = self.walk;
-        // the feed's, which is not written anew with each run, and so is there when it is read
+        // the feed's is not rewritten with each run, so there is no store to wait for
         let packing = if self.walk.run.packed_otherwise() { self.walk.run.packing } else { self.facts.packing };
         let block = self.consumer.record().get(at..).and_then(|rest| packing.block_len(rest));
         let Some(end) = block.map(|block| at + block) else {

@@ -1,4 +1,4 @@
-//! What a client must know of a feed before its first record: it stands in the ring itself.
+//! What a client must know about a feed before the first record. It is stored in the ring itself.
 
 use std::fmt;
 
@@ -16,21 +16,27 @@ pub struct FeedFacts {
     pub lines: Vec<String>,
 }
 
-/// The bytes are not facts.
+/// The bytes in a ring are not the facts of a feed, or those of a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FactsError;
 
 impl fmt::Display for FactsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the ring's facts cannot be read")
+        f.write_str("the feed's facts in the ring cannot be read: the arbiter may be of another version")
     }
 }
 
 impl std::error::Error for FactsError {}
 
 impl FeedFacts {
-    /// As bytes: the packing, then the feed's and each line's name behind a 16-bit length; more than 65,535 bytes of a
-    /// name are cut off.
+    /// The facts of a feed: how its framing packs messages ([`Framing::packing`](framing::Framing::packing)), its name, and its
+    /// lines' names in the order of the feed file.
+    pub fn new(packing: Packing, feed: impl Into<String>, lines: Vec<String>) -> FeedFacts {
+        FeedFacts { packing, feed: feed.into(), lines }
+    }
+
+    /// As bytes: the packing (8 bytes), then the feed's name and each line's, each behind a 16-bit little-endian length. A name
+    /// is cut off at 65,535 bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.packing.to_bytes().to_vec();
         for name in std::iter::once(&self.feed).chain(self.lines.iter().take(LINES_MAX)) {
@@ -44,10 +50,10 @@ impl FeedFacts {
         out
     }
 
-    /// The facts that [`FeedFacts::to_bytes`] gave.
+    /// The facts that [`FeedFacts::to_bytes`] wrote.
     ///
     /// # Errors
-    /// [`FactsError`] where the bytes are anything else.
+    /// [`FactsError`] if the bytes are anything else.
     pub fn from_bytes(bytes: &[u8]) -> Result<FeedFacts, FactsError> {
         let (packing, mut rest) = bytes.split_first_chunk::<8>().ok_or(FactsError)?;
         let mut names = Vec::new();

@@ -1,5 +1,5 @@
-//! Records as bytes, both ways. What is read here was perhaps written by somebody who is not to be trusted: every field is
-//! checked, and nothing panics.
+//! Records as bytes, both ways. The writer of what is read here may not be trustworthy: every field is checked, and nothing
+//! panics.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use twinline_core::framing;
 use twinline_core::seq::{SeqNo, SeqRange};
 use twinline_core::time::Nanos;
 
-/// Bytes that every record begins with.
+/// Bytes of the header of every record.
 pub(super) const HEAD_LEN: usize = 24;
 /// Bytes of every record that is not a run.
 pub(super) const CONTROL_LEN: usize = HEAD_LEN + 48;
@@ -21,7 +21,7 @@ pub(super) type Head = [u8; HEAD_LEN];
 /// A record that is not a run.
 pub(super) type Control = (Head, [u8; 48]);
 
-// Kinds of records. Runs have those of `SinkCall`, which come first.
+// Kinds of records. Those of `SinkCall` come first: they are runs.
 const CHANNEL: u8 = 5;
 const LOSS: u8 = 6;
 const JUMP: u8 = 7;
@@ -33,10 +33,10 @@ const HEARTBEAT: u8 = 1;
 const LATE: u8 = 2;
 const UNSEQUENCED: u8 = 4;
 const HELD: u8 = 8;
-/// The run's own packing stands before its messages.
+/// The run's own packing stands between its header and its messages.
 const PACKED_OTHERWISE: u8 = 16;
 
-// Kinds of events, in the flags' place.
+// Kinds of events; they stand where a run has its flags.
 const EPOCH: u8 = 1;
 const GAP: u8 = 2;
 const FILLED: u8 = 3;
@@ -46,8 +46,9 @@ const EPOCH_END: u8 = 6;
 const LINE: u8 = 7;
 const DIVERGENCE: u8 = 8;
 
-/// By which of a sink's calls a run came.
+/// Which call of the arbiter's sink a run was passed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SinkCall {
     /// [`Sink::release`].
     Release = 1,
@@ -72,36 +73,38 @@ impl SinkCall {
     }
 }
 
-/// Numbers that the first-copy output has jumped: a gap, said at once.
+/// Numbers that the first-copy output skipped: a gap, reported at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jump {
-    /// When.
+    /// When it was skipped.
     pub at: Nanos,
-    /// Where.
+    /// The channel.
     pub channel: ChannelRef,
     /// The session that it belongs to.
     pub session: Session,
-    /// What was jumped.
+    /// The numbers that were skipped.
     pub range: SeqRange,
 }
 
-/// What a ring's record says.
+/// One record of a client's ring.
+///
+/// All kinds are listed, so that a new one is a decision for every client, not something it ignores unseen.
 #[derive(Clone, Copy, Debug)]
 pub enum RingRecord<'a> {
-    /// Messages, and by which of the sink's calls they came.
+    /// Messages, and the call of the sink that they were passed to.
     Run(SinkCall, Run<'a>),
-    /// A loss in its place.
+    /// Ordered output: a loss, in its place.
     Loss(Loss),
-    /// First-copy output: numbers that were jumped.
+    /// First-copy output: numbers that were skipped.
     Jump(Jump),
     /// An event.
     Event(Event),
-    /// This client was too slow.
+    /// This client was too slow, and missed something.
     Overrun(Overrun),
 }
 
 impl RingRecord<'_> {
-    /// Makes the call of the sink that this record came by. An overrun came by none.
+    /// Makes the same call of the sink that this record was written for. An overrun was written for none.
     pub fn replay<S: Sink>(&self, sink: &mut S) {
         match self {
             RingRecord::Run(SinkCall::Release, run) => sink.release(run),
@@ -118,27 +121,28 @@ impl RingRecord<'_> {
 
 /// What is wrong with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BrokenRecord {
-    /// It ends too early, or goes on too long.
+    /// It is too short or too long.
     Length {
         /// Its kind.
         kind: u8,
         /// Its length.
         len: usize,
     },
-    /// Its kind, or a field of it, is none that is written.
+    /// Its kind, or the value of a field, is one that no writer writes.
     Content {
         /// Its kind.
         kind: u8,
     },
-    /// Its channel was never named.
+    /// No channel record came before it.
     Channel {
-        /// The channel's place.
+        /// The channel's index.
         index: u8,
     },
-    /// The messages that it counts are not all there.
+    /// It does not hold as many messages as it states.
     Messages {
-        /// How many it counts.
+        /// How many it states.
         count: u32,
     },
 }
@@ -146,10 +150,12 @@ pub enum BrokenRecord {
 impl fmt::Display for BrokenRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BrokenRecord::Length { kind, len } => write!(f, "a record of kind {kind} has {len} bytes"),
-            BrokenRecord::Content { kind } => write!(f, "a record of kind {kind} holds what no writer writes"),
-            BrokenRecord::Channel { index } => write!(f, "a record is of channel {index}, which was never named"),
-            BrokenRecord::Messages { count } => write!(f, "a run of {count} messages does not hold them"),
+            BrokenRecord::Length { kind, len } => write!(f, "a record of kind {kind} cannot have {len} bytes"),
+            BrokenRecord::Content { kind } => write!(f, "a record of kind {kind} has a field with an impossible value"),
+            BrokenRecord::Channel { index } => {
+                write!(f, "a record belongs to channel {index}, for which no channel record came")
+            }
+            BrokenRecord::Messages { count } => write!(f, "a run does not hold the {count} messages that it states"),
         }
     }
 }
@@ -158,7 +164,7 @@ impl std::error::Error for BrokenRecord {}
 
 #[inline]
 fn head(kind: u8, line: u8, flags: u8, channel: ChannelRef, count: u32, first: u64, stamp: Nanos) -> Head {
-    // one word at a time, so that it is made in registers
+    // one word at a time, so that it is built in registers
     let [a, b, c, d] = count.to_le_bytes();
     let mut out = [0; HEAD_LEN];
     out[..8].copy_from_slice(&[kind, line, flags, channel.index as u8, a, b, c, d]);
@@ -255,7 +261,7 @@ pub(super) fn event(event: &Event) -> Control {
 /// A decoded record, apart from the bytes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entry {
-    /// A channel was named; there is nothing to hand on.
+    /// A channel record: nothing to hand on.
     Named,
     Run(RunEntry),
     Loss(Loss),
@@ -264,8 +270,8 @@ pub(crate) enum Entry {
     Overrun(Overrun),
 }
 
-/// A run whose messages lie in its record from byte `body` on. It is small, and what can be looked up is not in it: a client keeps
-/// one from message to message.
+/// A run whose messages lie in its record from byte `body` on. It is small, without anything that can be looked up: a client
+/// keeps one from message to message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunEntry {
     pub(crate) first: SeqNo,
@@ -276,12 +282,13 @@ pub(crate) struct RunEntry {
     pub(crate) via: SinkCall,
     pub(crate) line: Line,
     flags: u8,
-    /// The channel's place.
+    /// The channel's index.
     pub(crate) index: u8,
 }
 
 impl Named {
-    /// Both, the channel field by field: as a whole it is copied to and fro in pieces that do not match, and waited for.
+    /// Both, the channel field by field. Copied as a whole, it is stored and loaded in pieces of different sizes, and each load
+    /// waits for the stores.
     #[inline]
     #[expect(clippy::map_identity, reason = "it takes the key apart as well")]
     pub(crate) fn parts(&self) -> (ChannelRef, Session) {
@@ -304,7 +311,7 @@ impl RunEntry {
         index: 0,
     };
 
-    /// Whether its packing is another than its feed's.
+    /// Whether it is not packed as its feed packs.
     #[inline]
     pub(crate) fn packed_otherwise(&self) -> bool {
         self.flags & PACKED_OTHERWISE != 0
@@ -320,7 +327,7 @@ impl RunEntry {
         }
     }
 
-    /// The run, given its record and its channel; `None` where the messages that it counts are not all there.
+    /// The run, given its record and its channel; `None` if it does not hold all messages that it states.
     pub(crate) fn checked<'a>(&self, record: &'a [u8], Named { channel, session }: Named) -> Option<Run<'a>> {
         let RunEntry { first, count, line, stamp, packing, .. } = *self;
         let body = record.get(self.body..)?;
@@ -329,14 +336,14 @@ impl RunEntry {
     }
 }
 
-/// Reads one client's records: it keeps what the channel records tell.
+/// Reads one client's records, and keeps what the channel records state.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     packing: Packing,
     channels: Box<[Option<Named>; CHANNELS_MAX]>,
 }
 
-/// What a channel record told.
+/// What a channel record states.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named {
     pub(crate) session: Session,
@@ -348,13 +355,13 @@ impl Decoder {
         Decoder { packing, channels: Box::new([None; CHANNELS_MAX]) }
     }
 
-    /// The channel at this place, and its session, as last told.
+    /// The channel with this index, and its session, as last stated.
     #[inline]
     pub(crate) fn channel(&self, index: u8) -> Option<&Named> {
         self.channels[usize::from(index)].as_ref()
     }
 
-    /// The usual record: messages, at least one, packed as the feed packs them. `None` for any other, and for a broken one.
+    /// The usual record: at least one message, packed as the feed packs them. `None` for any other record, and for a broken one.
     #[inline]
     pub(crate) fn run(&self, record: &[u8]) -> Option<RunEntry> {
         let head = record.first_chunk::<HEAD_LEN>()?;
@@ -516,7 +523,7 @@ impl ControlEntry {
 mod tests {
     use super::*;
 
-    /// The places in the `ALL` lists are what is written.
+    /// What is written is the index in the `ALL` list.
     #[test]
     fn reasons_stand_at_their_own_place() {
         assert!(LostReason::ALL.iter().enumerate().all(|(i, reason)| *reason as usize == i));

@@ -8,18 +8,18 @@
 //!    u8             u16               u32              u64
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, the datagram behind its 16-byte header. What the packet holds
-//!   is the client's to read; nothing of it is checked here.
-//! * The channel is the key. The version is the session: 1 at the start of a week, one more with every failover, and in the loops of
-//!   snapshots and instruments one more with every loop. Numbers start at 1 in each.
-//! * Packets of number 0, which those loops have between their data, are unsequenced, and delivered as that.
-//! * After 4,294,967,295 comes 1. No reset but a new version (`SequenceReset`, which a loop begins with, has number 0). A week's version 1
-//!   after another that was 1 to its end has no mark: an unmarked restart is allowed. No end of session.
-//! * A heartbeat is a `Sequence` message (template 2) that says the next number. Whether its packet has consumed one is not in the
-//!   document at hand, and is taken from what it says: one whose next number is its own number has consumed none, any other has
-//!   consumed its number, as packets do. How often it comes is not there either: a second is assumed.
+//! * The number is the packet's: one packet is one message, namely the datagram without its 16-byte header. The content is for
+//!   the client to read; none of it is checked here.
+//! * The channel is the key. The version is the session: 1 at the start of a week, and one more with every failover; in the
+//!   snapshot and instrument loops, one more with every loop. Numbers start at 1 in each version.
+//! * Packets with number 0, which these loops have between their data, are unsequenced and delivered as such.
+//! * After 4,294,967,295 comes 1. Only a new version is a reset (`SequenceReset`, at the start of a loop, has number 0). If one week
+//!   ends with version 1, the next week's version 1 is not marked: an unmarked restart is allowed. No end of session.
+//! * A heartbeat is a `Sequence` message (template 2) that states the next number. The document at hand does not say whether its
+//!   packet consumes a number, so that is taken from the message: if the next number is the packet's own, it consumes none; otherwise
+//!   it consumes its number, as packets do. The interval is not documented either: 1 s is assumed.
 //!
-//! Source: B3 Binary UMDF specification 2.2, and captured packets of schema 1.5 (of a loop alone).
+//! Source: B3 Binary UMDF specification 2.2, and captured packets of schema 1.5 (from a loop only).
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
@@ -32,7 +32,7 @@ const HEADER: usize = 16;
 const MESSAGE_HEADER: usize = 12;
 const ENCODING_SBE: u16 = 0xEB50;
 const TEMPLATE_SEQUENCE: u16 = 2;
-/// Of a `Sequence` message: its own length, and the part behind the SBE header.
+/// Bytes of a `Sequence` message: its own length, and the part after the SBE header.
 const SEQUENCE_LEN: u16 = 16;
 const SEQUENCE_BLOCK: u16 = 4;
 const SCHEMA: u16 = 2;
@@ -57,7 +57,7 @@ impl B3Umdf {
         body.first_chunk::<MESSAGE_HEADER>().is_some_and(|head| le16::<6, _>(head) == TEMPLATE_SEQUENCE)
     }
 
-    /// What a `Sequence` message with a number is: its packet's kind, and how many numbers it has consumed.
+    /// For a `Sequence` message with a number: the kind of its packet, and how many numbers it consumes.
     #[cold]
     fn heartbeat(sequence: u32, body: &[u8]) -> (FrameKind, u32) {
         match body.get(MESSAGE_HEADER..).and_then(|block| block.first_chunk()) {
@@ -244,7 +244,7 @@ mod tests {
     fn what_cannot_be_read_is_refused_under_its_reason() {
         let whole = by_hand(5, &sequence_message(5));
         for cut in 0..whole.len() {
-            // a heartbeat without its number is a packet as any other
+            // a heartbeat without its number is a packet like any other
             let expected = if cut < HEADER { Err(Malformed::Header) } else { Ok((FrameKind::Data, cut - HEADER)) };
             assert_eq!(parse(&whole[..cut]).map(|frame| (frame.kind, frame.body.len())), expected, "cut at {cut}");
         }

@@ -1,4 +1,4 @@
-//! Cboe PITCH behind the sequenced unit header: message-sequenced, little-endian, without sessions.
+//! Cboe PITCH with the sequenced unit header: message-sequenced, little-endian, without sessions.
 //!
 //! ```text
 //!  0        2       3      4          8
@@ -8,19 +8,18 @@
 //! ```
 //!
 //! * The length in the header counts the header and all messages. A message begins with its own length, in one byte that
-//!   counts itself: it is part of the message. Lines may pack messages differently.
+//!   counts itself, so it is part of the message. Lines may pack messages differently.
 //! * The number is the first message's. Numbers begin at 1 for each **unit**, which is the channel's key; several units may
 //!   share a group. After 4,294,967,295 comes 1.
-//! * A number of 0 is outside of the sequence: symbol mappings, what a gap server sends, and heartbeats out of hours.
-//! * A count of 0 is a heartbeat with the next expected number; it consumes none. Every second.
-//! * A heartbeat that says 1 after higher numbers is a restart, once the frame after it bears that out. No other mark: Unit
+//! * Number 0 is outside of the sequence: symbol mappings, what a gap server sends, and heartbeats outside of trading hours.
+//! * A count of 0 is a heartbeat with the next expected number; it consumes none. One per second.
+//! * A heartbeat with number 1 after higher numbers is a restart, once the next frame confirms it. There is no other mark: Unit
 //!   Clear (0x97) empties books, and is a message like any other. No unmarked restart.
-//! * The session ends with a message End of Session (0x2D) where it is the frame's last: 6 bytes, with a time of 4; newer
-//!   documents have 10, with a time of 8. It has a number of its own, so a publisher writes it only if it is given one.
+//! * An End of Session message (0x2D) ends the session if it is the last of its frame. It has 6 bytes, 4 of them a time; in newer
+//!   documents 10, with 8 for the time. It has a number of its own, so a publisher writes it only if it is given one.
 //!
-//! Sources: Cboe US Equities/Options Multicast PITCH specification 2.41.66; the size of End of Session by the
-//! Open-Markets-Initiative's dissectors (EDGX equities 2.41.66; futures TOP 1.2.20, where the time has 8 bytes); a
-//! captured stream.
+//! Sources: Cboe US Equities/Options Multicast PITCH specification 2.41.66; the Open-Markets-Initiative's dissectors for the
+//! size of End of Session (EDGX equities 2.41.66; futures TOP 1.2.20, where the time has 8 bytes); a captured stream.
 
 use super::{Framing, Malformed, Proof, unit_header};
 use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
@@ -32,7 +31,7 @@ const TYPE_END_OF_SESSION: u8 = 0x2D;
 /// The Cboe PITCH framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CboePitch {
-    /// The unit whose frames are written; a reader takes every unit.
+    /// The unit that a publisher writes; a reader takes every unit.
     pub unit: u8,
 }
 
@@ -42,7 +41,7 @@ impl Default for CboePitch {
     }
 }
 
-/// Whether the last of the messages is End of Session. Looks at where it would begin, and walks there only if it might.
+/// Whether the last message is End of Session. Looks at the place where it would begin, and walks there only if it may be one.
 #[inline]
 fn ends_session(body: &[u8], count: u32) -> bool {
     let might = |len: u8| {

@@ -7,10 +7,10 @@
 //!  +-----------+------------------+---------------------- - -
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, the datagram behind its 12-byte header. What the packet holds
-//!   is the client's to read; nothing of it is checked here.
+//! * The number is the packet's: one packet is one message, namely the datagram without its 12-byte header. The content is for
+//!   the client to read; none of it is checked here.
 //! * A heartbeat (`AdminHeartbeat`, SBE template 12) is a packet like any other and consumes a number.
-//! * Numbers start at 1; zero is malformed. A restart has no mark.
+//! * Numbers start at 1; zero is malformed. A restart is not marked.
 //!
 //! Source: CME client-systems wiki, "MDP 3.0 - Binary Packet Header", and the real two-line capture (10,000 packets).
 
@@ -29,7 +29,7 @@ const TEMPLATE_HEARTBEAT: u16 = 12;
 pub struct CmeMdp3;
 
 impl CmeMdp3 {
-    /// The template of the first message, where there is one.
+    /// The template of the first message, if there is one.
     #[inline]
     fn template(body: &[u8]) -> Option<u16> {
         body.get(4..6).map(|field| u16::from_le_bytes([field[0], field[1]]))

@@ -8,20 +8,19 @@
 //! ```
 //!
 //! * The size counts the block from its first byte. The checksum is the low 16 bits of the sum of all other bytes of the block,
-//!   and is verified. A message begins with its own length, in two bytes that count themselves: it is part of the message.
-//!   Behind it stand category and type.
+//!   and is verified. A message begins with its own length, in two bytes that count themselves, so it is part of the message.
+//!   Category and type follow.
 //! * The number is the first message's; numbers begin at 1. After 4,294,967,295 comes 1. The **feed**, `T` for trades and `Q` for
-//!   quotes, is the channel's key, as a number: 84 and 81. A line stands in no header.
+//!   quotes, is the channel's key, as a number: 84 and 81. No header names a line.
 //! * Control messages (category `C`) are alone in their block. `T`, line integrity, is a heartbeat: its count is 1, it carries
-//!   the **last** number sent (0 before the first) and consumes none. Every 10 s at most.
-//! * `A`, start of day, has number 0: a reset to 1, delivered as unsequenced. `L` resets the counter to the block's number, a
-//!   greater one, or 1 at the wrap; when the disaster recovery site takes over several come, each one higher. `Z`, end of
-//!   day, ends the session. A heartbeat with 0 after higher numbers is a restart, once the block after it bears that out.
-//!   No unmarked restart.
-//! * `V` marks a retransmission: the original numbers, and data; what it says of resets and ends was said before.
-//! * Any other block with number 0 is outside of the sequence, and so is one with a count of 0, which the document does not
-//!   have.
-//! * A publisher writes no end of day, which would consume a number.
+//!   the **last** number sent (0 before the first) and consumes none. At least every 10 s.
+//! * `A`, start of day, has number 0: a reset to 1, delivered as unsequenced. `L` resets the counter to the block's number: a
+//!   greater one, or 1 at the wrap. When the disaster recovery site takes over, several come, each one higher. `Z`, end of
+//!   day, ends the session. A heartbeat with 0 after higher numbers is a restart, once the next block confirms it. No
+//!   unmarked restart.
+//! * `V` marks a retransmission: data with the original numbers. It resets and ends nothing, because the original did.
+//! * Any other block with number 0 is outside of the sequence. So is one with a count of 0, which is not in the document.
+//! * A publisher writes no end of day, because it would consume a number.
 //!
 //! Sources: CTS 2.11b and CQS 2.10a multicast output binary specifications, and captured blocks (version 0 of 1.91 and 2).
 //! Types of control messages: the Open-Markets-Initiative's dissectors of both.
@@ -44,7 +43,7 @@ const LINE_INTEGRITY: &[u8; 26] = b"\0\x1aCTS\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
 /// The CTA framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cta {
-    /// The feed whose blocks are written; a reader takes every feed.
+    /// The feed that a publisher writes; a reader takes every feed.
     pub feed: u8,
 }
 

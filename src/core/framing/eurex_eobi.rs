@@ -8,18 +8,18 @@
 //!    u16 = 32   u16          u32          u32           i32              u8          u8           u8    u8          u64
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, the datagram behind its 32-byte header. What the packet holds
-//!   is the client's to read; nothing of it is checked here.
-//! * The header's template is another in some releases (13002 and 13004 have been seen), so a packet is known by its body length, 32,
-//!   and by the four bytes `ff` in the place of a message's number.
-//! * The partition is the key. The numbers of a partition run over its products, so the market segment is none. Snapshots have numbers
+//! * The number is the packet's: one packet is one message, namely the datagram without its 32-byte header. The content is for
+//!   the client to read; none of it is checked here.
+//! * The template in the header differs between releases (13002 and 13004 have been seen). So a packet is recognised by its body
+//!   length, 32, and by four `ff` bytes in the place of a message's number.
+//! * The partition is the key. A partition's numbers run across its products, so the market segment is not a key. Snapshots have numbers
 //!   of their own, in a group of their own: give them a feed file of their own.
-//! * A heartbeat (template 13001) is a message inside a normal packet, which consumes a number. How often is not in the document:
-//!   a second is assumed.
+//! * A heartbeat (template 13001) is a message inside a normal packet, which consumes a number. The interval is not documented: 1 s is
+//!   assumed.
 //! * A datagram that begins `c0 f8` is a technical heartbeat: unsequenced, without messages.
 //! * Numbers start at 1; zero is malformed; after 4,294,967,295 comes 1. A restart begins at 1 again, and its first packets carry
-//!   the reset flag, which marks it. No unmarked restart. Packets of the sender before that come after the flag, and are near the new
-//!   numbers, cannot be told from them here: only their TransactTime is older.
+//!   the reset flag, which marks it. No unmarked restart. Packets of the previous sender that arrive after the flag, with numbers near
+//!   the new ones, cannot be told apart here: only their TransactTime is older.
 //! * No end of session.
 //!
 //! Source: Eurex T7 EOBI manual 14.1, and captured packets of release 6.0.
@@ -33,7 +33,7 @@ use crate::time::Nanos;
 const HEADER: usize = 32;
 const TEMPLATE_PACKET_HEADER: u16 = 13_002;
 const TEMPLATE_HEARTBEAT: u16 = 13_001;
-/// Where a message has its number, the packet header has this.
+/// What the packet header has in the place of a message's number.
 const NO_NUMBER: u32 = u32::MAX;
 const TECHNICAL_HEARTBEAT: [u8; 2] = [0xC0, 0xF8];
 
@@ -51,7 +51,7 @@ impl Default for EurexEobi {
 }
 
 impl EurexEobi {
-    /// What does not begin as a packet does.
+    /// A datagram that does not begin as a packet does.
     #[cold]
     fn no_packet(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         if datagram.starts_with(&TECHNICAL_HEARTBEAT) {

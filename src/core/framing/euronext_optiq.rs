@@ -9,15 +9,15 @@
 //!  flags: bit 0 body compressed | 1..3 restarts | 4..6 high bits of the PSN | 7, 8 snapshot starts, ends | 9 status
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, the datagram behind its 16-byte header, as it is, also where it is
-//!   compressed (bit 0). What the packet holds is the client's to read; nothing of it is checked here.
+//! * The number is the packet's: one packet is one message, namely the datagram without its 16-byte header, even if it is compressed
+//!   (bit 0). The content is for the client to read; none of it is checked here.
 //! * The number has 35 bits: the low 32 in its own field, the high three in the flags. It starts at 1; zero is malformed.
 //! * The channel is the key.
-//! * The count of restarts is the session: 0 each morning, one more with every restart of the gateway, which starts the numbers again.
-//!   Where a start of the day (1101) is seen below what has come, it marks a reset: the morning's session has the same count as that
-//!   of the day before.
-//! * A packet with a health status (1103) is a normal one that consumes a number: bit 9, without a start or an end of the day at its
-//!   front; where the body is compressed, bit 9 alone. How often it comes is not in the document at hand: a second is assumed.
+//! * The count of restarts is the session: 0 each morning, and one more with every restart of the gateway, which restarts the numbers.
+//!   A start of day (1101) whose number is below what has come marks a reset: a morning's session has the same count as the day
+//!   before.
+//! * A packet with a health status (1103) is a normal one that consumes a number. It is recognised by bit 9 and no start or end of day
+//!   as the first message; in a compressed body, by bit 9 alone. The interval is not in the document at hand: 1 s is assumed.
 //! * No end of session, and no unmarked restart.
 //!
 //! Source: Euronext Optiq MDG specification 5.31. No captured packets were at hand.
@@ -30,7 +30,7 @@ use crate::time::Nanos;
 
 const HEADER: usize = 16;
 const COMPRESSED: u16 = 1;
-/// A health status, a start of the day, or an end of it is in the packet.
+/// The packet has a health status, a start of day or an end of day.
 const STATUS: u16 = 1 << 9;
 const TEMPLATE_START_OF_DAY: u16 = 1_101;
 const TEMPLATE_END_OF_DAY: u16 = 1_102;
@@ -52,7 +52,7 @@ impl Default for EuronextOptiq {
 }
 
 impl EuronextOptiq {
-    /// What a packet with the status flag is: whether a heartbeat, whether a reset.
+    /// For a packet with the status flag: whether it is a heartbeat, and whether it is a reset.
     #[cold]
     fn status(flags: u16, body: &[u8]) -> (bool, Option<Reset>) {
         // behind the message's length and its block length

@@ -8,16 +8,16 @@
 //! ```
 //!
 //! * The length in the header counts the header and all messages. A message begins with its own length, in two bytes that
-//!   count themselves: it is part of the message. Lines may pack messages differently, and the document says that they do.
-//! * The number is the first message's; numbers begin at 1, and zero is malformed. After 4,294,967,295 comes 1. The channel
-//!   stands in no header: a channel is a group.
-//! * A count of 0 is a heartbeat with the **last** number sent, 0 before the first; it consumes none. Every 2 s. One that
-//!   says 0 after higher numbers is a restart, once the frame after it bears that out.
-//! * A reset is message 100 at the head of a packet: it names the next number (1). Its own number is to be ignored, so the
-//!   packet is outside of the sequence; it may come several times. No unmarked restart.
+//!   count themselves, so it is part of the message. Lines may pack messages differently; the document says that they do.
+//! * The number is the first message's; numbers begin at 1, and zero is malformed. After 4,294,967,295 comes 1. No header names
+//!   the channel: a channel is a group.
+//! * A count of 0 is a heartbeat with the **last** number sent, 0 before the first; it consumes none. One per 2 s. A heartbeat
+//!   with 0 after higher numbers is a restart, once the next frame confirms it.
+//! * A reset is message 100 as the first of a packet: it states the next number (1). The packet's own number must be ignored, so
+//!   the packet is outside of the sequence; it may come several times. No unmarked restart.
 //! * No end of session.
 //!
-//! Source: HKEX OMD-C binary interface specification 1.45; no capture was at hand.
+//! Source: HKEX OMD-C binary interface specification 1.45. No captured packets were at hand.
 
 use super::{Framing, Malformed, Proof, append, next_after};
 use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
@@ -37,7 +37,7 @@ fn is_reset(rest: &[u8]) -> bool {
     rest.get(2..4) == Some(TYPE_SEQUENCE_RESET.to_le_bytes().as_slice())
 }
 
-/// The next number that a sequence reset names.
+/// The next number that a sequence reset states.
 #[cold]
 fn new_number(body: &[u8]) -> Result<u64, Malformed> {
     let message = Packing::OWN_LE16.messages(body).next().unwrap_or_default();

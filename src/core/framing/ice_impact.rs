@@ -1,5 +1,5 @@
-//! ICE iMpact: message-sequenced, big-endian, with numeric sessions. Read, and not published: the venue's document was not
-//! at hand.
+//! ICE iMpact: message-sequenced, big-endian, with numeric sessions. It is read but not published, because the venue's document
+//! was not at hand.
 //!
 //! ```text
 //!  0         2          6       8           16
@@ -8,12 +8,11 @@
 //!  +---------+----------+-------+-----------+--------------------------- - -
 //! ```
 //!
-//! * A message is a type, a character; the length of its body, in two bytes; the body. All of it is the message.
-//! * The number is the first message's; zero is malformed. After 4,294,967,295 is taken to come 1.
-//! * A count of 0 is a heartbeat with the next expected number; it consumes none. How often one comes is not known: 1 s is
-//!   taken, and decides when a line counts as silent.
-//! * A new session starts its numbers afresh, from 1 as it is taken. No other reset is known; no unmarked restart; no end of
-//!   session.
+//! * A message is a type (one character), the length of its body in two bytes, and the body. All of it is the message.
+//! * The number is the first message's; zero is malformed. After 4,294,967,295, 1 is assumed to come.
+//! * A count of 0 is a heartbeat with the next expected number; it consumes none. The interval is not known: 1 s is assumed,
+//!   which decides when a line counts as silent.
+//! * A new session starts its numbers afresh; 1 is assumed. No other reset is known. No unmarked restart, no end of session.
 //!
 //! Sources: the Open-Markets-Initiative's dissector of iMpact 1.1.33, and captured packets.
 

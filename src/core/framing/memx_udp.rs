@@ -1,4 +1,4 @@
-//! MEMX-UDP (MEMX; also Blue Ocean and 24X): message-sequenced, big-endian. It looks like MoldUDP64 and is not.
+//! MEMX-UDP (MEMX; also Blue Ocean and 24X): message-sequenced, big-endian. It resembles MoldUDP64 but is not compatible.
 //!
 //! ```text
 //!  0      1               2             10            18      20
@@ -7,14 +7,14 @@
 //!  +------+---------------+-------------+-------------+- - - -+------------+--------- - -
 //! ```
 //!
-//! * Type 2 has messages: their count (`u16`) stands behind the header, and the sequence is that of the first. The header may
-//!   grow: its length says where it ends, 18 bytes now.
-//! * Type 0 is a heartbeat and carries the *last* number that was published, 0 where none was: here it is the next one. How often
-//!   is not in the document: a second is assumed.
-//! * Type 1 is the end of the session, repeated, and carries the last number as well.
-//! * The length of a block does not count itself and may be zero. It belongs to the transport: it is not part of the message.
-//! * Numbers start at 1 in every session. No reset but a new session; no unmarked restart.
-//! * A type 2 without messages is read as a heartbeat; the document has none.
+//! * Type 2 has messages: their count (`u16`) follows the header, and the sequence number is that of the first. The header may
+//!   grow: its length says where it ends, now 18 bytes.
+//! * Type 0 is a heartbeat with the *last* number published, or 0 if there was none; a frame here has the next one. The interval
+//!   is not documented: 1 s is assumed.
+//! * Type 1 is the end of the session. It is repeated, and also carries the last number.
+//! * The length of a block does not count itself and may be zero. It belongs to the transport, so it is not part of the message.
+//! * Numbers start at 1 in every session. Only a new session is a reset; no unmarked restart.
+//! * A type 2 without messages, which the document does not have, is read as a heartbeat.
 //!
 //! Source: MEMX-UDP specification 1.1, and captured packets.
 
@@ -41,7 +41,7 @@ fn header(kind: u8, session: Session, sequence: u64, out: &mut Vec<u8>) {
 }
 
 impl MemxUdp {
-    /// A heartbeat or the end of a session: `last` was the last number.
+    /// A heartbeat, or the end of a session, after number `last`.
     #[cold]
     fn without_messages<'a>(kind: u8, head: &[u8; HEADER], datagram: &'a [u8]) -> Result<Frame<'a>, Malformed> {
         let kind = match kind {

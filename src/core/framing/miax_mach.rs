@@ -1,4 +1,4 @@
-//! MIAX MACH: message-sequenced, little-endian, several frames a datagram.
+//! MIAX MACH: message-sequenced, little-endian, several frames per datagram.
 //!
 //! ```text
 //!  0              8        10     11        12
@@ -8,12 +8,13 @@
 //!                   u16      u8     u8      <- length ->
 //! ```
 //!
-//! * A datagram holds MACH packets one behind the other (1 to 21 have been seen), each a frame with one message and a number of its
-//!   own: the payload behind its 12 bytes. The length counts the header. A packet that cannot be read ends the datagram.
-//! * Type 3 is data. Type 0 is a heartbeat, alone in its datagram, once a second; it carries the *last* number: here it is the next.
-//! * Type 1 starts a session, also in the middle of a day and without an end before: the next number is 1, whatever the session.
-//!   It marks a reset. Type 2 ends the session and carries the last number.
-//! * Session 0 is none: what comes in it, before the start of the day, is unsequenced.
+//! * A datagram holds MACH packets one after the other (1 to 21 have been seen). Each is a frame with a number of its own and one
+//!   message: the payload after its 12 bytes. The length counts the header. A packet that cannot be read ends the datagram.
+//! * Type 3 is data. Type 0 is a heartbeat, alone in its datagram, one per second; it carries the *last* number, and a frame here has
+//!   the next one.
+//! * Type 1 starts a session, even in the middle of a day and without an end of the one before. The next number is 1, whatever the
+//!   session, so it marks a reset. Type 2 ends the session and carries the last number.
+//! * Session 0 is no session: what comes in it, before the start of the day, is unsequenced.
 //! * Numbers start at 1; zero is malformed in data. No unmarked restart.
 //!
 //! Source: MIAX MACH specification 1.2e, and a captured stream of 50,952 MACH packets.
@@ -41,7 +42,7 @@ fn header(session: Session, sequence: u64, len: u16, kind: u8, out: &mut Vec<u8>
 }
 
 impl MiaxMach {
-    /// Whatever is not data of a session.
+    /// Everything that is not data of a session.
     #[cold]
     fn other<'a>(head: &[u8; HEADER], body: &'a [u8], bytes: &'a [u8]) -> Result<Frame<'a>, Malformed> {
         let (last, kind, session) = (le64::<0, _>(head), head[10], head[11]);

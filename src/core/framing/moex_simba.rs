@@ -8,15 +8,15 @@
 //!    u32         u16       u16      u64            in incremental packets only (flag 8)
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, what is behind its header (16 bytes, 28 in incremental packets) up to
-//!   `MsgSize`, which counts the header. What the packet holds is the client's to read; nothing else of it is checked here.
-//! * Numbers start at 1, every day, which no packet marks: an unmarked restart is allowed. Zero is malformed; after 4,294,967,295
-//!   comes 1. The trading session of incremental packets is what they are about, and no session here: nothing
-//!   says that the numbers start again with it.
-//! * A heartbeat (message 1) is a packet like any other, which consumes a number; every 30 s.
-//! * `SequenceReset` (message 2) says the number of the packet that comes next; a cycle of snapshots ends with one, that says 1. It
-//!   marks a reset, and is delivered as unsequenced: nothing comes after its own number.
-//! * Packets that were sent before (flag 16) keep their numbers and are as any other.
+//! * The number is the packet's: one packet is one message, namely what follows its header (16 bytes; 28 in incremental packets) up to
+//!   `MsgSize`, which counts the header. The content is for the client to read; none of it is checked here.
+//! * Numbers start at 1 every day, which no packet marks: an unmarked restart is allowed. Zero is malformed; after 4,294,967,295
+//!   comes 1. The trading session in incremental packets is part of the content and not a session here: nothing says that the
+//!   numbers restart with it.
+//! * A heartbeat (message 1) is a packet like any other, which consumes a number. One per 30 s.
+//! * `SequenceReset` (message 2) states the number of the next packet; a snapshot cycle ends with one that states 1. It marks a reset,
+//!   and is delivered as unsequenced: no packet continues from its own number.
+//! * Retransmitted packets (flag 16) keep their numbers and are like any other.
 //! * No end of session.
 //!
 //! Source: SIMBA SPECTRA specification of October 2023. No captured packets were at hand.
@@ -42,13 +42,13 @@ const SCHEMA: u16 = 19_780;
 pub struct MoexSimba;
 
 impl MoexSimba {
-    /// The template of the first message; 0, which is none, where there is no message.
+    /// The template of the first message; 0, which is no template, if there is no message.
     #[inline]
     fn template(body: &[u8]) -> u16 {
         body.first_chunk::<SBE_HEADER>().map_or(0, le16::<2, _>)
     }
 
-    /// A `SequenceReset`: what `frame` would be, had it another message.
+    /// Makes a `SequenceReset` of `frame`, which is as if it had any other message.
     #[cold]
     fn reset<'a>(frame: Frame<'a>) -> Result<Frame<'a>, Malformed> {
         let Some(next) = frame.body.get(SBE_HEADER..).and_then(|block| block.first_chunk()) else {

@@ -7,11 +7,11 @@
 //!  +----------+-------------------+-------+--------- - -
 //! ```
 //!
-//! * The sequence is that of the first message; numbers start at 1 in every session, and zero is malformed.
-//! * Count 0 is a heartbeat, count 65,535 the end of the session; both carry the next expected number.
-//! * The length does not count itself and may be zero. It belongs to the transport: it is not part of the message.
-//! * A request is byte-identical to a header whose messages are missing, and is refused as that.
-//! * No reset but a new session; no unmarked restart.
+//! * The sequence number is that of the first message; numbers start at 1 in every session, and zero is malformed.
+//! * Count 0 is a heartbeat, count 65,535 the end of the session. Both carry the next expected number.
+//! * The length does not count itself and may be zero. It belongs to the transport, so it is not part of the message.
+//! * A request is byte-identical to a header whose messages are missing, and is refused as such.
+//! * Only a new session is a reset; no unmarked restart.
 //!
 //! Source: Nasdaq MoldUDP64 protocol specification 1.00.
 

@@ -8,20 +8,20 @@
 //! ```
 //!
 //! * The length in the header counts the header and all messages. A message begins with its own length, in two bytes that
-//!   count themselves: it is part of the message. Lines may pack messages differently.
-//! * The number is the first message's; numbers begin at 1, and zero is malformed. After 4,294,967,295 comes 1. Product and
-//!   channel stand in no header: a channel is a group.
-//! * A count of 0 is a heartbeat (flag 1) with the next expected number; it consumes none. Every second. One that says 1
-//!   after higher numbers is a restart, once the frame after it bears that out.
-//! * A reset is a packet of its own with number 1 (flag 12, or message type 1 under flag 10 at a failover); it consumes that
+//!   count themselves, so it is part of the message. Lines may pack messages differently.
+//! * The number is the first message's; numbers begin at 1, and zero is malformed. After 4,294,967,295 comes 1. No header names
+//!   the product or the channel: a channel is a group.
+//! * A count of 0 is a heartbeat (flag 1) with the next expected number; it consumes none. One per second. A heartbeat with
+//!   number 1 after higher numbers is a restart, once the next frame confirms it.
+//! * A reset is a packet of its own with number 1 (flag 12, or at a failover message type 1 under flag 10). It consumes that
 //!   number, and is repeated for seconds. No unmarked restart.
-//! * Refresh packets (flags 17 to 20) and "message unavailable" (21) have numbers of other counts: they are outside of the
-//!   sequence. Retransmitted packets (13, 15) have the original numbers, maybe packed differently, and are data. So is any
-//!   other flag.
+//! * Refresh packets (flags 17 to 20) and "message unavailable" (21) are numbered separately, so they are outside of the
+//!   sequence. Retransmitted packets (13, 15) are data with the original numbers, perhaps packed differently. Any other flag
+//!   is data as well.
 //! * No end of session.
 //!
 //! Sources: NYSE Pillar Common Client specification 2.4p and the Options one; a captured stream (Imbalances), whose
-//! heartbeats after a reset say 2.
+//! heartbeats after a reset have number 2.
 
 use super::{Framing, Malformed, Proof, append};
 use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
@@ -33,7 +33,7 @@ const FLAG_HEARTBEAT: u8 = 1;
 const FLAG_FAILOVER: u8 = 10;
 const FLAG_ORIGINAL: u8 = 11;
 const FLAG_SEQUENCE_RESET: u8 = 12;
-/// Of a refresh: alone, start, part, end.
+/// The flags of a refresh: alone, start, part, end.
 const FLAG_REFRESH: u8 = 17;
 const FLAG_REFRESH_END: u8 = 20;
 const FLAG_UNAVAILABLE: u8 = 21;

@@ -7,7 +7,7 @@
 
 use hdrhistogram::Histogram;
 use twinline_client::client::{Item, Polled};
-use twinline_client::delivery::Output;
+use twinline_client::delivery::StreamKind;
 use twinline_node::config::Feed;
 use twinline_node::os::clock::Clock;
 use twinline_node::runtime::Runtime;
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let feed = Feed::load(std::env::args().nth(1).ok_or("usage: client_latency FEED")?)?;
     let clock = Clock::start(); // one clock for both threads, so that their times can be compared
     let mut runtime = Runtime::new(feed).clock(clock).until_end(true);
-    let mut client = runtime.client(Output::Ordered)?;
+    let mut client = runtime.client(StreamKind::Ordered)?;
     let (_running, _clients) = runtime.start()?;
     let mut nanos = Histogram::<u64>::new(3)?;
     loop {

@@ -6,14 +6,14 @@
 //! ```
 
 use twinline_client::client::{Item, Polled};
-use twinline_client::delivery::Output;
+use twinline_client::delivery::StreamKind;
 use twinline_node::config::Feed;
 use twinline_node::runtime::Runtime;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let feed = Feed::load(std::env::args().nth(1).ok_or("usage: live_client FEED")?)?;
     let mut runtime = Runtime::new(feed).until_end(true);
-    let mut client = runtime.client(Output::Ordered)?;
+    let mut client = runtime.client(StreamKind::Ordered)?;
     let (running, _clients) = runtime.start()?;
     let (mut messages, mut bytes) = (0u64, 0usize);
     loop {

@@ -22,7 +22,7 @@ use ringbuf::HeapRb;
 use ringbuf::traits::{Consumer as _, Producer as _, Split};
 use twinline::arbiter::{Arbiter, ChannelRef, Event, Run, RunFlags, Settings, Sink};
 use twinline::client::{self, Client, Item, Polled};
-use twinline::delivery::{CAPACITY_DEFAULT, Deliveries, Facts, Output};
+use twinline::delivery::{CAPACITY_DEFAULT, Deliveries, FeedFacts, StreamKind};
 use twinline::frame::{ChannelKey, Line, Packing, Session};
 use twinline::framing::{Framing, MoldUdp64};
 use twinline::os::clock::Clock;
@@ -271,8 +271,9 @@ fn twinline() -> (Ready<Producer>, Consumer) {
 }
 
 fn delivered() -> (Deliveries, Client) {
-    let facts = Facts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
-    let (delivery, client) = client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
+    let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
+    let (delivery, client) =
+        client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
     (Deliveries::fixed(vec![delivery]), client)
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use twinline::arbiter::{Arbiter, GapTimeout, Settings};
 use twinline::client::{self, Client, Polled};
-use twinline::delivery::{CAPACITY_DEFAULT, Deliveries, Facts, Output};
+use twinline::delivery::{CAPACITY_DEFAULT, Deliveries, FeedFacts, StreamKind};
 use twinline::frame::{Line, Packing, Session};
 use twinline::framing::{Framing, MoldUdp64};
 use twinline::os::clock::Clock;
@@ -94,8 +94,8 @@ impl Bench {
             settings.recovery_timeout = Some(NEVER);
         }
         let lines = (0..case.lines).map(|line| char::from(b'A' + line).to_string()).collect();
-        let facts = Facts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines };
-        let pair = |_| client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
+        let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines };
+        let pair = |_| client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
         let (writers, clients) = (0..case.clients).map(pair).unzip();
         let message = vec![7; case.len];
         let datagrams = (0..case.channels).map(|_| {

@@ -16,7 +16,7 @@ use super::output::{Output, named_path};
 use super::{Failure, Outcome, say};
 use twinline_analysis::report::RunReport;
 use twinline_client::client::{self, Client, Polled};
-use twinline_client::delivery::{Delivery, Dropped, Output as Stream, Record};
+use twinline_client::delivery::{Delivery, Dropped, RingRecord, StreamKind as Stream};
 use twinline_node::capture::Ignored;
 use twinline_node::config::Feed;
 use twinline_node::handler;
@@ -278,8 +278,8 @@ impl<'a> Keeping<'a> {
         }
     }
 
-    fn take(&mut self, record: &Record<'_>, output: &mut Output) {
-        if let Record::Overrun(overrun) = record
+    fn take(&mut self, record: &RingRecord<'_>, output: &mut Output) {
+        if let RingRecord::Overrun(overrun) = record
             && !std::mem::replace(&mut self.overrun_said, true)
         {
             self.voice.say(format_args!(

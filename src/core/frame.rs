@@ -1,7 +1,8 @@
-//! The words that framing and arbiter share, and the only ones: [`Line`], [`Session`], [`ChannelKey`], [`Frame`], how a
-//! frame packs its messages ([`Packing`]), and what an arbiter must know of a framing's numbers ([`SequenceRules`]).
+//! The words that framings and the arbiter share: [`Line`], [`Session`], [`ChannelKey`], [`Frame`], how a frame packs its
+//! messages ([`Packing`]), and what an arbiter must know about a framing's numbers ([`SequenceRules`]). They share nothing
+//! else.
 //!
-//! Nothing here reads a datagram (that is `framing`) or decides anything (that is `arbiter`).
+//! Nothing here reads a datagram (framings do) or decides anything (the arbiter does).
 
 use std::fmt::{self, Write as _};
 
@@ -12,35 +13,37 @@ use crate::time::Nanos;
 /// How many lines a feed may have.
 pub const LINES_MAX: usize = 8;
 
-/// One path that carries the feed, by its place in the feed file; or recovery, which is one more line.
+/// One path that carries the feed, by its index in the feed file, from 0; or recovery, which is one more line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Line(pub u8);
 
 impl Line {
-    /// What came by retransmission or snapshot.
+    /// Retransmissions and snapshots.
     pub const RECOVERY: Line = Line(LINES_MAX as u8);
 
-    /// Its place in the feed file; [`LINES_MAX`] for recovery.
+    /// Its index in the feed file, from 0; [`LINES_MAX`] for recovery.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// One run of a channel's numbers, as the framing names it: text or a number, empty in a framing without sessions.
+/// One run of a channel's numbers, as the framing names it: by text of up to 14 bytes, or by a number. Empty in a framing
+/// without sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Session {
-    /// Its bytes, little-endian from the first on; above them, in the last two, their number and whether they are one.
+    /// Its bytes, little-endian from the first on. Above them, in the last two bytes: how many there are, and whether they are a
+    /// number.
     words: [u64; 2],
 }
 
 impl Session {
-    /// A framing that has no sessions.
+    /// The session of a framing that has none.
     pub const NONE: Session = Session { words: [0; 2] };
     /// The longest name.
     const NAME_MAX: usize = 14;
     const NUMERIC: u64 = 1 << 56;
 
-    /// A session named by up to 14 bytes of text; more are cut off.
+    /// A session named by text of up to 14 bytes; the rest is cut off.
     pub fn text(name: &[u8]) -> Session {
         let mut bytes = [0; Session::NAME_MAX];
         let len = name.len().min(Session::NAME_MAX);
@@ -50,7 +53,7 @@ impl Session {
         session
     }
 
-    /// A session named by a field of so many bytes, up to 14: in registers, without a look at its length.
+    /// A session named by a field of `LEN` bytes, at most 14: built in registers, without a look at the length.
     #[inline]
     pub fn fixed<const LEN: usize>(name: &[u8; LEN]) -> Session {
         const { assert!(LEN <= Session::NAME_MAX) };
@@ -76,7 +79,7 @@ impl Session {
         out
     }
 
-    /// The session that [`Session::to_bytes`] gave; anything else gives some session, never a panic.
+    /// The session that [`Session::to_bytes`] gave. Any other bytes give some session, and never a panic.
     pub fn from_bytes(raw: [u8; 16]) -> Session {
         let len = usize::from(raw[14]).min(Session::NAME_MAX);
         if raw[15] != 0 {
@@ -87,12 +90,12 @@ impl Session {
         Session::text(&raw[..len])
     }
 
-    /// Whether it is named by a number, and which.
+    /// The number that it is named by; `None` if it is named by text.
     pub fn as_number(self) -> Option<u64> {
         (self.words[1] & Session::NUMERIC != 0).then(|| self.words[0].swap_bytes())
     }
 
-    /// The text that it is named by, at the front of so many bytes (for a number: its big-endian bytes).
+    /// The text that it is named by, and how many bytes of the array it fills. For a number: its big-endian bytes.
     pub fn name(self) -> ([u8; 14], usize) {
         let raw = self.to_bytes();
         let mut name = [0; Session::NAME_MAX];
@@ -102,7 +105,7 @@ impl Session {
 }
 
 impl fmt::Display for Session {
-    /// Printable ASCII untrimmed, other bytes as `\xHH`, a numeric session in decimal (ARBITRATION 11).
+    /// Printable ASCII as it is, not trimmed; other bytes as `\xHH`; a number in decimal (ARBITRATION 11).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(n) = self.as_number() {
             return write!(f, "{n}");
@@ -125,17 +128,18 @@ impl fmt::Debug for Session {
     }
 }
 
-/// A channel's name: the place of its group in every line's list, and the framing's key where it has one (ARBITRATION 2.2).
+/// A channel's name: the index of its group in each line's list of groups, and the framing's key if it has one (ARBITRATION
+/// 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelKey {
-    /// `groups[i]` of every line.
+    /// The index `i` of `groups[i]`, in every line.
     pub group: u16,
-    /// Cboe unit, IEX channel, ...
+    /// What the framing names a channel by: Cboe's unit, IEX's channel and so on.
     pub key: Option<u32>,
 }
 
 impl fmt::Display for ChannelKey {
-    /// `0`, or `0.3` with a key.
+    /// `0`, or with a key `0.3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.group)?;
         match self.key {
@@ -145,85 +149,85 @@ impl fmt::Display for ChannelKey {
     }
 }
 
-/// What a frame is.
+/// What a frame brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FrameKind {
     /// Messages `sequence .. sequence + count`.
     Data,
     /// The same, and the session ends with them.
     Last,
-    /// No messages; `sequence` is the next expected, whatever the framing writes on the wire.
+    /// No messages; `sequence` is the next expected number, whatever the framing has on the wire.
     Heartbeat,
     /// No messages; the session ends before `sequence`.
     EndOfSession,
-    /// Messages (or none) outside of the sequence (ARBITRATION 4.4); `sequence` means nothing. It may mark a reset all the same.
+    /// Messages outside of the sequence, or none (ARBITRATION 4.4); `sequence` is meaningless. It can still mark a reset.
     Unsequenced,
 }
 
-impl Kind {
+impl FrameKind {
     /// Whether it brings messages `sequence .. sequence + count`.
     #[inline]
     pub const fn has_messages(self) -> bool {
-        matches!(self, Kind::Data | Kind::Last)
+        matches!(self, FrameKind::Data | FrameKind::Last)
     }
 
     /// Whether the session ends with it.
     #[inline]
     pub const fn ends_session(self) -> bool {
-        matches!(self, Kind::EndOfSession | Kind::Last)
+        matches!(self, FrameKind::EndOfSession | FrameKind::Last)
     }
 }
 
 /// How a frame marks a reset of its channel's numbers (ARBITRATION 6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
-    /// By a message or a flag: the new epoch starts at this number, and the frame belongs to it. A frame above that number is
-    /// one of several that carry a flag: it marks nothing where it brings what its line has not brought yet.
+    /// By a message or a flag: the new epoch starts at this number, and the frame belongs to it. If the frame's number is
+    /// higher, it is one of several that carry the flag, and it marks nothing if it brings what its line has not brought yet.
     Marked(u64),
-    /// By a heartbeat at the initial number: believed only when the line's next frame bears it out.
+    /// By a heartbeat at the initial number: believed only once the line's next frame confirms it.
     Heartbeat(u64),
 }
 
 /// One header with its messages: a checked view into a datagram.
 ///
-/// A framing that hands one out has checked that `count` messages lie in `body` as `packing` says, and that
+/// The framing that made it has checked that `count` messages lie in `body`, packed as `packing` says, and that
 /// `sequence + count` does not overflow.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// The channel within its group, where the framing has such a key.
+    /// The channel within its group, if the framing has such a key.
     pub key: Option<u32>,
-    /// The session that it carries, [`Session::NONE`] where the framing has none.
+    /// The session that it carries; [`Session::NONE`] in a framing without sessions.
     pub session: Session,
-    /// What it is.
-    pub kind: Kind,
-    /// The first message's number, as wide as on the wire. In a packet-sequenced framing the packet's.
+    /// What it brings.
+    pub kind: FrameKind,
+    /// The first message's number, not extended beyond its width on the wire. In a packet-sequenced framing, the packet's.
     pub sequence: u64,
-    /// How many messages; 1 in a packet-sequenced framing.
+    /// How many messages it has; 1 in a packet-sequenced framing.
     pub count: u32,
-    /// A heartbeat: without messages, or one that consumes a number (`Kind::Data`, count 1).
+    /// Whether it is a heartbeat: without messages, or one that consumes a number (`FrameKind::Data`, count 1).
     pub heartbeat: bool,
-    /// Whether it resets its channel's numbers.
+    /// Whether and how it marks a reset of its channel's numbers.
     pub reset: Option<Reset>,
-    /// How the messages lie in `body`.
+    /// How the messages are packed in `body`.
     pub packing: Packing,
     /// The messages, as the framing packs them.
     pub body: &'a [u8],
-    /// The whole frame with its header: two frames are byte-identical when these are equal.
+    /// The whole frame with its header: two frames are byte-identical if these are equal.
     pub bytes: &'a [u8],
 }
 
-/// What the arbiter must know of a framing's numbers.
+/// What the arbiter must know about a framing's sequence numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct SequenceRules {
     /// How wide they are on the wire.
     pub width: Width,
     /// The first number of a session.
     pub initial: SeqNo,
-    /// Whether a channel may fall back to the initial number without a mark (ARBITRATION 6.6).
+    /// Whether a channel may restart at the initial number without a mark (ARBITRATION 6.6).
     pub unmarked_restart: bool,
     /// Whether frames name a channel within their group.
     pub keyed: bool,
-    /// How often an idle line is heard; decides `silent_after` (ARBITRATION 9).
+    /// The longest time between two frames of an idle line; decides `silent_after` (ARBITRATION 9).
     pub heartbeat_interval: Nanos,
 }
 

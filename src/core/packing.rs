@@ -1,40 +1,40 @@
-//! How the messages of a frame lie one behind the other. This module owns [`Packing`] and the walk over messages; what a venue's
-//! messages are, and how long those without a length field are, stands with its framing.
+//! How the messages of a frame are packed one behind the other. This module owns [`Packing`] and the walk over messages. What a
+//! venue's messages are, and how long those without a length field are, is stated with its framing.
 
 use std::fmt;
 
-/// How messages lie one behind the other.
+/// How messages are packed one behind the other.
 ///
-/// Each message is a block: `block = read(length field) + length_adds` bytes, or all that is left where there is no
-/// length field. What is delivered is the block without its first `skip` bytes (ARBITRATION 2.4: a length that belongs to
-/// the transport is not part of the message). A venue whose messages carry no length has a [`SizeRule`] instead.
+/// Each message is a block of `value of the length field + length_adds` bytes; without a length field, it is everything that is
+/// left. What is delivered is the block without its first `skip` bytes (ARBITRATION 2.4: a length that belongs to the
+/// transport is not part of the message). If a venue's messages have no length field, a [`SizeRule`] stands in for it.
 ///
-/// Two packings with the same five fields are equal: a rule is known by its id, which is in `width`.
+/// Two packings are equal if the first five fields are: a rule is identified by its id, which is in `width`.
 #[derive(Clone, Copy)]
 pub struct Packing {
     /// Bytes of the length field: 0 (the body is one message), 1 or 2. Anything above is the id of `rule`.
     pub width: u8,
-    /// Where the length field lies in its block.
+    /// Where the length field begins in its block, in bytes.
     pub offset: u8,
     /// Whether the length field is big-endian.
     pub big_endian: bool,
-    /// What to add to the length field to get the block's size.
+    /// What to add to the value of the length field to get the size of the block, in bytes.
     pub length_adds: u8,
     /// Bytes at the front of the block that are not part of the message.
     pub skip: u8,
-    /// How long a block is, if no field of it says so: then, and only then, `width` is above 2.
+    /// How long a block is, if it has no length field. Then, and only then, `width` is above 2.
     pub rule: Option<&'static SizeRule>,
 }
 
-/// How long a block is, for messages that carry no length: their size follows from what they are. The rule itself stands with
-/// its framing; here is only what it is like.
+/// How long a block is, for messages without a length field: their size follows from what they are. The rule itself is part of
+/// its framing.
 pub struct SizeRule {
-    /// Which rule, in a packing's `width` and so in a ring's facts: above 2, and no other rule's.
+    /// Identifies the rule in a packing's `width`, and so in the facts of a ring: above 2, and never reused.
     pub id: u8,
     /// The size of the block that these bytes begin with; `None` if it is not whole.
     pub size: fn(&[u8]) -> Option<usize>,
-    /// What goes in front of any bytes to make a message of them ([`Packing::wrap`]). The packing's `offset`, `big_endian` and
-    /// `length_adds` say where the 16-bit length of the result is written.
+    /// What goes in front of arbitrary bytes to make a message of them ([`Packing::wrap`]). The packing's `offset`,
+    /// `big_endian` and `length_adds` say where the 16-bit length of the result is written.
     pub front: &'static [u8],
 }
 
@@ -48,10 +48,10 @@ impl Packing {
     /// The same, little-endian: IEX.
     pub const LENGTH_LE16: Packing = Packing { big_endian: false, ..Packing::LENGTH_BE16 };
 
-    /// A message that begins with its own length, the whole of it, in one byte: Cboe, LSE.
+    /// A message that begins with its own length, which counts all of it, in one byte: Cboe, LSE.
     pub const OWN_U8: Packing = Packing { width: 1, ..Packing::WHOLE };
 
-    /// A message that begins with its own length, the whole of it, in 16 bits, little-endian: NYSE, HKEX.
+    /// A message that begins with its own length, which counts all of it, in 16 bits, little-endian: NYSE, HKEX.
     pub const OWN_LE16: Packing = Packing { width: 2, ..Packing::OWN_U8 };
 
     /// The same, big-endian: CTA.
@@ -61,9 +61,9 @@ impl Packing {
     pub const OWN_TYPE_BE16: Packing =
         Packing { width: 2, offset: 1, big_endian: true, length_adds: 3, ..Packing::WHOLE };
 
-    /// Makes a message of this packing out of any bytes: where a message carries its own length, that is put where it
-    /// belongs (what a publisher is given has none); else they are the message as they are. Clears `out`; false where the
-    /// length does not fit its field. By OPRA's rule they become the text of an administrative message.
+    /// Makes a message of this packing from any bytes, in `out`, which it clears. If messages carry their own length, the length
+    /// goes where it belongs; by a rule, its `front` goes before the bytes; otherwise the bytes are the message. False if the
+    /// length does not fit its field.
     pub fn wrap(self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
         out.clear();
         if let Some(rule) = self.rule {
@@ -83,8 +83,8 @@ impl Packing {
         self.put_length(out)
     }
 
-    /// What [`Packing::wrap`] made a message of, where the length stands at its front, or OPRA's text begins behind it; else
-    /// the message.
+    /// The bytes that [`Packing::wrap`] was given, if the length or a rule's `front` stands before them; otherwise the whole
+    /// message.
     #[inline]
     pub fn content(self, message: &[u8]) -> &[u8] {
         if let Some(rule) = self.rule {
@@ -94,7 +94,7 @@ impl Packing {
         message.get(if own { usize::from(self.width) } else { 0 }..).unwrap_or_default()
     }
 
-    /// Writes a block's length into its field; false where it does not fit.
+    /// Writes a block's length into its field; false if it does not fit.
     pub fn put_length(self, block: &mut [u8]) -> bool {
         let (at, width) = (usize::from(self.offset), usize::from(self.width.min(2)));
         if block.len() > self.block_max() || block.len() < at + width {
@@ -110,7 +110,7 @@ impl Packing {
         true
     }
 
-    /// The longest block that its length field can say.
+    /// The longest block, in bytes, that the length field can state.
     const fn block_max(self) -> usize {
         let most = match self.width {
             0 => return usize::MAX,
@@ -120,8 +120,8 @@ impl Packing {
         most + self.length_adds as usize
     }
 
-    /// The size of the block that `rest` begins with; `None` where the block is not whole.
-    // a framing knows its packing when it is compiled: what is left of this then is two reads and a comparison
+    /// The size of the block that `rest` begins with, in bytes; `None` if the block is not whole.
+    // a framing's packing is known when it is compiled: then this comes down to two reads and a comparison
     #[inline(always)]
     pub fn block_len(self, rest: &[u8]) -> Option<usize> {
         let at = usize::from(self.offset);
@@ -139,7 +139,7 @@ impl Packing {
         (block >= least && block <= rest.len()).then_some(block)
     }
 
-    /// How many bytes the first `count` blocks of `body` take; `None` where they are not all there.
+    /// How many bytes the first `count` blocks of `body` take; `None` if they are not all there.
     #[inline(always)] // for the same reason
     pub fn blocks_len(self, body: &[u8], count: u32) -> Option<usize> {
         if self.width == 0 {
@@ -152,7 +152,10 @@ impl Packing {
         if count == 1 {
             return self.block_len(body);
         }
-        if self.width <= 2 && self.are_alike(body, count) {
+        if self.width <= 2
+            && let Some(block) = self.block_len(body)
+            && are_alike(body, count, block, usize::from(self.offset), usize::from(self.width))
+        {
             return Some(body.len());
         }
         let mut at = 0;
@@ -162,41 +165,19 @@ impl Packing {
         Some(at)
     }
 
-    /// Whether `body` is `count` blocks of one size. Their lengths can be looked at side by side then, while in a walk each
-    /// waits for the one before; where sizes differ, the body's own size tells so, nearly always, at once.
-    #[inline]
-    fn are_alike(self, body: &[u8], count: u32) -> bool {
-        let Some(block) = self.block_len(body) else { return false };
-        if block == 0 || block as u64 * u64::from(count) != body.len() as u64 {
-            return false;
-        }
-        let (at, width) = (usize::from(self.offset), usize::from(self.width));
-        let field = |block: &[u8]| match block.get(at..at + width) {
-            Some(&[a, b]) => u16::from_le_bytes([a, b]),
-            Some(&[a]) => u16::from(a),
-            _ => 0,
-        };
-        let (first, mut rest, mut differ) = (field(body), body, 0);
-        while let Some((this, after)) = rest.split_at_checked(block) {
-            differ |= field(this) ^ first;
-            rest = after;
-        }
-        differ == 0
-    }
-
-    /// The messages of a checked body, one after the other; ends early where a block is not whole.
+    /// The messages of a checked body, one after the other; ends early at a block that is not whole.
     #[inline]
     pub fn messages(self, body: &[u8]) -> Messages<'_> {
         Messages { packing: self, rest: body, whole: self.width == 0 }
     }
 
-    /// The packing as 8 opaque bytes, for a ring's facts. A rule is in them by its id.
+    /// The packing as 8 opaque bytes, for the facts of a ring. They hold the id of a rule, not the rule.
     pub fn to_bytes(self) -> [u8; 8] {
         [self.width, self.offset, u8::from(self.big_endian), self.length_adds, self.skip, 0, 0, 0]
     }
 
-    /// The packing that [`Packing::to_bytes`] gave, if it is by a length field or by one of these rules; `None` if it is by
-    /// another. [`framing::packing`](crate::framing::packing) knows every rule.
+    /// The packing that [`Packing::to_bytes`] gave; `None` if its rule is not one of `rules`.
+    /// [`framing::packing`](crate::framing::packing) knows every rule.
     pub fn from_bytes(raw: [u8; 8], rules: &[&'static SizeRule]) -> Option<Packing> {
         let [width, offset, big_endian, length_adds, skip, ..] = raw;
         let rule = match width {
@@ -206,7 +187,7 @@ impl Packing {
         Some(Packing { width, offset, big_endian: big_endian != 0, length_adds, skip, rule })
     }
 
-    /// All but the rule, which `width` stands for.
+    /// Everything except the rule, which `width` identifies.
     #[inline]
     fn fields(self) -> (u8, u8, bool, u8, u8) {
         (self.width, self.offset, self.big_endian, self.length_adds, self.skip)
@@ -250,6 +231,27 @@ impl fmt::Debug for SizeRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SizeRule({})", self.id)
     }
+}
+
+/// Whether `body` is `count` blocks of `block` bytes, each with the same length field, of `width` bytes at `at`. These lengths
+/// can be compared side by side, while in a walk each one waits for the one before. If sizes differ, the size of the body
+/// nearly always says so at once.
+#[inline(always)] // for a packing that is known when it is compiled
+fn are_alike(body: &[u8], count: u32, block: usize, at: usize, width: usize) -> bool {
+    if block == 0 || block as u64 * u64::from(count) != body.len() as u64 {
+        return false;
+    }
+    let field = |block: &[u8]| match block.get(at..at + width) {
+        Some(&[a, b]) => u16::from_le_bytes([a, b]),
+        Some(&[a]) => u16::from(a),
+        _ => 0,
+    };
+    let (first, mut rest, mut differ) = (field(body), body, 0);
+    while let Some((this, after)) = rest.split_at_checked(block) {
+        differ |= field(this) ^ first;
+        rest = after;
+    }
+    differ == 0
 }
 
 /// Walks the messages of a body without a copy. See [`Packing::messages`].

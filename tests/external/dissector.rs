@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use twinline::capture::CaptureWriter;
-use twinline::frame::{Kind, Line, Session};
+use twinline::frame::{FrameKind, Line, Session};
 use twinline::framing::{EurexEobi, Framing, MoldUdp64};
 use twinline::publisher::messages::Listed;
 use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
@@ -25,7 +25,7 @@ pub const TESTS: &[Test] = tests![
 /// One datagram as the plan has it.
 struct Sent {
     port: u16,
-    kind: Kind,
+    kind: FrameKind,
     first: u64,
     count: u32,
 }
@@ -61,7 +61,7 @@ fn published<F: Framing>(
         sent.push(Sent { port: to.port(), kind: datagram.kind, first: datagram.first, count: datagram.count });
     }
     writer.finish(end, &[]).unwrap();
-    assert!(sent.iter().any(|datagram| datagram.kind == Kind::Heartbeat), "there are heartbeats among them");
+    assert!(sent.iter().any(|datagram| datagram.kind == FrameKind::Heartbeat), "there are heartbeats among them");
     sent
 }
 
@@ -107,8 +107,8 @@ fn tshark_reads_moldudp64_as_it_was_sent() {
         assert_eq!((number(port), session.as_str()), (u64::from(sent.port), "TWIN000001"));
         assert_eq!(number(sequence), sent.first, "{row:?}");
         let counted = match sent.kind {
-            Kind::EndOfSession => 65_535,
-            Kind::Heartbeat => 0,
+            FrameKind::EndOfSession => 65_535,
+            FrameKind::Heartbeat => 0,
             _ => u64::from(sent.count),
         };
         assert_eq!(number(count), counted, "{row:?}");

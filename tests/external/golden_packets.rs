@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use twinline::capture::CaptureReader;
-use twinline::frame::{Frame, Kind, Reset, Session};
+use twinline::frame::{Frame, FrameKind, Reset, Session};
 use twinline::framing::{AnyFraming, Framing, WithFraming};
 
 use crate::support::trials::{Test, captured, tests};
@@ -58,12 +58,12 @@ fn datagrams(path: &Path) -> Vec<Vec<u8>> {
 /// the datagram's.
 fn text(frame: &Frame<'_>, datagram: usize) -> String {
     let mut text = match frame.kind {
-        Kind::Unsequenced => format!("unsequenced x{}", frame.count),
+        FrameKind::Unsequenced => format!("unsequenced x{}", frame.count),
         kind => {
             let kind = match kind {
-                Kind::Data => "data",
-                Kind::Last => "last",
-                Kind::Heartbeat => "heartbeat",
+                FrameKind::Data => "data",
+                FrameKind::Last => "last",
+                FrameKind::Heartbeat => "heartbeat",
                 _ => "end",
             };
             format!("{kind} {} x{}", frame.sequence, frame.count)
@@ -75,7 +75,7 @@ fn text(frame: &Frame<'_>, datagram: usize) -> String {
     if frame.session != Session::NONE {
         write!(text, " session {}", frame.session).unwrap();
     }
-    if frame.heartbeat && frame.kind != Kind::Heartbeat {
+    if frame.heartbeat && frame.kind != FrameKind::Heartbeat {
         text.push_str(" heartbeat");
     }
     match frame.reset {
@@ -133,18 +133,18 @@ impl WithFraming for Again<'_> {
                 let framing = frame.key.map_or(framing, |key| framing.with_key(key));
                 let mut out = Vec::new();
                 match frame.kind {
-                    Kind::Data | Kind::Last => {
+                    FrameKind::Data | FrameKind::Last => {
                         let messages: Vec<&[u8]> =
                             frame.packing.messages(frame.body).take(frame.count as usize).collect();
                         let took =
                             framing.encode(frame.session, frame.sequence, &messages, datagram.len() + 1, &mut out);
                         assert_eq!(took, messages.len());
                     }
-                    Kind::Heartbeat => {
+                    FrameKind::Heartbeat => {
                         assert_eq!(framing.encode_heartbeat(frame.session, frame.sequence, &mut out), 0);
                     }
-                    Kind::EndOfSession => assert!(framing.encode_end(frame.session, frame.sequence, &mut out)),
-                    Kind::Unsequenced => continue,
+                    FrameKind::EndOfSession => assert!(framing.encode_end(frame.session, frame.sequence, &mut out)),
+                    FrameKind::Unsequenced => continue,
                 }
                 let back = framing.frame(&out, &mut 0).unwrap().unwrap();
                 assert_eq!((back.kind, back.sequence, back.count), (frame.kind, frame.sequence, frame.count));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use twinline::frame::{Kind, Line, Session};
+use twinline::frame::{FrameKind, Line, Session};
 use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
 use twinline::publisher::fault::{BurstLoss, Delay, DropCause, Faults, Outage, Reorder, Share};
 use twinline::publisher::made_up::MadeUp;
@@ -17,7 +17,7 @@ struct Sent {
     due: Nanos,
     line: u8,
     group: u16,
-    kind: Kind,
+    kind: FrameKind,
     first: u64,
     count: u32,
     dropped: Option<DropCause>,
@@ -119,7 +119,7 @@ fn lines_pack_in_their_own_way_and_carry_the_same() {
         assert_eq!(MadeUp::check(message), Some(n - 1));
     }
     let sizes =
-        |line| all.iter().filter(|s| s.line == line && s.kind == Kind::Data).map(|s| s.count).collect::<Vec<_>>();
+        |line| all.iter().filter(|s| s.line == line && s.kind == FrameKind::Data).map(|s| s.count).collect::<Vec<_>>();
     let (a, b) = (sizes(0), sizes(1));
     assert_eq!((a.iter().min(), a.iter().max()), (Some(&1), Some(&10)));
     assert_eq!((b.iter().min(), b.iter().max()), (Some(&1), Some(&4)));
@@ -140,7 +140,7 @@ fn a_datagram_is_no_longer_than_it_may_be() {
 fn a_message_waits_for_others_only_so_long() {
     let rate = Rate::per_second(100.0, 1).unwrap();
     let (all, ..) = mold(PlanConfig { rate, ..config(vec![LinePlan::packing(8, 8)]) }, 3);
-    let data: Vec<_> = all.iter().filter(|s| s.kind == Kind::Data).map(|s| (s.due, s.first, s.count)).collect();
+    let data: Vec<_> = all.iter().filter(|s| s.kind == FrameKind::Data).map(|s| (s.due, s.first, s.count)).collect();
     assert_eq!(data, [(Nanos::from_millis(1), 1, 1), (Nanos::from_millis(11), 2, 1), (Nanos::from_millis(20), 3, 1)]);
 }
 
@@ -221,7 +221,7 @@ fn an_outage_drops_exactly_what_is_due_in_it() {
 fn the_reordered_are_overtaken_by_as_many_as_was_said() {
     let faults = Faults { reorder: Some(Reorder { share: percent(2.0), behind: 3 }), ..Faults::default() };
     let (all, _, plan) = mold(config(vec![LinePlan { faults, ..LinePlan::default() }]), 10_000);
-    let firsts: Vec<u64> = all.iter().filter(|s| s.kind == Kind::Data).map(|s| s.first).collect();
+    let firsts: Vec<u64> = all.iter().filter(|s| s.kind == FrameKind::Data).map(|s| s.first).collect();
     let late: Vec<usize> =
         (0..firsts.len()).map(|at| firsts[..at].iter().filter(|&&before| before > firsts[at]).count()).collect();
     let odd: Vec<usize> = (0..late.len() - 3).filter(|&at| late[at] != 0 && late[at] != 3).collect();
@@ -265,7 +265,7 @@ fn a_delay_is_a_skew_and_does_not_reorder() {
     let delay = Delay { min: Nanos::from_micros(200), max: Nanos::from_micros(900) };
     let late = LinePlan { faults: Faults { delay, ..Faults::default() }, ..LinePlan::default() };
     let (all, ..) = mold(config(vec![LinePlan::default(), late]), 5_000);
-    let of = |line| all.iter().filter(move |s| s.line == line && s.kind == Kind::Data);
+    let of = |line| all.iter().filter(move |s| s.line == line && s.kind == FrameKind::Data);
     assert!(of(1).is_sorted_by_key(|s| s.first));
     for (a, b) in of(0).zip(of(1)) {
         assert!(b.due - a.due >= delay.min && b.due - a.due <= delay.max, "{} {}", a.due, b.due);
@@ -304,14 +304,14 @@ fn an_idle_group_beats_with_the_next_number() {
     for line in [0, 1] {
         let seen: Vec<_> = all
             .iter()
-            .filter(|s| s.line == line && s.kind != Kind::Data)
+            .filter(|s| s.line == line && s.kind != FrameKind::Data)
             .map(|s| (s.kind, s.due.0 / 1_000_000, s.first, s.count))
             .collect();
-        let beat = |at, next| (Kind::Heartbeat, at, next, 0);
-        let end = |at| (Kind::EndOfSession, at, 43, 0);
+        let beat = |at, next| (FrameKind::Heartbeat, at, next, 0);
+        let end = |at| (FrameKind::EndOfSession, at, 43, 0);
         assert_eq!(seen, [beat(1_000, 42), beat(2_000, 42), beat(3_000, 42), beat(4_500, 43), end(4_700), end(4_720)]);
     }
-    for sent in all.iter().filter(|s| s.kind != Kind::Data) {
+    for sent in all.iter().filter(|s| s.kind != FrameKind::Data) {
         let frame = MoldUdp64.frame(&sent.bytes, &mut 0).unwrap().unwrap();
         assert_eq!((frame.kind, frame.sequence, frame.session), (sent.kind, sent.first, session()));
     }
@@ -327,8 +327,8 @@ fn a_heartbeat_that_consumes_a_number_does_so_on_all_lines() {
     let (all, truth, _) = run(CmeMdp3, config, source);
     for line in [0, 1] {
         let seen: Vec<_> = all.iter().filter(|s| s.line == line).map(|s| (s.kind, s.first, s.count)).collect();
-        let data = |n| (Kind::Data, n, 1);
-        let beat = |n| (Kind::Heartbeat, n, 1);
+        let data = |n| (FrameKind::Data, n, 1);
+        let beat = |n| (FrameKind::Heartbeat, n, 1);
         // and no end of session: CME has none
         assert_eq!(seen, [data(1), beat(2), beat(3), data(4), data(5)]);
     }
@@ -344,7 +344,7 @@ fn groups_are_sequences_of_their_own() {
         let of: Vec<Sent> = all.iter().filter(|s| s.group == group).cloned().collect();
         let (a, b) = (read_back(MoldUdp64, &of, 0), read_back(MoldUdp64, &of, 1));
         assert_eq!((a.len(), &a), (1_000, &b));
-        assert!(of.iter().any(|s| s.kind == Kind::EndOfSession && s.first == 1_001));
+        assert!(of.iter().any(|s| s.kind == FrameKind::EndOfSession && s.first == 1_001));
     }
     assert_eq!(truth.numbers(), 3_000);
 }
@@ -363,8 +363,8 @@ fn one_plan_follows_another_with_a_new_session() {
 fn a_limit_ends_the_messages_in_time() {
     let config = PlanConfig { limit: Some(Nanos::from_millis(10)), ..config(vec![LinePlan::default()]) };
     let (all, ..) = run(MoldUdp64, config, MadeUp::new(None, None, 1));
-    assert_eq!(all.iter().filter(|s| s.kind == Kind::Data).count(), 1_000);
-    let end = all.iter().find(|s| s.kind == Kind::EndOfSession).unwrap();
+    assert_eq!(all.iter().filter(|s| s.kind == FrameKind::Data).count(), 1_000);
+    let end = all.iter().find(|s| s.kind == FrameKind::EndOfSession).unwrap();
     assert_eq!((end.due, end.first), (Nanos::from_millis(10), 1_001));
 }
 
@@ -404,11 +404,11 @@ fn a_live_source_keeps_nobody_waiting() {
     assert_eq!(
         seen,
         [
-            (Kind::Heartbeat, 1_000, 1, 0),
-            (Kind::Heartbeat, 2_000, 1, 0),
-            (Kind::Data, 2_501, 1, 1),
-            (Kind::Data, 2_600, 2, 1),
-            (Kind::EndOfSession, 2_600, 3, 0)
+            (FrameKind::Heartbeat, 1_000, 1, 0),
+            (FrameKind::Heartbeat, 2_000, 1, 0),
+            (FrameKind::Data, 2_501, 1, 1),
+            (FrameKind::Data, 2_600, 2, 1),
+            (FrameKind::EndOfSession, 2_600, 3, 0)
         ]
     );
 }
@@ -429,7 +429,7 @@ fn a_plan_that_is_told_to_finish_ends_its_session() {
             PlanStep::Ended => break,
         }
     }
-    let ends: Vec<_> = seen.iter().filter(|s| s.0 == Kind::EndOfSession).collect();
+    let ends: Vec<_> = seen.iter().filter(|s| s.0 == FrameKind::EndOfSession).collect();
     assert_eq!((seen.len() - ends.len(), ends.len()), (2, 5));
     assert!(ends.iter().all(|end| end.2 == 3 && end.1 < Nanos::from_millis(2_100)), "{ends:?}");
 }

@@ -3,7 +3,7 @@
 use super::Budget;
 use super::channel::{Channel, NumberStep};
 use super::score::{CHANGED_BYTES, CHANGED_MAX, PROBED_MAX, Score};
-use twinline_core::frame::{Frame, Kind, SequenceRules};
+use twinline_core::frame::{Frame, FrameKind, SequenceRules};
 use twinline_core::framing::{AnyFraming, Framing, Malformed, WithFraming};
 use twinline_core::time::Nanos;
 
@@ -117,13 +117,13 @@ impl<F: Framing> Candidate<F> {
     fn on_frame(&mut self, stamp: Nanos, frame: &Frame<'_>, budget: &mut Budget) {
         let heartbeat = !frame.kind.has_messages();
         match frame.kind {
-            Kind::Unsequenced => self.score.unsequenced += 1,
-            Kind::Data | Kind::Last => {
+            FrameKind::Unsequenced => self.score.unsequenced += 1,
+            FrameKind::Data | FrameKind::Last => {
                 self.score.frames += 1;
                 self.score.messages += u64::from(frame.count);
                 self.score.heartbeats += u64::from(frame.heartbeat);
             }
-            Kind::Heartbeat | Kind::EndOfSession => self.score.heartbeats += 1,
+            FrameKind::Heartbeat | FrameKind::EndOfSession => self.score.heartbeats += 1,
         }
         let Some(at) = self.channel(frame.key, budget) else {
             self.unfollowed += 1;

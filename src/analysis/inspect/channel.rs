@@ -3,7 +3,7 @@
 use super::Budget;
 use super::sample::{Entry, Sample};
 use super::spans::{Holes, Spans};
-use twinline_core::frame::{Frame, Kind, Reset, SequenceRules, Session};
+use twinline_core::frame::{Frame, FrameKind, Reset, SequenceRules, Session};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
 
@@ -224,7 +224,7 @@ impl Channel {
         rules: &SequenceRules,
         budget: &mut Budget,
     ) -> Option<NumberStep> {
-        if frame.kind == Kind::Unsequenced {
+        if frame.kind == FrameKind::Unsequenced {
             self.unsequenced += 1;
             self.reset_outside(stamp, frame, budget);
             return None;

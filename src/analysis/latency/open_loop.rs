@@ -8,7 +8,7 @@ use std::{fmt, io, thread};
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use twinline_client::client::{self, ClientError};
-use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, Delivery, Facts, Output};
+use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, Delivery, FeedFacts, StreamKind};
 use twinline_core::frame::{LINES_MAX, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
@@ -142,7 +142,7 @@ pub enum MeasureError {
     Client(#[from] ClientError),
     /// The client's ring is broken.
     #[error("the client's ring: {0}")]
-    Broken(#[from] client::Broken),
+    Broken(#[from] client::BrokenStream),
     /// No message gets through.
     #[error(
         "{lost} messages in a row did not come: see that what is sent on {to} arrives on {feed}: interfaces, groups, the \
@@ -194,7 +194,7 @@ struct Arbitrated {
 }
 
 /// What the client leaves.
-type Read = Result<(Totals, Stages, ReadCounts), client::Broken>;
+type Read = Result<(Totals, Stages, ReadCounts), client::BrokenStream>;
 
 /// What a pass's threads know of each other.
 struct Pass<'a> {
@@ -214,8 +214,8 @@ struct Pass<'a> {
 pub(super) fn ring(framing: impl Framing, feed: &Feed) -> Result<(Delivery, client::Client), ClientError> {
     let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
     client::open(
-        &Facts { packing: framing.packing(), feed: feed.name.clone(), lines },
-        Output::Ordered.into(),
+        &FeedFacts { packing: framing.packing(), feed: feed.name.clone(), lines },
+        StreamKind::Ordered.into(),
         CAPACITY_DEFAULT,
     )
 }
@@ -319,7 +319,7 @@ impl Pass<'_> {
         framing: F,
         mut reader: Option<&mut TimedReader<'_>>,
         ready: &Receiver<()>,
-        broken: &mut Option<client::Broken>,
+        broken: &mut Option<client::BrokenStream>,
     ) -> Result<Published, MeasureError> {
         let OpenLoopSettings { to, namespace, arrangement, warm_up, span, lines, seed, .. } = *self.settings;
         namespace.map_or(Ok(()), netns::enter)?;

@@ -4,7 +4,7 @@ use std::io;
 
 use hdrhistogram::Histogram;
 
-use twinline_core::frame::Kind;
+use twinline_core::frame::FrameKind;
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::os::clock::Clock;
@@ -122,7 +122,7 @@ pub fn publish<F: Framing>(
         }
         scratch.clear();
         scratch.extend_from_slice(datagram.bytes);
-        if datagram.kind == Kind::Data {
+        if datagram.kind == FrameKind::Data {
             places(framing, datagram.bytes, &mut at);
         } else {
             at.clear();
@@ -151,7 +151,7 @@ pub fn publish<F: Framing>(
             }
             Err(error) => return Err(PublishError::Wire { line, error }),
         }
-        if datagram.kind == Kind::Data {
+        if datagram.kind == FrameKind::Data {
             published.elapsed = sent - zero;
             published.lateness.saturating_record((sent - due).0);
             published.late += u64::from(sent - due > LATE);

@@ -123,7 +123,7 @@ impl<'a> TimedReader<'a> {
     /// # Errors
     /// The ring is broken.
     #[inline]
-    pub fn poll(&mut self) -> Result<ReadFound, client::Broken> {
+    pub fn poll(&mut self) -> Result<ReadFound, client::BrokenStream> {
         match self.client.poll()? {
             Polled::Item(Item::Message(message)) => {
                 let now = self.clock.now();

@@ -175,7 +175,7 @@ pub(super) fn arbitrate(
 pub(super) struct Read {
     pub(super) checker: Checker,
     pub(super) latency: Latency,
-    pub(super) outcome: Result<(), client::Broken>,
+    pub(super) outcome: Result<(), client::BrokenStream>,
 }
 
 /// Nanoseconds from the time at which a message was to be sent to the time at which it was read.

@@ -11,7 +11,7 @@ use super::live::tally::Tally;
 use super::live::{self, Listen, Listening, RING_CAPACITY, Stops, Wanted, pause};
 use super::{Failure, Outcome};
 use twinline_client::client::{self, Client, Item, Polled};
-use twinline_client::delivery::{Delivery, Dropped, Output};
+use twinline_client::delivery::{Delivery, Dropped, StreamKind};
 use twinline_node::os::clock::Clock;
 use twinline_node::runtime::{self, Running};
 
@@ -60,7 +60,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let Listening { joined, voice } = listening;
     let feed = joined.feed().clone();
     let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
-    let output = if args.first { Output::First } else { Output::Ordered };
+    let output = if args.first { StreamKind::First } else { StreamKind::Ordered };
     let (delivery, client) =
         client::open(&runtime::facts(&feed), output.into(), RING_CAPACITY).map_err(Failure::run)?;
     // whoever reads along has time to look up the framing for every datagram
@@ -106,7 +106,7 @@ pub(super) fn run(args: Args) -> Outcome {
 /// Why printing ended early.
 enum Stopped {
     Output(io::Error),
-    Ring(client::Broken),
+    Ring(client::BrokenStream),
 }
 
 impl From<io::Error> for Stopped {

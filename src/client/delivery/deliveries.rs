@@ -13,13 +13,13 @@
 //!
 //! ```
 //! use twinline_client::client::{self, Polled};
-//! use twinline_client::delivery::{CAPACITY_MIN, Deliveries, Facts, Output, Tend};
+//! use twinline_client::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, StreamKind, Tend};
 //! # use twinline_core::frame::Packing;
 //!
 //! let (mut deliveries, mut roster) = Deliveries::new(8);
 //! // `deliveries` goes to the hot thread; at any time later, here:
-//! # let facts = Facts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
-//! let (delivery, mut client) = client::open(&facts, Output::Ordered.into(), CAPACITY_MIN)?;
+//! # let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
+//! let (delivery, mut client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN)?;
 //! let id = roster.attach(delivery)?;
 //! // the hot thread, between two frames
 //! deliveries.tend();

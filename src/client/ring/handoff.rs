@@ -1,4 +1,4 @@
-//! A bounded queue that hands owned values from one thread to another: what is too large, or too much alive, for the ring of bytes.
+//! A bounded queue that hands owned values from one thread to another: for what cannot go through a ring of bytes.
 //!
 //! ```text
 //!  Giver                    slots                     Taker
@@ -113,7 +113,7 @@ impl<T: Send> Taker<T> {
 
 impl<T> Drop for Taker<T> {
     fn drop(&mut self) {
-        // nothing is read on the strength of it
+        // the giver may look at this to save work; nothing else depends on it
         self.shared.words.store_relaxed(TAKER_GONE, 1);
     }
 }

@@ -1,9 +1,10 @@
-//! Words of memory that two threads, or two processes, share: the one place where the crate names atomics, so that loom can
-//! stand in for them.
+//! Memory that two threads, or two processes, share: the only place where the crate names atomics, so that loom can stand in
+//! for them.
 //!
-//! Built plainly, [`Words`] is `AtomicU64` over memory that it is given, and payload is moved by plain copies. Built with
-//! `--cfg loom`, a word is a loom atomic beside a loom cell: payload moves word by word, and the cell makes loom refuse a
-//! payload access that is not ordered with every other access to that word, the consumer's look at a header included.
+//! In a plain build, [`Words`] is `AtomicU64` over memory that it is given, payload is moved by plain copies, and [`Slot`] is
+//! an `UnsafeCell`. With `--cfg loom`, a word is a loom atomic beside a loom cell, and payload moves word by word. The
+//! cell makes loom reject a payload access that is not ordered with every other access to that word, including the
+//! consumer's look at a header.
 
 #![expect(clippy::disallowed_types, reason = "this is the shim")]
 
@@ -42,7 +43,7 @@ mod real {
         }
     }
 
-    /// What a read may need beside the words; nothing here.
+    /// What a read may need beside the words: nothing here.
     #[derive(Debug, Default)]
     pub struct Scratch(());
 
@@ -132,7 +133,7 @@ mod real {
             self.word(at).store(value, Ordering::Relaxed);
         }
 
-        /// Asks for the cache line at byte offset `at`, to be read soon. Changes nothing.
+        /// Prefetches the cache line at byte offset `at`. Changes nothing.
         #[inline]
         pub fn fetch(&self, at: usize) {
             if cfg!(target_arch = "x86_64") && at < self.len * 8 {
@@ -173,7 +174,7 @@ mod real {
         }
     }
 
-    /// A place for one value, which one thread at a time reaches: which one, the words beside it say.
+    /// A place for one value. One thread at a time reaches it; the words beside it say which.
     pub struct Slot<T>(UnsafeCell<Option<T>>);
 
     // SAFETY: the value is reached through the unsafe methods alone, whose callers vouch that one thread at a time does so.

@@ -14,7 +14,7 @@ use super::shelf::{Arrival, Fingerprint, Stored};
 use super::status::{FirstCopy, SPAN, Status};
 use super::stream::{Out, Part, Standing, Stream};
 use super::window::Window;
-use crate::frame::{Frame, Kind, LINES_MAX, Line, Session};
+use crate::frame::{Frame, FrameKind, LINES_MAX, Line, Session};
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
 
@@ -326,7 +326,7 @@ impl Channel {
         sink: &mut S,
     ) -> Quick {
         let Some(view) = self.lines.get_mut(line.index()) else { return Quick::No };
-        let plain = frame.kind == Kind::Data && !frame.heartbeat && frame.reset.is_none();
+        let plain = frame.kind == FrameKind::Data && !frame.heartbeat && frame.reset.is_none();
         let way = if VERIFIED { Way::Verified } else { Way::Short };
         if view.way != way || !plain || frame.session != self.session {
             return Quick::No;
@@ -429,7 +429,7 @@ impl Channel {
             behind.heartbeats |= !data;
         }
         let arrival = Arrival::new(*frame, line, now);
-        if frame.kind == Kind::Unsequenced {
+        if frame.kind == FrameKind::Unsequenced {
             view.counts.unsequenced += u64::from(frame.count);
             if frame.count > 0 {
                 let part = whole(&arrival, SeqNo(0));

@@ -78,7 +78,7 @@ use channel::{Channel, Quick};
 use memory::{Memory, Shared};
 use upkeep::Due;
 
-use crate::frame::{ChannelKey, Frame, Kind, LINES_MAX, Line};
+use crate::frame::{ChannelKey, Frame, FrameKind, LINES_MAX, Line};
 use crate::time::Nanos;
 
 /// No place.
@@ -271,7 +271,7 @@ impl Arbiter {
             self.other_keys += 1;
             return;
         }
-        if frame.kind == Kind::Unsequenced || self.channels.len() == CHANNELS_MAX {
+        if frame.kind == FrameKind::Unsequenced || self.channels.len() == CHANNELS_MAX {
             self.no_channel += 1;
             return;
         }

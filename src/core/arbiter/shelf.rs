@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use crate::frame::{Frame, Kind, Line, Packing, Reset, Session};
+use crate::frame::{Frame, FrameKind, Line, Packing, Reset, Session};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
@@ -55,7 +55,7 @@ pub(super) struct Stored {
     pub(super) session: Session,
     pub(super) count: u32,
     key: Option<u32>,
-    kind: Kind,
+    kind: FrameKind,
     sequence: u64,
     heartbeat: bool,
     reset: Option<Reset>,

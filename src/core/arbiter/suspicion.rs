@@ -10,7 +10,7 @@ use super::lost::LostRanges;
 use super::memory::{Memory, SESSIONS_REMEMBERED, Shared, WAITING_ROOM};
 use super::settings::Settings;
 use super::shelf::{Arrival, Fingerprint, Stored};
-use crate::frame::{Kind, LINES_MAX, Line, Reset, Session};
+use crate::frame::{FrameKind, LINES_MAX, Line, Reset, Session};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
@@ -487,7 +487,7 @@ impl Channel {
     fn goes_on_flagged(&self, settings: &Settings, arrival: &Arrival<'_>, first: u64) -> bool {
         let view = &self.lines[arrival.line.index()];
         let in_newest = view.epoch == self.newest() && self.pending.is_none();
-        if arrival.frame.kind == Kind::Unsequenced || arrival.frame.sequence <= first || !in_newest {
+        if arrival.frame.kind == FrameKind::Unsequenced || arrival.frame.sequence <= first || !in_newest {
             return false;
         }
         let number = self.extend(settings, arrival);

@@ -17,34 +17,34 @@
 //!   | `a` last sale | 43 |
 //!   | `d` open interest | 30 |
 //!   | `f` end-of-day summary | 72 |
-//!   | `k` long quote | 43, and 10 for each of best bid and best offer that is appended |
-//!   | `q` short quote | 29, and the same |
-//!   | `C` administrative | 14, and the text whose length stands in the last two of them |
+//!   | `k` long quote | 43, plus 10 for each appended best bid or best offer |
+//!   | `q` short quote | 29, plus the same |
+//!   | `C` administrative | 14, plus the text, whose length is in the last two of them |
 //!   | `H` control | 12 |
 //!   | `R` series mapping | 155 |
 //!   | `Y` underlying value | 27 |
 //!
-//!   Indicators `M`, `N`, `P` append a best bid, `C`, `G`, `K` a best offer, `O` both. A message of another category is all
-//!   that is left of its block. Where the header counts more behind it, the block cannot be told apart: it is refused as
-//!   `type`, so that its numbers are a gap which another line may fill, or a loss that is told. Delivering its first
-//!   messages or all of its bytes under one number would shift the numbers of the others.
+//!   Indicators `M`, `N`, `P` append a best bid, `C`, `G`, `K` a best offer, `O` both. A message of any other category is
+//!   everything that is left of its block. If the header counts more messages after it, they cannot be told apart, and the
+//!   block is refused as `type`. Its numbers are then a gap, which another line may fill, or a reported loss. Delivering only
+//!   its first messages, or all of its bytes under one number, would shift the numbers of the others.
 //! * The number is the first message's; numbers begin at 1. After 4,294,967,295 comes 1. The session byte (regular hours or
-//!   others) is none: the numbers go on over it. A line stands in no header: a channel is a group.
+//!   other) is not a session: the numbers continue across it. No header names a line: a channel is a group.
 //! * Control messages (category `H`) are alone in their block. `N`, line integrity, is a heartbeat: its count is 1, it carries
-//!   the **last** number sent (0 before the first) and consumes none. Every 10 s at most.
+//!   the **last** number sent (0 before the first) and consumes none. At least every 10 s.
 //! * `C`, start of day, has number 0: a reset to 1, delivered as unsequenced. `K` resets the counter to the block's number,
-//!   and may name a greater one. `J`, end of day, ends the session. A heartbeat with 0 after higher numbers is a restart, once
-//!   the block after it bears that out. No unmarked restart.
-//! * `V` marks a retransmission: the original numbers, and data; what it says of resets and ends was said before.
-//! * Any other block with number 0 is outside of the sequence, and so is one with a count of 0, which the document does not
-//!   have.
-//! * A publisher's bytes become the text of an administrative message. (OPRA sends such a message alone in its block, of 200
-//!   characters at most; a publisher packs what it is told to.) It writes no end of day, which would consume a number.
+//!   which may be a greater one. `J`, end of day, ends the session. A heartbeat with 0 after higher numbers is a restart, once
+//!   the next block confirms it. No unmarked restart.
+//! * `V` marks a retransmission: data with the original numbers. It resets and ends nothing, because the original did.
+//! * Any other block with number 0 is outside of the sequence. So is one with a count of 0, which is not in the document.
+//! * A publisher's bytes become the text of an administrative message. (OPRA sends such a message alone in its block, with at
+//!   most 200 characters; a publisher packs as it is told.) A publisher writes no end of day, because it would consume a number.
 //!
 //! Sources: OPRA binary data recipient interface specification 6.2, and captured blocks (checksums, sizes of `k`, `q`, `C`,
-//! `H`). Sizes and types: the Open-Markets-Initiative's dissector of 6.2, and a model of 6.4a in C++ (`opra.hpp`, of a
-//! public repository, whose comments name the specification's sections). They differ in one: the dissector gives `Y` with type
-//! `I` 31 bytes, the model 27 (section 6.08.2), as the dissector of the participants' input 5.0i implies; 27 is taken.
+//! `H`). Sizes and types: the Open-Markets-Initiative's dissector of 6.2, and a C++ model of 6.4a (`opra.hpp` of a public
+//! repository, whose comments name the sections of the specification). They differ in one size: for `Y` with type `I`, the
+//! dissector has 31 bytes and the model 27 (section 6.08.2). The dissector of the participants' input 5.0i implies 27, which
+//! is used here.
 
 use super::siac::{self, Block, Control};
 use super::{Framing, Malformed, Proof, append};
@@ -60,12 +60,12 @@ const ORIGINAL: u8 = b' ';
 const AGAIN: u8 = b'V';
 const BLOCK_MAX: usize = 1_000;
 const CATEGORY_CONTROL: u8 = b'H';
-/// Those whose messages [`size`] knows.
+/// The categories whose sizes [`size`] knows.
 const CATEGORIES: &[u8] = b"adfkqCHRY";
-/// The bytes in front of the text of an administrative message, which OPRA's processor sends: participant, category, type,
-/// indicator, transaction, reference, length of the text.
+/// What precedes the text of an administrative message from OPRA's processor: participant, category, type, indicator,
+/// transaction, reference, length of the text.
 const TEXT: [u8; 14] = *b"OC  \0\0\0\0\0\0\0\0\0\0";
-/// How long messages are, and how any bytes become one: the text of an administrative message.
+/// How long messages are. A publisher's bytes become the text of an administrative message.
 pub(super) static RULE: SizeRule = SizeRule { id: u8::MAX, size, front: &TEXT };
 const PACKING: Packing =
     Packing { width: RULE.id, offset: 12, big_endian: true, length_adds: 14, skip: 0, rule: Some(&RULE) };
@@ -113,12 +113,12 @@ fn control(body: &[u8]) -> Option<Control> {
     }
 }
 
-/// Whether a message's size follows from its category.
+/// Whether the category of a message determines its size.
 fn is_known(message: &[u8]) -> bool {
     message.get(1).is_some_and(|category| CATEGORIES.contains(category))
 }
 
-/// The messages are not all there, or cannot be told apart.
+/// The reason why a block cannot be read: its messages are not all there, or cannot be told apart.
 #[cold]
 fn unread(rest: &[u8], count: u32) -> Malformed {
     let last = PACKING.messages(rest).take(count as usize).last();
@@ -207,10 +207,10 @@ fn write(number: u32, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> 
     out.extend_from_slice(&[VERSION, 0, 0, FEED, ORIGINAL, 0]);
     out.extend_from_slice(&number.to_be_bytes());
     out.resize(HEADER, 0);
-    // one whose size is not known is the last of its block, and ends with it
+    // a message of unknown size is the last of its block and ends with it
     let telling = messages.iter().take_while(|message| is_known(message)).count();
     let messages = &messages[..messages.len().min(telling + 1)];
-    // the pad byte has its place
+    // keep room for the pad byte
     let count = append(PACKING, messages, usize::from(u8::MAX), max_len.min(BLOCK_MAX) & !1, out);
     if count <= telling && out.len() % 2 == 1 {
         out.push(0);
@@ -222,7 +222,7 @@ fn write(number: u32, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, Reset};
+    use crate::frame::{FrameKind, Reset};
 
     fn parse(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         let mut at = 0;
@@ -260,7 +260,7 @@ mod tests {
         // one control message, number 7: 6 + 34 + 'O' + ' ' + 7 + 1 + "OHE " = 6 + 34 + 79 + 32 + 7 + 1 + 252 = 411
         let hand = b"\x06\0\x22O \0\0\0\0\x07\x01\0\0\0\0\0\0\0\0\x01\x9bOHE \0\0\0\0\0\0\0\0\0";
         let frame = parse(hand).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (Kind::Data, 7, 1, None));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (FrameKind::Data, 7, 1, None));
         assert_eq!(frame.body, b"OHE \0\0\0\0\0\0\0\0", "without the pad byte");
         assert_eq!(block(7, &[b"OHE \0\0\0\0\0\0\0\0"]), hand);
     }
@@ -338,7 +338,7 @@ mod tests {
             assert_eq!(Opra.encode_heartbeat(Session::NONE, next, &mut out), 0);
             assert_eq!((out.len(), &out[6..10]), (34, wire.to_be_bytes().as_slice()));
             let frame = parse(&out).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Heartbeat, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 0, true));
             assert_eq!(frame.sequence, Width::U32SkipZero.wire(SeqNo(next)));
             assert_eq!((frame.reset, frame.body), (reset, b"".as_slice()));
         }
@@ -348,17 +348,17 @@ mod tests {
     fn a_day_starts_resets_and_ends_by_control_messages() {
         let start = block(0, &[&control(b'C')]);
         let frame = parse(&start).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
         assert!(!frame.heartbeat);
         let reset = block(5_000, &[&control(b'K')]);
         let frame = parse(&reset).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 5_000, Some(Reset::Marked(5_000))));
+        assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 5_000, Some(Reset::Marked(5_000))));
         assert_eq!(parse(&block(0, &[&control(b'K')])).unwrap().reset, Some(Reset::Marked(1)));
         let end = block(9, &[&control(b'J')]);
-        assert_eq!((parse(&end).unwrap().kind, parse(&end).unwrap().count), (Kind::Last, 1));
+        assert_eq!((parse(&end).unwrap().kind, parse(&end).unwrap().count), (FrameKind::Last, 1));
         // others are messages like any
         for kind in [b'E', b'F', b'L', b'M', b'P'] {
-            assert_eq!(parse(&block(9, &[&control(kind)])).unwrap().kind, Kind::Data);
+            assert_eq!(parse(&block(9, &[&control(kind)])).unwrap().kind, FrameKind::Data);
         }
     }
 
@@ -367,7 +367,7 @@ mod tests {
         for kind in [b'C', b'J', b'K', b'N'] {
             let again = altered(block(9, &[&control(kind)]), 4, b'V');
             let frame = parse(&again).unwrap();
-            assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 9, None), "{}", char::from(kind));
+            assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 9, None), "{}", char::from(kind));
         }
     }
 
@@ -375,10 +375,10 @@ mod tests {
     fn blocks_without_a_number_or_without_messages_touch_no_numbers() {
         let datagram = block(0, &[&message(b'a', b' ', 43)]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, None));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, None));
         let empty = block(9, &[]);
         let frame = parse(&empty).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Unsequenced, 0, true));
+        assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Unsequenced, 0, true));
     }
 
     #[test]

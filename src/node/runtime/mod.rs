@@ -8,13 +8,13 @@
 //! ```
 //!
 //! ```no_run
-//! use twinline_client::delivery::Output;
+//! use twinline_client::delivery::StreamKind;
 //! use twinline_client::client::{Item, Polled};
 //! use twinline_node::config::Feed;
 //! use twinline_node::runtime::Runtime;
 //!
 //! let mut runtime = Runtime::new(Feed::load("feeds/loopback.toml")?);
-//! let mut client = runtime.client(Output::Ordered)?;
+//! let mut client = runtime.client(StreamKind::Ordered)?;
 //! let (running, _clients) = runtime.start()?;
 //! loop {
 //!     match client.poll()? {
@@ -36,7 +36,7 @@ use std::thread::{self, JoinHandle};
 
 use twinline_client::client::{Client, ClientError};
 use twinline_client::counters::{self, CounterPage, CounterWriter};
-use twinline_client::delivery::{self, AttachError, ClientId, Deliveries, Delivery, Facts, Roster, Tend, Wants};
+use twinline_client::delivery::{self, AttachError, ClientId, Deliveries, Delivery, FeedFacts, Roster, Tend, Wants};
 use twinline_core::arbiter::{Arbiter, Sink};
 use twinline_core::frame::LINES_MAX;
 use twinline_core::framing::{Framing, WithFraming};
@@ -270,9 +270,9 @@ impl Runtime {
 }
 
 /// What a client of this feed must know of it.
-pub fn facts(feed: &Feed) -> Facts {
+pub fn facts(feed: &Feed) -> FeedFacts {
     let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
-    Facts { packing: feed.framing.packing(), feed: feed.name.clone(), lines }
+    FeedFacts { packing: feed.framing.packing(), feed: feed.name.clone(), lines }
 }
 
 /// A runtime whose lines are joined. Datagrams wait in its sockets until it is started.
@@ -377,7 +377,7 @@ impl Joined {
 #[derive(Debug)]
 pub struct Clients {
     roster: Roster,
-    facts: Facts,
+    facts: FeedFacts,
 }
 
 impl Clients {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use twinline_client::client::{Item, Polled};
 use twinline_client::counters::Counter;
-use twinline_client::delivery::{CAPACITY_MIN, Output};
+use twinline_client::delivery::{CAPACITY_MIN, StreamKind};
 use twinline_core::arbiter::{Event, Run};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{AnyFraming, MoldUdp64};
@@ -86,13 +86,13 @@ fn clients_come_and_go_while_it_runs() {
     let feed = feed(26_490);
     let mut publisher = Publisher::new(&feed);
     let mut runtime = Runtime::new(feed).until_end(true);
-    let mut first = runtime.client(Output::Ordered).unwrap();
+    let mut first = runtime.client(StreamKind::Ordered).unwrap();
     let (running, mut clients) = runtime.start().unwrap();
     let (mut by_first, mut by_second) = (Vec::new(), Vec::new());
     for number in [publisher.send(), publisher.send(), publisher.send()] {
         until(|| read(&mut first, &mut by_first) && by_first.last() >= Some(&number));
     }
-    let (id, mut second) = clients.attach(Output::Ordered, CAPACITY_MIN).unwrap();
+    let (id, mut second) = clients.attach(StreamKind::Ordered, CAPACITY_MIN).unwrap();
     // it has been taken up once a message reaches it
     until(|| {
         publisher.send();
@@ -156,7 +156,7 @@ fn a_sink_of_ones_own_comes_back_and_is_closed() {
 #[test]
 fn what_cannot_be_is_refused_before_anything_starts() {
     let mut runtime = Runtime::new(feed(26_492));
-    let _client = runtime.client(Output::Ordered).unwrap();
+    let _client = runtime.client(StreamKind::Ordered).unwrap();
     struct Nothing;
     impl Sink for Nothing {
         fn event(&mut self, _: &Event) {}

@@ -1,6 +1,6 @@
 //! Frame by frame: what is read of any bytes, and what is written.
 
-use twinline::frame::{Frame, Kind, Packing, Session};
+use twinline::frame::{Frame, FrameKind, Packing, Session};
 use twinline::framing::{AnyFraming, Framing, Malformed, WithFraming};
 
 use crate::support::fixed::{CBOE, CME, EXAMPLES, example, pair};
@@ -22,7 +22,7 @@ impl WithFraming for Read<'_> {
 struct Kinds<'a>(&'a [u8]);
 
 impl WithFraming for Kinds<'_> {
-    type Output = Result<(Kind, u32), Malformed>;
+    type Output = Result<(FrameKind, u32), Malformed>;
 
     fn with<F: Framing>(self, framing: F) -> Self::Output {
         framing.frame(self.0, &mut 0).unwrap().map(|frame: Frame<'_>| (frame.kind, frame.count))
@@ -53,7 +53,7 @@ impl WithFraming for Written {
         let mut end = Vec::new();
         let ends = framing.encode_end(session, self.0, &mut end);
         if ends {
-            assert_eq!(framing.frame(&end, &mut 0).unwrap().unwrap().kind, Kind::EndOfSession);
+            assert_eq!(framing.frame(&end, &mut 0).unwrap().unwrap().kind, FrameKind::EndOfSession);
         }
         let mut all = Vec::from(out);
         all.push(end);
@@ -96,7 +96,7 @@ fn what_is_written_is_what_ours_writes() {
 }
 
 /// What differs on purpose: see the head of `feeds/fixed-iex.toml`, and the framings' own pages.
-fn left_out(name: &str, datagram: &[u8], ours: Result<(Kind, u32), Malformed>) -> bool {
+fn left_out(name: &str, datagram: &[u8], ours: Result<(FrameKind, u32), Malformed>) -> bool {
     match name {
         // fixed says nothing of a payload that is longer than its messages, nor of signs
         "iex-tp" => {
@@ -104,9 +104,9 @@ fn left_out(name: &str, datagram: &[u8], ours: Result<(Kind, u32), Malformed>) -
                 || datagram.get(12).is_some_and(|&len| datagram.len() > 40 + usize::from(len))
         }
         // a refresh without messages is no heartbeat to ours
-        "nyse-pillar" => matches!(ours, Ok((Kind::Unsequenced, 0))),
+        "nyse-pillar" => matches!(ours, Ok((FrameKind::Unsequenced, 0))),
         // the last message's type is at no fixed place
-        "cboe-pitch" => matches!(ours, Ok((Kind::Last, _))),
+        "cboe-pitch" => matches!(ours, Ok((FrameKind::Last, _))),
         _ => false,
     }
 }
@@ -190,17 +190,17 @@ fn a_house_feed_is_written_and_read() {
     assert_eq!(frames[3], b"H\0\xff\xfe7  \0\0\0B\x20");
     assert_eq!(frames[4], b"H\0\xff\xfe7  \0\0\0E\x20");
     let kinds = |frame: &[u8]| house.with(Kinds(frame));
-    assert_eq!(kinds(&frames[0]), Ok((Kind::Data, 3)));
+    assert_eq!(kinds(&frames[0]), Ok((FrameKind::Data, 3)));
     let read = |datagram: &[u8]| house.with(Read(datagram));
     // before the first number comes the last of the wrap
     assert!(read(b"H\0\xff\xff7  \0\0\0B\x20").contains("kind: Heartbeat, sequence: 0,"));
     assert!(read(b"H\x01\0\x077  \0\0\0\0\x21o\x01x").contains("reset: Some(Marked(0))"));
-    assert_eq!(kinds(b"H\x01\0\x077  \0\0\0V\x20o\x01x"), Ok((Kind::Unsequenced, 1)));
+    assert_eq!(kinds(b"H\x01\0\x077  \0\0\0V\x20o\x01x"), Ok((FrameKind::Unsequenced, 1)));
     assert_eq!(kinds(b"X\x01\0\x077  \0\0\0V\x20o\x01x"), Err(Malformed::Type));
     assert_eq!(kinds(b"H\x01\0\x077  \0\0\0\0\x40o\x01x"), Err(Malformed::Type));
     assert_eq!(kinds(b"H\x01\0\x077  \0\0\0\0\x20o\x02x"), Err(Malformed::Overrun));
     // no messages, and no rule that says why: its number is not trusted
-    assert_eq!(kinds(b"H\0\0\x077  \0\0\0\0\x20"), Ok((Kind::Unsequenced, 0)));
+    assert_eq!(kinds(b"H\0\0\x077  \0\0\0\0\x20"), Ok((FrameKind::Unsequenced, 0)));
     assert_eq!(house.packing(), Packing { width: 1, offset: 1, length_adds: 2, ..Packing::WHOLE });
     assert_eq!(house.session("abc").map(|session| session.to_string()), Some("abc".to_owned()));
     assert_eq!(house.session("abcd"), None);

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use twinline::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
 use twinline::config::Feed;
-use twinline::frame::{Frame, Kind, Line};
+use twinline::frame::{Frame, FrameKind, Line};
 use twinline::framing::{AnyFraming, Framing, WithFraming};
 use twinline::seq::SeqNo;
 use twinline::time::Nanos;
@@ -82,18 +82,18 @@ fn check(frame: &Frame<'_>, datagram: &[u8], from: usize, to: usize) {
     let messages = frame.packing.messages(frame.body).take(frame.count as usize).count();
     assert_eq!(messages, frame.count as usize, "as many messages as it counts");
     match frame.kind {
-        Kind::Data | Kind::Last => {
+        FrameKind::Data | FrameKind::Last => {
             assert_eq!(frame.packing.messages(frame.body).count(), frame.count as usize, "and no more");
             assert_eq!(frame.packing.blocks_len(frame.body, frame.count), Some(frame.body.len()));
         }
-        Kind::Heartbeat | Kind::EndOfSession => assert_eq!(frame.count, 0),
-        Kind::Unsequenced => {}
+        FrameKind::Heartbeat | FrameKind::EndOfSession => assert_eq!(frame.count, 0),
+        FrameKind::Unsequenced => {}
     }
 }
 
 /// What is written is read: a frame's messages, encoded anew, come back as they were.
 fn again<F: Framing>(framing: F, frame: &Frame<'_>) {
-    if frame.kind != Kind::Data || frame.heartbeat || frame.reset.is_some() || frame.packing != framing.packing() {
+    if frame.kind != FrameKind::Data || frame.heartbeat || frame.reset.is_some() || frame.packing != framing.packing() {
         return;
     }
     let messages: Vec<&[u8]> = frame.packing.messages(frame.body).collect();

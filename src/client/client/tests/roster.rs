@@ -15,8 +15,8 @@ fn clients(roster: &Roster) -> Vec<String> {
 #[test]
 fn a_client_that_attaches_between_two_frames_begins_with_the_second() {
     let (mut deliveries, mut roster) = Deliveries::new(2);
-    let (first, mut early) = pair(Output::Ordered);
-    let (second, mut late) = pair(Output::Ordered);
+    let (first, mut early) = pair(StreamKind::Ordered);
+    let (second, mut late) = pair(StreamKind::Ordered);
     roster.attach(first).unwrap();
     deliveries.tend();
     deliveries.event(&event(AT, EventKind::Epoch { session: session("S"), first: SeqNo(1) }));
@@ -53,7 +53,7 @@ fn a_detached_client_reads_what_was_written_and_then_the_end() {
     let (mut deliveries, mut roster) = Deliveries::new(3);
     let (mut ids, mut all) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        let (delivery, client) = pair(Output::Ordered);
+        let (delivery, client) = pair(StreamKind::Ordered);
         ids.push(roster.attach(delivery).unwrap());
         all.push(client);
     }
@@ -81,7 +81,7 @@ fn a_detached_client_reads_what_was_written_and_then_the_end() {
 #[test]
 fn a_detached_client_is_told_of_its_last_overrun() {
     let (mut deliveries, mut roster) = Deliveries::new(1);
-    let (mut delivery, mut client) = pair(Output::Ordered);
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
     let end = fill(&mut delivery, 1);
     let id = roster.attach(delivery).unwrap();
     deliveries.tend();
@@ -98,7 +98,7 @@ fn clients_that_have_gone_come_back_by_themselves() {
     let (mut deliveries, mut roster) = Deliveries::new(4);
     let (mut all, mut ids) = (Vec::new(), Vec::new());
     for _ in 0..4 {
-        let (delivery, client) = pair(Output::Ordered);
+        let (delivery, client) = pair(StreamKind::Ordered);
         ids.push(roster.attach(delivery).unwrap());
         all.push(Some(client));
     }
@@ -125,7 +125,7 @@ fn a_full_set_hands_the_writer_back_and_takes_another_once_one_has_returned() {
     // attached and detached over and over without a look of the hot thread: the limits hold, and every detach finds its place
     let mut refused = 0;
     for round in 0..20 {
-        let (delivery, client) = pair(Output::Ordered);
+        let (delivery, client) = pair(StreamKind::Ordered);
         match roster.attach(delivery) {
             Ok(id) => assert!(roster.detach(id)),
             Err(error) => {
@@ -143,7 +143,7 @@ fn a_full_set_hands_the_writer_back_and_takes_another_once_one_has_returned() {
     }
     assert_eq!(refused, 4 * 3, "two of five");
     drop(deliveries);
-    let (delivery, _client) = pair(Output::Ordered);
+    let (delivery, _client) = pair(StreamKind::Ordered);
     let error = roster.attach(delivery).unwrap_err();
     assert_eq!(error.reason, AttachReason::Ended);
     assert_eq!(error.to_string(), "the arbiter that the client was to be attached to has ended");
@@ -154,12 +154,12 @@ fn as_many_clients_as_may_be_all_get_everything() {
     let (mut deliveries, mut roster) = Deliveries::new(DIRECT_MAX);
     let mut all: Vec<_> = (0..DIRECT_MAX)
         .map(|_| {
-            let (delivery, client) = pair(Output::Ordered);
+            let (delivery, client) = pair(StreamKind::Ordered);
             roster.attach(delivery).unwrap();
             client
         })
         .collect();
-    let (delivery, _client) = pair(Output::Ordered);
+    let (delivery, _client) = pair(StreamKind::Ordered);
     assert_eq!(roster.attach(delivery).unwrap_err().reason, AttachReason::Full);
     deliveries.tend();
     deliveries.release(&run(1, 1, &pack(&[b"x"])));
@@ -169,9 +169,9 @@ fn as_many_clients_as_may_be_all_get_everything() {
 #[test]
 fn a_hot_thread_that_ends_ends_every_client() {
     let (mut deliveries, mut roster) = Deliveries::new(3);
-    let (taken_up, mut a) = pair(Output::Ordered);
-    let (waiting, mut b) = pair(Output::Ordered);
-    let (given_back, mut c) = pair(Output::Ordered);
+    let (taken_up, mut a) = pair(StreamKind::Ordered);
+    let (waiting, mut b) = pair(StreamKind::Ordered);
+    let (given_back, mut c) = pair(StreamKind::Ordered);
     let id = roster.attach(given_back).unwrap();
     roster.attach(taken_up).unwrap();
     roster.detach(id);
@@ -205,7 +205,7 @@ fn two_threads_clients_come_and_go_and_none_misses_a_message_while_it_is_there()
     let mut attached = 0;
     while ended < CLIENTS {
         if attached < CLIENTS {
-            let (delivery, client) = pair(Output::Ordered);
+            let (delivery, client) = pair(StreamKind::Ordered);
             if let Ok(id) = roster.attach(delivery) {
                 attached += 1;
                 here.push((id, client, 0));

@@ -34,7 +34,8 @@ const LAST: f64 = 10_000.0;
 /// Points of a curve, a decade.
 const POINTS: u32 = 48;
 
-/// What every picture, or the page that it stands in, has as its style. Okabe and Ito's colours, made darker on white and lighter on black where they were faint.
+/// The style that every picture, or the page around it, needs. The colours are Okabe and Ito's; those that were faint are darker on
+/// white and lighter on black.
 pub const STYLE: &str = "\
 .tl{--ink:#1b1f24;--faint:#5b6570;--rule:#dfe3e8;--c0:#0b62a8;--c1:#c44e00;--c2:#00795b;--c3:#a8357f;--c4:#5b5bd6;--c5:#8a6a00;\
 --c6:#0f7c92;--c7:#a32020;font-family:system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\

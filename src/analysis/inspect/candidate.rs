@@ -134,7 +134,7 @@ impl<F: Framing> Candidate<F> {
         }
     }
 
-    /// The channel's place, made where there is none.
+    /// The channel's place, made if there is none.
     fn channel(&mut self, key: Option<u32>, budget: &mut Budget) -> Option<usize> {
         let found =
             [self.last, self.last + 1].into_iter().find(|&at| self.channels.get(at).is_some_and(|c| c.key == key));

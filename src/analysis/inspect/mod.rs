@@ -219,7 +219,7 @@ impl Inspection {
         }
     }
 
-    /// The flow's place, made where there is none and room for one.
+    /// The flow's place, made if there is none yet and room for one.
     fn place(&mut self, key: FlowKey) -> Option<usize> {
         if let Some(&at) = self.index.get(&key) {
             return Some(at);

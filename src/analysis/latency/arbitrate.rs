@@ -26,7 +26,7 @@ use super::message::Stamps;
 
 /// How long the arbiter keeps listening when nothing comes any more.
 const QUIET: Nanos = Nanos::from_millis(50);
-/// The same where no end of session was seen, and where a line's delay keeps copies back.
+/// The same if no end of session was seen, or if a line's delay keeps copies back.
 const QUIET_MAX: Nanos = Nanos::from_millis(500);
 
 /// A source that notes when each datagram was taken up.

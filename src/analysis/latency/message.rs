@@ -38,7 +38,7 @@ impl Stamps {
         Stamps::read(packing.content(message))
     }
 
-    /// The stamps of a message's content; `None` where it is too short to have any.
+    /// The stamps of a message's content; `None` if it is too short to have any.
     #[inline]
     pub fn read(message: &[u8]) -> Option<Stamps> {
         let (intended, rest) = message.split_first_chunk()?;

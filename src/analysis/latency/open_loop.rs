@@ -98,7 +98,7 @@ pub struct OpenLoopSettings<'a> {
 }
 
 impl<'a> OpenLoopSettings<'a> {
-    /// 5 s behind a warm-up of 500 ms, sent where they are listened to, without a kernel stamp. `lines` says how each line packs and
+    /// 5 s after a warm-up of 500 ms, sent to the groups of `feed` itself, without kernel stamps. `lines` says how each line packs and
     /// what it loses.
     pub fn new(feed: &'a Feed, arrangement: Arrangement, lines: &'a [LinePlan]) -> OpenLoopSettings<'a> {
         OpenLoopSettings {
@@ -296,7 +296,7 @@ pub fn measure<F: Framing, S: Source + Send>(
 }
 
 impl Pass<'_> {
-    /// The publisher's thread, which is the client's as well where there is a reader for it.
+    /// The publisher's thread, which is also the client's if it is given a reader.
     fn publish<F: Framing>(
         &self,
         framing: F,

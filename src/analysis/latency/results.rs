@@ -78,7 +78,7 @@ impl LatencyReport {
         text::machine(&self.machine)
     }
 
-    /// What ends the report for people: the ratios, in a line each.
+    /// The end of the report for people: each ratio in one line.
     pub fn ending_text(&self) -> String {
         text::ending(self)
     }
@@ -134,8 +134,7 @@ pub struct RatioResults {
 }
 
 impl RatioResults {
-    /// Of what was measured by a method, with `(publisher, arbiter, spin)` the cores of the two threads and what they do while there
-    /// is nothing. `watched` has what the kernel threw away at each line's sockets.
+    /// The results of a measurement. `(publisher, arbiter, spin)` are the cores of the two threads and what they do while idle. `watched` has what the kernel threw away at each line's sockets.
     pub fn new(
         measured: TwoCoreMeasured,
         method: Method,
@@ -167,7 +166,7 @@ impl RatioResults {
         text::ratio(self)
     }
 
-    /// What the headline is made of: the near rounds, or the far ones where no round was near.
+    /// The ratios of the headline, and whether they are of near rounds: of the far ones if no round was near.
     pub(super) fn headline(&self) -> Option<(Ratios, bool)> {
         self.near.map(|ratios| (ratios, true)).or(self.far.map(|ratios| (ratios, false)))
     }
@@ -194,7 +193,7 @@ impl RatioResults {
         self.measured.lost
     }
 
-    /// What is to be said beside the numbers.
+    /// Remarks on the numbers: what makes them doubtful.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         let Some((ratios, near)) = self.headline() else {
@@ -276,7 +275,7 @@ pub struct PassResults {
     pub(super) lateness: Histogram<u64>,
     /// Nanoseconds from intended send to client read.
     pub total: Histogram<u64>,
-    /// The same by why a message took so long.
+    /// The same, by why a message took so long.
     pub causes: Vec<(LatencyCause, Histogram<u64>)>,
     /// The parts of that way.
     pub stages: Vec<(Stage, Histogram<u64>)>,
@@ -287,7 +286,7 @@ pub struct PassResults {
 }
 
 impl PassResults {
-    /// Of what was measured on a feed's lines, with so many messages per datagram. `watched` has what the kernel threw away at each
+    /// The results of a pass on a feed's lines, with `pack` messages per datagram. `watched` has what the kernel threw away at each
     /// line's sockets.
     pub fn new(
         asked: PassSpec,
@@ -339,7 +338,7 @@ impl PassResults {
         text::pass(self)
     }
 
-    /// Numbers that the client heard nothing of: before the arbiter had believed the first frame, or behind the last that came.
+    /// Numbers that the client never saw: before the arbiter had believed the first frame, or after the last one that came.
     pub fn unseen(&self) -> u64 {
         self.sent.saturating_sub(self.delivered + self.lost + self.overrun)
     }
@@ -359,7 +358,7 @@ impl PassResults {
         self.stopped || self.rate_reached > 0.98 * self.asked.load.rate() || self.lateness.max() < 1_000_000
     }
 
-    /// What is to be said beside the numbers.
+    /// Remarks on the numbers: what makes them doubtful.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if !self.rate_held() {

@@ -87,7 +87,7 @@ pub struct TwoCoreSettings<'a> {
 }
 
 impl<'a> TwoCoreSettings<'a> {
-    /// Blocks of 400 messages of 64 bytes, for 5 s, sent where they are listened to, on whatever cores the system gives.
+    /// Blocks of 400 messages of 64 bytes, for 5 s, sent to the groups of `feed` itself, on whatever cores the system gives.
     pub fn new(feed: &'a Feed, spin: Spin) -> TwoCoreSettings<'a> {
         TwoCoreSettings {
             feed,
@@ -257,7 +257,7 @@ impl<S: Source> Rotating<'_, S> {
     }
 }
 
-/// A sink that puts the receive call's return into a record's stamp, where it was noted.
+/// A sink that puts the time of the receive call's return into a record's stamp, if it was noted.
 struct Noted<'a> {
     sink: Deliveries,
     taken: &'a Cell<Nanos>,
@@ -585,7 +585,7 @@ impl<'a, F: Framing> Driver<'a, F> {
         }
     }
 
-    /// Spins until the message is there: the stamp that came with it; `None` where it does not come.
+    /// Spins until the message is there: the stamp that came with it; `None` if it does not come.
     #[inline]
     fn arrival(&mut self, kind: BlockKind, start: Nanos) -> Result<Option<Nanos>, MeasureError> {
         let mut looks = 0u32;

@@ -176,7 +176,7 @@ impl Cell for Moment {
 struct ChannelQuality {
     at: ChannelRef,
     session: Session,
-    /// Where a line's account starts: at its own first number in the first epoch, where the epoch began in later ones.
+    /// The number at which a line's account starts: its own first number in the first epoch, the epoch's first in later ones.
     account_from: Option<SeqNo>,
     accounts: Vec<Account>,
     firsts: Firsts,
@@ -374,7 +374,7 @@ impl Quality {
     }
 }
 
-/// A burst is certain: it counts where the line had gone past it.
+/// A burst is certain: it counts at the time when the line had gone past it.
 fn note_burst(line: &mut LineQuality, moments: &mut Series<Moment>, at: usize, burst: Burst) {
     let length = burst.hole.range.len();
     line.missing = line.missing.saturating_add(length);

@@ -1,5 +1,5 @@
-//! What the pages of `latency` and `report` have in common: one HTML file that refers to nothing, for a screen of any size, light
-//! or dark, and for print.
+//! What the pages of reports have in common: one HTML file that refers to nothing outside itself, for a screen of any size, light or
+//! dark, and for print.
 
 use std::fmt::{Display, Write};
 
@@ -26,7 +26,7 @@ ul{padding-left:1.1rem;margin:.4rem 0}li{margin:.25rem 0}.spoils{color:var(--bad
 @media print{:root{--bg:#fff;--ink:#000;--faint:#444;--rule:#ccc;--panel:#fff;--warn:#8a4b00;--bad:#a32020}body{max-width:none;padding:0;font-size:10.5pt}\
 .charts{grid-template-columns:1fr 1fr}svg,tr,.figure{break-inside:avoid}h2{break-after:avoid}}";
 
-/// Begins a page. `style` is what it needs beside the common style.
+/// Begins a page with its heading. `style` is CSS that it needs beside the common style. The caller ends it with `</body></html>`.
 pub fn begin(out: &mut String, title: &str, style: &str) {
     let title = escape(title);
     let _ = write!(
@@ -36,12 +36,12 @@ pub fn begin(out: &mut String, title: &str, style: &str) {
     );
 }
 
-/// Something to know before the numbers are believed.
+/// Adds something to know before trusting the numbers.
 pub fn remark(out: &mut String, text: impl Display) {
     let _ = writeln!(out, "<p class=\"remark\">{}</p>", escape(&text.to_string()));
 }
 
-/// Pictures, side by side where there is room.
+/// Adds pictures, side by side if there is room.
 pub fn charts(out: &mut String, charts: impl IntoIterator<Item = String>) {
     out.push_str("<div class=\"charts\">\n");
     for chart in charts {

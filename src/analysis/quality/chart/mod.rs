@@ -64,7 +64,7 @@ fn nothing(title: &str, what: &str) -> String {
     svg
 }
 
-/// How many rows names take as a legend, two in one where they are short.
+/// How many rows the names take as a legend; short ones go two in a row.
 fn legend_height(names: &[&str]) -> f64 {
     names.len().div_ceil(legend_columns(names)) as f64 * LEGEND_ROW
 }

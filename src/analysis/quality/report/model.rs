@@ -54,7 +54,7 @@ pub(super) struct PeakJson {
 #[derive(Serialize)]
 pub(super) struct PeaksJson {
     pub(super) windows: Vec<PeakJson>,
-    /// Stamps that a window went without, its memory being full: where it is not zero, peaks are lower bounds.
+    /// Stamps that a window had to do without because memory was full. Above zero, peaks are lower bounds.
     pub(super) stamps_cut: u64,
 }
 
@@ -308,7 +308,7 @@ impl Summary {
         format!("+{}", after_text(at_ns.saturating_sub(self.from_ns)))
     }
 
-    /// The time of day of a moment, to the microsecond; with the date where the capture has several.
+    /// The time of day of a moment, to the microsecond; with the date if the capture spans several.
     pub(super) fn clock(&self, at_ns: u64) -> String {
         let at = Nanos(at_ns);
         let time = utc::time_of_day(at, 6);

@@ -240,7 +240,7 @@ impl<'a> Pictures<'a> {
         Strips { title: "Silent stretches, the longest".to_owned(), words, axis: self.axis, kinds, rows }.svg()
     }
 
-    /// The lines' states, where one was ever another than heard and up; how many strips are left out.
+    /// The lines' states, if any line was ever in another state than up, and how many strips are left out.
     pub(super) fn states(&self) -> Option<(String, usize)> {
         let (changes, _) = self.quality.changes();
         let begins: BTreeMap<u16, Nanos> = {

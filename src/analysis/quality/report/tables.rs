@@ -57,7 +57,7 @@ fn numbers(first: u64, end: u64) -> String {
 }
 
 impl Summary {
-    /// A session's name behind a channel's, where there are several of them.
+    /// A session, behind its channel if there are several channels.
     fn place(&self, channel: &str, session: &str) -> String {
         match (self.channels.len() > 1, session.is_empty()) {
             (true, true) => channel.to_owned(),

@@ -1,8 +1,8 @@
 //! What on this machine will spoil latency numbers, in plain words, and what to do about each.
 //!
-//! [`look`] reads the system's files under `/proc` and `/sys` and changes nothing; what a machine does not tell is told as not
-//! known, or left out where nobody would miss it. It is no measurement: a machine with nothing to find may still be slow.
-//! Not looked at, since no file has it: what the NIC does to gather interrupts (`ethtool -c`), and what the firmware does.
+//! [`look`] reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not
+//! known, or left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow. Not covered,
+//! since no file has it: how the NIC coalesces interrupts (`ethtool -c`), and what the firmware does.
 //!
 //! ```
 //! for finding in twinline_node::os::machine::look(&[0], &["lo".to_owned()], 8 << 20) {
@@ -22,14 +22,14 @@ use facts::{Core, Facts, Files, Nic};
 use super::cpu;
 use super::netns::HostInterface;
 
-/// How much a [`Finding`] does to latency numbers. The worst is the smallest.
+/// How much a [`Finding`] affects latency numbers. The worst comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Every figure is off.
     Spoils,
-    /// The tail is: p99.9, the maximum.
+    /// The tail is off: p99.9, the maximum.
     Blurs,
-    /// Good to know when the figures are read.
+    /// Good to know when reading the figures.
     Note,
 }
 
@@ -50,12 +50,12 @@ pub struct Finding {
     pub what: String,
     /// What to do about it.
     pub advice: String,
-    /// How much it does.
+    /// How much it affects latency numbers.
     pub severity: Severity,
 }
 
-/// What will spoil latency numbers that are taken on these cores, over these interfaces (by name or address), with so many
-/// bytes of receive buffer asked for each socket; the worst first. No cores: all that this thread may use.
+/// What will spoil latency numbers measured on these cores and interfaces (by name or address), with this many bytes of receive
+/// buffer asked for per socket; the worst first. No cores given: all that this thread may use.
 pub fn look(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<Finding> {
     let usable = cpu::usable();
     let cores: BTreeSet<usize> = if cores.is_empty() { &usable } else { cores }.iter().copied().collect();

@@ -148,9 +148,11 @@ fn what_overflows_is_counted_to_the_datagram() {
             let gone = 1_000 - got.len() as u64;
             let said = if case.way.ring {
                 assert_eq!(got.len(), 32);
-                format!("line A: {gone} frames lost at the ring: it was full, the arbiter too slow")
+                format!("line A: {gone} frames lost at the ring: it was full because the arbiter was too slow")
             } else {
-                format!("line A: {gone} datagrams of {A} lost at the socket: its buffer was full, the arbiter too slow")
+                format!(
+                    "line A: {gone} datagrams of {A} lost at the socket: its buffer was full because the arbiter was too slow"
+                )
             };
             assert_eq!(case.check(), [said], "round {round}");
             lost += gone;

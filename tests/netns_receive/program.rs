@@ -71,7 +71,7 @@ fn without_the_privilege_it_says_which_and_auto_takes_what_works() {
     let files = live_harness::Bed::new("nobody");
     fs::write(files.path("feed.toml"), format!("receive = \"packet\"\n{FEED}")).unwrap();
     let lacks = "line A, interface a0: cannot open a packet socket: Operation not permitted (os error 1); receive = \"packet\" \
-                 needs the capability CAP_NET_RAW: run as root, or give it to the program (`setcap cap_net_raw+ep twinline`); \
+                 needs the capability CAP_NET_RAW: run as root, or grant it to the program (`setcap cap_net_raw+ep twinline`); \
                  receive = \"socket\" needs none";
     let done = without_privilege(&bed, &files, &["run", "feed.toml"]).wait();
     assert_eq!((done.code(), done.stderr.as_str()), (1, format!("twinline: {lacks}").as_str()));

@@ -44,7 +44,8 @@ pub struct InterfaceFacts<'a> {
     pub ticks_per_second: u64,
 }
 
-/// A packet as it stands in the file, whatever it is: what [`Reader::advance_seeing`](super::Reader::advance_seeing) shows before it looks into it.
+/// A packet as it is in the file, whatever it is: what [`CaptureReader::advance_seeing`](super::CaptureReader::advance_seeing)
+/// shows before it looks inside.
 #[derive(Clone, Copy, Debug)]
 pub struct CapturedPacket<'a> {
     /// When it was captured; `None` if the record has no stamp.

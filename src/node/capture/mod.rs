@@ -1,9 +1,9 @@
 //! Capture files: reading, merging, writing.
 //!
 //! ```text
-//! file -> Reader -> Record -> LineMap -> (line, group)
-//!                      \________ Captures: several files, by time ________-> Item -> arbiter
-//!                                                                    Writer <- what a line received
+//! file -> CaptureReader -> CaptureRecord -> LineMap -> (line, group)
+//!                   \_______ Captures: several files, by time ______-> CapturedDatagram -> arbiter
+//!                                                      CaptureWriter <- what a line received
 //! ```
 //!
 //! A [`CaptureReader`] reads the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured. A datagram in

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use libfuzzer_sys::fuzz_target;
 use twinline::config::Feed;
 use twinline::framing::AnyFraming;
-use twinline::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, MappedRingError};
+use twinline::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring};
 use twinline::os::receive::ReceiveOptions;
 use twinline::source::mapped::Mapped;
 use twinline::source::watch::LiveWatch;

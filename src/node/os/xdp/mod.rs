@@ -314,28 +314,28 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> MappedRingError {
     move |error| {
         let lacks = match (error.raw_os_error(), doing) {
             (Some(libc::EPERM | libc::EACCES), _) => {
-                r#"receive = "xdp" needs the capabilities CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (and, before Linux 5.11, enough locked memory, `ulimit -l unlimited`): run as root, or give them to the program (`setcap cap_net_raw,cap_net_admin,cap_bpf+ep twinline`); receive = "packet" needs CAP_NET_RAW alone, receive = "socket" none"#
+                r#"receive = "xdp" needs the capabilities CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (and, before Linux 5.11, enough locked memory, `ulimit -l unlimited`): run as root, or grant them to the program (`setcap cap_net_raw,cap_net_admin,cap_bpf+ep twinline`); receive = "packet" needs only CAP_NET_RAW, receive = "socket" none"#
             }
             (Some(libc::EAFNOSUPPORT), _) => {
-                r#"this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): take receive = "packet" or "socket""#
+                r#"this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use receive = "packet" or "socket""#
             }
             (Some(libc::ENOSYS), _) => {
-                r#"this kernel has no BPF (CONFIG_BPF_SYSCALL): take receive = "packet" or "socket""#
+                r#"this kernel has no BPF (CONFIG_BPF_SYSCALL): use receive = "packet" or "socket""#
             }
             (Some(libc::ENOBUFS | libc::ENOMEM), _) => {
-                r#"the ring counts as locked memory: raise its limit (`ulimit -l unlimited`), give the program CAP_IPC_LOCK, or take a smaller `buffer` under [receive]; receive = "packet" and "socket" do without"#
+                r#"the ring counts as locked memory: raise its limit (`ulimit -l unlimited`), give the program CAP_IPC_LOCK, or use a smaller `buffer` under [receive]; receive = "packet" and "socket" do without"#
             }
             (Some(libc::EBUSY | libc::EEXIST), ATTACH) => {
-                r#"an XDP program is attached to the interface already, another feed's or another program's: stop that, or take receive = "packet" or "socket""#
+                r#"an XDP program is attached to the interface already, another feed's or another program's: stop that, or use receive = "packet" or "socket""#
             }
             (Some(libc::EBUSY), BIND) => {
-                r#"another program has an AF_XDP socket at this queue of the interface: stop that, or take receive = "packet" or "socket""#
+                r#"another program has an AF_XDP socket at this queue of the interface: stop that, or use receive = "packet" or "socket""#
             }
             (None, _) if error.kind() == io::ErrorKind::Unsupported => {
-                r#"it has none: leave out `kernel_stamps`, or take receive = "packet" or "socket""#
+                r#"it has none: leave out `kernel_stamps`, or use receive = "packet" or "socket""#
             }
             (Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOPROTOOPT), _) => {
-                r#"receive = "xdp" needs Linux 5.9 or later, and an interface that can take XDP programs: take receive = "packet" or "socket""#
+                r#"receive = "xdp" needs Linux 5.9 or later, and an interface that can take XDP programs: use receive = "packet" or "socket""#
             }
             _ => r#"receive = "packet" and "socket" do without"#,
         };

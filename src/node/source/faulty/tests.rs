@@ -1,3 +1,5 @@
+//! A scenario of datagrams and faults, and the exact list of what each pass hands over.
+
 use std::collections::VecDeque;
 
 use super::*;

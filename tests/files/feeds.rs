@@ -139,7 +139,7 @@ fn check_looks_at_the_machine_with_and_without_feeds() {
         assert_eq!((said.matches(": fine\n").count(), said.matches("\nmachine: ").count()), (fine, fine), "{said}");
         assert!(said.contains("machine: ") && said.contains("latency numbers"), "{said}");
         // the feed's interface is looked at
-        assert_eq!(said.contains("lo is no network card"), fine == 1, "{said}");
+        assert_eq!(said.contains("lo is not a network card"), fine == 1, "{said}");
     }
     assert_eq!(check(&[]).status.code(), Some(2));
     assert_eq!(check(&[Path::new("--machine"), Path::new("no-such.toml")]).status.code(), Some(2));

@@ -163,7 +163,7 @@ fn wrong_arguments_and_feed_files_exit_with_2() {
         (&["run", "right.toml", "--seconds", "0"], "expected seconds above 0"),
         (&["run", "right.toml", "--json", "--messages", "-"], "give all but one of them a file"),
         (&["run", "right.toml", "--json", "--capture", "-"], "--capture - takes standard output"),
-        (&["run", "nowhere.toml"], "none of its interfaces is there (nosuchnic0, nosuchnic0)"),
+        (&["run", "nowhere.toml"], "none of its interfaces exists (nosuchnic0, nosuchnic0)"),
         (&["run", "right.toml", "--capture", "no/such/dir"], "cannot write the capture no/such/dir"),
         (&["run", "right.toml", "--events", "no/such/dir"], "no/such/dir: cannot be written"),
         (&["capture", "right.toml"], "--output"),

@@ -174,7 +174,7 @@ fn without_the_privilege_frames_are_refused_and_auto_takes_sockets() {
         (true, &flat_out[..], "packet", Some("faster, and no socket of this host has joined")),
         (true, &["--send", "packet"], "packet", None),
         (true, &[], "socket", None),
-        (false, &flat_out[..], "socket", Some("sending frames on a0 takes the capability CAP_NET_RAW")),
+        (false, &flat_out[..], "socket", Some("sending frames on a0 needs the capability CAP_NET_RAW")),
         (false, &["--speed", "max", "--send", "socket"], "socket", None),
     ] {
         let (code, out, err) = replay(privileged, how);
@@ -189,7 +189,7 @@ fn without_the_privilege_frames_are_refused_and_auto_takes_sockets() {
     let (code, _, err) = replay(false, &["--send", "packet"]);
     assert_eq!(code, Some(1), "{err}");
     assert!(
-        err.starts_with("twinline: line A: sending frames on a0 takes the capability CAP_NET_RAW: run as root"),
+        err.starts_with("twinline: line A: sending frames on a0 needs the capability CAP_NET_RAW: run as root"),
         "{err}"
     );
 }

@@ -1,4 +1,4 @@
-//! What a reader says of a file: a record, the counts, the warnings.
+//! What a reader reports about a file: records, counts, warnings.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -10,11 +10,11 @@ use twinline_core::time::Nanos;
 /// A UDP datagram over IPv4, as a file holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptureRecord<'a> {
-    /// When it was captured, by the file. May be earlier than the record before.
+    /// When it was captured, as the file says. It may be earlier than the record before it.
     pub stamp: Nanos,
     /// The capture interface, by its position in the file's section.
     pub interface: u32,
-    /// The capture interface's name, where the file has one.
+    /// The capture interface's name, if the file has one.
     pub interface_name: Option<&'a str>,
     /// Who sent it.
     pub source: SocketAddrV4,
@@ -29,14 +29,14 @@ pub struct CaptureRecord<'a> {
 pub struct FileKind {
     /// `pcap` or `pcapng`; `nothing` where the file ends within its first header.
     pub format: &'static str,
-    /// What it is packed with, by its first bytes.
+    /// How it is compressed, by its first bytes; `None`: it is not.
     pub compression: Option<&'static str>,
 }
 
-/// What a file says of one of its interfaces.
+/// What a file says about one of its interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceFacts<'a> {
-    /// Its name, where the file has one.
+    /// Its name, if the file has one.
     pub name: Option<&'a str>,
     /// Its LINKTYPE number.
     pub link: u16,
@@ -44,14 +44,15 @@ pub struct InterfaceFacts<'a> {
     pub ticks_per_second: u64,
 }
 
-/// A packet as it stands in the file, whatever it is: what [`Reader::advance_seeing`](super::Reader::advance_seeing) shows before it looks into it.
+/// A packet as it is in the file, whatever it is: what [`CaptureReader::advance_seeing`](super::CaptureReader::advance_seeing)
+/// shows before it looks inside.
 #[derive(Clone, Copy, Debug)]
 pub struct CapturedPacket<'a> {
     /// When it was captured; `None` if the record has no stamp.
     pub stamp: Option<Nanos>,
     /// The capture interface, by its position in the file's section.
     pub interface: u32,
-    /// What the file says of that interface.
+    /// What the file says about that interface.
     pub facts: InterfaceFacts<'a>,
     /// The link layer.
     pub link: LinkType,
@@ -59,31 +60,31 @@ pub struct CapturedPacket<'a> {
     pub bytes: &'a [u8],
 }
 
-/// What a file's records were. `records` is the sum of `not_udp`, `truncated`, `fragments`, `malformed`, and those `datagrams`
-/// that were not `reassembled`.
+/// How many records a file has, by kind. `records` is the sum of `not_udp`, `truncated`, `fragments`, `malformed`, and the
+/// `datagrams` that were not `reassembled`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordCounts {
     /// All packets, whatever they are.
     pub records: u64,
-    /// Delivered: UDP datagrams over IPv4, whole ones and such as were put together.
+    /// Delivered: UDP datagrams over IPv4, whole or reassembled.
     pub datagrams: u64,
-    /// How many of them were put together out of fragments.
+    /// How many of them were reassembled from fragments.
     pub reassembled: u64,
-    /// Something else than UDP over IPv4, or of a link layer that is not read.
+    /// Not UDP over IPv4, or of a link layer that is not read.
     pub not_udp: u64,
-    /// Cut off by the snap length: the headers say more than was captured.
+    /// Cut off by the snap length: the headers claim more than was captured.
     pub truncated: u64,
     /// Fragments of IPv4 datagrams, whatever became of them.
     pub fragments: u64,
-    /// Those of them that are in no datagram. All are known at the end of the file.
+    /// Those of them that are in no datagram. Complete at the end of the file.
     pub unused: UnusedFragments,
     /// Headers, or a record's own numbers, that contradict each other; the last fragment of a datagram whose headers do.
     pub malformed: u64,
-    /// Packets without a stamp, given that of the packet before. Counted beside, not among, the others.
+    /// Packets without a stamp, which get that of the packet before. They also count under one of the others.
     pub unstamped: u64,
 }
 
-/// What a reader of the results should know of a file.
+/// What whoever reads the results should know about a file. Displays as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CaptureWarning {
@@ -94,7 +95,7 @@ pub enum CaptureWarning {
         /// How many whole records it holds.
         records: u64,
     },
-    /// Twinline wrote it and did not come to say when the recording ended.
+    /// Twinline wrote it, and it does not say when the recording ended.
     Unfinished {
         /// The file.
         file: String,

@@ -34,12 +34,12 @@ pub(super) struct Packet {
     pub(super) size: usize,
 }
 
-/// Why a file cannot be read on.
+/// Why reading a file cannot go on.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The system said so.
+    /// The system's error.
     Io(io::Error),
-    /// Where the next record begins is not to be told any more, or what it means.
+    /// It is no longer clear where the next record begins, or what it means.
     Damaged(String),
 }
 
@@ -57,7 +57,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// The 16-bit number at `at`; zero where it is not there.
+    /// The 16-bit number at `at`; zero if there is none.
     #[inline]
     pub(super) fn u16(self, bytes: &[u8], at: usize) -> u16 {
         match (bytes.get(at..).and_then(<[u8]>::first_chunk), self) {
@@ -67,7 +67,7 @@ impl Order {
         }
     }
 
-    /// The 32-bit number at `at`; zero where it is not there.
+    /// The 32-bit number at `at`; zero if there is none.
     #[inline]
     pub(super) fn u32(self, bytes: &[u8], at: usize) -> u32 {
         match (bytes.get(at..).and_then(<[u8]>::first_chunk), self) {
@@ -92,7 +92,7 @@ impl Order {
 pub(super) enum Unit {
     /// This many nanoseconds: 10^-9 s and coarser.
     Times(u64),
-    /// One so-manieth of a nanosecond: finer than 10^-9 s.
+    /// A nanosecond divided by this: finer than 10^-9 s.
     Over(u64),
     /// 2^-n s.
     Binary(u8),
@@ -115,7 +115,7 @@ impl Unit {
         }
     }
 
-    /// How many of them a second has, or as many as 64 bits can say.
+    /// How many of them a second has; at most what 64 bits can hold.
     pub(super) fn ticks_per_second(self) -> u64 {
         match self {
             Unit::Times(0) => u64::MAX,

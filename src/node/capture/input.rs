@@ -1,7 +1,7 @@
-//! The bytes of a capture file, decompressed where they have to be, behind one bounded window.
+//! The bytes of a capture file, decompressed if they have to be, through one bounded window.
 //!
-//! [`Input`] knows nothing of records. It holds at most [`WINDOW_MAX`] bytes, whatever the file says of itself, and grows
-//! its window only by bytes that came.
+//! [`Input`] knows nothing of records. It holds at most [`WINDOW_MAX`] bytes, whatever the file claims, and grows its window only by
+//! bytes that were read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,7 +14,7 @@ use super::compressed::Bytes;
 pub(super) const RECORD_MAX: usize = 16 << 20;
 /// The most that a window grows to: one record of [`RECORD_MAX`] with its header.
 pub(super) const WINDOW_MAX: usize = RECORD_MAX + 64;
-/// What a window reads at a time; it starts smaller, since many a file is.
+/// How much a window reads at a time. It starts smaller, since many files are small.
 const WINDOW: usize = 256 << 10;
 const WINDOW_FIRST: usize = 8 << 10;
 
@@ -54,7 +54,7 @@ impl Input {
         Ok(input)
     }
 
-    /// Takes any bytes.
+    /// Reads from any reader.
     pub(super) fn from_read(source: Box<dyn Read + Send>) -> io::Result<Input> {
         let bytes = Bytes::new(source)?;
         Ok(Input {
@@ -69,7 +69,7 @@ impl Input {
         })
     }
 
-    /// Makes `n` bytes available, at most [`WINDOW_MAX`]; false where the input ends before.
+    /// Makes `n` bytes available, at most [`WINDOW_MAX`]; false if the input ends before that.
     #[inline]
     pub(super) fn need(&mut self, n: usize) -> io::Result<bool> {
         if self.end - self.start >= n {
@@ -112,7 +112,7 @@ impl Input {
         &self.window[self.start..self.end]
     }
 
-    /// Lets go of the first `n` available bytes.
+    /// Releases the first `n` available bytes.
     #[inline]
     pub(super) fn consume(&mut self, n: usize) {
         let n = n.min(self.end - self.start);
@@ -120,7 +120,7 @@ impl Input {
         self.consumed += n as u64;
     }
 
-    /// How many (decompressed) bytes were let go of: where the next record begins.
+    /// How many (decompressed) bytes were released: where the next record begins.
     pub(super) fn consumed(&self) -> u64 {
         self.consumed
     }
@@ -140,7 +140,7 @@ impl Input {
         self.identity
     }
 
-    /// What the file is packed with.
+    /// How the file is compressed.
     pub(super) fn compression(&self) -> Option<&'static str> {
         match &self.bytes {
             Bytes::Plain(_) => None,
@@ -149,12 +149,12 @@ impl Input {
         }
     }
 
-    /// Whether what is compressed broke off.
+    /// Whether the compressed data broke off.
     pub(super) fn cut(&self) -> bool {
         self.bytes.cut()
     }
 
-    /// Whether something else stands after the compressed data.
+    /// Whether something else follows the compressed data.
     pub(super) fn trailing(&self) -> bool {
         self.bytes.trailing()
     }

@@ -10,9 +10,9 @@ use twinline_core::frame::Line;
 ///
 /// In this order:
 /// 1. a line that is forced (`A=a.pcap`), when the destination is in its list and the sender is the line's, if it names one;
-/// 2. the line that the capture interface is named after, when the destination is in its list. The sender is not looked
-///    at: what stands on an interface of that name came by that line's sockets, which did;
-/// 3. the line that lists the destination; where several do, the one that names the sender.
+/// 2. the line that the capture interface is named after, when the destination is in its list. The sender is not checked: what is
+///    on an interface of that name came by that line's sockets, which checked it;
+/// 3. the line that lists the destination; if several do, the one that names the sender.
 #[derive(Clone, Debug)]
 pub struct LineMap {
     names: Vec<String>,
@@ -30,8 +30,8 @@ struct Group {
     source: Option<Ipv4Addr>,
 }
 
-/// Two lines that share a group and port, and that no sender tells apart. A capture can then be read only when its
-/// interfaces bear the lines' names, or when each file is said to be a line's.
+/// Two lines that share a group and port, and that no sender tells apart. A capture can then only be read if its interfaces are
+/// named like the lines, or if each file is given a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambiguity {
     /// What they share.
@@ -42,12 +42,12 @@ pub struct Ambiguity {
     pub second: Line,
 }
 
-/// What a [`LineMap`] says of a record.
+/// What a [`LineMap`] says about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineMatch {
-    /// It came by this line; its group has this place in the line's list.
+    /// It came by this line; its group has this position in the line's list.
     Line(Line, u16),
-    /// It is none of the feed's.
+    /// It is not one of the feed's.
     Other,
     /// It may have come by either line.
     Ambiguous(Ambiguity),
@@ -117,7 +117,7 @@ impl LineMap {
         found
     }
 
-    /// The record's group on a line that is known from elsewhere.
+    /// The record's group on a given line.
     #[inline]
     pub fn find_forced(&self, line: Line, record: &CaptureRecord<'_>) -> LineMatch {
         match self.sources.get(line.index()) {

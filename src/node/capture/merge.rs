@@ -15,18 +15,18 @@ use crate::source::{Datagram, Pass, Source};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-/// A capture file, and the line that all of it came by, where that is said.
+/// A capture file, and the line that all of it came by, if that is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureInput {
-    /// The line's name; `None`: as the records tell.
+    /// The line's name; `None`: the records tell.
     pub line: Option<String>,
     /// The file; `-` is standard input.
     pub path: PathBuf,
 }
 
 impl CaptureInput {
-    /// An argument: `FILE`, or `LINE=FILE` where what stands before the first `=` is a line of the feed. Anything else
-    /// with a `=` is a file's name.
+    /// Reads an argument: `FILE`, or `LINE=FILE` if what is before the first `=` is a line of the feed. Anything else with a `=` is
+    /// a file's name.
     pub fn parse(argument: &Path, feed: &Feed) -> CaptureInput {
         let split = argument.to_str().and_then(|text| text.split_once('='));
         match split.filter(|(name, _)| feed.lines.iter().any(|line| line.name == *name)) {
@@ -53,23 +53,23 @@ pub struct CapturedDatagram<'a> {
     pub payload: &'a [u8],
 }
 
-/// The records of all files that are not in the list, by reason. Of fragments, all is known at the end.
+/// The records of all files that are not in the list, by reason. `fragments` is complete at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
-    /// Something else than UDP over IPv4.
+    /// Not UDP over IPv4.
     pub not_udp: u64,
     /// Datagrams of no line.
     pub other_groups: u64,
     /// Cut off by the snap length.
     pub truncated: u64,
-    /// Fragments of IPv4 datagrams that did not become whole.
+    /// Fragments of IPv4 datagrams that were never complete.
     pub fragments: UnusedFragments,
     /// Headers that contradict each other.
     pub malformed: u64,
 }
 
 impl Ignored {
-    /// Each reason by the name that reports have for it. `fragments` is the sum of those behind it that begin so.
+    /// Each reason with its name in reports. `fragments` is the sum of those whose names begin with it.
     pub fn by_reason(&self) -> Vec<(&'static str, u64)> {
         let fragments = &self.fragments;
         vec![
@@ -94,7 +94,7 @@ impl Ignored {
 pub enum CaptureStep {
     /// To the next datagram of a line: [`Captures::item`].
     Item,
-    /// Past many records of which none was a line's: time to look at something else, and to go on.
+    /// Past many records, none of which was a line's: a chance to do something else before going on.
     Onward,
     /// To the end.
     End,
@@ -105,11 +105,11 @@ const RECORDS_A_STEP: u32 = 65_536;
 
 /// Capture files, merged by time: the list of (stamp, line, group, payload) that an arbiter replays.
 ///
-/// Within a file the order is the file's own, whatever its stamps say; between files the earlier stamp goes first, and
-/// of equal ones the file that was given first. Only datagrams of the feed's lines take part: what is ignored moves
-/// nothing. A stamp earlier than one before it in the list is raised to that, and counted.
+/// Within a file the order is the file's own, whatever its stamps say. Between files the earlier stamp goes first; if stamps are
+/// equal, the file that was given first. Only datagrams of the feed's lines take part: what is ignored moves nothing. A stamp
+/// earlier than one before it in the list is raised to that one, and counted.
 ///
-/// It is a [`Source`], too, of one datagram a poll.
+/// It is also a [`Source`], with one datagram per poll.
 pub struct Captures {
     map: LineMap,
     heads: Vec<Head>,
@@ -155,7 +155,7 @@ impl Captures {
         Captures::from_readers(readers, feed)
     }
 
-    /// Merges what is open already, each with the line that it is said to have come by.
+    /// Merges readers that are already open, each with the line that it came by, if that is given.
     ///
     /// # Errors
     /// [`CaptureError::NoLine`].
@@ -184,7 +184,7 @@ impl Captures {
     /// The next datagram of a line; `None` at the end.
     ///
     /// # Errors
-    /// What [`CaptureReader::next`] says; [`CaptureError::Ambiguous`]. The file in question is then left; the others go on.
+    /// What [`CaptureReader::next`] says; [`CaptureError::Ambiguous`]. That file is then left, and the others go on.
     #[expect(
         clippy::should_implement_trait,
         reason = "an item borrows from its file, so that it cannot be an Iterator"
@@ -199,7 +199,7 @@ impl Captures {
         }
     }
 
-    /// Goes on, by a bounded number of records: long stretches of other groups' traffic take several steps.
+    /// Goes on by a bounded number of records: long stretches of other groups' traffic take several steps.
     ///
     /// # Errors
     /// As [`Captures::next`].
@@ -236,7 +236,7 @@ impl Captures {
         Some(CapturedDatagram { stamp, line, group, source, destination, payload })
     }
 
-    /// Moves a file to its next datagram of a line, or to its end; false where it is on its way.
+    /// Moves a file to its next datagram of a line, or to its end; false while it is on its way there.
     #[inline]
     fn advance(&mut self, at: usize) -> Result<bool, CaptureError> {
         let head = &mut self.heads[at];
@@ -285,7 +285,7 @@ impl Captures {
         self.datagrams
     }
 
-    /// How many of them had a stamp earlier than one before.
+    /// How many of them had a stamp earlier than one before them.
     pub fn stamps_raised(&self) -> u64 {
         self.stamps_raised
     }

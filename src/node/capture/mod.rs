@@ -1,21 +1,21 @@
 //! Capture files: reading, merging, writing.
 //!
 //! ```text
-//! file -> Reader -> Record -> LineMap -> (line, group)
-//!                      \________ Captures: several files, by time ________-> Item -> arbiter
-//!                                                                    Writer <- what a line received
+//! file -> CaptureReader -> CaptureRecord -> LineMap -> (line, group)
+//!                   \_______ Captures: several files, by time ______-> CapturedDatagram -> arbiter
+//!                                                      CaptureWriter <- what a line received
 //! ```
 //!
-//! A [`CaptureReader`] gives the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured; a datagram in
-//! IPv4 fragments is put together, and comes when its last fragment came. A [`LineMap`]
-//! says which of a feed's lines a record came by. [`Captures`] merges files into one list of (stamp, line, group,
-//! payload). A [`CaptureWriter`] stores such a list so that it reads back the same.
+//! A [`CaptureReader`] reads the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured. A datagram in
+//! IPv4 fragments is reassembled, and comes with its last fragment. A [`LineMap`] says which of a feed's lines a record came by.
+//! [`Captures`] merges files into one list of (stamp, line, group, payload). A [`CaptureWriter`] stores such a list so that it reads
+//! back the same.
 //!
-//! A file is not trusted: whatever it holds is delivered, or counted under a reason, or ends the reading with a
-//! [`CaptureError`] that says where. Memory does not grow with the file. This module reads no clock and starts no thread.
+//! A file is not trusted: whatever it holds is delivered, counted under a reason, or ends the reading with a [`CaptureError`] that
+//! says where. Memory does not grow with the file. This module reads no clock and starts no thread.
 //!
-//! Not read here: other compressions (recognised, and told), IPv6, other link layers than [`LinkType`](crate::ip::LinkType)
-//! names (counted, and told).
+//! Not read: other compressions (recognised and reported), IPv6, and link layers that [`LinkType`](crate::ip::LinkType) does not
+//! name (counted and reported).
 
 mod compressed;
 mod facts;
@@ -39,7 +39,7 @@ pub use merge::{CaptureInput, CaptureStep, CapturedDatagram, Captures, Ignored};
 pub use reader::CaptureReader;
 pub use writer::{CaptureWriter, PAYLOAD_MAX};
 
-/// Why a capture cannot be read or written (on).
+/// Why a capture cannot be read or written, or no further.
 ///
 /// `file` is the path as given, or `standard input`.
 #[derive(Debug, Error)]
@@ -55,7 +55,7 @@ pub enum CaptureError {
         /// What else the argument may have meant; empty, or begins with a separator.
         hint: String,
     },
-    /// The system, or the decompression, gave up in the middle.
+    /// The system or the decompression failed in the middle of it.
     #[error("cannot go on reading the capture {file} after byte {at}, {records} records in: {source}")]
     Read {
         /// The file.
@@ -67,7 +67,7 @@ pub enum CaptureError {
         /// What the system says.
         source: io::Error,
     },
-    /// It does not begin like one.
+    /// It does not begin like a capture.
     #[error("{file} is not a capture: expected pcap or pcapng, plain, gzip or zstd, found {found}")]
     NotACapture {
         /// The file.
@@ -75,7 +75,7 @@ pub enum CaptureError {
         /// What it begins with, and what to do.
         found: String,
     },
-    /// Where its next record begins, or what that means, is not to be told any more.
+    /// It is no longer clear where the next record begins, or what it means.
     #[error(
         "the capture {file} is damaged at byte {at}, {records} records in: {what}; everything before that is whole"
     )]
@@ -89,13 +89,13 @@ pub enum CaptureError {
         /// What is wrong.
         what: String,
     },
-    /// One file stands twice among the inputs: every datagram would come twice.
+    /// One file is given twice: every datagram would come twice.
     #[error("the capture {file} is given twice: give it once, without LINE= if it holds several lines")]
     Twice {
         /// The file.
         file: String,
     },
-    /// No file at all.
+    /// No file is given.
     #[error("no capture is given: expected FILE or LINE=FILE, `-` for standard input")]
     None,
     /// `LINE=FILE` with a line that the feed does not have.
@@ -123,7 +123,7 @@ pub enum CaptureError {
         /// The other.
         second: String,
     },
-    /// It cannot be written (on): the disk is full, or what the system says.
+    /// It cannot be written, or no further: the disk is full, or what the system says.
     #[error("cannot write the capture {file}: {source}")]
     Write {
         /// The file.
@@ -131,7 +131,7 @@ pub enum CaptureError {
         /// What the system says.
         source: io::Error,
     },
-    /// A record that no capture can hold; the caller's mistake.
+    /// A record that no capture can hold: the caller's mistake.
     #[error("cannot write a record to the capture {file}: {what}")]
     Record {
         /// The file.

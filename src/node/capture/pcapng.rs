@@ -1,9 +1,8 @@
-//! The block format: sections, each with a byte order and interfaces of its own.
+//! The block format: sections, each with its own byte order and interfaces.
 //!
-//! Blocks are framed here, by their lengths alone: whatever a block says inside, the next one begins where its length says.
-//! Packets are read in place. The blocks that describe (sections, interfaces, statistics) are handed to the parser, whole and
-//! up to a size, since it makes a list of their options. It reads option values as little-endian; here they are read in the
-//! section's order.
+//! Blocks are delimited here, by their lengths alone: whatever is inside a block, the next one begins where its length says. Packets
+//! are read in place. The blocks that describe (sections, interfaces, statistics) go to the parser, whole and up to a size, since
+//! it lists their options. It reads option values as little-endian; here they are read in the section's order.
 
 use std::collections::BTreeMap;
 
@@ -110,12 +109,12 @@ impl PcapNg {
         self.sections > 0 && self.own == self.sections
     }
 
-    /// When the recording ended, where Twinline wrote it and it was finished.
+    /// When the recording ended, if Twinline wrote it and it was finished.
     pub(super) fn end_stamp(&self) -> Option<Nanos> {
         if self.is_own() && self.ended == self.sections { self.end } else { None }
     }
 
-    /// What the capture says was not recorded, by the interface's name (empty without one). Whole after the end.
+    /// What the capture says was not recorded, by the interface's name (empty if it has none). Complete after the end.
     pub(super) fn dropped(&self) -> &BTreeMap<String, u64> {
         &self.dropped
     }
@@ -268,14 +267,14 @@ impl PcapNg {
         Some(Packet { link: interface.link, interface: 0, stamp: None, bytes: 12..12 + length, size: block.len() })
     }
 
-    /// Obsolete, and still found: it has a 16-bit interface and a 16-bit count of drops in front of what an enhanced packet
-    /// has behind its interface.
+    /// Obsolete, but still found: it has a 16-bit interface and a 16-bit drop count in front of what follows the interface in an
+    /// enhanced packet.
     fn old_packet(&self, block: &[u8]) -> Option<Packet> {
         self.stamped(block, u32::from(self.order.u16(block, 8)))
     }
 
-    /// A packet with a stamp and a captured length. Its options are not looked at: nothing of them is needed, and what they
-    /// say wrong does a packet no harm.
+    /// A packet with a stamp and a captured length. Its options are ignored: nothing in them is needed, and errors in them do a
+    /// packet no harm.
     #[inline]
     fn stamped(&self, block: &[u8], id: u32) -> Option<Packet> {
         let interface = self.interfaces.get(id as usize)?;

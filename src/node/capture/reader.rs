@@ -33,15 +33,15 @@ pub struct CaptureReader {
     input: Input,
     format: Format,
     counts: RecordCounts,
-    /// How many bytes of the window the last record takes, to be let go of.
+    /// How many bytes of the window the last record takes, which are to be released.
     behind: usize,
     last_stamp: Option<Nanos>,
     current: Current,
     /// Made when the first fragment comes.
     fragments: Option<Box<Reassembler>>,
-    /// The section that the last fragment stood in: another one numbers its interfaces afresh.
+    /// The section that the last fragment was in: another one numbers its interfaces afresh.
     section: u64,
-    /// The payload of the last datagram that was put together.
+    /// The payload of the last datagram that was reassembled.
     reassembled: Vec<u8>,
     /// The first link layer that is not read, and how many packets are of such.
     unread: Option<(u16, u64)>,
@@ -80,7 +80,7 @@ enum State {
 }
 
 impl CaptureReader {
-    /// Opens a capture file; `-` is standard input. What it is, its first bytes say and never its name.
+    /// Opens a capture file; `-` is standard input. Its first bytes decide its format, not its name.
     ///
     /// # Errors
     /// [`CaptureError::Open`], [`CaptureError::Read`], [`CaptureError::NotACapture`].
@@ -94,7 +94,7 @@ impl CaptureReader {
         CaptureReader::start(file, input)
     }
 
-    /// Reads a capture out of anything.
+    /// Reads a capture from any reader.
     ///
     /// # Errors
     /// [`CaptureError::Read`], [`CaptureError::NotACapture`].
@@ -150,10 +150,10 @@ impl CaptureReader {
         }
     }
 
-    /// The next datagram; `None` at the end. After an error, too, the file is at its end.
+    /// The next datagram; `None` at the end. An error also ends the file.
     ///
     /// # Errors
-    /// [`CaptureError::Read`], [`CaptureError::Damaged`]. That the file is cut off is none: see [`CaptureReader::is_cut`].
+    /// [`CaptureError::Read`], [`CaptureError::Damaged`]. A file that is cut off is not an error: see [`CaptureReader::is_cut`].
     #[expect(
         clippy::should_implement_trait,
         reason = "a record borrows from the reader, so that it cannot be an Iterator"
@@ -168,20 +168,20 @@ impl CaptureReader {
         Ok(None)
     }
 
-    /// Whether the end was not reached yet.
+    /// Whether the end has not been reached yet.
     #[inline]
     pub fn is_reading(&self) -> bool {
         self.state == State::Reading
     }
 
-    /// Goes to the next datagram; false at the end, or where none was among the next `left` blocks.
+    /// Goes to the next datagram; false at the end, or if the next `left` blocks hold none.
     #[inline]
     pub(super) fn advance(&mut self, left: &mut u32) -> Result<bool, CaptureError> {
         self.advance_seeing(left, |_| {})
     }
 
-    /// Goes to the next datagram, which [`CaptureReader::current`] then is, and shows every packet on the way, that of the datagram
-    /// last; false at the end, or where none was among the next `left` blocks.
+    /// Goes to the next datagram, which [`CaptureReader::current`] then returns, and shows every packet on the way, the datagram's own
+    /// last. False at the end, or if the next `left` blocks hold none.
     ///
     /// # Errors
     /// As [`CaptureReader::next`].
@@ -223,7 +223,7 @@ impl CaptureReader {
         Ok(false)
     }
 
-    /// Whether the packet holds a datagram, which then is the current one.
+    /// Whether the packet holds a datagram, which is then the current one.
     #[inline]
     fn take(&mut self, packet: Packet) -> bool {
         self.behind = packet.size;
@@ -289,7 +289,7 @@ impl CaptureReader {
         }
     }
 
-    /// Whether the fragment makes a datagram whole, which then is the current one: it came when its last fragment came.
+    /// Whether the fragment completes a datagram, which is then the current one: it came with its last fragment.
     #[cold]
     fn put_together(&mut self, stamp: Nanos, packet: &Packet) -> Result<bool, Reason> {
         let fragments = self.fragments.get_or_insert_default();
@@ -316,7 +316,7 @@ impl CaptureReader {
         Ok(true)
     }
 
-    /// Nothing comes any more: what is in flight never becomes whole.
+    /// Nothing more comes: what is in flight is never completed.
     fn end(&mut self, state: State) {
         self.state = state;
         if let (Some(fragments), Some(last)) = (&mut self.fragments, self.last_stamp) {
@@ -334,7 +334,7 @@ impl CaptureReader {
         }
     }
 
-    /// When the datagram that [`CaptureReader::advance_seeing`] went to came.
+    /// The stamp of the datagram that [`CaptureReader::advance_seeing`] went to.
     #[inline]
     pub(super) fn stamp(&self) -> Nanos {
         self.current.stamp
@@ -359,7 +359,7 @@ impl CaptureReader {
         }
     }
 
-    /// The file, as given; what messages call it.
+    /// The file as given, which is its name in messages.
     pub fn file(&self) -> &str {
         &self.file
     }
@@ -374,7 +374,7 @@ impl CaptureReader {
         FileKind { format, compression: self.input.compression() }
     }
 
-    /// What its records were, so far.
+    /// Its records by kind, so far.
     pub fn counts(&self) -> RecordCounts {
         let unused = self.fragments.as_ref().map_or(UnusedFragments::default(), |fragments| fragments.facts().unused);
         RecordCounts { unused, ..self.counts }
@@ -404,12 +404,12 @@ impl CaptureReader {
         self.last_stamp
     }
 
-    /// Whether Twinline wrote it, every section so far.
+    /// Whether Twinline wrote every section so far.
     pub fn is_own(&self) -> bool {
         matches!(&self.format, Format::PcapNg(format) if format.is_own())
     }
 
-    /// When the recording ended, stored by Twinline's own [`Writer`](super::Writer). `None` for other captures, for one
+    /// When the recording ended, stored by Twinline's own [`CaptureWriter`](super::CaptureWriter). `None` for other captures, for one
     /// that was not finished, and before the end of the file.
     pub fn end_stamp(&self) -> Option<Nanos> {
         match &self.format {
@@ -427,7 +427,7 @@ impl CaptureReader {
         dropped.into_iter().flatten().map(|(name, &records)| (name.as_str(), records))
     }
 
-    /// What a reader of the results should know of the file. After the end.
+    /// What whoever reads the results should know about the file. After the end.
     pub fn warnings(&self) -> Vec<CaptureWarning> {
         let file = || self.file.clone();
         let mut warnings = Vec::new();
@@ -459,7 +459,7 @@ impl fmt::Debug for CaptureReader {
     }
 }
 
-/// The five magic numbers of the classic format, as they stand in a file.
+/// The five magic numbers of the classic format, as they are in a file.
 fn is_pcap(magic: [u8; 4]) -> bool {
     matches!(
         magic,
@@ -471,7 +471,7 @@ fn is_pcap(magic: [u8; 4]) -> bool {
     )
 }
 
-/// What bytes that are no capture may be, and what to do.
+/// What bytes may be that are not a capture, and what to do.
 fn what_is(head: &[u8]) -> String {
     let unpack = |name: &str, command: &str| format!("{name}: decompress it first (`{command}`), or pipe it in as `-`");
     match *head {

@@ -24,12 +24,12 @@ const LINKTYPE_RAW: u16 = 101;
 const SNAP_LENGTH: u32 = 1 << 18;
 /// 10^-9 s.
 const TSRESOL: u8 = 9;
-/// Larger than any block, so that a block is taken whole or not at all: what an error leaves unwritten goes out, in its
-/// place, with the next write.
+/// Larger than any block, so that a block is taken whole or not at all: what an error leaves unwritten goes out with the next
+/// write, in its place.
 const BUFFER: usize = 1 << 20;
 
-/// Writes captures: one interface per line, named like the line, nanosecond stamps, raw IPv4 packets whose headers are made
-/// anew from the addresses given.
+/// Writes captures: one interface per line, named like the line, nanosecond stamps, raw IPv4 packets whose headers are
+/// made from the addresses given.
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -44,14 +44,14 @@ const BUFFER: usize = 1 << 20;
 pub struct CaptureWriter {
     file: String,
     out: BufWriter<Box<dyn Write + Send>>,
-    /// Records written, a line.
+    /// Records written, per line.
     written: Vec<u64>,
     start: Option<Nanos>,
     block: Vec<u8>,
 }
 
 impl CaptureWriter {
-    /// Begins a capture of a feed's lines; `-` is standard output. A file of that name is written over.
+    /// Begins a capture of a feed's lines; `-` is standard output. An existing file is overwritten.
     ///
     /// # Errors
     /// [`CaptureError::Write`].
@@ -66,7 +66,7 @@ impl CaptureWriter {
         }
     }
 
-    /// Begins a capture into anything.
+    /// Begins a capture into any writer.
     ///
     /// # Errors
     /// [`CaptureError::Write`].
@@ -102,8 +102,8 @@ impl CaptureWriter {
         Ok(writer)
     }
 
-    /// Takes one datagram. After an error it is not in the file; what was taken before still is, and the next call may
-    /// well succeed (a disk that was full).
+    /// Takes one datagram. After an error it is not in the file. What was taken before still is, and the next call may succeed, for
+    /// example if the disk was full.
     ///
     /// # Errors
     /// [`CaptureError::Write`]; [`CaptureError::Record`] for a line that the feed does not have or a payload longer than
@@ -137,7 +137,7 @@ impl CaptureWriter {
         Ok(())
     }
 
-    /// Hands all that was taken to the system.
+    /// Hands everything that was taken to the system.
     ///
     /// # Errors
     /// [`CaptureError::Write`].
@@ -148,7 +148,7 @@ impl CaptureWriter {
     /// Ends the capture: stores when the recording ended, and how many records of each line were not written.
     ///
     /// # Errors
-    /// [`CaptureError::Write`]: the file is then cut off somewhere before.
+    /// [`CaptureError::Write`]: the file is then cut off somewhere before its end.
     pub fn finish(mut self, end_stamp: Nanos, dropped: &[u64]) -> Result<(), CaptureError> {
         let start = self.start.unwrap_or(end_stamp);
         for line in 0..self.written.len() {
@@ -194,7 +194,7 @@ fn headers(source: SocketAddrV4, destination: SocketAddrV4, payload: &[u8]) -> O
     Some(out)
 }
 
-/// A stamp as the format has it everywhere: the upper half first.
+/// A stamp as the format always has it: the upper half first.
 fn high_low(stamp: Nanos) -> [u8; 8] {
     let mut out = [0; 8];
     out[..4].copy_from_slice(&((stamp.0 >> 32) as u32).to_le_bytes());

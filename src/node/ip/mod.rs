@@ -1,9 +1,8 @@
 //! A packet down to its UDP payload: link layer, VLAN tags, IPv4, UDP.
 //!
-//! A packet is either one whole UDP datagram over IPv4, a fragment of one, or refused for one [`Reason`]. Lengths are those
-//! that the headers say, never those of the packet's bytes: Ethernet padding is not payload. [`datagram`] looks at no
-//! checksum, since offloading NICs leave them unfinished in what they hand to a capture; who knows better asks
-//! [`Ipv4::checksum_is_right`] and [`Udp::checksum`]. Nothing here allocates.
+//! A packet is one whole UDP datagram over IPv4, a fragment of one, or refused for one [`Reason`]. Lengths are those in the headers,
+//! never the packet's own: Ethernet padding is not payload. [`datagram`] checks no checksum, since NICs with offloading leave them
+//! unfinished in captures; whoever knows better calls [`Ipv4::checksum_is_right`] and [`Udp::checksum`]. Nothing here allocates.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
@@ -52,9 +51,9 @@ impl LinkType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Something else than UDP over IPv4.
+    /// Not UDP over IPv4.
     NotUdp,
-    /// The headers say more than there is of it.
+    /// The headers claim more than is there.
     Truncated,
     /// A fragment of a datagram.
     Fragment,
@@ -67,9 +66,9 @@ pub enum Reason {
 pub struct DatagramPlace {
     /// Who sent it.
     pub source: SocketAddrV4,
-    /// Where to.
+    /// Its destination.
     pub destination: SocketAddrV4,
-    /// Its payload, from the packet's first byte.
+    /// The place of its payload, in bytes from the packet's first.
     pub payload: Range<usize>,
 }
 
@@ -81,7 +80,7 @@ const UDP_HEADER: usize = 8;
 /// Finds the datagram in a packet.
 ///
 /// # Errors
-/// Why there is none.
+/// The [`Reason`] why it holds none.
 #[inline]
 pub fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> {
     let at = network(link, packet)?;
@@ -102,7 +101,7 @@ pub fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> 
 /// Where in a packet its IPv4 header begins.
 ///
 /// # Errors
-/// Why it has none.
+/// The [`Reason`] why it has none.
 #[inline]
 pub fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
     Ok(match link {
@@ -115,11 +114,11 @@ pub fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
     })
 }
 
-/// The piece of a datagram that a packet holds, one that [`datagram`] refused for [`Reason::Fragment`]. `interface` is the
-/// capture interface that it came by; with what the link layer says of its own, fragments are kept apart by it.
+/// The piece of a datagram in a packet that [`datagram`] refused for [`Reason::Fragment`]. `interface` is the capture interface that
+/// it came by: it keeps fragments apart, together with what the link layer says.
 ///
 /// # Errors
-/// Why there is none.
+/// The [`Reason`] why it holds none.
 pub fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<Fragment<'_>, Reason> {
     let at = network(link, packet)?;
     let ip = Ipv4::parse(packet.get(at..).ok_or(Reason::Truncated)?)?;
@@ -195,10 +194,10 @@ pub struct Ipv4Payload<'a> {
 }
 
 impl<'a> Ipv4<'a> {
-    /// The packet that begins with the first of these bytes; what is behind its end does no harm.
+    /// The packet that begins with the first of these bytes; bytes after its end do no harm.
     ///
     /// # Errors
-    /// Its header is cut off or contradicts itself, or it is something else than UDP over IPv4.
+    /// Its header is cut off or contradicts itself, or it is not UDP over IPv4.
     #[inline]
     pub fn parse(rest: &'a [u8]) -> Result<Ipv4<'a>, Reason> {
         let header = Ipv4HeaderSlice::from_slice(rest).map_err(|e| match e {
@@ -213,7 +212,7 @@ impl<'a> Ipv4<'a> {
         Ok(Ipv4 { header, rest })
     }
 
-    /// Whether it holds a piece of a datagram, not a whole one.
+    /// Whether it holds a piece of a datagram rather than a whole one.
     #[inline]
     pub fn is_fragment(&self) -> bool {
         self.header.is_fragmenting_payload()
@@ -229,7 +228,7 @@ impl<'a> Ipv4<'a> {
         self.header.destination_addr()
     }
 
-    /// What it holds of which datagram, where fragments came in this way.
+    /// The piece of a datagram that it holds, if fragments came in this way.
     ///
     /// # Errors
     /// As [`Ipv4::segment`].
@@ -249,7 +248,7 @@ impl<'a> Ipv4<'a> {
     /// What it carries.
     ///
     /// # Errors
-    /// Its length is less than its header's, or more than there is.
+    /// Its length is less than its header's, or more than is there.
     #[inline]
     pub fn segment(&self) -> Result<Ipv4Payload<'a>, Reason> {
         let (at, total) = (self.header.slice().len(), usize::from(self.header.total_len()));
@@ -268,7 +267,7 @@ pub struct Udp<'a> {
     pub source_port: u16,
     /// The port that it is sent to.
     pub destination_port: u16,
-    /// What it says.
+    /// The payload.
     pub payload: &'a [u8],
     /// The header, and the payload after it.
     bytes: &'a [u8],
@@ -277,14 +276,13 @@ pub struct Udp<'a> {
 /// What a datagram's checksum says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UdpChecksum {
-    /// The sender made none.
+    /// The sender computed none.
     Absent,
-    /// It fits.
+    /// It is right.
     Right,
-    /// It is the sum of the pseudo-header alone: what a sender leaves to its NIC to finish, and what stays so where there
-    /// is no NIC between the two.
+    /// It is the sum of the pseudo-header only: a sender left it for its NIC to finish, and there was no NIC between the two.
     Unfinished,
-    /// It does not fit.
+    /// It is wrong.
     Wrong,
 }
 
@@ -292,7 +290,7 @@ impl<'a> Udp<'a> {
     /// The datagram in a segment.
     ///
     /// # Errors
-    /// [`Reason::Malformed`]: its length is less than its header's, or more than there is.
+    /// [`Reason::Malformed`]: its length is less than its header's, or more than is there.
     #[inline]
     pub fn parse(segment: &'a [u8]) -> Result<Udp<'a>, Reason> {
         let header = UdpHeaderSlice::from_slice(segment).map_err(|_| Reason::Malformed)?;
@@ -306,7 +304,7 @@ impl<'a> Udp<'a> {
         Ok(Udp { source_port, destination_port, payload: &bytes[UDP_HEADER..], bytes })
     }
 
-    /// What its checksum says, between these two addresses.
+    /// Checks its checksum, for these two addresses.
     #[inline]
     pub fn checksum(&self, source: Ipv4Addr, destination: Ipv4Addr) -> UdpChecksum {
         const CHECKSUM: Range<usize> = 6..8;

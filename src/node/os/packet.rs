@@ -300,13 +300,13 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> MappedRingError {
     move |error| {
         let lacks = match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => {
-                r#"receive = "packet" needs the capability CAP_NET_RAW: run as root, or give it to the program (`setcap cap_net_raw+ep twinline`); receive = "socket" needs none"#
+                r#"receive = "packet" needs the capability CAP_NET_RAW: run as root, or grant it to the program (`setcap cap_net_raw+ep twinline`); receive = "socket" needs none"#
             }
             Some(libc::EAFNOSUPPORT) => {
-                r#"this kernel has no packet sockets (CONFIG_PACKET): load the module af_packet, or take receive = "socket""#
+                r#"this kernel has no packet sockets (CONFIG_PACKET): load the module af_packet, or use receive = "socket""#
             }
-            Some(libc::ENOPROTOOPT) => r#"receive = "packet" needs Linux 4.20 or later: take receive = "socket""#,
-            Some(libc::ENOMEM) => "there is not so much memory in one piece: take a smaller `buffer` under [receive]",
+            Some(libc::ENOPROTOOPT) => r#"receive = "packet" needs Linux 4.20 or later: use receive = "socket""#,
+            Some(libc::ENOMEM) => "there is not that much memory in one piece: use a smaller `buffer` under [receive]",
             _ => r#"receive = "socket" does without"#,
         };
         MappedRingError { doing, error, lacks }

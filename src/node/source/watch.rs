@@ -123,11 +123,11 @@ impl fmt::Display for Notice {
             LineChange::Overflow { group, datagrams } => {
                 write!(
                     f,
-                    "{datagrams} datagrams of {group} lost at the socket: its buffer was full, the arbiter too slow"
+                    "{datagrams} datagrams of {group} lost at the socket: its buffer was full because the arbiter was too slow"
                 )
             }
             LineChange::RingOverflow { frames } => {
-                write!(f, "{frames} frames lost at the ring: it was full, the arbiter too slow")
+                write!(f, "{frames} frames lost at the ring: it was full because the arbiter was too slow")
             }
             LineChange::SmallBuffer { asked, given } => write!(
                 f,

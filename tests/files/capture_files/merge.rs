@@ -83,7 +83,7 @@ fn a_forced_line_is_taken_at_its_word() {
     let error = captures.next().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the capture the input does not say by which line 239.1.1.1:26400 came: A and B share it; give a file a line, \
+        "the capture the input does not say which line 239.1.1.1:26400 came by: A and B share it; give a file a line, \
          as A=the input, or a `source` for each line in the feed file"
     );
     assert!(captures.next().unwrap().is_none());

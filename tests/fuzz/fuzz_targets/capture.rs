@@ -6,7 +6,7 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use twinline::capture::{Captures, RecordCounts, LineMap, CaptureReader};
+use twinline::capture::{CaptureReader, Captures, LineMap, RecordCounts};
 use twinline::config::{ArbiterConfig, Feed, LineConfig};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Compressed bytes, decompressed: gzip members or zstd frames, one after the other, told by the magic.
+//! Compressed bytes, decompressed: gzip members or zstd frames, one after the other, recognised by their magic numbers.
 //!
 //! ```text
 //! file -> Counted, 4 bytes looked at -> plain
@@ -6,8 +6,8 @@
 //!                                    -> Zstd: frame, frame, ...   /
 //! ```
 //!
-//! A stream that breaks off gives what it holds ([`Bytes::cut`]); of zstd, whole blocks. What stands behind the last member or
-//! frame and is none is left alone ([`Bytes::trailing`]). Memory is bounded, whatever a header says: gzip's window is 32 KiB, and
+//! A stream that breaks off yields what it holds ([`Bytes::cut`]); with zstd, its whole blocks. What follows the last member or
+//! frame and is not one is ignored ([`Bytes::trailing`]). Memory is bounded, whatever a header says: gzip's window is 32 KiB, and
 //! a zstd frame that asks for more than [`ZSTD_WINDOW_LOG`] is refused.
 
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,19 +15,19 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::GzDecoder;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-/// Two to this is the most that a zstd frame's window may take: 128 MiB, what zstd itself grants a file by default.
+/// Two to this power is the most that a zstd frame's window may take: 128 MiB, which zstd itself allows by default.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// What is taken of a compressed file at once.
+/// How many bytes of a compressed file are read at once.
 const READ: usize = 128 << 10;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// How many first bytes tell what a file is.
+/// How many of the first bytes say what a file is.
 const MAGIC: usize = 4;
 
-/// A file's bytes, decompressed where they have to be.
+/// A file's bytes, decompressed if they have to be.
 pub(super) enum Bytes {
     Plain(Counted),
     Gzip(Gzip),
@@ -35,7 +35,7 @@ pub(super) enum Bytes {
 }
 
 impl Bytes {
-    /// Looks at the first bytes, and at nothing else.
+    /// Looks at the first bytes only.
     pub(super) fn new(source: Box<dyn Read + Send>) -> io::Result<Bytes> {
         let mut counted = Counted { source, read: 0, ahead: [0; MAGIC], ahead_from: 0, ahead_to: 0 };
         counted.ahead_to = read_whole(&mut counted.source, &mut counted.ahead)?;
@@ -78,7 +78,7 @@ impl Bytes {
         }
     }
 
-    /// Whether something else stands behind the last gzip member or zstd frame.
+    /// Whether something else follows the last gzip member or zstd frame.
     pub(super) fn trailing(&self) -> bool {
         match self {
             Bytes::Plain(_) => false,
@@ -102,7 +102,7 @@ fn read_whole(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Counts what is read, and hands out first what was looked at.
+/// Counts what is read, and first hands out what was looked at.
 pub(super) struct Counted {
     source: Box<dyn Read + Send>,
     read: u64,
@@ -198,7 +198,7 @@ enum ZstdState {
     Ended,
 }
 
-/// Whether a zstd frame begins so, or one that decoders skip.
+/// Whether a zstd frame begins like this, or one that decoders skip.
 fn is_zstd(magic: &[u8]) -> bool {
     magic == ZSTD || matches!(magic, [0x50..=0x5f, 0x2a, 0x4d, 0x18])
 }

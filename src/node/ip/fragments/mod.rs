@@ -1,26 +1,26 @@
-//! IPv4 fragments put together, within bounds.
+//! Reassembly of IPv4 fragments, within bounds.
 //!
 //! ```text
 //! fragment, now -> Reassembler -> a whole UDP segment, or nothing yet
 //!                      64 datagrams in flight, 64 KiB each, none older than a second
 //! ```
 //!
-//! The rules are the strict ones of a receiver that trusts nobody (RFC 791, with what RFC 5722 and RFC 8900 say of overlaps):
-//! a fragment that says the same bytes again is a duplicate and does no harm; one that says others in the same place, or that
-//! disagrees about where the datagram ends, ends the whole datagram. Whatever does not become a datagram is counted under a
-//! reason ([`FragmentFacts`]). Time is an argument, memory is allocated once, and first touched when a fragment comes.
+//! The rules are strict, as for a receiver that trusts nobody (RFC 791, with what RFC 5722 and RFC 8900 say about overlaps). A
+//! fragment that repeats bytes is a duplicate and does no harm. One that has other bytes in the same place, or disagrees about
+//! where the datagram ends, ends the whole datagram. Whatever does not become a datagram is counted under a reason
+//! ([`FragmentFacts`]). Time is an argument. Memory is allocated once, and first touched when a fragment comes.
 
 use std::net::Ipv4Addr;
 use std::ops::Add;
 
 use twinline_core::time::Nanos;
 
-/// How many datagrams may be in flight; one more, and the oldest is given up.
+/// How many datagrams may be in flight. With one more, the oldest is given up.
 pub const IN_FLIGHT: usize = 64;
-/// How long a datagram may take to come whole.
+/// How long a datagram may take to be complete.
 pub const AGE_MAX: Nanos = Nanos::from_secs(1);
 
-/// The most that an IPv4 packet can carry.
+/// The most that an IPv4 packet can carry, in bytes.
 const BYTES_MAX: usize = u16::MAX as usize - 20;
 /// Room for a datagram, in whole units.
 const ROOM: usize = 1 << 16;
@@ -29,13 +29,13 @@ const UNIT: usize = 8;
 /// A bit for each unit.
 const WORDS: usize = ROOM / UNIT / 64;
 
-/// Where fragments came in: what came in elsewhere is of another datagram, whatever it says of itself. Where there is but one
-/// way in, all is zero.
+/// Where fragments came in: what came in elsewhere belongs to another datagram, whatever its header says. All zero if there is only
+/// one way in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FragmentPath {
     /// A capture's interface.
     pub interface: u32,
-    /// The host's interface, where a capture of several says it of each packet (Linux cooked v2).
+    /// The host's interface, if a capture of several names it for each packet (Linux cooked v2).
     pub host_interface: u32,
     /// The VLAN, by the tag nearest to the packet.
     pub vlan: u16,
@@ -50,7 +50,7 @@ pub struct Identity {
     pub source: Ipv4Addr,
     /// Where it is sent to.
     pub destination: Ipv4Addr,
-    /// The number that its sender gave it.
+    /// The identification that its sender gave it.
     pub id: u16,
 }
 
@@ -61,9 +61,9 @@ pub struct Fragment<'a> {
     pub of: Identity,
     /// Where in the datagram it begins, in bytes.
     pub at: usize,
-    /// Whether it is not the last.
+    /// Whether more follow it.
     pub more: bool,
-    /// What it says.
+    /// Its bytes.
     pub bytes: &'a [u8],
 }
 
@@ -73,13 +73,13 @@ pub struct Fragment<'a> {
 pub struct FragmentFacts {
     /// Fragments that came.
     pub fragments: u64,
-    /// Datagrams put together out of them.
+    /// Datagrams reassembled from them.
     pub datagrams: u64,
-    /// Fragments that said again what was there.
+    /// Fragments that repeated what was there.
     pub duplicates: u64,
-    /// Fragments that no datagram can have: empty, beyond the longest, or one in the midst that ends within a unit.
+    /// Fragments that no datagram can have: empty, beyond the longest, or not the last and ending within a unit of 8 bytes.
     pub malformed: u64,
-    /// Datagrams given up: a fragment said other bytes in the same place.
+    /// Datagrams given up: a fragment had other bytes in the same place.
     pub overlapping: u64,
     /// Datagrams given up: their fragments disagreed about the end.
     pub inconsistent: u64,
@@ -87,7 +87,7 @@ pub struct FragmentFacts {
     pub expired: u64,
     /// Datagrams given up for newer ones: too many were in flight.
     pub evicted: u64,
-    /// Datagrams given up: the input ended before they were whole.
+    /// Datagrams given up: the input ended before they were complete.
     pub incomplete: u64,
     /// The fragments that are in no datagram.
     pub unused: UnusedFragments,
@@ -112,16 +112,16 @@ impl Add for FragmentFacts {
     }
 }
 
-/// Fragments that are in no datagram, by the reason for which it, or the fragment alone, was given up.
+/// Fragments that are in no datagram, by the reason for which the datagram, or the fragment alone, was given up.
 ///
-/// With those of datagrams that were put together, and those in flight, they are all that came.
+/// Together with those of reassembled datagrams and those in flight, they are all that came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnusedFragments {
-    /// Each alone: it said again what was there.
+    /// The fragment alone: it repeated what was there.
     pub duplicate: u64,
-    /// Each alone: no datagram can have it.
+    /// The fragment alone: no datagram can have it.
     pub malformed: u64,
-    /// One said other bytes in the same place.
+    /// One had other bytes in the same place.
     pub overlapping: u64,
     /// They disagreed about the end.
     pub inconsistent: u64,
@@ -179,7 +179,7 @@ pub struct Reassembler {
     facts: FragmentFacts,
 }
 
-/// A datagram of which not all is there.
+/// A datagram that is not complete.
 #[derive(Clone, Debug)]
 struct Flight {
     /// `None`: free.
@@ -197,7 +197,7 @@ struct Flight {
     units: [u64; WORDS],
 }
 
-/// What is there already of a stretch of units.
+/// How much of a range of units is there already.
 #[derive(PartialEq, Eq)]
 enum There {
     Nothing,
@@ -212,7 +212,7 @@ impl Default for Reassembler {
 }
 
 impl Reassembler {
-    /// With nothing in flight.
+    /// A reassembler with nothing in flight.
     pub fn new() -> Reassembler {
         let free =
             Flight { of: None, began: Nanos::ZERO, total: None, end: 0, got: 0, fragments: 0, units: [0; WORDS] };
@@ -223,7 +223,7 @@ impl Reassembler {
         }
     }
 
-    /// Takes a fragment that came at `now`; gives the datagram that it completes.
+    /// Takes a fragment that came at `now`; returns the UDP segment that it completes, if it does.
     pub fn put(&mut self, now: Nanos, fragment: &Fragment<'_>) -> Option<&[u8]> {
         self.facts.fragments += 1;
         self.expire(now);
@@ -280,7 +280,7 @@ impl Reassembler {
         }
     }
 
-    /// Gives up all that is in flight: nothing that comes later belongs to it.
+    /// Gives up everything in flight: nothing that comes later belongs to it.
     pub fn end(&mut self) {
         for flight in &mut self.flights {
             if flight.of.is_some() {
@@ -322,7 +322,7 @@ impl Reassembler {
 }
 
 impl Flight {
-    /// Frees it; how many fragments it held.
+    /// Frees it; returns how many fragments it held.
     fn give_up(&mut self) -> u64 {
         self.of = None;
         self.fragments

@@ -1,8 +1,8 @@
-//! What the system's own files say of the machine: text in, facts out.
+//! What the system's own files say about the machine: text in, facts out.
 
 use std::collections::BTreeSet;
 
-/// The system's files: their text, and the names in a folder. A file that is not there, or not for us, is `None`.
+/// The system's files: their text, and the names in a folder. A file that does not exist, or that may not be read, is `None`.
 pub(super) struct Files<'a> {
     pub(super) read: &'a dyn Fn(&str) -> Option<String>,
     pub(super) list: &'a dyn Fn(&str) -> Vec<String>,

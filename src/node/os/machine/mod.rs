@@ -1,8 +1,8 @@
 //! What on this machine will spoil latency numbers, in plain words, and what to do about each.
 //!
-//! [`look`] reads the system's files under `/proc` and `/sys` and changes nothing; what a machine does not tell is told as not
-//! known, or left out where nobody would miss it. It is no measurement: a machine with nothing to find may still be slow.
-//! Not looked at, since no file has it: what the NIC does to gather interrupts (`ethtool -c`), and what the firmware does.
+//! [`look`] reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not
+//! known, or left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow. Not covered,
+//! since no file has it: how the NIC coalesces interrupts (`ethtool -c`), and what the firmware does.
 //!
 //! ```
 //! for finding in twinline_node::os::machine::look(&[0], &["lo".to_owned()], 8 << 20) {
@@ -22,14 +22,14 @@ use facts::{Core, Facts, Files, Nic};
 use super::cpu;
 use super::netns::HostInterface;
 
-/// How much a [`Finding`] does to latency numbers. The worst is the smallest.
+/// How much a [`Finding`] affects latency numbers. The worst comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Every figure is off.
     Spoils,
-    /// The tail is: p99.9, the maximum.
+    /// The tail is off: p99.9, the maximum.
     Blurs,
-    /// Good to know when the figures are read.
+    /// Good to know when reading the figures.
     Note,
 }
 
@@ -50,12 +50,12 @@ pub struct Finding {
     pub what: String,
     /// What to do about it.
     pub advice: String,
-    /// How much it does.
+    /// How much it affects latency numbers.
     pub severity: Severity,
 }
 
-/// What will spoil latency numbers that are taken on these cores, over these interfaces (by name or address), with so many
-/// bytes of receive buffer asked for each socket; the worst first. No cores: all that this thread may use.
+/// What will spoil latency numbers measured on these cores and interfaces (by name or address), with this many bytes of receive
+/// buffer asked for per socket; the worst first. No cores given: all that this thread may use.
 pub fn look(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<Finding> {
     let usable = cpu::usable();
     let cores: BTreeSet<usize> = if cores.is_empty() { &usable } else { cores }.iter().copied().collect();
@@ -102,7 +102,8 @@ fn judge(facts: &Facts, usable: &[usize], buffer_bytes: u64) -> Vec<Finding> {
         interface(nic, &facts.cores, &mut found);
     }
     if let Some(max) = facts.receive_buffer_max.filter(|max| buffer_bytes > *max && !facts.may_force_buffer) {
-        let what = format!("socket buffers are cut to {max} bytes, {buffer_bytes} are asked for: bursts will be lost");
+        let what =
+            format!("socket buffers are limited to {max} bytes, and {buffer_bytes} are asked for: bursts will be lost");
         found.spoils(what, format!("sysctl -w net.core.rmem_max={buffer_bytes}, or run with CAP_NET_ADMIN"));
     }
     found.0.sort_by_key(|finding| finding.severity);
@@ -135,7 +136,7 @@ fn whole(facts: &Facts, found: &mut Found) {
         let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
         found.spoils(
             format!("this is a virtual machine{name}: its host takes cores away and moves them as it likes"),
-            "measure on the metal; here trust ratios of one run, p50 and p99, and nothing beyond",
+            "measure on bare metal; here, trust only ratios within one run, p50 and p99",
         );
     }
     match facts.clock_source.as_deref() {
@@ -164,13 +165,13 @@ fn room(facts: &Facts, usable: &[usize], found: &mut Found) {
         let cores = if count == 1 { "is one core".to_owned() } else { format!("are {count} cores") };
         found.spoils(
             format!("there {cores} for publisher, arbiter and client, which all spin: some share one"),
-            "have one thread be publisher and client on one core, the arbiter alone on another; or take a larger machine",
+            "run publisher and client as one thread on one core, and the arbiter alone on another; or use a larger machine",
         );
     }
     if let Some(quota) = facts.quota_cores {
         found.spoils(
             format!(
-                "the control group gives {quota:.1} cores' time: a spinning thread is stopped when that is used up"
+                "the control group allows {quota:.1} cores' time: a spinning thread is stopped when that is used up"
             ),
             "run without a CPU quota (cpu.max; a container's --cpus)",
         );
@@ -212,7 +213,7 @@ fn cores(facts: &Facts, usable: &[usize], found: &mut Found) {
     if !ticking.is_empty() {
         let list = numbers(&ticking);
         found.blurs(
-            format!("the timer interrupts {} up to a thousand times a second", these(&ticking)),
+            format!("the timer interrupts {} up to a thousand times per second", these(&ticking)),
             format!("boot with nohz_full={list} rcu_nocbs={list}"),
         );
     }
@@ -222,7 +223,7 @@ fn cores(facts: &Facts, usable: &[usize], found: &mut Found) {
         let slow = those(&|core| core.governor.as_deref() == Some(governor));
         found.spoils(
             format!(
-                "the frequency governor of {} is {governor}: the clock rate changes while it is measured",
+                "the frequency governor of {} is {governor}: the clock rate changes during a measurement",
                 these(&slow)
             ),
             "cpupower frequency-set -g performance",
@@ -231,7 +232,7 @@ fn cores(facts: &Facts, usable: &[usize], found: &mut Found) {
     let untold = those(&|core| core.governor.is_none());
     if !untold.is_empty() {
         found.note(
-            format!("how the frequency of {} is governed is not known: the system does not say", these(&untold)),
+            format!("it is not known how the frequency of {} is governed: the system does not say", these(&untold)),
             "set the firmware, or the host of a virtual machine, to performance",
         );
     }
@@ -239,7 +240,7 @@ fn cores(facts: &Facts, usable: &[usize], found: &mut Found) {
     let deepest = there.iter().filter_map(|core| core.sleep.as_ref()).max_by_key(|(_, latency_us)| *latency_us);
     if let Some((name, latency_us)) = deepest.filter(|(_, latency_us)| *latency_us > SLEEP_US_MAX) {
         found.blurs(
-            format!("an idle core may sleep so deep ({name}) that waking takes {latency_us} us; one that spins does not"),
+            format!("an idle core may sleep so deeply ({name}) that waking takes {latency_us} us; one that spins does not"),
             "boot with processor.max_cstate=1 intel_idle.max_cstate=1, or keep /dev/cpu_dma_latency open with a 0 in it",
         );
     }
@@ -301,7 +302,7 @@ fn interface(nic: &Nic, cores: &[Core], found: &mut Found) {
         .collect();
     if let (Some(node), false) = (nic.node, far.is_empty()) {
         found.spoils(
-            format!("{name} hangs on memory node {node}, and {} not: each packet crosses over", are(&far)),
+            format!("{name} is attached to memory node {node}, and {} not: each packet crosses over", are(&far)),
             format!("take cores of /sys/devices/system/node/node{node}/cpulist"),
         );
     }

@@ -67,7 +67,7 @@ fn each_thing_that_spoils_is_found() {
         (("/proc/cpuinfo", "flags : fpu hypervisor"), 4, "spoils: this is a virtual machine: its host"),
         (("/sys/hypervisor/type", "xen\n"), 4, "spoils: this is a virtual machine (xen): its host"),
         (("/sys/class/dmi/id/sys_vendor", "QEMU\n"), 4, "spoils: this is a virtual machine (QEMU): its host"),
-        (("/sys/fs/cgroup/cpu.max", "150000 100000\n"), 4, "spoils: the control group gives 1.5 cores' time"),
+        (("/sys/fs/cgroup/cpu.max", "150000 100000\n"), 4, "spoils: the control group allows 1.5 cores' time"),
         (
             ("/proc/loadavg", "2.50 1.00 0.10 3/89 1\n"),
             4,
@@ -77,7 +77,7 @@ fn each_thing_that_spoils_is_found() {
         (
             ("/proc/sys/net/core/rmem_max", "212992\n"),
             4,
-            "spoils: socket buffers are cut to 212992 bytes, 8388608 are asked",
+            "spoils: socket buffers are limited to 212992 bytes, and 8388608 are asked",
         ),
         (
             ("/sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n"),
@@ -104,7 +104,7 @@ fn each_thing_that_spoils_is_found() {
         (
             ("/sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", ""),
             4,
-            "note: how the frequency of core 1 is governed",
+            "note: it is not known how the frequency of core 1 is governed",
         ),
         (
             ("/sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "1,5\n"),
@@ -114,9 +114,13 @@ fn each_thing_that_spoils_is_found() {
         (
             ("/sys/devices/system/cpu/cpu1/cpuidle/state1/disable", "0\n"),
             4,
-            "blurs: an idle core may sleep so deep (C6) that waking takes 133 us",
+            "blurs: an idle core may sleep so deeply (C6) that waking takes 133 us",
         ),
-        (("/sys/class/net/eth0/device/numa_node", "1\n"), 4, "spoils: eth0 hangs on memory node 1, and core 1 is not"),
+        (
+            ("/sys/class/net/eth0/device/numa_node", "1\n"),
+            4,
+            "spoils: eth0 is attached to memory node 1, and core 1 is not",
+        ),
         (("/proc/irq/38/effective_affinity_list", "1\n"), 4, "spoils: interrupts of eth0 (38) come to core 1"),
         (("/proc/irq/38/effective_affinity_list", ""), 4, "spoils: interrupts of eth0 (38) come to core 1"),
         (("/sys/class/net/eth0/queues/rx-0/rps_cpus", "2\n"), 4, "blurs: packets of eth0 are steered to core 1 (RPS)"),
@@ -141,7 +145,7 @@ fn the_worst_comes_first_and_cores_are_told_together() {
             "spoils: core 9 cannot be used by this process",
             "spoils: cores 0, 1 are not isolated: the scheduler puts other work there",
             "spoils: cores 0 and 1 are two threads of one core, and both are to be used: each gets half",
-            "note: how the frequency of cores 0, 1 is governed is not known: the system does not say",
+            "note: it is not known how the frequency of cores 0, 1 is governed: the system does not say",
             "note: lo is not a network card: the figures include the kernel, but neither wire nor card",
         ]
     );

@@ -11,7 +11,7 @@
 //! The count is in memory that the hot half has mapped: it says, without a system call, when there is reason to look at an
 //! ordinary socket.
 //!
-//! A link, and not a plain attachment: it ends with the last descriptor of it, so a process that is killed leaves nothing
+//! It is a link rather than a plain attachment: it ends with its last descriptor, so a process that is killed leaves nothing
 //! behind.
 
 #![expect(
@@ -44,7 +44,7 @@ const FLAG_MMAPABLE: u32 = 1 << 10;
 const FLAG_SKB_MODE: u32 = 1 << 1;
 const FLAG_DRV_MODE: u32 = 1 << 2;
 
-/// What becomes of a frame that is not redirected: the kernel takes it.
+/// The verdict for a frame that is not redirected: the kernel takes it.
 pub(super) const PASS: i32 = 2;
 
 /// Address and port as they stand in a header, and two zero bytes. With port 0: fragments, most of which have none.

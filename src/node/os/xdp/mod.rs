@@ -1,16 +1,17 @@
 //! AF_XDP: frames of a feed taken from an interface before the kernel's network stack sees them.
 //!
-//! A small program is attached to an interface, which redirects what is sent to the feed's groups and ports, and only that,
-//! to one socket per receive queue; all else goes on to the kernel. [`open`] gives two halves: the hot thread polls the
+//! A small program is attached to an interface. It redirects what is sent to the feed's groups and ports, and only that, to one
+//! socket per receive queue; everything else goes on to the kernel. [`open`] gives two halves: the hot thread polls the
 //! [`XdpRing`], housekeeping holds the [`XdpAttachment`].
 //!
-//! What the program leaves to the kernel although it is the feed's (fragments, frames longer than [`LONGEST`], frames
-//! of a queue without a socket) arrives at an ordinary socket, which has to be joined anyway: the program asks no switch for
-//! a group. Other programs on this host no longer see these groups on this interface.
+//! Some of the feed's frames the program leaves to the kernel: fragments, frames longer than [`LONGEST`], and frames of a queue
+//! without a socket. They arrive at an ordinary socket, which has to join the group anyway, since the program asks no switch for it.
+//! Other programs on this host no longer see these groups on this interface.
 //!
-//! The program is detached when both halves are dropped, or the process ends, however that comes. A link that goes down and
-//! up keeps it. An interface that is deleted takes it along: all is done anew on the one that takes its place, and the new
-//! sockets are handed to the hot half over a lock-free queue, where it looks now and then while it finds nothing.
+//! The program is detached when both halves are dropped, or when the process ends, for whatever reason. It stays attached when the
+//! link goes down and up. It goes with an interface that is deleted: then everything is set up again on the one that takes its
+//! place, and the new sockets are handed to the hot half over a lock-free queue, which it looks at now and then while it finds
+//! nothing.
 
 mod bpf;
 mod rings;
@@ -32,7 +33,7 @@ use rings::{Xsk, XskWatch};
 /// The longest frame that comes this way, in bytes.
 pub const LONGEST: usize = rings::LONGEST;
 
-/// A queue beyond these gets no socket: its frames go to the kernel.
+/// How many receive queues get a socket. The frames of any other queue go to the kernel.
 const QUEUES_MAX: usize = 64;
 /// How often the hot half looks for new sockets: once in so many empty polls.
 const LOOK_EVERY: u32 = 64;
@@ -45,12 +46,12 @@ const PATIENCE: u32 = 9;
 pub enum Mode {
     /// By the driver, before the kernel makes a packet of the frame.
     Native,
-    /// By the kernel, after it did: for every driver.
+    /// By the kernel, after that: works with every driver.
     Skb,
 }
 
 impl Mode {
-    /// By the driver where it can, else by the kernel.
+    /// By the driver if it can, otherwise by the kernel.
     pub const BEST: &'static [Mode] = &[Mode::Native, Mode::Skb];
 }
 
@@ -63,8 +64,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A ring for the frames to these groups and ports, which is attached to no interface yet. `modes` are tried in turn when it
-/// is.
+/// A ring for frames to these groups and ports. It is not attached to an interface yet; when it is, `modes` are tried in turn.
 ///
 /// # Errors
 /// What was being done, what the system says, and what is missing: mostly a capability.
@@ -83,7 +83,7 @@ pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, X
     Ok((ring, XdpAttachment { program, buffer, modes, patience, attached: None, kept: None, overflow: 0, handover }))
 }
 
-/// What the hot half has of an attachment.
+/// The hot half's part of an attachment.
 #[derive(Debug, Default)]
 struct Sockets {
     // the first to go: nothing is redirected to sockets that are closing
@@ -113,7 +113,7 @@ pub struct XdpRing {
 }
 
 impl Ring for XdpRing {
-    /// Makes no system call in copy mode; in zero-copy mode one where the driver says that it sleeps.
+    /// Makes no system call in copy mode; in zero-copy mode, one if the driver says that it sleeps.
     #[inline]
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
         let queues = self.sockets.queues.len();
@@ -136,8 +136,8 @@ impl Ring for XdpRing {
 }
 
 impl XdpRing {
-    /// How many frames that may be the feed's the program has left to the kernel: a fragment, one that is longer than
-    /// [`LONGEST`], or one of a queue without a socket. Reads memory, and makes no system call.
+    /// How many frames that may be the feed's the program has left to the kernel: fragments, frames longer than [`LONGEST`], and
+    /// frames of a queue without a socket. Reads memory, without a system call.
     #[inline]
     pub fn left_to_the_kernel(&self) -> u64 {
         self.left.now()
@@ -170,7 +170,7 @@ pub struct XdpAttachment {
     attached: Option<Attached>,
     /// What it was detached from: the hot half has its sockets until it gets others.
     kept: Option<Attached>,
-    /// Frames lost at sockets that are closed, and not told of yet.
+    /// Frames lost at sockets that are closed, and not reported yet.
     overflow: u64,
     handover: Arc<Handover>,
 }
@@ -234,7 +234,7 @@ impl Attachment for XdpAttachment {
 }
 
 impl XdpAttachment {
-    /// How the program is attached, and, where that is not the mode that was tried first, why. `None`: it is attached nowhere.
+    /// How the program is attached; and why, if that is not the mode that was tried first. `None`: it is not attached.
     pub fn mode(&self) -> Option<(Mode, Option<&MappedRingError>)> {
         self.attached.as_ref().map(|attached| (attached.mode, attached.instead.as_ref()))
     }
@@ -314,28 +314,28 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> MappedRingError {
     move |error| {
         let lacks = match (error.raw_os_error(), doing) {
             (Some(libc::EPERM | libc::EACCES), _) => {
-                r#"receive = "xdp" needs the capabilities CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (and, before Linux 5.11, enough locked memory, `ulimit -l unlimited`): run as root, or give them to the program (`setcap cap_net_raw,cap_net_admin,cap_bpf+ep twinline`); receive = "packet" needs CAP_NET_RAW alone, receive = "socket" none"#
+                r#"receive = "xdp" needs the capabilities CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (and, before Linux 5.11, enough locked memory, `ulimit -l unlimited`): run as root, or grant them to the program (`setcap cap_net_raw,cap_net_admin,cap_bpf+ep twinline`); receive = "packet" needs only CAP_NET_RAW, receive = "socket" none"#
             }
             (Some(libc::EAFNOSUPPORT), _) => {
-                r#"this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): take receive = "packet" or "socket""#
+                r#"this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): use receive = "packet" or "socket""#
             }
             (Some(libc::ENOSYS), _) => {
-                r#"this kernel has no BPF (CONFIG_BPF_SYSCALL): take receive = "packet" or "socket""#
+                r#"this kernel has no BPF (CONFIG_BPF_SYSCALL): use receive = "packet" or "socket""#
             }
             (Some(libc::ENOBUFS | libc::ENOMEM), _) => {
-                r#"the ring counts as locked memory: raise its limit (`ulimit -l unlimited`), give the program CAP_IPC_LOCK, or take a smaller `buffer` under [receive]; receive = "packet" and "socket" do without"#
+                r#"the ring counts as locked memory: raise its limit (`ulimit -l unlimited`), give the program CAP_IPC_LOCK, or use a smaller `buffer` under [receive]; receive = "packet" and "socket" do without"#
             }
             (Some(libc::EBUSY | libc::EEXIST), ATTACH) => {
-                r#"an XDP program is attached to the interface already, another feed's or another program's: stop that, or take receive = "packet" or "socket""#
+                r#"an XDP program is attached to the interface already, another feed's or another program's: stop that, or use receive = "packet" or "socket""#
             }
             (Some(libc::EBUSY), BIND) => {
-                r#"another program has an AF_XDP socket at this queue of the interface: stop that, or take receive = "packet" or "socket""#
+                r#"another program has an AF_XDP socket at this queue of the interface: stop that, or use receive = "packet" or "socket""#
             }
             (None, _) if error.kind() == io::ErrorKind::Unsupported => {
-                r#"it has none: leave out `kernel_stamps`, or take receive = "packet" or "socket""#
+                r#"it has none: leave out `kernel_stamps`, or use receive = "packet" or "socket""#
             }
             (Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOPROTOOPT), _) => {
-                r#"receive = "xdp" needs Linux 5.9 or later, and an interface that can take XDP programs: take receive = "packet" or "socket""#
+                r#"receive = "xdp" needs Linux 5.9 or later, and an interface that can take XDP programs: use receive = "packet" or "socket""#
             }
             _ => r#"receive = "packet" and "socket" do without"#,
         };

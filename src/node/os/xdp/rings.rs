@@ -6,9 +6,9 @@
 //!            <----- consumer -----             <----- consumer ----
 //! ```
 //!
-//! Each of the memory's chunks is in one of three places: in the fill ring, in the receive ring, or with the kernel between
-//! them. `poll` reads a frame where it lies and puts its chunk back; nothing is copied and no list is kept. Both rings have
-//! room for all chunks, so neither overflows: what is lost is lost for lack of a chunk.
+//! Each chunk of the memory is in one of three places: the fill ring, the receive ring, or with the kernel in between. `poll` reads a
+//! frame in place and puts its chunk back; nothing is copied, and no list is kept. Both rings have room for all chunks, so neither
+//! overflows: whatever is lost is lost for lack of a chunk.
 
 #![expect(
     clippy::disallowed_types,

@@ -1,4 +1,4 @@
-//! Faults, scripted and seeded: what is handed over, and what is counted.
+//! A scenario of datagrams and faults, and the exact list of what each pass hands over.
 
 use std::collections::VecDeque;
 

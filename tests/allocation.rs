@@ -8,17 +8,17 @@ use std::cell::Cell;
 use std::io;
 use std::net::UdpSocket;
 
-use twinline::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink, Verify};
-use twinline::config;
-use twinline::frame::{Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::os::packet::PacketRing;
-use twinline::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring};
-use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::{SendOptions, Sender};
-use twinline::source::mapped::Mapped;
-use twinline::source::{CountedSource, Source};
-use twinline::time::Nanos;
+use twinline_core::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink, Verify};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::config;
+use twinline_node::os::packet::PacketRing;
+use twinline_node::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring};
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::send::{SendOptions, Sender};
+use twinline_node::source::mapped::Mapped;
+use twinline_node::source::{CountedSource, Source};
 
 /// The system's allocator, which counts what each thread asks of it.
 struct Counting;

@@ -8,13 +8,13 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use twinline::arbiter::{Arbiter, GapTimeout, Settings};
-use twinline::client::{self, Client, Polled};
-use twinline::delivery::{CAPACITY_DEFAULT, Deliveries, FeedFacts, StreamKind};
-use twinline::frame::{Line, Packing, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::os::clock::Clock;
-use twinline::time::Nanos;
+use twinline_client::client::{self, Client, Polled};
+use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, FeedFacts, StreamKind};
+use twinline_core::arbiter::{Arbiter, GapTimeout, Settings};
+use twinline_core::frame::{Line, Packing, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::os::clock::Clock;
 
 use crate::{curves, machine};
 

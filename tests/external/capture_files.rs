@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use twinline::capture::{CaptureInput, CaptureReader, Captures, Ignored, RecordCounts};
-use twinline::time::Nanos;
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureInput, CaptureReader, Captures, Ignored, RecordCounts};
 
 use crate::support::feed::{line, of};
 use crate::support::trials::{Test, captured, tests};

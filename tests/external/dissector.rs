@@ -5,12 +5,12 @@ use std::net::SocketAddrV4;
 use std::path::Path;
 use std::process::Command;
 
-use twinline::capture::CaptureWriter;
-use twinline::frame::{FrameKind, Line, Session};
-use twinline::framing::{EurexEobi, Framing, MoldUdp64};
-use twinline::publisher::messages::Listed;
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::time::Nanos;
+use twinline_core::frame::{FrameKind, Line, Session};
+use twinline_core::framing::{EurexEobi, Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::capture::CaptureWriter;
+use twinline_node::publisher::messages::Listed;
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
 
 use crate::support::feed::{parse, text, two_lines};
 use crate::support::scratch::Scratch;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use twinline::capture::CaptureReader;
-use twinline::frame::{Frame, FrameKind, Reset, Session};
-use twinline::framing::{AnyFraming, Framing, WithFraming};
+use twinline_core::frame::{Frame, FrameKind, Reset, Session};
+use twinline_core::framing::{AnyFraming, Framing, WithFraming};
+use twinline_node::capture::CaptureReader;
 
 use crate::support::trials::{Test, captured, tests};
 

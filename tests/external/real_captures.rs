@@ -6,17 +6,17 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use twinline::arbiter::{Event, Run, Sink};
-use twinline::capture::{CaptureInput, Captures};
-use twinline::config::Feed;
-use twinline::frame::{ChannelKey, Session};
-use twinline::framing::{AnyFraming, Framing, WithFraming};
-use twinline::handler::Handler;
-use twinline::publisher::captured::Captured;
-use twinline::publisher::fault::{Delay, Faults, Share};
-use twinline::publisher::messages::Listed;
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::time::Nanos;
+use twinline_core::arbiter::{Event, Run, Sink};
+use twinline_core::frame::{ChannelKey, Session};
+use twinline_core::framing::{AnyFraming, Framing, WithFraming};
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureInput, Captures};
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
+use twinline_node::publisher::captured::Captured;
+use twinline_node::publisher::fault::{Delay, Faults, Share};
+use twinline_node::publisher::messages::Listed;
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
 
 use crate::support::feed::{parse, text, two_lines};
 use crate::support::scratch::Scratch;
@@ -203,7 +203,7 @@ struct Released {
 
 impl Sink for Released {
     fn event(&mut self, event: &Event) {
-        if let twinline::arbiter::EventKind::Lost { range, .. } = event.kind {
+        if let twinline_core::arbiter::EventKind::Lost { range, .. } = event.kind {
             self.lost += range.len();
         }
     }

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use twinline::config::Feed;
-use twinline::frame::Line;
-use twinline::framing::CmeMdp3;
-use twinline::handler::Handler;
-use twinline::time::Nanos;
+use twinline_core::frame::Line;
+use twinline_core::framing::CmeMdp3;
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
 
 use crate::support::feed::parse;
 use crate::support::scratch::Scratch;

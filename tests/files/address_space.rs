@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use twinline::capture::CaptureWriter;
-use twinline::config::Feed;
-use twinline::frame::{Line, Session};
-use twinline::framing::{CboePitch, Framing};
-use twinline::time::Nanos;
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{CboePitch, Framing};
+use twinline_core::time::Nanos;
+use twinline_node::capture::CaptureWriter;
+use twinline_node::config::Feed;
 
 const FEED: &str = r#"
     name = "units"

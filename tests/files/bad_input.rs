@@ -5,13 +5,13 @@
 use std::net::SocketAddrV4;
 use std::process::Command;
 
-use twinline::arbiter::ChannelReport;
-use twinline::capture::CaptureWriter;
-use twinline::config::Feed;
-use twinline::frame::{Line, Session};
-use twinline::framing::{CboePitch, CmeMdp3, Framing, Malformed, MoldUdp64};
-use twinline::handler::Handler;
-use twinline::time::Nanos;
+use twinline_core::arbiter::ChannelReport;
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{CboePitch, CmeMdp3, Framing, Malformed, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::capture::CaptureWriter;
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
 
 use crate::support::feed::{parse, text_of_lines};
 use crate::support::scratch::Scratch;

@@ -6,11 +6,11 @@ use std::io::{self, Read, Write};
 use etherparse::PacketBuilder;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use twinline::capture::{CaptureReader, Captures};
-use twinline::frame::Session;
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::handler::Handler;
-use twinline::time::Nanos;
+use twinline_core::frame::Session;
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureReader, Captures};
+use twinline_node::handler::Handler;
 
 use crate::support::alone::alone;
 use crate::support::feed::two_lines;

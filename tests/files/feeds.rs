@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use twinline::config::{self, ArbiterConfig, Feed, ReceiveConfig, size_text};
-use twinline::framing::AnyFraming;
+use twinline_core::framing::AnyFraming;
+use twinline_node::config::{self, ArbiterConfig, Feed, ReceiveConfig, size_text};
 
 use crate::support::feed::parse;
 use crate::support::root;
@@ -103,7 +103,7 @@ fn the_readmes_example_is_fine() {
 
 #[test]
 fn a_feed_has_as_many_lines_as_the_arbiter() {
-    assert_eq!(config::LINES_MAX, twinline::frame::LINES_MAX);
+    assert_eq!(config::LINES_MAX, twinline_core::frame::LINES_MAX);
 }
 
 fn check(files: &[&Path]) -> Output {

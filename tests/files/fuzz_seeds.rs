@@ -5,13 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use twinline::config::Feed;
-use twinline::frame::Session;
-use twinline::framing::{AnyFraming, Framing, WithFraming};
-use twinline::publisher::fault::{Faults, Share};
-use twinline::publisher::messages::Listed;
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::time::Nanos;
+use twinline_core::frame::Session;
+use twinline_core::framing::{AnyFraming, Framing, WithFraming};
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::publisher::fault::{Faults, Share};
+use twinline_node::publisher::messages::Listed;
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
 
 fn seeds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds/datagram")

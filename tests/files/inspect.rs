@@ -3,8 +3,8 @@
 use std::fs;
 
 use serde_json::Value;
-use twinline::frame::Session;
-use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
+use twinline_core::frame::Session;
+use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
 
 use crate::support::inspect::{arbitrated, inspected, scratch, twinline, values, with_feed};
 use crate::support::root;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use twinline::capture::CaptureWriter;
-use twinline::config::Feed;
-use twinline::frame::{Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::time::Nanos;
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::capture::CaptureWriter;
+use twinline_node::config::Feed;
 
 use crate::support::feed::{parse, text};
 use crate::support::root;

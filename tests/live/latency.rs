@@ -5,7 +5,7 @@ use std::fs;
 
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
-use twinline::os::cpu;
+use twinline_node::os::cpu;
 
 use crate::support::latency::{adds_up, report, stamping};
 use crate::support::number;

@@ -2,14 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use twinline::config::LineConfig;
-use twinline::os::clock::Clock;
-use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::{SendOptions, Sender, SenderError, Trouble};
-use twinline::source::live::{Live, LiveError};
-use twinline::source::watch::{InterfaceState, LineChange, LiveWatch, Notice};
-use twinline::source::{Pass, Source};
-use twinline::time::Nanos;
+use twinline_core::time::Nanos;
+use twinline_node::config::LineConfig;
+use twinline_node::os::clock::Clock;
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::send::{SendOptions, Sender, SenderError, Trouble};
+use twinline_node::source::live::{Live, LiveError};
+use twinline_node::source::watch::{InterfaceState, LineChange, LiveWatch, Notice};
+use twinline_node::source::{Pass, Source};
 
 use crate::support::feed::{free_port, group, of as feed};
 use crate::support::wait_for;

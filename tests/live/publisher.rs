@@ -4,15 +4,15 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use twinline::config::LineConfig;
-use twinline::frame::{Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::os::clock::Clock;
-use twinline::os::signal::Stop;
-use twinline::publisher::made_up::MadeUp;
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::publisher::send::{PublishError, send};
-use twinline::wire::{UdpWire, Wire};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_node::config::LineConfig;
+use twinline_node::os::clock::Clock;
+use twinline_node::os::signal::Stop;
+use twinline_node::publisher::made_up::MadeUp;
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+use twinline_node::publisher::send::{PublishError, send};
+use twinline_node::wire::{UdpWire, Wire};
 
 use crate::support::{PATIENCE, feed};
 
@@ -122,7 +122,7 @@ fn datagrams_arrive_over_loopback_multicast() {
     let line = LineConfig { source: Some(Ipv4Addr::LOCALHOST), ..feed::line("A", "127.0.0.1", &[to]) };
     let mut wire = UdpWire::open(&feed::of(std::slice::from_ref(&line))).unwrap();
     // no pack leaves before it is full, however slow this machine is
-    let pack_wait = twinline::time::Nanos::from_secs(60);
+    let pack_wait = twinline_core::time::Nanos::from_secs(60);
     let config = PlanConfig { lines: vec![LinePlan::packing(5, 5)], pack_wait, ..config(Rate::Max) };
     let mut plan = Plan::new(MoldUdp64, config, MadeUp::new(Some(100), None, 1)).unwrap();
     let (report, result) = send(&mut plan, &mut wire, Clock::start(), &Stop::new(), |_| ());

@@ -10,17 +10,17 @@ use std::{fs, thread};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use twinline::capture::{CaptureReader, CaptureWriter, Captures};
-use twinline::config::Feed;
-use twinline::frame::{Line, Session};
-use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
-use twinline::os::clock::Clock;
-use twinline::os::signal::Stop;
-use twinline::publisher::captured::Captured;
-use twinline::publisher::messages::{MessageSource, Timing};
-use twinline::replay::{ReplayReport, ReplaySettings, Speed, replay};
-use twinline::time::Nanos;
-use twinline::wire::{UdpWire, Wire};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureReader, CaptureWriter, Captures};
+use twinline_node::config::Feed;
+use twinline_node::os::clock::Clock;
+use twinline_node::os::signal::Stop;
+use twinline_node::publisher::captured::Captured;
+use twinline_node::publisher::messages::{MessageSource, Timing};
+use twinline_node::replay::{ReplayReport, ReplaySettings, Speed, replay};
+use twinline_node::wire::{UdpWire, Wire};
 
 use crate::support::feed::{group, parse as feed_of, text as feed_text};
 use crate::support::scratch::Scratch;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use twinline::os::cpu;
+use twinline_node::os::cpu;
 
 use crate::support::latency::{adds_up, report, stamping};
 use crate::support::program::{Bed, Program};

@@ -11,15 +11,15 @@ pub mod program;
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
-use twinline::config::{LineConfig, Method};
-use twinline::os::clock::Clock;
-use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::{SendOptions, Sender, Trouble};
-use twinline::source::live::LineFacts;
-use twinline::source::method::AnyLive;
-use twinline::source::watch::{InterfaceState, LiveWatch};
-use twinline::source::{CountedSource, Datagram, Pass, Source};
-use twinline::time::Nanos;
+use twinline_core::time::Nanos;
+use twinline_node::config::{LineConfig, Method};
+use twinline_node::os::clock::Clock;
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::send::{SendOptions, Sender, Trouble};
+use twinline_node::source::live::LineFacts;
+use twinline_node::source::method::AnyLive;
+use twinline_node::source::watch::{InterfaceState, LiveWatch};
+use twinline_node::source::{CountedSource, Datagram, Pass, Source};
 
 use crate::support::feed::of as feed;
 use crate::support::netns::Bed;

@@ -1,15 +1,15 @@
 //! A feed that is received by AF_XDP, over veth pairs between two network namespaces and over loopback.
 
-use twinline::config::{Feed, LineConfig, Method};
-use twinline::os::netns;
-use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::Sender;
-use twinline::os::xdp::Mode;
-use twinline::source::live::LiveError;
-use twinline::source::method::{AnyLive, MethodChoice};
-use twinline::source::watch::LiveWatch;
-use twinline::source::xdp::Redirected;
-use twinline::source::{CountedSource, Source};
+use twinline_node::config::{Feed, LineConfig, Method};
+use twinline_node::os::netns;
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::send::Sender;
+use twinline_node::os::xdp::Mode;
+use twinline_node::source::live::LiveError;
+use twinline_node::source::method::{AnyLive, MethodChoice};
+use twinline_node::source::watch::LiveWatch;
+use twinline_node::source::xdp::Redirected;
+use twinline_node::source::{CountedSource, Source};
 
 use crate::support::feed::{line, of as feed};
 use crate::support::netns::Bed;

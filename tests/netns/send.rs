@@ -4,13 +4,13 @@ use std::net::SocketAddrV4;
 use std::process::{Command, Output};
 use std::{fs, io};
 
-use twinline::capture::CaptureWriter;
-use twinline::config::Feed;
-use twinline::frame::Line;
-use twinline::source::Source;
-use twinline::source::live::Live;
-use twinline::time::Nanos;
-use twinline::wire::{SendBy, UdpWire, Wire};
+use twinline_core::frame::Line;
+use twinline_core::time::Nanos;
+use twinline_node::capture::CaptureWriter;
+use twinline_node::config::Feed;
+use twinline_node::source::Source;
+use twinline_node::source::live::Live;
+use twinline_node::wire::{SendBy, UdpWire, Wire};
 
 use crate::support::feed::parse;
 use crate::support::netns::Bed;

@@ -1,10 +1,10 @@
 //! Live sockets on two "NICs": veth pairs between a publisher's and a receiver's network namespace (`scripts/netns`).
 
-use twinline::config::LineConfig;
-use twinline::os::send::{Checked, Sender, Trouble};
-use twinline::source::Source;
-use twinline::source::live::Live;
-use twinline::source::watch::InterfaceState;
+use twinline_node::config::LineConfig;
+use twinline_node::os::send::{Checked, Sender, Trouble};
+use twinline_node::source::Source;
+use twinline_node::source::live::Live;
+use twinline_node::source::watch::InterfaceState;
 
 use crate::support::feed;
 use crate::support::netns::Bed;

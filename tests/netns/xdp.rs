@@ -6,11 +6,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use twinline::os::netns::{self, HostInterface};
-use twinline::os::raw::{Attachment, Checksum, Ring, RingOptions};
-use twinline::os::receive::{Batch, Membership, ReceiveOptions, Receiver};
-use twinline::os::send::Sender;
-use twinline::os::xdp::{self, Mode, XdpAttachment, XdpRing};
+use twinline_node::os::netns::{self, HostInterface};
+use twinline_node::os::raw::{Attachment, Checksum, Ring, RingOptions};
+use twinline_node::os::receive::{Batch, Membership, ReceiveOptions, Receiver};
+use twinline_node::os::send::Sender;
+use twinline_node::os::xdp::{self, Mode, XdpAttachment, XdpRing};
 
 use crate::support::netns::Bed;
 use crate::support::trials::{Test, tests};

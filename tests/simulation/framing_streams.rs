@@ -4,18 +4,18 @@
 use std::fmt::Write as _;
 
 use fastrand::Rng;
-use twinline::arbiter::{Event, EventKind, Loss, Run, Sink};
-use twinline::config::Feed;
-use twinline::frame::{Line, Session};
-use twinline::framing::{
+use twinline_core::arbiter::{Event, EventKind, Loss, Run, Sink};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{
     AnyFraming, B3Umdf, EurexEobi, EuronextOptiq, Framing, IexTp, Malformed, MemxUdp, MiaxMach, MoexSimba, Proof,
     WithFraming,
 };
-use twinline::handler::Handler;
-use twinline::publisher::fault::{Faults, Share};
-use twinline::publisher::made_up::MadeUp;
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::time::Nanos;
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
+use twinline_node::publisher::fault::{Faults, Share};
+use twinline_node::publisher::made_up::MadeUp;
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
 
 use crate::support::feed::two_lines;
 

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 
 use fastrand::Rng;
-use twinline::arbiter::{Arbiter, EventKind};
-use twinline::config::Feed;
-use twinline::frame::{Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::handler::Handler;
-use twinline::runtime::{LiveEnd, LiveHooks, live};
-use twinline::source::Datagram;
-use twinline::source::simulated::Simulated;
-use twinline::time::Nanos;
+use twinline_core::arbiter::{Arbiter, EventKind};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
+use twinline_node::runtime::{LiveEnd, LiveHooks, live};
+use twinline_node::source::Datagram;
+use twinline_node::source::simulated::Simulated;
 
 use crate::record::{Record, Said};
 use crate::support::feed::{parse, text_of_lines};

@@ -17,9 +17,9 @@ mod world;
 
 use std::sync::OnceLock;
 
-use twinline::arbiter::{Event, EventKind};
-use twinline::frame::Line;
-use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
+use twinline_core::arbiter::{Event, EventKind};
+use twinline_core::frame::Line;
+use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
 
 use causality::causal;
 use cheats::{Everything, HighestWins, OneLine, SortsAll};

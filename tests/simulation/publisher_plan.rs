@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use twinline::frame::{FrameKind, Line, Session};
-use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
-use twinline::publisher::fault::{BurstLoss, Delay, DropCause, Faults, Outage, Reorder, Share};
-use twinline::publisher::made_up::MadeUp;
-use twinline::publisher::messages::{Listed, MessageSource, Timing};
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, PlanStep, Planned, Rate};
-use twinline::publisher::truth::Truth;
-use twinline::time::Nanos;
+use twinline_core::frame::{FrameKind, Line, Session};
+use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::publisher::fault::{BurstLoss, Delay, DropCause, Faults, Outage, Reorder, Share};
+use twinline_node::publisher::made_up::MadeUp;
+use twinline_node::publisher::messages::{Listed, MessageSource, Timing};
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, PlanStep, Planned, Rate};
+use twinline_node::publisher::truth::Truth;
 
 /// A [`Planned`] that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

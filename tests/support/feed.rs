@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::process;
 
-use twinline::config::{ArbiterConfig, Feed, LineConfig};
-use twinline::framing::AnyFraming;
+use twinline_core::framing::AnyFraming;
+use twinline_node::config::{ArbiterConfig, Feed, LineConfig};
 
 use super::number_of_its_own;
 
@@ -59,7 +59,7 @@ pub fn line<G: ToString>(name: &str, interface: &str, groups: &[G]) -> LineConfi
 pub fn of(lines: &[LineConfig]) -> Feed {
     Feed {
         name: "test".to_owned(),
-        framing: twinline::framing::MoldUdp64.into(),
+        framing: twinline_core::framing::MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: lines.to_vec(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use twinline::framing::AnyFraming;
+use twinline_core::framing::AnyFraming;
 
 use super::scratch::Scratch;
 use super::{feed, root};

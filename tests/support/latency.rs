@@ -1,10 +1,10 @@
 //! What `twinline latency --json` says.
 
 use serde_json::Value;
-use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::{SendOptions, Sender};
-use twinline::source::Source;
-use twinline::source::live::Live;
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::send::{SendOptions, Sender};
+use twinline_node::source::Source;
+use twinline_node::source::live::Live;
 
 use super::program::Done;
 use super::{feed, number, wait_for};

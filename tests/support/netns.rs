@@ -4,12 +4,12 @@ use std::net::SocketAddrV4;
 use std::process::{self, Command, Output};
 use std::{io, thread};
 
-use twinline::config::Feed;
-use twinline::os::netns::{self, HostInterface};
-use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::{SendOptions, Sender};
-use twinline::source::live::Live;
-use twinline::source::watch::LiveWatch;
+use twinline_node::config::Feed;
+use twinline_node::os::netns::{self, HostInterface};
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::send::{SendOptions, Sender};
+use twinline_node::source::live::Live;
+use twinline_node::source::watch::LiveWatch;
 
 use super::{number_of_its_own, wait_for};
 

@@ -1,6 +1,6 @@
 //! What an arbiter says, kept.
 
-use twinline::arbiter::{Event, EventKind, Run, Sink};
+use twinline_core::arbiter::{Event, EventKind, Run, Sink};
 
 /// The ordered output, message by message, and how many events told of a loss.
 #[derive(Default)]

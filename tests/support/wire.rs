@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use twinline::capture::{CaptureInput, Captures};
-use twinline::config::Feed;
-use twinline::framing::Framing;
-use twinline::handler::Handler;
-use twinline::os::clock::Clock;
-use twinline::os::receive::ReceiveOptions;
-use twinline::source::Source;
-use twinline::source::live::Live;
+use twinline_core::framing::Framing;
+use twinline_node::capture::{CaptureInput, Captures};
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
+use twinline_node::os::clock::Clock;
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::source::Source;
+use twinline_node::source::live::Live;
 
 use super::sink::Messages;
 use super::{PATIENCE, feed, root};

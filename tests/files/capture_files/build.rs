@@ -5,8 +5,8 @@ use std::io::{Cursor, Write as _};
 use etherparse::PacketBuilder;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use twinline::capture::{CaptureError, CaptureReader};
-use twinline::config::Feed;
+use twinline_node::capture::{CaptureError, CaptureReader};
+use twinline_node::config::Feed;
 
 use crate::support::feed::{line, of};
 

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use serde_json::Value;
-use twinline::capture::RecordCounts;
-use twinline::frame::Session;
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::ip::fragments::{IN_FLIGHT, UnusedFragments};
+use twinline_core::frame::Session;
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_node::capture::RecordCounts;
+use twinline_node::ip::fragments::{IN_FLIGHT, UnusedFragments};
 
 use super::build::{File, all, brief, ethernet, fragments, gzip, raw, reader, zstd};
 use crate::support::feed::text;
@@ -32,7 +32,7 @@ fn three(id: u16, text: &str) -> [Vec<u8>; 3] {
     fragments(&raw(1, text.as_bytes()), id, 2).try_into().unwrap_or_else(|all: Vec<_>| panic!("{all:?}"))
 }
 
-fn unused(reader: &twinline::capture::CaptureReader) -> UnusedFragments {
+fn unused(reader: &twinline_node::capture::CaptureReader) -> UnusedFragments {
     reader.counts().unused
 }
 

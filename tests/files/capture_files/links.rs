@@ -1,6 +1,6 @@
 //! Every link layer that is read, whole and in fragments, byte by byte.
 
-use twinline::capture::{CaptureWarning, RecordCounts};
+use twinline_node::capture::{CaptureWarning, RecordCounts};
 
 use super::build::{File, all, brief, fragments, raw, reader};
 

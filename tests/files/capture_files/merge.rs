@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use twinline::capture::{CaptureError, CaptureInput, CaptureReader, Captures, Ignored};
-use twinline::config::Feed;
-use twinline::frame::Line;
-use twinline::source::{Pass, Source};
-use twinline::time::Nanos;
+use twinline_core::frame::Line;
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureError, CaptureInput, CaptureReader, Captures, Ignored};
+use twinline_node::config::Feed;
+use twinline_node::source::{Pass, Source};
 
 use super::build::{File, feed, raw, reader, two_lines};
 use crate::support::scratch::Scratch;

@@ -1,7 +1,7 @@
 //! Whatever bytes a file holds, it is read to an end: no panic, no loop, and every record under one reason.
 
 use proptest::prelude::*;
-use twinline::capture::{CaptureError, Captures};
+use twinline_node::capture::{CaptureError, Captures};
 
 use super::build::{File, ethernet, fragments, gzip, open, raw, two_lines, zstd};
 

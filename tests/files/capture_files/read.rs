@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use twinline::capture::{CaptureError, RecordCounts};
-use twinline::ip::fragments::UnusedFragments;
-use twinline::time::Nanos;
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureError, RecordCounts};
+use twinline_node::ip::fragments::UnusedFragments;
 
 use super::build::{File, all, brief, ethernet, gzip, open, raw, reader, zstd};
 

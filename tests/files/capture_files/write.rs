@@ -5,9 +5,9 @@ use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use twinline::capture::{CaptureError, CaptureWarning, CaptureWriter, Captures, PAYLOAD_MAX};
-use twinline::frame::Line;
-use twinline::time::Nanos;
+use twinline_core::frame::Line;
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureError, CaptureWarning, CaptureWriter, Captures, PAYLOAD_MAX};
 
 use super::build::{feed, open, reader, two_lines};
 
@@ -52,7 +52,7 @@ fn source() -> SocketAddrV4 {
 type Written = (u64, u8, u16, Vec<u8>);
 
 /// Two groups on both lines, the same ones: only the interface tells the lines apart.
-fn shared() -> twinline::config::Feed {
+fn shared() -> twinline_node::config::Feed {
     feed(&[("A", &["239.1.1.1:1", "239.1.1.2:1"]), ("left", &["239.1.1.1:1", "239.1.1.2:1"])])
 }
 

@@ -1,7 +1,7 @@
 //! Frame by frame: what is read of any bytes, and what is written.
 
-use twinline::frame::{Frame, FrameKind, Packing, Session};
-use twinline::framing::{AnyFraming, Framing, Malformed, WithFraming};
+use twinline_core::frame::{Frame, FrameKind, Packing, Session};
+use twinline_core::framing::{AnyFraming, Framing, Malformed, WithFraming};
 
 use crate::support::fixed::{CBOE, CME, EXAMPLES, example, pair};
 

@@ -5,14 +5,14 @@ use std::net::SocketAddrV4;
 use std::path::Path;
 use std::process::Command;
 
-use twinline::capture::CaptureWriter;
-use twinline::config::Feed;
-use twinline::frame::Session;
-use twinline::framing::{Framing, WithFraming};
-use twinline::publisher::fault::{BurstLoss, Delay, Faults, Reorder, Share};
-use twinline::publisher::made_up::MadeUp;
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::time::Nanos;
+use twinline_core::frame::Session;
+use twinline_core::framing::{Framing, WithFraming};
+use twinline_core::time::Nanos;
+use twinline_node::capture::CaptureWriter;
+use twinline_node::config::Feed;
+use twinline_node::publisher::fault::{BurstLoss, Delay, Faults, Reorder, Share};
+use twinline_node::publisher::made_up::MadeUp;
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
 
 use crate::support::feed::parse;
 use crate::support::fixed::{CBOE, CME, EXAMPLES, arbitrate, both, example, same};

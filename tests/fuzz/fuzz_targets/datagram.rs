@@ -9,12 +9,12 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use twinline::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
-use twinline::config::Feed;
-use twinline::frame::{Frame, FrameKind, Line};
-use twinline::framing::{AnyFraming, Framing, WithFraming};
-use twinline::seq::SeqNo;
-use twinline::time::Nanos;
+use twinline_core::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
+use twinline_node::config::Feed;
+use twinline_core::frame::{Frame, FrameKind, Line};
+use twinline_core::framing::{AnyFraming, Framing, WithFraming};
+use twinline_core::seq::SeqNo;
+use twinline_core::time::Nanos;
 
 /// Feed files that describe their framing themselves.
 const DESCRIBED: &[&str] = &[
@@ -52,7 +52,7 @@ impl Sink for Ordered {
     fn event(&mut self, event: &Event) {
         assert!(event.at >= self.last, "events go back in time");
         self.last = event.at;
-        if let twinline::arbiter::EventKind::Epoch { first, .. } = event.kind {
+        if let twinline_core::arbiter::EventKind::Epoch { first, .. } = event.kind {
             let at = usize::from(event.channel.index);
             self.next.resize(self.next.len().max(at + 1), None);
             self.next[at] = Some(first);

@@ -12,7 +12,7 @@ use super::live::{self, Listen, Listening, Stops, Wanted, pause};
 use super::run::record;
 use super::{Failure, Outcome, say};
 use twinline_node::os::clock::Clock;
-use twinline_node::runtime::Captured;
+use twinline_node::runtime::CaptureSummary;
 
 /// Record the lines as pcapng, with nanosecond stamps
 ///
@@ -51,7 +51,7 @@ pub(super) fn run(args: Args) -> Outcome {
     }
     let mut ended = running.join().map_err(Failure::run)?;
     housekeeping.say_last(&ended);
-    let Captured { records, dropped, error: cut_off } =
+    let CaptureSummary { records, dropped, error: cut_off } =
         recorder.finish(ended.at.unwrap_or_else(|| clock.now()), ended.dropped);
     ended.dropped = dropped;
     housekeeping.say_losses(&ended);

@@ -23,7 +23,7 @@ use twinline_node::handler;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 use twinline_node::os::memory;
-use twinline_node::runtime::{self, Captured, Ended, Recorder, RecorderError, Running};
+use twinline_node::runtime::{self, CaptureSummary, Ended, Recorder, RecorderError, Running};
 
 /// Run the arbiter, for as long as it is wanted
 ///
@@ -348,6 +348,6 @@ impl<'a> Keeping<'a> {
     }
 }
 
-fn capture_json(captured: &Captured) -> Value {
+fn capture_json(captured: &CaptureSummary) -> Value {
     json!({ "records": captured.records, "dropped": captured.dropped.iter().sum::<u64>() })
 }

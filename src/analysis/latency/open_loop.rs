@@ -26,7 +26,7 @@ use twinline_node::wire::{UdpWire, WireError};
 use super::arbitrate::{Noting, OpenLoopHooks, Publishing, StampCounts};
 use super::latencies::{Stages, Totals};
 use super::message::{Load, Timed};
-use super::publish::{PublishError, Published, publish};
+use super::publish::{MeasuredPublishError, Published, publish};
 use super::read::{Interval, ReadCounts, ReadFound, TimedReader};
 
 /// From the last thread's start to the first message.
@@ -133,7 +133,7 @@ pub enum MeasureError {
     Plan(#[from] PlanError),
     /// Publishing ended early.
     #[error(transparent)]
-    Publish(#[from] PublishError),
+    Publish(#[from] MeasuredPublishError),
     /// Nothing more can be received.
     #[error("cannot receive: {0}")]
     Receive(#[from] io::Error),

@@ -21,7 +21,7 @@ pub const LATE: Nanos = Nanos::from_micros(10);
 /// Why publishing ended early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PublishError {
+pub enum MeasuredPublishError {
     /// The plan's.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -81,7 +81,7 @@ pub fn publish<F: Framing>(
     (clock, zero, give_up): (Clock, Nanos, Nanos),
     stop: &Stop,
     mut meanwhile: impl FnMut(bool),
-) -> Result<Published, PublishError> {
+) -> Result<Published, MeasuredPublishError> {
     let mut published = Published {
         lines: vec![LineSent::default(); plan.config().lines.len()],
         numbers: 0,
@@ -149,7 +149,7 @@ pub fn publish<F: Framing>(
                 tally.errors += 1;
                 tally.last_error = Some(error.to_string());
             }
-            Err(error) => return Err(PublishError::Wire { line, error }),
+            Err(error) => return Err(MeasuredPublishError::Wire { line, error }),
         }
         if datagram.kind == FrameKind::Data {
             published.elapsed = sent - zero;

@@ -46,7 +46,7 @@ use super::latencies::histogram;
 use super::message::Stamps;
 use super::open_loop::{MeasureError, drain, ring};
 use super::pingpong::PingPong;
-use super::publish::PublishError;
+use super::publish::MeasuredPublishError;
 use super::ratio::{Block, Round};
 
 /// Messages that begin a block and are not timed.
@@ -581,7 +581,7 @@ impl<'a, F: Framing> Driver<'a, F> {
         match self.wire.send(Line(line as u8), 0, &self.datagram) {
             Ok(()) => Ok(true),
             Err(error) if is_transient(&error) => Ok(false),
-            Err(error) => Err(PublishError::Wire { line, error }.into()),
+            Err(error) => Err(MeasuredPublishError::Wire { line, error }.into()),
         }
     }
 

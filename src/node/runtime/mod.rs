@@ -63,7 +63,7 @@ mod recorder;
 pub use attendant::RuntimeNotice;
 pub use live::{LiveEnd, LiveHooks, live, record};
 pub use pacer::StampPacer;
-pub use recorder::{Captured, Recorder, RecorderError};
+pub use recorder::{CaptureSummary, Recorder, RecorderError};
 
 use attendant::{Attendant, Notices};
 use hot::HotHooks;

@@ -54,7 +54,7 @@ struct Recorded {
 
 /// What became of a capture.
 #[derive(Clone, Debug, Default)]
-pub struct Captured {
+pub struct CaptureSummary {
     /// Records in the file.
     pub records: u64,
     /// Datagrams that are not, by line.
@@ -84,14 +84,14 @@ impl Recorder {
     }
 
     /// Ends the file, once the tap has been dropped. `dropped`: what the tap had no room for.
-    pub fn finish(self, at: Nanos, dropped: [u64; LINES_MAX]) -> Captured {
+    pub fn finish(self, at: Nanos, dropped: [u64; LINES_MAX]) -> CaptureSummary {
         let Ok(Recorded { writer, refused, records }) = self.thread.join() else {
             let error = Some("the thread that writes the capture has failed: the file is cut off".to_owned());
-            return Captured { records: 0, dropped, error };
+            return CaptureSummary { records: 0, dropped, error };
         };
         let dropped: [u64; LINES_MAX] = std::array::from_fn(|line| dropped[line] + refused[line]);
         let error = writer.finish(at, &dropped).err().map(|error| format!("{error}: it is cut off there"));
-        Captured { records, dropped, error }
+        CaptureSummary { records, dropped, error }
     }
 }
 

@@ -25,6 +25,7 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static FREED: Cell<u64> = const { Cell::new(0) };
 }
 
 fn count() {
@@ -41,6 +42,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        FREED.with(|freed| freed.set(freed.get() + 1));
         // SAFETY: the caller's promise is the system's, and every block is the system's.
         unsafe { System.dealloc(block, layout) }
     }
@@ -390,4 +392,48 @@ fn a_packet_sockets_ring_allocates_nothing() {
     }
     assert_eq!(received, 200 * 51);
     assert_eq!(allocations(|| (0..1_000).for_each(|_| drop(source.poll(&mut |_| ())))), 0, "when there is nothing");
+}
+
+/// The hot thread's part of it is counted; what the other thread does stands between.
+#[test]
+fn clients_come_and_go_without_an_allocation_or_a_free_of_the_hot_thread() {
+    use twinline::client;
+    use twinline::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, LOOK_EVERY, StreamKind, Tend};
+
+    fn hot(deliveries: &mut Deliveries, datagram: &[u8], calls: u32) {
+        let counts = || (ALLOCATIONS.with(Cell::get), FREED.with(Cell::get));
+        let mut arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
+        let frame = MoldUdp64.frame(datagram, &mut 0).unwrap().unwrap();
+        arbiter.on_frame(Nanos(1), Line(0), 0, &frame, deliveries);
+        arbiter.on_frame(Nanos(2), Line(1), 0, &frame, deliveries);
+        let before = counts();
+        for _ in 0..calls {
+            deliveries.tend();
+        }
+        arbiter.advance(Nanos(3), deliveries);
+        assert_eq!(counts(), before);
+    }
+
+    let facts = FeedFacts::new(MoldUdp64.packing(), "test", vec!["A".into(), "B".into()]);
+    let mut datagram = Vec::new();
+    MoldUdp64.encode(Session::text(b"TODAY"), 1, &[b"one"], 1_400, &mut datagram);
+    let (mut deliveries, mut roster) = Deliveries::new(4);
+    for round in 0..3 {
+        let (mut ids, mut clients) = (Vec::new(), Vec::new());
+        for _ in 0..4 {
+            let (delivery, client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN).unwrap();
+            ids.push(roster.attach(delivery).unwrap());
+            clients.push(client);
+        }
+        hot(&mut deliveries, &datagram, 1);
+        assert_eq!(deliveries.iter().count(), 4, "round {round}");
+        assert!(roster.detach(ids[0]) && roster.detach(ids[2]));
+        clients.remove(1);
+        hot(&mut deliveries, &datagram, 4 * LOOK_EVERY);
+        assert_eq!(deliveries.iter().count(), 1);
+        assert_eq!(std::iter::from_fn(|| roster.returned()).count(), 3);
+        assert!(roster.detach(ids[3]));
+        hot(&mut deliveries, &datagram, 1);
+        drop(roster.returned().expect("the last"));
+    }
 }

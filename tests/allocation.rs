@@ -397,8 +397,8 @@ fn a_packet_sockets_ring_allocates_nothing() {
 /// The hot thread's part of it is counted; what the other thread does stands between.
 #[test]
 fn clients_come_and_go_without_an_allocation_or_a_free_of_the_hot_thread() {
-    use twinline::client;
-    use twinline::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, LOOK_EVERY, StreamKind, Tend};
+    use twinline_client::client;
+    use twinline_client::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, LOOK_EVERY, StreamKind};
 
     fn hot(deliveries: &mut Deliveries, datagram: &[u8], calls: u32) {
         let counts = || (ALLOCATIONS.with(Cell::get), FREED.with(Cell::get));

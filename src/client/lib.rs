@@ -58,6 +58,6 @@ pub mod ring;
 pub use client::{BrokenStream, Client, ClientError, Item, Message, open};
 pub use delivery::{
     AttachError, AttachReason, CAPACITY_DEFAULT, CAPACITY_MIN, ClientId, DIRECT_MAX, Deliveries, Delivery, Dropped,
-    FeedFacts, Jump, Overrun, RingRecord, Roster, SinkCall, StreamKind, Tend, Wants,
+    FeedFacts, Jump, Overrun, RingRecord, Roster, SinkCall, StreamKind, Wants,
 };
 pub use ring::Polled;

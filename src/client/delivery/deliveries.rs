@@ -8,12 +8,12 @@
 //! ```
 //!
 //! Both ways are queues without a lock. The hot thread neither allocates nor frees: it takes a writer by value, and gives it
-//! back the same way, to be dropped by the other thread. Everything that changes the set happens in [`Tend::tend`], between
+//! back the same way, to be dropped by the other thread. Everything that changes the set happens in [`Deliveries::tend`], between
 //! two frames, so every client gets whole frames.
 //!
 //! ```
 //! use twinline_client::client::{self, Polled};
-//! use twinline_client::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, StreamKind, Tend};
+//! use twinline_client::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, StreamKind};
 //! # use twinline_core::frame::Packing;
 //!
 //! let (mut deliveries, mut roster) = Deliveries::new(8);
@@ -46,25 +46,9 @@ use twinline_core::time::Nanos;
 /// The most clients that one [`Deliveries`] can have. Each costs the hot thread a copy of every message.
 pub const DIRECT_MAX: usize = 64;
 
-/// Every so many calls of [`Deliveries::tend`](Tend::tend), one client is asked whether it has gone. The answer stands on a cache
+/// Every so many calls of [`Deliveries::tend`], one client is asked whether it has gone. The answer stands on a cache
 /// line that the client writes, so asking is not free.
 pub const LOOK_EVERY: u32 = 1_024;
-
-/// What a sink does between two frames. The thread that feeds the sink calls it whenever a pass over the source is over, with
-/// or without frames, and once before the first.
-pub trait Tend {
-    /// Does what is due. Cheap if nothing is: it must not wait, allocate or make a system call.
-    #[inline]
-    fn tend(&mut self) {}
-}
-
-impl Tend for Delivery {
-    /// Reports an overrun as soon as a quarter of the ring is free ([`Delivery::settle`]).
-    #[inline]
-    fn tend(&mut self) {
-        self.settle();
-    }
-}
 
 /// A client of a [`Deliveries`], as its [`Roster`] names it. No two clients of one roster have the same id, ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,6 +131,24 @@ impl Deliveries {
         settled
     }
 
+    /// Takes up the clients that were attached, gives back those that were detached or have gone, and reports overruns. For the
+    /// thread that feeds the set: once before the first frame, then after every pass, which [`Sink::after_pass`] does. If nothing is
+    /// due it costs a branch per client and a look at one cache line; it never waits, allocates or makes a system call.
+    #[inline]
+    pub fn tend(&mut self) {
+        self.settle();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.until_look -= 1;
+            let look = exchange.until_look == 0;
+            if exchange.orders.ready() {
+                self.obey();
+            }
+            if look {
+                self.look();
+            }
+        }
+    }
+
     /// Does what the roster has asked for, in its order.
     #[cold]
     fn obey(&mut self) {
@@ -189,25 +191,6 @@ impl Deliveries {
         if let Err((id, writer)) = exchange.returned.give((id, writer)) {
             self.ids.push(id);
             self.writers.push(writer);
-        }
-    }
-}
-
-impl Tend for Deliveries {
-    /// Takes up the clients that were attached, gives back those that were detached or have gone, and reports overruns as
-    /// [`Delivery::tend`](Tend::tend) does.
-    #[inline]
-    fn tend(&mut self) {
-        self.settle();
-        if let Some(exchange) = &mut self.exchange {
-            exchange.until_look -= 1;
-            let look = exchange.until_look == 0;
-            if exchange.orders.ready() {
-                self.obey();
-            }
-            if look {
-                self.look();
-            }
         }
     }
 }

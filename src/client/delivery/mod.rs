@@ -20,7 +20,7 @@
 //!
 //! **Overrun.** A record that does not fit is dropped and counted, per channel and session. From then on every record is
 //! dropped, until a quarter of the ring is free. Then the client gets one [`Overrun`] per channel and session, before anything
-//! else: with the next record, or from [`Tend::tend`] if none comes. Messages leave [`RESERVE`] bytes free, enough for every
+//! else: with the next record, or from [`Sink::after_pass`] if none comes. Messages leave [`RESERVE`] bytes free, enough for every
 //! possible overrun record, so those fit even when the writer goes away. An overrun is never called a gap.
 
 mod deliveries;
@@ -28,7 +28,7 @@ mod facts;
 mod overrun;
 mod record;
 
-pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, LOOK_EVERY, Roster, Tend};
+pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, LOOK_EVERY, Roster};
 pub use facts::{FactsError, FeedFacts};
 pub use overrun::Overrun;
 pub use record::{BrokenRecord, Jump, RingRecord, SinkCall};
@@ -188,7 +188,7 @@ impl Delivery {
     }
 
     /// Reports an overrun to the client if a quarter of its ring is free. Every record does this first; call it when there are
-    /// none, so that the client does not have to wait for the next one ([`Tend::tend`] does). Returns whether nothing is
+    /// none, so that the client does not have to wait for the next one ([`Sink::after_pass`] does). Returns whether nothing is
     /// left to report.
     #[inline]
     pub fn settle(&mut self) -> bool {
@@ -390,7 +390,7 @@ impl Sink for Delivery {
     /// An overrun is reported as soon as the client has made room, whether or not a record follows.
     #[inline]
     fn after_pass(&mut self, _: usize) {
-        self.tend();
+        self.settle();
     }
 
     fn close(&mut self) {

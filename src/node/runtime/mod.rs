@@ -36,7 +36,7 @@ use std::thread::{self, JoinHandle};
 
 use twinline_client::client::{Client, ClientError};
 use twinline_client::counters::{self, CounterPage, CounterWriter};
-use twinline_client::delivery::{self, AttachError, ClientId, Deliveries, Delivery, FeedFacts, Roster, Tend, Wants};
+use twinline_client::delivery::{self, AttachError, ClientId, Deliveries, Delivery, FeedFacts, Roster, Wants};
 use twinline_core::arbiter::{Arbiter, Sink};
 use twinline_core::frame::LINES_MAX;
 use twinline_core::framing::{Framing, WithFraming};

@@ -5,7 +5,7 @@ mod roster;
 use std::thread;
 
 use super::*;
-use crate::delivery::{BODY_MAX, CAPACITY_DEFAULT, CAPACITY_MIN, Deliveries, StreamKind, Tend};
+use crate::delivery::{BODY_MAX, CAPACITY_DEFAULT, CAPACITY_MIN, Deliveries, StreamKind};
 use crate::ring::Shape;
 use twinline_core::arbiter::{EpochEndReason, EventKind, LagReason, LineState, LostReason, Run, Sink};
 use twinline_core::frame::{ChannelKey, Packing};
@@ -369,25 +369,25 @@ fn a_slow_client_reads_what_it_had_room_for_then_its_overruns_then_goes_on() {
     assert!(delivery.settle());
 }
 
-/// Fails when [`Tend::tend`] leaves out [`Delivery::settle`], of one writer or of a set (tried).
+/// Fails when [`Sink::after_pass`] leaves out [`Delivery::settle`], of one writer or of a set.
 #[test]
 fn the_idle_hook_alone_reports_an_overrun_to_a_client_that_has_drained() {
-    fn report(mut sink: impl Sink + Tend, client: &mut Client, end: u64) {
+    fn report(mut sink: impl Sink, client: &mut Client, end: u64) {
         for _ in 0..3 {
-            sink.tend();
+            sink.after_pass(0);
         }
         let held = read_some(client, 1);
         assert_eq!(held, ["0 S 1 <16384>"]);
-        sink.tend();
+        sink.after_pass(0);
         let held = read(client);
         assert_eq!(
             held.last(),
             Some(&format!("0 S {} <16384>", end - 1)),
             "the ring was full: nothing fits before it is read"
         );
-        sink.tend();
+        sink.after_pass(0);
         assert_eq!(read(client), [format!("overrun 0 S [{end}, {}) 1 messages, 0 events, 0 epochs", end + 1)]);
-        sink.tend();
+        sink.after_pass(0);
         assert_eq!(client.poll(), Ok(Polled::Empty), "once");
         sink.release(&run(end + 1, 1, &pack(&[b"x"])));
         assert_eq!(read(client), [format!("0 S {} x", end + 1)]);

@@ -1,4 +1,5 @@
-//! After start-up the arbiter allocates nothing, whatever the lines do: held messages, open gaps, fills, losses, duplicates,
+//! A frame that the stream takes at once never allocates, and after start-up no other does but to make room for more than there ever
+//! was, or for none where all of it was taken at the start, whatever the lines do: held messages, open gaps, fills, losses, duplicates,
 //! late copies (DESIGN 2, ARBITRATION 8). Neither does a mapped ring, whatever its frames are. The work is counted, not timed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -7,17 +8,17 @@ use std::cell::Cell;
 use std::io;
 use std::net::UdpSocket;
 
-use twinline::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink, Verify};
-use twinline::config;
-use twinline::frame::{Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::os::packet::PacketRing;
-use twinline::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring};
-use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::{SendOptions, Sender};
-use twinline::source::mapped::Mapped;
-use twinline::source::{CountedSource, Source};
-use twinline::time::Nanos;
+use twinline_core::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink, Verify};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::config;
+use twinline_node::os::packet::PacketRing;
+use twinline_node::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring};
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::send::{SendOptions, Sender};
+use twinline_node::source::mapped::Mapped;
+use twinline_node::source::{CountedSource, Source};
 
 /// The system's allocator, which counts what each thread asks of it.
 struct Counting;
@@ -173,12 +174,32 @@ fn it_counts() {
 }
 
 #[test]
+fn frames_that_the_stream_takes_at_once_allocate_nothing_from_the_first_on() {
+    for verify in [Verify::Off, Verify::All] {
+        let mut feed = Feed::new(|s| s.verify = verify);
+        // the channel begins
+        feed.data(0, 1, 1);
+        feed.data(1, 1, 1);
+        let pairs = |feed: &mut Feed| {
+            for n in 0..70_000 {
+                feed.data(0, 2 + n * 4, 4);
+                feed.data(1, 2 + n * 4, 4);
+            }
+        };
+        assert_eq!(allocations(|| pairs(&mut feed)), 0);
+        assert_eq!((feed.counts.released, feed.counts.gaps), (1 + 280_000, 0));
+    }
+}
+
+#[test]
 fn a_running_feed_allocates_nothing() {
     let timeouts = [GapTimeout::Auto, GapTimeout::After(Nanos::from_micros(50))];
     let verify = [Verify::Off, Verify::PerBillion(500_000_000), Verify::All];
     for (gap_timeout, verify) in timeouts.into_iter().flat_map(|timeout| verify.map(|verify| (timeout, verify))) {
-        let mut feed = Feed::new(|s| (s.gap_timeout, s.verify) = (gap_timeout, verify));
-        let mut next = feed.traffic(1, 2_000);
+        // with all of it taken, nothing more is; else nothing once the lists are as long as they get: lost ranges are last
+        let reserve_all = verify == Verify::All;
+        let mut feed = Feed::new(|s| (s.gap_timeout, s.verify, s.reserve_all) = (gap_timeout, verify, reserve_all));
+        let mut next = feed.traffic(1, if reserve_all { 2_000 } else { 100_000 });
         assert_eq!(allocations(|| next = feed.traffic(next, 100_000)), 0);
         let counts = &feed.counts;
         let lost = counts.by_reason[LostReason::Deadline as usize] + counts.by_reason[LostReason::Settled as usize];
@@ -198,18 +219,25 @@ fn a_running_feed_allocates_nothing() {
 
 #[test]
 fn a_full_hold_allocates_nothing() {
-    let mut feed = Feed::new(|s| s.gap_timeout = GapTimeout::After(Nanos::from_secs(60)));
-    feed.data(0, 1, 1);
-    feed.data(1, 1, 1);
+    let full = |reserve_all: bool| {
+        Feed::new(|s| (s.gap_timeout, s.reserve_all) = (GapTimeout::After(Nanos::from_secs(60)), reserve_all))
+    };
     let fill = |feed: &mut Feed| {
         // 65,536 messages behind one gap, one by one; then more, and then the gap is filled
         let first = feed.counts.released + feed.counts.lost + 1;
         (0..65_536 + 10).for_each(|n| feed.data(0, first + 1 + n, 1));
         feed.data(1, first, 1);
     };
-    assert_eq!(allocations(|| fill(&mut feed)), 0);
-    assert_eq!(allocations(|| fill(&mut feed)), 0);
-    assert_eq!(feed.counts.by_reason[LostReason::Hold as usize], 2);
+    for reserve_all in [true, false] {
+        let mut feed = full(reserve_all);
+        feed.data(0, 1, 1);
+        feed.data(1, 1, 1);
+        // as it is needed: a segment for every 256 KiB, and lists that double
+        let first = allocations(|| fill(&mut feed));
+        assert!(if reserve_all { first == 0 } else { (1..100).contains(&first) }, "{first} allocations");
+        assert_eq!(allocations(|| fill(&mut feed)), 0, "what was taken is kept");
+        assert_eq!(feed.counts.by_reason[LostReason::Hold as usize], 2);
+    }
 }
 
 #[test]
@@ -217,6 +245,7 @@ fn a_full_gap_list_allocates_nothing() {
     let mut feed = Feed::new(|s| {
         s.gap_timeout = GapTimeout::After(Nanos::from_secs(60));
         s.hold_messages = 1 << 18;
+        s.reserve_all = true;
     });
     feed.data(0, 1, 1);
     feed.data(1, 1, 1);

@@ -10,13 +10,13 @@
 use std::hint::black_box;
 
 use fastrand::Rng;
-use twinline::arbiter::{Arbiter, Event, Run, Settings, Sink, Verify};
-use twinline::client::{self, Client, Item, Polled};
-use twinline::delivery::{CAPACITY_MIN, Delivery, Facts, Output};
-use twinline::frame::{Line, Packing, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::os::clock::Clock;
-use twinline::time::Nanos;
+use twinline_client::client::{self, Client, Item, Polled};
+use twinline_client::delivery::{CAPACITY_MIN, Delivery, FeedFacts, StreamKind};
+use twinline_core::arbiter::{Arbiter, Event, Run, Settings, Sink, Verify};
+use twinline_core::frame::{Line, Packing, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::os::clock::Clock;
 
 use crate::machine;
 
@@ -340,8 +340,10 @@ struct Ring {
 
 impl Ring {
     fn new() -> Ring {
-        let facts = Facts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
-        let (delivery, client) = client::open(&facts, Output::Ordered.into(), CAPACITY_MIN).expect("a possible ring");
+        let facts =
+            FeedFacts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
+        let (delivery, client) =
+            client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN).expect("a possible ring");
         Ring { delivery, client, messages: 0 }
     }
 }

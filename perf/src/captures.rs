@@ -16,12 +16,12 @@ use fastrand::Rng;
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
-use twinline::capture::{CaptureReader, CaptureWriter};
-use twinline::config::Feed;
-use twinline::frame::{Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::os::clock::Clock;
-use twinline::time::Nanos;
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::capture::{CaptureReader, CaptureWriter};
+use twinline_node::config::Feed;
+use twinline_node::os::clock::Clock;
 
 use crate::machine;
 

@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use twinline::config::Feed;
-use twinline::frame::{Frame, Session};
-use twinline::framing::{AnyFraming, Framing, MoldUdp64, WithFraming};
-use twinline::os::clock::Clock;
+use twinline_core::frame::{Frame, Session};
+use twinline_core::framing::{AnyFraming, Framing, MoldUdp64, WithFraming};
+use twinline_node::config::Feed;
+use twinline_node::os::clock::Clock;
 
 use crate::machine;
 

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use std::thread;
 
 use core_affinity::CoreId;
-use twinline::latency::pingpong::{NEAR, PingPong};
-use twinline::os::clock::Clock;
-use twinline::os::cpu::Spin;
-use twinline::time::Nanos;
+use twinline_analysis::latency::pingpong::{NEAR, PingPong};
+use twinline_core::time::Nanos;
+use twinline_node::os::clock::Clock;
+use twinline_node::os::cpu::Spin;
 
 /// One line: processor, cores, kernel.
 pub fn line() -> String {

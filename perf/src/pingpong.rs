@@ -21,14 +21,14 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use hdrhistogram::Histogram;
-use twinline::config::parse_duration;
-use twinline::os::clock::Clock;
-use twinline::os::netns::HostInterface;
-use twinline::os::receive::{self, Batch, Membership, ReceiveOptions, Receiver};
-use twinline::os::send::{SendOptions, Sender};
-use twinline::os::signal::Stop;
-use twinline::os::{cpu, sending};
-use twinline::time::Nanos;
+use twinline_core::time::Nanos;
+use twinline_node::config::parse_duration;
+use twinline_node::os::clock::Clock;
+use twinline_node::os::netns::HostInterface;
+use twinline_node::os::receive::{self, Batch, Membership, ReceiveOptions, Receiver};
+use twinline_node::os::send::{SendOptions, Sender};
+use twinline_node::os::signal::Stop;
+use twinline_node::os::{cpu, sending};
 
 use crate::machine;
 

@@ -18,21 +18,21 @@ use std::{hint, thread};
 
 use crossbeam::utils::CachePadded;
 use hdrhistogram::Histogram;
-use twinline::config::{ArbiterConfig, Feed, LineConfig, ReceiveConfig};
-use twinline::framing::MoldUdp64;
-use twinline::os::clock::Clock;
-use twinline::os::netns;
-use twinline::os::packet::PacketRing;
-use twinline::os::receive::ReceiveOptions;
-use twinline::os::send::{SendOptions, Sender, Trouble};
-use twinline::os::send_packet::{Flow, PacketSender};
-use twinline::os::xdp::Mode;
-use twinline::source::Source;
-use twinline::source::live::{Live, LiveError};
-use twinline::source::mapped::Mapped;
-use twinline::source::watch::LiveWatch;
-use twinline::source::xdp::Redirected;
-use twinline::time::Nanos;
+use twinline_core::framing::MoldUdp64;
+use twinline_core::time::Nanos;
+use twinline_node::config::{ArbiterConfig, Feed, LineConfig, ReceiveConfig};
+use twinline_node::os::clock::Clock;
+use twinline_node::os::netns;
+use twinline_node::os::packet::PacketRing;
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::os::send::{SendOptions, Sender, Trouble};
+use twinline_node::os::send_packet::{Flow, PacketSender};
+use twinline_node::os::xdp::Mode;
+use twinline_node::source::Source;
+use twinline_node::source::live::{Live, LiveError};
+use twinline_node::source::mapped::Mapped;
+use twinline_node::source::watch::LiveWatch;
+use twinline_node::source::xdp::Redirected;
 
 use crate::machine::{self, Distance};
 

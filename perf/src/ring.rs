@@ -20,15 +20,15 @@ use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
 use ringbuf::HeapRb;
 use ringbuf::traits::{Consumer as _, Producer as _, Split};
-use twinline::arbiter::{Arbiter, ChannelRef, Event, Run, RunFlags, Settings, Sink};
-use twinline::client::{self, Client, Item, Polled};
-use twinline::delivery::{CAPACITY_DEFAULT, Deliveries, Facts, Output};
-use twinline::frame::{ChannelKey, Line, Packing, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::os::clock::Clock;
-use twinline::ring::{self, Consumer, Producer, Shape};
-use twinline::seq::SeqNo;
-use twinline::time::Nanos;
+use twinline_client::client::{self, Client, Item, Polled};
+use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, FeedFacts, StreamKind};
+use twinline_client::ring::{self, Consumer, Producer, Shape};
+use twinline_core::arbiter::{Arbiter, ChannelRef, Event, Run, RunFlags, Settings, Sink};
+use twinline_core::frame::{ChannelKey, Line, Packing, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::seq::SeqNo;
+use twinline_core::time::Nanos;
+use twinline_node::os::clock::Clock;
 
 use crate::machine::{self, Distance};
 
@@ -271,9 +271,10 @@ fn twinline() -> (Ready<Producer>, Consumer) {
 }
 
 fn delivered() -> (Deliveries, Client) {
-    let facts = Facts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
-    let (delivery, client) = client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
-    (Deliveries::new(vec![delivery]), client)
+    let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
+    let (delivery, client) =
+        client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
+    (Deliveries::fixed(vec![delivery]), client)
 }
 
 fn frames<const COUNT: usize>() -> (Frames<COUNT>, Client) {

@@ -8,13 +8,13 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use twinline::arbiter::{Arbiter, GapTimeout, Settings};
-use twinline::client::{self, Client, Polled};
-use twinline::delivery::{CAPACITY_DEFAULT, Deliveries, Facts, Output};
-use twinline::frame::{Line, Packing, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::os::clock::Clock;
-use twinline::time::Nanos;
+use twinline_client::client::{self, Client, Polled};
+use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, FeedFacts, StreamKind};
+use twinline_core::arbiter::{Arbiter, GapTimeout, Settings};
+use twinline_core::frame::{Line, Packing, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::os::clock::Clock;
 
 use crate::{curves, machine};
 
@@ -94,8 +94,8 @@ impl Bench {
             settings.recovery_timeout = Some(NEVER);
         }
         let lines = (0..case.lines).map(|line| char::from(b'A' + line).to_string()).collect();
-        let facts = Facts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines };
-        let pair = |_| client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
+        let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines };
+        let pair = |_| client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
         let (writers, clients) = (0..case.clients).map(pair).unzip();
         let message = vec![7; case.len];
         let datagrams = (0..case.channels).map(|_| {
@@ -106,7 +106,7 @@ impl Bench {
         let mut bench = Bench {
             case,
             arbiter: Arbiter::new(settings),
-            deliveries: Deliveries::new(writers),
+            deliveries: Deliveries::fixed(writers),
             clients,
             datagrams: datagrams.collect(),
             stamp: 1_000_000,

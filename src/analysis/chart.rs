@@ -1,7 +1,7 @@
 //! Pictures of measurements as SVG: percentile curves, and the spread of ratios.
 //!
-//! A picture stands by itself: no script, no font and no style from elsewhere. It follows the reader's light or dark scheme,
-//! and prints in the light one. Colours are told apart without colour vision too, and the second four are dashed.
+//! A picture needs nothing else: no script, no font and no style from elsewhere. It follows the reader's light or dark scheme, and
+//! prints in the light one. The colours can be told apart without colour vision, and the second four are dashed.
 //!
 //! ```
 //! use hdrhistogram::Histogram;
@@ -34,7 +34,8 @@ const LAST: f64 = 10_000.0;
 /// Points of a curve, a decade.
 const POINTS: u32 = 48;
 
-/// What every picture, or the page that it stands in, has as its style. Okabe and Ito's colours, made darker on white and lighter on black where they were faint.
+/// The style that every picture, or the page around it, needs. The colours are Okabe and Ito's; those that were faint are darker on
+/// white and lighter on black.
 pub const STYLE: &str = "\
 .tl{--ink:#1b1f24;--faint:#5b6570;--rule:#dfe3e8;--c0:#0b62a8;--c1:#c44e00;--c2:#00795b;--c3:#a8357f;--c4:#5b5bd6;--c5:#8a6a00;\
 --c6:#0f7c92;--c7:#a32020;font-family:system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\
@@ -46,7 +47,7 @@ pub const STYLE: &str = "\
 .tl .r{stroke:var(--rule);stroke-width:1}.tl .c{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\
 .tl .e{text-anchor:end}.tl .m{text-anchor:middle}.tl .s{font-size:11px}";
 
-/// One line of a picture.
+/// One curve of a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     /// What it is called.
@@ -56,7 +57,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// A histogram of nanoseconds from its median on, as far as it has values to tell: the last of 1,000 is at 99.9 %.
+    /// A histogram of nanoseconds from its median on, as far as its values reach: the last of 1,000 is at 99.9 %.
     pub fn of(name: impl Into<String>, histogram: &Histogram<u64>) -> Curve {
         let last = LAST.min(histogram.len() as f64);
         let steps = 0..;
@@ -67,10 +68,10 @@ impl Curve {
     }
 }
 
-/// Latency by percentile: both axes are logarithms, that of the percentile of what is left to 100 %.
+/// Latency by percentile. Both axes are logarithmic; that of the percentile counts what is left to 100 %.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chart {
-    /// What is drawn.
+    /// The picture's title.
     pub title: String,
     /// The curves, in the order of the legend.
     pub curves: Vec<Curve>,
@@ -221,17 +222,17 @@ impl Chart {
     }
 }
 
-/// The spread of ratios, a row each: the range, the middle half as a box, the median as a bar.
+/// The spread of ratios, one row each: the range, the middle half as a box, the median as a bar.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Boxes {
-    /// What is drawn.
+    /// The picture's title.
     pub title: String,
-    /// What each is called, and how it is spread.
+    /// The name and the spread of each row.
     pub rows: Vec<(String, Spread)>,
 }
 
 impl Boxes {
-    /// The picture. What lies outside of 0.8 to 1.4 is cut off: a range that wide is the machine's.
+    /// The picture. Whatever lies outside 0.8 to 1.4 is cut off: a range that wide comes from the machine.
     pub fn svg(&self) -> String {
         const ROW: f64 = 46.0;
         let field = self.rows.len() as f64 * ROW;
@@ -289,12 +290,12 @@ impl Boxes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Every element is closed, in order, and every attribute is quoted; nothing refers elsewhere but the namespace's name.
     #[track_caller]
-    fn well_formed(svg: &str) {
+    pub(crate) fn well_formed(svg: &str) {
         let mut open = Vec::new();
         let mut rest = svg;
         while let Some(at) = rest.find('<') {

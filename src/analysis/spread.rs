@@ -3,22 +3,22 @@
 /// How values are spread.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Spread {
-    /// How many.
+    /// How many values.
     pub count: usize,
-    /// The least.
+    /// The smallest.
     pub min: f64,
-    /// A quarter of them are no more.
+    /// The first quartile.
     pub q1: f64,
-    /// Half of them are no more.
+    /// The median.
     pub median: f64,
-    /// Three quarters of them are no more.
+    /// The third quartile.
     pub q3: f64,
-    /// The most.
+    /// The largest.
     pub max: f64,
 }
 
 impl Spread {
-    /// Of values, `None` where there are none. Between two values that a quartile falls between, it is interpolated.
+    /// The spread of values; `None` if there are none. A quartile that falls between two values is interpolated.
     ///
     /// ```
     /// use twinline_analysis::spread::Spread;

@@ -5,20 +5,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 
 use super::output::Output;
-use super::report::Report;
 use super::{Failure, Outcome, feed, say};
+use twinline_analysis::report::{RunReport, captures};
 use twinline_core::framing::{Framing, WithFraming};
-use twinline_node::capture::{CaptureError, CaptureInput, CaptureStep, Captures};
+use twinline_node::capture::{CaptureError, CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
+use twinline_node::offline::{self, OfflineHooks};
 use twinline_node::os::signal::Stop;
 
 /// Arbitrate capture files, offline, as fast as the disk allows
 ///
-/// The arbiter is the one of `run`: over a capture that `run --capture` took, messages and events equal the live run's.
+/// The arbiter is the same as in `run`: over a capture that `run --capture` took, messages and events equal those of the live run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline arbitrate feeds/cme-mdp3.toml day.pcapng
@@ -26,24 +26,24 @@ use twinline_node::os::signal::Stop;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Captures, pcap or pcapng, plain, gzip or zstd; several are merged by time. LINE=FILE says which line all of a file came
-    /// by; `-` is standard input
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE says by which line the whole file came;
+    /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     #[command(flatten)]
     outputs: Outputs,
 }
 
-/// What to write, besides a report for people.
+/// What to write besides the report for people.
 #[derive(Debug, clap::Args)]
 pub(super) struct Outputs {
     /// Print the report as one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
-    /// Write the ordered output, each message behind a 2-byte big-endian length; `-` is standard output
+    /// Write the ordered output, each message after its length (2 bytes, big-endian); `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) messages: Option<PathBuf>,
-    /// Write the events, one JSON object a line; `-` is standard output
+    /// Write the events, one JSON object per line; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) events: Option<PathBuf>,
 }
@@ -53,15 +53,12 @@ impl Outputs {
         Output::open(feed, rules, self.messages.as_deref(), self.events.as_deref(), self.json).map_err(Failure::usage)
     }
 
-    /// Whether standard output is free for a report for people.
+    /// Whether standard output is free for the report for people.
     pub(super) fn stdout_is_free(&self) -> bool {
         let taken = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
         !self.json && !taken(&self.messages) && !taken(&self.events)
     }
 }
-
-/// How many datagrams go by between two looks at the clock face, the stop flag and the writers.
-const LOOK_EVERY: u64 = 16_384;
 
 pub(super) fn run(args: Args) -> Outcome {
     let (feed, framing) = feed::load(&args.feed)?;
@@ -71,7 +68,7 @@ pub(super) fn run(args: Args) -> Outcome {
     framing.with(Arbitrating { args, feed, captures, stop })
 }
 
-/// What is wrong with the arguments is a matter of usage; what is wrong with a file's content is not.
+/// A fault in the arguments is a usage failure; a fault in a file's content is not.
 pub(super) fn capture_failure(error: CaptureError) -> Failure {
     match error {
         CaptureError::Read { .. } | CaptureError::Damaged { .. } => Failure::run(error),
@@ -86,8 +83,8 @@ struct Arbitrating {
     stop: Stop,
 }
 
-/// How far captures were read, on a terminal alone: a bar over the bytes of the files, as they lie on disk; a count of them where
-/// one is a pipe, whose size nobody knows.
+/// How far captures were read, on a terminal only: a bar over the bytes of the files, as they lie on disk. If one is a pipe, whose
+/// size nobody knows, the bytes are counted instead.
 pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
     if !std::io::stderr().is_terminal() {
         return None;
@@ -99,6 +96,39 @@ pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
     Some(bar.with_style(ProgressStyle::with_template(template).ok()?))
 }
 
+/// What a person sees of the reading, and how one ends it: [`progress`], and Ctrl-C.
+pub(super) struct Watching {
+    bar: Option<ProgressBar>,
+    stop: Stop,
+}
+
+impl Watching {
+    pub(super) fn new(size: Option<u64>, stop: Stop) -> Watching {
+        Watching { bar: progress(size), stop }
+    }
+
+    /// Shows how far the reading is. Says whether to go on.
+    pub(super) fn look(&self, position: u64) -> bool {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+        }
+        !self.stop.requested()
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl<F> OfflineHooks<F, Output> for Watching {
+    fn goes_on(&mut self, captures: &Captures, output: &Output) -> bool {
+        self.look(captures.position()) && !output.failed()
+    }
+}
+
 impl WithFraming for Arbitrating {
     type Output = Outcome;
 
@@ -106,81 +136,36 @@ impl WithFraming for Arbitrating {
         let Arbitrating { args, feed, mut captures, stop } = self;
         let mut output = args.outputs.open(&feed, &framing.rules())?;
         let mut handler = Handler::new(framing, &feed);
-        let bar = progress(captures.size());
-        let mut count = 0u64;
-        let mut last = None;
-        let mut failed = None;
-        loop {
-            let step = match captures.step() {
-                Ok(CaptureStep::End) => break,
-                Ok(step) => step,
-                Err(error @ (CaptureError::Read { .. } | CaptureError::Damaged { .. })) => {
-                    // what stands before is whole, and is reported
-                    failed = Some(error);
-                    break;
-                }
-                Err(error) => return Err(capture_failure(error)),
-            };
-            if let Some(item) = captures.item() {
-                last = Some(item.stamp);
-                handler.on_datagram(item.stamp, item.line, item.group, item.payload, &mut output);
-                count += 1;
-            }
-            if count.is_multiple_of(LOOK_EVERY) || step == CaptureStep::Onward {
-                if let Some(bar) = &bar {
-                    bar.set_position(captures.position());
-                }
-                if stop.requested() || output.failed() {
-                    break;
-                }
-            }
-        }
-        if let Some(bar) = &bar {
-            bar.finish_and_clear();
-        }
-        let stopped = stop.requested();
-        // cut short, the input ends where it was cut
-        let end = if stopped || failed.is_some() { last } else { captures.end_stamp() };
-        if let Some(end) = end {
-            handler.finish(end, &mut output);
-        }
+        let mut watching = Watching::new(captures.size(), stop);
+        let end =
+            offline::arbitrate(&mut captures, &mut handler, &mut output, &mut watching).map_err(capture_failure)?;
+        watching.finish();
         output.finish().map_err(Failure::run)?;
+        let stopped = end.stopped;
         if stopped {
-            say("stopped: the report is of what was read until then");
+            say(captures::STOPPED);
         }
         for warning in captures.warnings() {
             say(warning);
         }
         let ignored = captures.ignored();
-        let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
-        let report = Report {
+        let report = RunReport {
             feed: &feed,
-            names: &names,
             arbiter: handler.arbiter(),
             malformed: handler.malformed(),
             gaps: &output.gaps,
-            source: json!({
-                "datagrams": captures.datagrams(),
-                "reassembled": captures.reassembled(),
-                "stamps_raised": captures.stamps_raised(),
-                "dropped": captures.dropped(),
-                "whole_recording": captures.is_whole_recording() && !stopped && failed.is_none(),
-            }),
+            source: captures::source(&captures, &end),
             ignored,
         };
         if args.outputs.json {
-            println!("{}", report.json()?);
+            println!("{}", report.json().map_err(Failure::run)?);
         } else if args.outputs.stdout_is_free() {
             print!("{}", report.text());
         }
         if captures.datagrams() == 0 {
-            say(format_args!(
-                "no datagram of this feed was in the captures: {} were for other groups, {} not UDP over IPv4; \
-                 the feed file's groups and ports must be those of the capture",
-                ignored.other_groups, ignored.not_udp
-            ));
+            say(captures::nothing_of_the_feed(&ignored));
         }
-        if let Some(error) = failed {
+        if let Some(error) = end.failed {
             return Err(capture_failure(error));
         }
         Ok(if stopped { ExitCode::from(130) } else { ExitCode::SUCCESS })

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Failure, Outcome, feed, say};
+use twinline_analysis::report::gaps::GAPS_LISTED;
+use twinline_core::arbiter::{Limits, MemoryUse, Settings};
 use twinline_core::frame::ChannelKey;
 use twinline_core::framing::AnyFraming;
 use twinline_core::framing::fixed::{Field, FixedConfig, SessionField};
 use twinline_node::config::{
     ArbiterConfig, Feed, GapTimeout, LineConfig, Method, ReceiveConfig, Verify, duration_text, size_text,
 };
+use twinline_node::handler;
 use twinline_node::os::machine::{self, Finding, Severity};
 
 /// Say what a feed file means, or what is wrong with it
@@ -175,8 +178,9 @@ fn parameters(feed: &Feed, framing: AnyFraming, row: &mut impl FnMut(&str, Strin
     parameter("gap_timeout", gap_timeout, arbiter.gap_timeout == default.gap_timeout);
     parameter("settle", format!("{} numbers", arbiter.settle), arbiter.settle == default.settle);
     let same = arbiter.hold_messages == default.hold_messages;
-    parameter("hold_messages", format!("{} messages", arbiter.hold_messages), same);
-    parameter("hold_bytes", size_text(arbiter.hold_bytes), arbiter.hold_bytes == default.hold_bytes);
+    parameter("hold_messages", format!("{} messages per channel", arbiter.hold_messages), same);
+    let hold_bytes = format!("{} over all channels", size_text(arbiter.hold_bytes));
+    parameter("hold_bytes", hold_bytes, arbiter.hold_bytes == default.hold_bytes);
     parameter("max_jump", format!("{} numbers", arbiter.max_jump), arbiter.max_jump == default.max_jump);
     let silent_after = duration_text(arbiter.silent_after(heartbeat));
     parameter("silent_after", silent_after, arbiter.silent_after.is_none());
@@ -199,6 +203,50 @@ fn parameters(feed: &Feed, framing: AnyFraming, row: &mut impl FnMut(&str, Strin
         Method::Auto => ("by the fastest method that works", "line or socket"),
     };
     row("receive", format!("{method}, {core}, {} of buffer a {of}, {stamps}", size_text(receive.buffer)));
+    limits(&handler::settings(feed, framing.rules()), receive.lock_memory, row);
+}
+
+/// What the arbiter is bound by whatever comes, and the memory that follows from it.
+fn limits(settings: &Settings, locked: bool, row: &mut impl FnMut(&str, String)) {
+    let Limits { channels, candidates, runs, gaps, waiting_room, parked, sessions, lost_ranges, epochs, .. } =
+        settings.limits();
+    let keyed =
+        if settings.rules.keyed { format!("; {candidates} more wait for a second frame") } else { String::new() };
+    row("channels", format!("{channels} at most{keyed}"));
+    let per_channel = settings.gaps_max;
+    row(
+        "gaps",
+        format!("{per_channel} open per channel, {gaps} over all; {lost_ranges} lost ranges remembered per epoch"),
+    );
+    row("held", format!("{runs} runs of messages over all channels"));
+    row(
+        "suspicion",
+        format!(
+            "{runs} frames over all channels, {waiting_room} per channel in any case, {parked} parked per line; \
+             {sessions} sessions remembered per channel"
+        ),
+    );
+    row("listed", format!("{GAPS_LISTED} gaps and {epochs} epochs over all channels, in --json"));
+    let MemoryUse { at_start, by_channel, at_most } = settings.memory();
+    row(
+        "memory",
+        if locked {
+            format!("{}, all of it taken and locked at the start; rings and receive buffers beside it", mib(at_most))
+        } else {
+            format!(
+                "{} at the start, {} more with each channel, {} at most; rings and receive buffers beside it",
+                mib(at_start),
+                mib(by_channel),
+                mib(at_most)
+            )
+        },
+    );
+}
+
+/// A size that nobody typed: in tenths of MiB, rounded up.
+fn mib(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10).div_ceil(1 << 20);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
 /// What this machine has; `None` where it does not tell.
@@ -328,10 +376,12 @@ mod tests {
             "groups = [\"239.1.2.1:1\", \"239.1.2.1:2\"]\ninterface = \"eth1\"\nwait = false",
             "[arbiter]\ngap_timeout = \"1.5ms\"\nsilent_after = \"2s\"\n[receive]\ncore = 1",
         );
+        let said = report(&feed, AnyFraming::MoldUdp64(twinline_core::framing::MoldUdp64), &["take care".to_owned()]);
+        // how much that is, the sizes of structures say
+        let (memory, rows): (Vec<&str>, Vec<&str>) = said.lines().partition(|row| row.starts_with("  memory"));
+        assert!(memory.len() == 1 && memory[0].contains("MiB more with each channel"), "{memory:?}");
         assert_eq!(
-            report(&feed, AnyFraming::MoldUdp64(twinline_core::framing::MoldUdp64), &["take care".to_owned()])
-                .lines()
-                .collect::<Vec<_>>(),
+            rows,
             [
                 "  name           x",
                 "  framing        moldudp64: numbers messages from 1; a heartbeat every 1s",
@@ -341,14 +391,20 @@ mod tests {
                 "  channel 1      A 239.1.1.1:2, B 239.1.2.1:2",
                 "  gap_timeout    1500us",
                 "  settle         1024 numbers (default)",
-                "  hold_messages  65536 messages (default)",
-                "  hold_bytes     64MiB (default)",
+                "  hold_messages  65536 messages per channel (default)",
+                "  hold_bytes     64MiB over all channels (default)",
                 "  max_jump       1000 numbers (default)",
                 "  silent_after   2s",
                 "  session_grace  2s (default)",
                 "  join           live: from the first number that comes (default)",
                 "  verify         off: copies are not compared (default)",
                 "  receive        by sockets, on core 1, 8MiB of buffer a socket, without kernel stamps",
+                "  channels       2 at most",
+                "  gaps           65536 open per channel, 131072 over all; 1024 lost ranges remembered per epoch",
+                "  held           131072 runs of messages over all channels",
+                "  suspicion      131072 frames over all channels, 16 per channel in any case, 8 parked per line; 8 sessions \
+                 remembered per channel",
+                "  listed         65536 gaps and 1024 epochs over all channels, in --json",
                 "  warning: take care",
             ]
         );

@@ -16,9 +16,7 @@ mod inspect;
 mod latency;
 mod live;
 mod output;
-mod page;
 mod publish;
-mod quality;
 mod replay;
 mod report;
 mod run;
@@ -39,7 +37,7 @@ enum Verb {
     Run(run::Args),
     Publish(publish::Args),
     Arbitrate(arbitrate::Args),
-    Report(quality::Args),
+    Report(report::Args),
     Replay(replay::Args),
     Capture(capture::Args),
     Tail(tail::Args),
@@ -81,7 +79,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(args),
         Verb::Publish(args) => publish::run(args),
         Verb::Arbitrate(args) => arbitrate::run(args),
-        Verb::Report(args) => quality::run(args),
+        Verb::Report(args) => report::run(args),
         Verb::Replay(args) => replay::run(args),
         Verb::Capture(args) => capture::run(args),
         Verb::Tail(args) => tail::run(args),

@@ -6,84 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use twinline_core::arbiter::{Event, EventKind, LostReason, Run, Sink};
-use twinline_core::frame::{ChannelKey, Line, SequenceRules, Session};
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_analysis::report::gaps::GapLog;
+use twinline_core::arbiter::{Event, EventKind, Run, Sink};
+use twinline_core::frame::{ChannelKey, SequenceRules};
 use twinline_node::config::Feed;
-
-/// How many gaps of a channel `--json` lists (ARBITRATION 9).
-const GAPS_LISTED: usize = 65_536;
-
-/// A gap piece that was closed.
-pub(super) struct ClosedGap {
-    pub(super) session: Session,
-    pub(super) range: SeqRange,
-    pub(super) opened_by: Line,
-    pub(super) opened_at: Nanos,
-    pub(super) closed_at: Nanos,
-    pub(super) fate: Fate,
-}
-
-/// What became of a gap piece.
-pub(super) enum Fate {
-    Filled(Line),
-    Lost(LostReason),
-}
-
-/// What the events of one channel said that the counters do not.
-pub(super) struct ChannelLog {
-    pub(super) key: ChannelKey,
-    session: Session,
-    /// In the order of closing.
-    pub(super) gaps: Vec<ClosedGap>,
-    pub(super) gaps_omitted: u64,
-}
-
-/// The gaps of every channel.
-#[derive(Default)]
-pub(super) struct GapLog {
-    channels: Vec<ChannelLog>,
-}
-
-impl GapLog {
-    pub(super) fn channel(&self, key: ChannelKey) -> Option<&ChannelLog> {
-        self.channels.iter().find(|log| log.key == key)
-    }
-
-    pub(super) fn omitted(&self) -> u64 {
-        self.channels.iter().map(|log| log.gaps_omitted).sum()
-    }
-
-    pub(super) fn event(&mut self, event: &Event) {
-        let at = usize::from(event.channel.index);
-        while self.channels.len() <= at {
-            // channels begin in the order of their index, each with an epoch
-            let key = event.channel.key;
-            self.channels.push(ChannelLog { key, session: Session::NONE, gaps: Vec::new(), gaps_omitted: 0 });
-        }
-        let log = &mut self.channels[at];
-        let (range, opened_by, opened_at, fate) = match event.kind {
-            EventKind::Epoch { session, .. } => {
-                log.session = session;
-                return;
-            }
-            EventKind::Filled { range, line, opened_by, opened_at } => {
-                (range, opened_by, opened_at, Fate::Filled(line))
-            }
-            EventKind::Lost { range, reason, opened_by, opened_at } => {
-                (range, opened_by, opened_at, Fate::Lost(reason))
-            }
-            _ => return,
-        };
-        if log.gaps.len() == GAPS_LISTED {
-            log.gaps_omitted += 1;
-            return;
-        }
-        let (session, closed_at) = (log.session, event.at);
-        log.gaps.push(ClosedGap { session, range, opened_by, opened_at, closed_at, fate });
-    }
-}
 
 /// Where the ordered output goes: one file, or one a channel.
 enum Messages {
@@ -159,7 +85,7 @@ impl Output {
         };
         let events = events.map(create).transpose()?;
         let names = feed.lines.iter().map(|line| line.name.clone()).collect();
-        Ok(Output { messages, events, names, gaps: GapLog::default(), error: None })
+        Ok(Output { messages, events, names, gaps: GapLog::new(json), error: None })
     }
 
     fn try_event(&mut self, event: &Event) -> anyhow::Result<()> {

@@ -10,25 +10,20 @@ use serde_json::{Value, json};
 use super::arbitrate::Outputs;
 use super::check::print;
 use super::live::housekeeping::{Housekeeping, StatusLine};
-use super::live::recording::{Captured, Recording};
 use super::live::tally::Tally;
-use super::live::{self, Ending, Listen, Listening, RING_CAPACITY, Stops, Voice, pause, pin};
+use super::live::{self, Listen, Listening, RING_CAPACITY, Stops, Voice, Wanted, pause};
 use super::output::{Output, named_path};
-use super::report::Report;
 use super::{Failure, Outcome, say};
+use twinline_analysis::report::RunReport;
 use twinline_client::client::{self, Client, Polled};
-use twinline_client::delivery::{Delivery, Dropped, Facts, Output as Stream, Record};
-use twinline_core::framing::{Framing, WithFraming};
+use twinline_client::delivery::{Delivery, Dropped, RingRecord, StreamKind as Stream};
 use twinline_node::capture::Ignored;
 use twinline_node::config::Feed;
-use twinline_node::handler::desk::{self, Inquiry};
-use twinline_node::handler::tap::Tap;
-use twinline_node::handler::{Handler, Hot, live};
+use twinline_node::handler;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
-use twinline_node::source::method::{MethodChoice, WithSource};
-use twinline_node::source::watch::LiveWatch;
-use twinline_node::source::{self, Source};
+use twinline_node::os::memory;
+use twinline_node::runtime::{self, Captured, Ended, Recorder, RecorderError, Running};
 
 /// Run the arbiter, for as long as it is wanted
 ///
@@ -58,12 +53,15 @@ pub(super) struct Args {
     /// Stop when the session of every channel has ended
     #[arg(long)]
     until_end: bool,
+    /// Take all memory that may be needed at the start, and lock it [default: `lock_memory` under [receive] in the feed file]
+    #[arg(long)]
+    lock_memory: bool,
     #[command(flatten)]
     listen: Listen,
 }
 
 pub(super) fn run(args: Args) -> Outcome {
-    let feeds = live::load(&args.feeds)?;
+    let mut feeds = live::load(&args.feeds)?;
     if feeds.len() > 1 && args.files().any(|path| path.as_os_str() == "-") {
         return Err(Failure::usage(anyhow!(
             "standard output cannot take the files of several feeds: give a file name, and each feed's is put before its \
@@ -71,19 +69,29 @@ pub(super) fn run(args: Args) -> Outcome {
         )));
     }
     let several = feeds.len() > 1;
-    let stops = Stops::on_signals()?;
-    let clock = live::clock();
-    let mut running = Vec::new();
-    for one in live::listen(feeds, &args.listen, args.capture.is_some())? {
-        running.push(Running::open(&args, one, &stops, clock, several)?);
+    feeds.iter_mut().for_each(|feed| feed.receive.lock_memory |= args.lock_memory);
+    if feeds.iter().any(|feed| feed.receive.lock_memory) {
+        // before anything is taken: what is locked from the start is resident from the start
+        memory::lock_all(memory_needs(&feeds)).map_err(Failure::run)?;
     }
-    for one in &running {
+    let stops = Stops::on_signals()?;
+    let wanted = Wanted {
+        listen: &args.listen,
+        clock: Clock::start(),
+        senders: args.capture.is_some(),
+        until_end: args.until_end,
+        stops: &stops,
+    };
+    let mut feeds_to_run = Vec::new();
+    for one in live::listen(feeds, wanted)? {
+        feeds_to_run.push(FeedRun::open(&args, one, several)?);
+    }
+    for one in &feeds_to_run {
         one.listening.tell();
     }
     let mut ends: Vec<FeedEnd> = Vec::new();
     thread::scope(|scope| {
-        let threads: Vec<_> =
-            running.into_iter().map(|one| scope.spawn(move || one.listening.framing.with(one))).collect();
+        let threads: Vec<_> = feeds_to_run.into_iter().map(|one| scope.spawn(move || one.run())).collect();
         ends.extend(threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| FeedEnd::failed())));
     });
     let mut report = String::new();
@@ -97,6 +105,20 @@ pub(super) fn run(args: Args) -> Outcome {
     }
     print(&report).context("cannot write the report to standard output").map_err(Failure::run)?;
     Ok(if ends.iter().all(|end| end.fine) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Bytes for a feed's files, its listed gaps, and the stacks of its threads.
+const BESIDE: u64 = 64 << 20;
+
+/// What a run of these feeds is going to take: arbiters, rings that lead off them, receive rings.
+fn memory_needs(feeds: &[Feed]) -> u64 {
+    let needs = feeds.iter().map(|feed| {
+        let arbiter = handler::settings(feed, feed.framing.rules()).memory().at_most;
+        let receive = feed.receive.buffer.saturating_mul(feed.lines.len() as u64);
+        // the report's and the capture's
+        arbiter.saturating_add(2 * RING_CAPACITY as u64).saturating_add(receive).saturating_add(BESIDE)
+    });
+    needs.fold(0, u64::saturating_add)
 }
 
 impl Args {
@@ -119,20 +141,19 @@ impl FeedEnd {
 }
 
 /// One feed of a run, ready to start.
-struct Running {
+struct FeedRun {
     listening: Listening,
-    clock: Clock,
-    stops: Stops,
     output: Output,
-    recording: Option<(Tap, Recording)>,
+    recorder: Option<Recorder>,
     listen: Listen,
-    until_end: bool,
 }
 
-impl Running {
-    fn open(args: &Args, one: Listening, stops: &Stops, clock: Clock, several: bool) -> Result<Running, Failure> {
+impl FeedRun {
+    fn open(args: &Args, one: Listening, several: bool) -> Result<FeedRun, Failure> {
+        let Listening { mut joined, voice } = one;
+        let feed = joined.feed().clone();
         let named = |path: &Option<PathBuf>| {
-            let name = one.feed.name.replace('/', "_");
+            let name = feed.name.replace('/', "_");
             path.as_deref().map(|path| if several { named_path(path, &name) } else { path.to_owned() })
         };
         let capture = named(&args.capture);
@@ -147,81 +168,58 @@ impl Running {
                 "--capture - takes standard output for itself: give the others a file"
             )));
         }
-        let output = outputs.open(&one.feed, &one.framing.rules())?;
-        let recording = capture.map(|path| Recording::start(&path, &one.feed, clock, one.voice.clone())).transpose()?;
-        let listen = Listen { ..args.listen };
-        let until_end = args.until_end;
-        Ok(Running { listening: one, clock, stops: stops.of_feed(), output, recording, listen, until_end })
+        let output = outputs.open(&feed, &feed.framing.rules())?;
+        let mut recorder = None;
+        if let Some(path) = capture {
+            let (tap, started) = record(&path, &feed, joined.clock(), &voice)?;
+            joined = joined.tap(tap);
+            recorder = Some(started);
+        }
+        let listening = Listening { joined, voice };
+        Ok(FeedRun { listening, output, recorder, listen: Listen { ..args.listen } })
     }
-}
 
-/// What the arbiter's thread leaves.
-struct HotEnd<F> {
-    handler: Handler<F>,
-    ending: Ending,
-    overrun: Dropped,
-    error: Option<String>,
-}
-
-impl WithFraming for Running {
-    type Output = FeedEnd;
-
-    fn with<F: Framing>(self, framing: F) -> FeedEnd {
+    fn run(self) -> FeedEnd {
         let voice = self.listening.voice.clone();
-        self.arbitrate(framing).unwrap_or_else(|error| {
+        self.arbitrate().unwrap_or_else(|error| {
             voice.say(format_args!("{error:#}"));
             FeedEnd::failed()
         })
     }
-}
 
-impl Running {
-    fn arbitrate<F: Framing>(self, framing: F) -> anyhow::Result<FeedEnd> {
-        let Running { listening, clock, stops, mut output, recording, listen, until_end } = self;
-        let Listening { feed, voice, live, watch, taken, core, spin, .. } = listening;
-        let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
-        // only a frame that packs otherwise needs to say so
-        let packing = framing.packing();
-        let facts = Facts { packing, feed: feed.name.clone(), lines: names.clone() };
-        let (delivery, client) = client::open(&facts, Stream::Full.into(), RING_CAPACITY)?;
-        let (desk, inquiry) = desk::open()?;
-        let (tap, recording) = recording.map_or((None, None), |(tap, recording)| (Some(tap), Some(recording)));
-        let mut hot = Hot::new(clock, spin, stops.both(), desk);
-        hot.until_end = until_end;
-        hot.tap = tap;
-        let thread = thread::Builder::new().name("arbiter".into()).spawn({
-            let (feed, voice) = (feed.clone(), voice.clone());
-            move || {
-                pin(core, &voice);
-                live.with(Receiving { framing, feed: &feed, hot, delivery })
-            }
-        })?;
-        let mut keeping = Keeping::new(clock, &voice, &feed, (watch, inquiry), &listen, &stops);
-        keeping.replay(client, &mut output);
-        let hot = thread.join().map_err(|_| anyhow!("the arbiter's thread has failed: what it knew is gone"))?;
-        Ok(keeping.report(hot, output, recording, &names, (spin, core, &taken)))
+    fn arbitrate(self) -> anyhow::Result<FeedEnd> {
+        let FeedRun { listening: Listening { joined, voice }, mut output, recorder, listen } = self;
+        let feed = joined.feed().clone();
+        let (clock, spin, core, receive) =
+            (joined.clock(), joined.spin(), joined.core(), joined.method().method.name());
+        let (delivery, client) = client::open(&runtime::facts(&feed), Stream::Full.into(), RING_CAPACITY)?;
+        let running = joined.start(delivery)?;
+        let mut keeping = Keeping::new(clock, &voice, &feed, &listen);
+        keeping.replay(client, &running, &mut output);
+        let ended = running.join()?;
+        Ok(keeping.report(ended, output, recorder, (spin, core, receive)))
     }
 }
 
-/// The arbiter's thread, but for its source.
-struct Receiving<'a, F> {
-    framing: F,
-    feed: &'a Feed,
-    hot: Hot,
-    delivery: Delivery,
-}
-
-impl<F: Framing> WithSource for Receiving<'_, F> {
-    type Output = HotEnd<F>;
-
-    fn with<S: Source + source::CountedSource>(self, mut source: S) -> HotEnd<F> {
-        let Receiving { framing, feed, mut hot, mut delivery } = self;
-        let mut handler = Handler::new(framing, feed);
-        let outcome = live(&mut handler, &mut source, &mut hot, &mut delivery);
-        let ending = Ending { at: hot.ended_at(), facts: source.facts(), dropped: hot.dropped() };
-        let overrun = delivery.dropped();
-        HotEnd { handler, ending, overrun, error: outcome.err().map(|error| error.to_string()) }
-    }
+/// Starts to record what a feed's lines bring.
+///
+/// # Errors
+/// A file that cannot be written, as a usage failure.
+pub(super) fn record(
+    path: &Path,
+    feed: &Feed,
+    clock: Clock,
+    voice: &Voice,
+) -> Result<(twinline_node::handler::tap::Tap, Recorder), Failure> {
+    let trouble = {
+        let voice = voice.clone();
+        move |what: &str| voice.say(what)
+    };
+    Recorder::start(path, feed, clock, trouble).map_err(|error| match error {
+        // the error's text has its cause in it
+        RecorderError::File(error) => Failure::usage(anyhow!("{error}")),
+        error => Failure::run(error),
+    })
 }
 
 /// Housekeeping of one feed: what the arbiter says becomes files and words.
@@ -231,31 +229,20 @@ struct Keeping<'a> {
     clock: Clock,
     tally: Tally,
     housekeeping: Housekeeping,
-    stops: &'a Stops,
     output_failed: bool,
     overrun_said: bool,
     broken: Option<String>,
 }
 
 impl<'a> Keeping<'a> {
-    fn new(
-        clock: Clock,
-        voice: &'a Voice,
-        feed: &'a Feed,
-        halves: (LiveWatch, Inquiry),
-        listen: &Listen,
-        stops: &'a Stops,
-    ) -> Keeping<'a> {
+    fn new(clock: Clock, voice: &'a Voice, feed: &'a Feed, listen: &Listen) -> Keeping<'a> {
         let names = feed.lines.iter().map(|line| line.name.clone()).collect();
-        let own = stops.own.clone();
-        let status = StatusLine::Arbiter;
         Keeping {
             feed,
             voice,
             clock,
             tally: Tally::new(voice.clone(), names),
-            housekeeping: Housekeeping::new(clock, voice.clone(), &feed.lines, halves, listen, own, status),
-            stops,
+            housekeeping: Housekeeping::new(clock, voice.clone(), &feed.lines, listen, StatusLine::Arbiter),
             output_failed: false,
             overrun_said: false,
             broken: None,
@@ -263,7 +250,7 @@ impl<'a> Keeping<'a> {
     }
 
     /// Makes the arbiter's calls again, on the output, until it has gone.
-    fn replay(&mut self, mut client: Client, output: &mut Output) {
+    fn replay(&mut self, mut client: Client, running: &Running<Delivery>, output: &mut Output) {
         loop {
             for _ in 0..4_096 {
                 match client.poll_record() {
@@ -276,12 +263,12 @@ impl<'a> Keeping<'a> {
                     Err(broken) => {
                         // nothing behind it can be found: the arbiter need not go on
                         self.broken = Some(format!("the report ring is broken: {broken}; what came after is not here"));
-                        self.stops.own.request();
+                        running.stop();
                         return;
                     }
                 }
             }
-            if self.housekeeping.tick(&self.tally) {
+            if self.housekeeping.tick(running, &self.tally) {
                 output.flush();
             }
             if let Some(error) = output.error().filter(|_| !self.output_failed) {
@@ -291,8 +278,8 @@ impl<'a> Keeping<'a> {
         }
     }
 
-    fn take(&mut self, record: &Record<'_>, output: &mut Output) {
-        if let Record::Overrun(overrun) = record
+    fn take(&mut self, record: &RingRecord<'_>, output: &mut Output) {
+        if let RingRecord::Overrun(overrun) = record
             && !std::mem::replace(&mut self.overrun_said, true)
         {
             self.voice.say(format_args!(
@@ -305,18 +292,16 @@ impl<'a> Keeping<'a> {
     }
 
     /// Finishes the files, and makes the report.
-    fn report<F: Framing>(
+    fn report(
         mut self,
-        hot: HotEnd<F>,
+        mut ended: Ended<Delivery>,
         mut output: Output,
-        recording: Option<Recording>,
-        names: &[String],
-        (spin, core, taken): (Spin, Option<usize>, &MethodChoice),
+        recorder: Option<Recorder>,
+        (spin, core, receive): (Spin, Option<usize>, &str),
     ) -> FeedEnd {
-        let HotEnd { handler, mut ending, overrun, error } = hot;
-        self.housekeeping.end();
+        self.housekeeping.say_last(&ended);
         let mut errors: Vec<String> = Vec::new();
-        if let Some(error) = error {
+        if let Some(error) = &ended.error {
             errors.push(format!(
                 "the sockets cannot be received from any more: {error}; the report is of what came before"
             ));
@@ -325,36 +310,32 @@ impl<'a> Keeping<'a> {
         if let Err(error) = output.finish() {
             errors.push(format!("{error:#}: what was to be written after that is missing"));
         }
-        if overrun.overruns > 0 {
-            let Dropped { overruns, messages, events } = overrun;
+        let Dropped { overruns, messages, events } = ended.sink.dropped();
+        if overruns > 0 {
             errors.push(format!(
                 "the report ring ran over {overruns} times: {messages} messages and {events} events are missing from the \
                  files, and their gaps from the report"
             ));
         }
         let captured =
-            recording.map(|recording| recording.finish(ending.at.unwrap_or_else(|| self.clock.now()), ending.dropped));
+            recorder.map(|recorder| recorder.finish(ended.at.unwrap_or_else(|| self.clock.now()), ended.dropped));
         if let Some(captured) = &captured {
-            ending.dropped = captured.dropped;
+            ended.dropped = captured.dropped;
             errors.extend(captured.error.clone());
         }
-        self.housekeeping.say_losses(&ending);
+        self.housekeeping.say_losses(&ended);
         for error in &errors {
             self.voice.say(error);
         }
-        let mut source = self.housekeeping.source(&ending, spin, core);
-        source.insert("receive".into(), taken.method.name().into());
-        source.insert("overrun".into(), {
-            let Dropped { overruns, messages, events } = overrun;
-            json!({ "overruns": overruns, "messages": messages, "events": events })
-        });
+        let mut source = self.housekeeping.source(&ended, spin, core);
+        source.insert("receive".into(), receive.into());
+        source.insert("overrun".into(), json!({ "overruns": overruns, "messages": messages, "events": events }));
         source.insert("capture".into(), captured.as_ref().map_or(Value::Null, capture_json));
         source.insert("errors".into(), errors.clone().into());
-        let report = Report {
+        let report = RunReport {
             feed: self.feed,
-            names,
-            arbiter: handler.arbiter(),
-            malformed: handler.malformed(),
+            arbiter: &ended.arbiter,
+            malformed: &ended.malformed,
             gaps: &output.gaps,
             source: Value::Object(source),
             ignored: Ignored::default(),

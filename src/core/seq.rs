@@ -1,10 +1,10 @@
-//! Sequence numbers. This module owns [`SeqNo`], the half-open [`SeqRange`] and the rule by which a narrow number on the
-//! wire becomes a contiguous 64-bit one ([`Width::extend`]). It knows nothing of frames or lines.
+//! Sequence numbers. This module owns [`SeqNo`], the half-open [`SeqRange`], and the rule that turns a narrow number on the wire
+//! into a contiguous 64-bit one ([`Width::extend`]). It knows nothing about frames or lines.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
-/// A contiguous sequence number: extended past the wire's width, skipped zeros not counted (ARBITRATION 2.1).
+/// A contiguous sequence number: extended beyond its width on the wire, without counting skipped zeros (ARBITRATION 2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeqNo(pub u64);
 
@@ -14,7 +14,7 @@ impl SeqNo {
         self.0
     }
 
-    /// `self - n`, or zero.
+    /// `self - n`, but not below zero.
     pub const fn saturating_sub(self, n: u64) -> SeqNo {
         SeqNo(self.0.saturating_sub(n))
     }
@@ -42,7 +42,7 @@ impl AddAssign<u64> for SeqNo {
 impl Sub for SeqNo {
     type Output = u64;
 
-    /// The count of numbers from `first` up to `self`; zero where there are none.
+    /// How many numbers there are from `first` up to, but not including, `self`; zero if `first` is higher.
     fn sub(self, first: SeqNo) -> u64 {
         self.0.saturating_sub(first.0)
     }
@@ -64,7 +64,7 @@ pub struct SeqRange {
 }
 
 impl SeqRange {
-    /// `[first, end)`; empty where `end <= first`.
+    /// `[first, end)`; empty if `end <= first`.
     pub const fn new(first: SeqNo, end: SeqNo) -> SeqRange {
         SeqRange { first, end }
     }
@@ -85,7 +85,7 @@ impl SeqRange {
         self.first <= n && n < self.end
     }
 
-    /// What both hold; empty where they are apart.
+    /// The numbers that both hold; empty if there are none.
     pub fn intersect(self, other: SeqRange) -> SeqRange {
         SeqRange::new(self.first.max(other.first), self.end.min(other.end))
     }
@@ -138,10 +138,10 @@ impl Width {
         }
     }
 
-    /// The contiguous number for `raw` (never zero in a width that skips it), given the marks of its line and its channel
-    /// (ARBITRATION 2.1). A value within `max_jump` of the line's mark, or else of the channel's, extends from that mark; one
-    /// more than half the range above the mark belongs to the cycle before, if there was one; a wrap is believed only within
-    /// `max_jump`.
+    /// The contiguous number for `raw` (never zero in a width that skips zero), given the high-water marks of its line and its
+    /// channel (ARBITRATION 2.1). A value within `max_jump` of the line's mark, or else of the channel's, is extended from that
+    /// mark. One that is more than half a cycle above the mark belongs to the cycle before, if there was one. A wrap is
+    /// believed only within `max_jump`.
     ///
     /// ```
     /// use twinline_core::seq::{SeqNo, Width};
@@ -159,7 +159,7 @@ impl Width {
         }
     }
 
-    /// The number on the wire of a contiguous one: what [`Width::extend`] makes a contiguous number of.
+    /// The number on the wire for a contiguous one: the inverse of [`Width::extend`].
     ///
     /// ```
     /// use twinline_core::seq::{SeqNo, Width};
@@ -177,8 +177,8 @@ impl Width {
 
     fn extend_narrow(self, raw: u64, line: Option<SeqNo>, channel: SeqNo, max_jump: u64) -> SeqNo {
         let cycle = self.cycle();
-        // the cycle that a mark stands in; a mark is one past a number that was shown, so at a cycle's end the next
-        // number is the first of the cycle after
+        // the cycle that a mark is in; a mark is one past a number that was shown, so at the end of a cycle the next
+        // number is the first of the following cycle
         let cycle_of = |mark: SeqNo| mark.0.saturating_sub(self.lowest()) / cycle;
         let at = |c: u64| SeqNo(c.saturating_mul(cycle).saturating_add(raw));
         let near = |mark: SeqNo| {

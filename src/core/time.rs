@@ -1,4 +1,4 @@
-//! Time as a number. This module owns [`Nanos`]; it reads no clock (`os::clock` does).
+//! Time as a number. This module owns [`Nanos`]. It reads no clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Nanoseconds: an instant since the Unix epoch, or the span between two instants.
 ///
-/// Arithmetic saturates: a stamp out of a capture may be anything.
+/// Arithmetic saturates, because a stamp from a capture may be anything.
 ///
 /// ```
 /// use twinline_core::time::Nanos;
@@ -17,9 +17,9 @@ use std::time::Duration;
 pub struct Nanos(pub u64);
 
 impl Nanos {
-    /// The beginning of time, or no time at all.
+    /// The Unix epoch, or a span of no length.
     pub const ZERO: Nanos = Nanos(0);
-    /// A time that never comes.
+    /// A time that is never reached.
     pub const MAX: Nanos = Nanos(u64::MAX);
 
     /// `n` microseconds.
@@ -42,7 +42,7 @@ impl Nanos {
         self.0
     }
 
-    /// How far two instants are apart, whichever came first.
+    /// The span between two instants, whichever came first.
     pub const fn abs_diff(self, other: Nanos) -> Nanos {
         Nanos(self.0.abs_diff(other.0))
     }
@@ -77,7 +77,7 @@ impl From<Nanos> for Duration {
 }
 
 impl fmt::Display for Nanos {
-    /// A span, in the unit that reads best: `350ns`, `1.5us`, `20ms`, `3s`.
+    /// As a span, in the unit that reads best: `350ns`, `1.5us`, `20ms`, `3s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, name) = match self.0 {
             0..1_000 => (1, "ns"),

@@ -7,7 +7,9 @@
 //! | [`ip`] | a packet down to its UDP datagram |
 //! | [`source`], [`wire`] | where datagrams come from, where they leave |
 //! | [`capture`] | capture files, read and written |
-//! | [`handler`] | framing and arbiter put together; the live loop |
+//! | [`handler`] | a framing and the arbiter put together |
+//! | [`runtime`] | the live run: its threads, its loop, its counters |
+//! | [`offline`] | captures through an arbiter: messages one by one, or a sink of your own |
 //! | [`fault`] | what a line does to its datagrams: loss, duplicates, reordering, delay, outages |
 //! | [`publisher`], [`replay`] | what sends |
 //!
@@ -61,10 +63,12 @@ pub mod config;
 pub mod fault;
 pub mod handler;
 pub mod ip;
+pub mod offline;
 #[expect(unsafe_code, reason = "system calls")]
 pub mod os;
 pub mod publisher;
 pub mod replay;
+pub mod runtime;
 pub mod source;
 pub mod wire;
 
@@ -72,6 +76,7 @@ pub use capture::{
     CaptureError, CaptureInput, CaptureReader, CaptureStep, CaptureWarning, CaptureWriter, CapturedDatagram, Captures,
 };
 pub use config::{ArbiterConfig, ConfigError, Feed, LineConfig, Method, ReceiveConfig};
+pub use offline::{OrderedMessage, OrderedMessages};
 pub use os::clock::Clock;
 pub use os::cpu::Spin;
 pub use os::receive::ReceiveOptions;
@@ -79,6 +84,7 @@ pub use os::signal::Stop;
 pub use publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Planned, Rate};
 pub use publisher::send::{PublishError, PublishReport, send};
 pub use replay::{ReplayError, ReplayReport, ReplaySettings, Speed};
+pub use runtime::{Clients, Ended, Recorder, Running, Runtime, RuntimeError, RuntimeNotice};
 pub use source::faulty::{FaultTime, FaultySettings, FaultySource};
 pub use source::live::{Live, LiveError, SourceFacts};
 pub use source::merged::MergedSource;

@@ -1,10 +1,10 @@
 //! Forwarders that are wrong, each in its own way: the checker must find out.
 
-use twinline::arbiter::{ChannelRef, Event, EventKind, Loss, LostReason, Run, RunFlags, Sink};
-use twinline::frame::{ChannelKey, Frame, Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::seq::{SeqNo, SeqRange};
-use twinline::time::Nanos;
+use twinline_core::arbiter::{ChannelRef, Event, EventKind, Loss, LostReason, Run, RunFlags, Sink};
+use twinline_core::frame::{ChannelKey, Frame, Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::seq::{SeqNo, SeqRange};
+use twinline_core::time::Nanos;
 
 use crate::record::{Forwarder, Honest, Record};
 

@@ -7,10 +7,10 @@
 //! What it knows of the rules: where a channel starts (ARBITRATION 4.2), that frames of a run to come wait for it (6.2, 6.6)
 //! and those of a run that is over count no more (6.3), and how a line's account is kept (7.1).
 
-use twinline::arbiter::{ChannelReport, Event, EventKind, GapTimeout, LineState, LostReason};
-use twinline::frame::{LINES_MAX, Line};
-use twinline::seq::SeqRange;
-use twinline::time::Nanos;
+use twinline_core::arbiter::{ChannelReport, Event, EventKind, GapTimeout, LineState, LostReason};
+use twinline_core::frame::{LINES_MAX, Line};
+use twinline_core::seq::SeqRange;
+use twinline_core::time::Nanos;
 
 use crate::record::{Input, Messages, Moment, Record, Said};
 use crate::verdict::{Complaint, Verdict, hold};
@@ -345,7 +345,7 @@ impl Checker<'_> {
     }
 
     /// An epoch begins: with the run that comes next in which the frames that waited are.
-    fn begin(&mut self, moment: Moment, session: twinline::frame::Session, first: u64) -> Verdict {
+    fn begin(&mut self, moment: Moment, session: twinline_core::frame::Session, first: u64) -> Verdict {
         let from = self.current().map_or(0, |epoch| self.epochs[epoch].run + 1);
         let over = self.epochs.last().is_none_or(|epoch| epoch.over != NEVER);
         hold!(over, "events", "an epoch begins within another");
@@ -602,7 +602,7 @@ impl Checker<'_> {
             let sum: u64 = fates.iter().sum();
             hold!(counts.messages == sum, "fates", "line {line}: {} messages, {fates:?}", counts.messages);
         }
-        let all = |f: fn(&twinline::arbiter::LineCounts) -> u64| report.lines.iter().map(f).sum::<u64>();
+        let all = |f: fn(&twinline_core::arbiter::LineCounts) -> u64| report.lines.iter().map(f).sum::<u64>();
         let delivered: u64 = self.epochs.iter().map(|epoch| epoch.delivered).sum();
         hold!(all(|counts| counts.first_arrivals) == delivered, "fates", "first arrivals are not {delivered}");
         let late: u64 =
@@ -681,7 +681,7 @@ impl Checker<'_> {
     }
 }
 
-fn same_name(run: &crate::world::Published, session: twinline::frame::Session) -> bool {
+fn same_name(run: &crate::world::Published, session: twinline_core::frame::Session) -> bool {
     // on the wire a name is padded
     run.session.to_string().trim_end() == session.to_string().trim_end()
 }

@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 
 use fastrand::Rng;
-use twinline::arbiter::{Arbiter, EventKind};
-use twinline::config::Feed;
-use twinline::frame::{Line, Session};
-use twinline::framing::{Framing, MoldUdp64};
-use twinline::handler::{Ended, Handler, Surroundings, live};
-use twinline::source::Datagram;
-use twinline::source::simulated::Simulated;
-use twinline::time::Nanos;
+use twinline_core::arbiter::{Arbiter, EventKind};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
+use twinline_node::handler::Handler;
+use twinline_node::runtime::{LiveEnd, LiveHooks, live};
+use twinline_node::source::Datagram;
+use twinline_node::source::simulated::Simulated;
 
 use crate::record::{Record, Said};
+use crate::support::feed::{parse, text_of_lines};
 use crate::world;
 
 const A: Line = Line(0);
@@ -20,15 +22,8 @@ const B: Line = Line(1);
 const START: Nanos = Nanos::from_secs(1_000);
 
 fn feed(lines: usize, gap_timeout: &str) -> Feed {
-    let line = |i: usize| {
-        let name = char::from(b'A' + i as u8);
-        format!("[[line]]\nname = \"{name}\"\ngroups = [\"239.81.{}.1:26400\"]\ninterface = \"127.0.0.1\"\n", i + 1)
-    };
-    let lines: String = (0..lines).map(line).collect();
-    let text = format!(
-        "name = \"live\"\nframing = \"moldudp64\"\n{lines}[arbiter]\ngap_timeout = \"{gap_timeout}\"\nsilent_after = \"3s\"\n"
-    );
-    Feed::parse(&text).unwrap()
+    let more = format!("[arbiter]\ngap_timeout = \"{gap_timeout}\"\nsilent_after = \"3s\"\n");
+    parse(&(text_of_lines("live", "moldudp64", lines as u8) + &more))
 }
 
 /// A clock that reads what it was told, and a tap that keeps what the arbiter is given.
@@ -44,20 +39,20 @@ impl Scripted {
     }
 }
 
-impl Surroundings for Scripted {
+impl LiveHooks for Scripted {
     fn now(&mut self) -> Nanos {
         // when the script is over, a microsecond a pass
         self.last = self.readings.pop_front().unwrap_or(self.last + Nanos::from_micros(1));
         self.last
     }
 
-    fn tap(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
+    fn datagram(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
         self.tapped.push((stamp, datagram.line, datagram.payload.to_vec()));
     }
 
     fn idle(&mut self) {}
 
-    fn goes_on(&mut self, _: &Arbiter, _: usize) -> bool {
+    fn go_on(&mut self, _: &Arbiter, _: usize) -> bool {
         true
     }
 }
@@ -71,7 +66,7 @@ fn said(record: &Record) -> Vec<&Said> {
 fn run_live(feed: &Feed, source: &mut Simulated, clock: &mut Scripted) -> Record {
     let mut handler = Handler::new(MoldUdp64, feed);
     let mut record = Record::default();
-    let Ended { at } = live(&mut handler, source, clock, &mut record).unwrap();
+    let LiveEnd { at } = live(&mut handler, source, clock, &mut record).unwrap();
     let (mut again, mut replay) = (Handler::new(MoldUdp64, feed), Record::default());
     for (stamp, line, payload) in &clock.tapped {
         again.on_datagram(*stamp, *line, 0, payload, &mut replay);

@@ -1,10 +1,10 @@
 //! A forwarder is anything that takes datagrams and says messages and events; a [`Record`] is all that it said, and when.
 
-use twinline::arbiter::{Arbiter, ChannelRef, ChannelReport, Event, Loss, Run, RunFlags, Settings, Sink};
-use twinline::frame::{Line, Packing, Session};
-use twinline::framing::Framing;
-use twinline::seq::SeqRange;
-use twinline::time::Nanos;
+use twinline_core::arbiter::{Arbiter, ChannelRef, ChannelReport, Event, Loss, Run, RunFlags, Settings, Sink};
+use twinline_core::frame::{Line, Packing, Session};
+use twinline_core::framing::Framing;
+use twinline_core::seq::SeqRange;
+use twinline_core::time::Nanos;
 
 /// A datagram as it arrives, and what it truly is.
 #[derive(Clone, Debug)]

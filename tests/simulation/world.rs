@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use twinline::arbiter::{GapTimeout, Settings, Verify};
-use twinline::frame::{LINES_MAX, Line, Session};
-use twinline::framing::{CmeMdp3, Framing, MoldUdp64};
-use twinline::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
-use twinline::publisher::made_up::MadeUp;
-use twinline::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline::time::Nanos;
+use twinline_core::arbiter::{GapTimeout, Settings, Verify};
+use twinline_core::frame::{LINES_MAX, Line, Session};
+use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
+use twinline_core::time::Nanos;
+use twinline_node::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
+use twinline_node::publisher::made_up::MadeUp;
+use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
 
 use crate::record::{Input, Shown};
 

@@ -1,19 +1,19 @@
-//! One framing, tried on one flow.
+//! One framing, tested on one flow.
 
 use super::Budget;
-use super::channel::{Channel, Step};
+use super::channel::{Channel, NumberStep};
 use super::score::{CHANGED_BYTES, CHANGED_MAX, PROBED_MAX, Score};
-use twinline_core::frame::{Frame, Kind, SequenceRules};
+use twinline_core::frame::{Frame, FrameKind, SequenceRules};
 use twinline_core::framing::{AnyFraming, Framing, Malformed, WithFraming};
 use twinline_core::time::Nanos;
 
-/// How many channels of a flow are followed; the frames of others are counted.
+/// How many channels of a flow are followed. Frames of further channels are only counted.
 pub const CHANNELS_MAX: usize = 256;
 
 /// How long a datagram may be, behind the bytes that are changed, for that to be tried.
 const CHANGED_TAIL: usize = 2_000;
 
-/// What a framing makes of a flow, whichever it is.
+/// A trial of some framing on a flow.
 pub(super) trait Trial: Send {
     /// Reads a datagram.
     fn on_datagram(&mut self, stamp: Nanos, payload: &[u8], budget: &mut Budget);
@@ -117,24 +117,24 @@ impl<F: Framing> Candidate<F> {
     fn on_frame(&mut self, stamp: Nanos, frame: &Frame<'_>, budget: &mut Budget) {
         let heartbeat = !frame.kind.has_messages();
         match frame.kind {
-            Kind::Unsequenced => self.score.unsequenced += 1,
-            Kind::Data | Kind::Last => {
+            FrameKind::Unsequenced => self.score.unsequenced += 1,
+            FrameKind::Data | FrameKind::Last => {
                 self.score.frames += 1;
                 self.score.messages += u64::from(frame.count);
                 self.score.heartbeats += u64::from(frame.heartbeat);
             }
-            Kind::Heartbeat | Kind::EndOfSession => self.score.heartbeats += 1,
+            FrameKind::Heartbeat | FrameKind::EndOfSession => self.score.heartbeats += 1,
         }
         let Some(at) = self.channel(frame.key, budget) else {
             self.unfollowed += 1;
             return;
         };
         if let Some(step) = self.channels[at].on_frame(stamp, frame, &self.rules, budget) {
-            self.score.on_step(step, heartbeat && step != Step::Start);
+            self.score.on_step(step, heartbeat && step != NumberStep::Start);
         }
     }
 
-    /// The channel's place, made where there is none.
+    /// The channel's place, made if there is none.
     fn channel(&mut self, key: Option<u32>, budget: &mut Budget) -> Option<usize> {
         let found =
             [self.last, self.last + 1].into_iter().find(|&at| self.channels.get(at).is_some_and(|c| c.key == key));
@@ -199,7 +199,7 @@ fn is_chain(mut body: &[u8]) -> bool {
     messages > 0 && body.is_empty()
 }
 
-/// Why a framing refuses a datagram, and where the frame begins that it refuses; `None` where it reads it.
+/// Why a framing refuses a datagram, and at which byte the refused frame begins; `None` if the framing reads it.
 pub fn refusal(framing: AnyFraming, payload: &[u8]) -> Option<(Malformed, usize)> {
     Refusal(payload).with(framing)
 }

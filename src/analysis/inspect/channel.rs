@@ -1,13 +1,13 @@
-//! One channel of a flow: its sessions and restarts, and of each which numbers came.
+//! One channel of a flow: its sessions and restarts, and which numbers came in each.
 
 use super::Budget;
 use super::sample::{Entry, Sample};
 use super::spans::{Holes, Spans};
-use twinline_core::frame::{Frame, Kind, Reset, SequenceRules, Session};
+use twinline_core::frame::{Frame, FrameKind, Reset, SequenceRules, Session};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
 
-/// How many runs of numbers a channel keeps; the numbers of any further are counted, not followed.
+/// How many runs of numbers a channel keeps. Further runs are counted, not followed.
 pub const RUNS_MAX: usize = 8;
 /// How far a number may be from the expected one to count as near it.
 pub const NEAR: u64 = 1_000;
@@ -18,6 +18,7 @@ const FALL_FRAMES: u32 = 8;
 
 /// Why a run of numbers began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Began {
     /// The channel's first.
     First,
@@ -41,9 +42,9 @@ impl Began {
     }
 }
 
-/// One run of a channel's numbers.
+/// One run of a channel's numbers: from a start, a new session, a reset or a restart to the next.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct NumberRun {
     /// The session, as the framing names it.
     pub session: Session,
     /// Why it began.
@@ -54,19 +55,19 @@ pub struct Run {
     pub next: u64,
     /// Frames with messages.
     pub frames: u64,
-    /// Their messages, copies too.
+    /// Their messages, copies included.
     pub messages: u64,
     /// Frames without messages.
     pub heartbeats: u64,
-    /// Whether its end was said.
+    /// Whether its end was announced.
     pub ended: bool,
     /// When the first frame came, and the last.
     pub stamps: (Nanos, Nanos),
     /// Which numbers came.
     pub spans: Spans,
-    /// When, and what they said.
+    /// When a sample of them came, and what was in them.
     pub sample: Sample,
-    /// Frames whose number was far from all others, and that no second bore out.
+    /// Frames whose number was far from all others and that no second frame confirmed.
     pub strange: u64,
     last: LastFrame,
     /// The numbers of a frame far ahead, until a second agrees.
@@ -81,26 +82,27 @@ struct LastFrame {
     print: u64,
 }
 
-/// How a frame's number stands to the one that was expected.
+/// How a frame's number compares with the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// There was none expected: the run's first frame.
+#[non_exhaustive]
+pub enum NumberStep {
+    /// None was expected: the run's first frame.
     Start,
-    /// It is the one.
+    /// It is the expected one.
     Exact,
-    /// It is near: something was lost, or overtaken.
+    /// It is near it: something was lost, or came out of order.
     Near,
-    /// It is far off.
+    /// It is far from it.
     Far,
-    /// All its numbers have come.
+    /// All its numbers had come before.
     Repeat,
-    /// It has the number of the frame before and says something else.
+    /// It has the number of the frame before and other content.
     Contradiction,
 }
 
-impl Run {
-    fn new(session: Session, began: Began, stamp: Nanos, first: u64) -> Run {
-        Run {
+impl NumberRun {
+    fn new(session: Session, began: Began, stamp: Nanos, first: u64) -> NumberRun {
+        NumberRun {
             session,
             began,
             first,
@@ -153,20 +155,20 @@ impl Run {
     }
 }
 
-/// A channel as one flow shows it.
+/// A channel as one flow shows it: its runs of numbers.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    /// The framing's key, where it has one.
+    /// The channel key, if the framing has one.
     pub key: Option<u32>,
     /// Its runs of numbers, in the order of their beginning.
-    pub runs: Vec<Run>,
-    /// How many runs began, those that are not kept included.
+    pub runs: Vec<NumberRun>,
+    /// How many runs began, including those that are not kept.
     pub run_count: u64,
-    /// Frames outside of the sequence.
+    /// Frames outside the sequence.
     pub unsequenced: u64,
     /// How many changes of session there were.
     pub sessions: u64,
-    /// How many resets, and how many restarts without a mark.
+    /// How many resets that the framing marks.
     pub resets: u64,
     /// How many restarts without a mark.
     pub restarts: u64,
@@ -221,8 +223,8 @@ impl Channel {
         frame: &Frame<'_>,
         rules: &SequenceRules,
         budget: &mut Budget,
-    ) -> Option<Step> {
-        if frame.kind == Kind::Unsequenced {
+    ) -> Option<NumberStep> {
+        if frame.kind == FrameKind::Unsequenced {
             self.unsequenced += 1;
             self.reset_outside(stamp, frame, budget);
             return None;
@@ -232,7 +234,7 @@ impl Channel {
         run.stamps = (run.stamps.0.min(stamp), run.stamps.1.max(stamp));
         let expected = run.next;
         let first = rules.width.extend(frame.sequence, Some(SeqNo(expected)), SeqNo(expected), NEAR).0;
-        let Some(end) = first.checked_add(u64::from(frame.count)) else { return Some(Step::Far) };
+        let Some(end) = first.checked_add(u64::from(frame.count)) else { return Some(NumberStep::Far) };
         run.ended |= frame.kind.ends_session();
         if !frame.kind.has_messages() {
             run.heartbeats += 1;
@@ -241,28 +243,28 @@ impl Channel {
             if first <= expected || first - expected <= NEAR || run.spans.received() == 0 {
                 run.next = run.next.max(first);
             }
-            return Some(if began { Step::Start } else { step });
+            return Some(if began { NumberStep::Start } else { step });
         }
         let this = LastFrame { sequence: first, count: frame.count, print: print(frame.body) };
         let before = std::mem::replace(&mut run.last, this);
         let known = end <= expected && run.spans.contains(first) && run.spans.contains(end.saturating_sub(1));
         let step = if known && before.sequence == this.sequence && before.count == this.count {
-            if before == this { Step::Repeat } else { Step::Contradiction }
+            if before == this { NumberStep::Repeat } else { NumberStep::Contradiction }
         } else if known {
-            Step::Repeat
+            NumberStep::Repeat
         } else {
             step_of(first, expected)
         };
-        let low = !began && step != Step::Contradiction && end.saturating_add(FALL) <= expected;
+        let low = !began && step != NumberStep::Contradiction && end.saturating_add(FALL) <= expected;
         if low && first <= rules.initial.0.saturating_add(NEAR) || self.fallen.frames > 0 {
             match self.fall(stamp, low, first, end, budget) {
-                Fall::Goes => return Some(Step::Exact),
+                Fall::Goes => return Some(NumberStep::Exact),
                 Fall::Waits => return Some(step),
                 Fall::No => {}
             }
         }
         let run = self.runs.get_mut(self.current)?;
-        if step == Step::Far && (first > expected || end.saturating_add(NEAR) < run.first) {
+        if step == NumberStep::Far && (first > expected || end.saturating_add(NEAR) < run.first) {
             // one number far off may be corrupt: two that agree ahead are not
             match run.far.filter(|far| first > expected && first.abs_diff(far.1) <= NEAR) {
                 Some(far) => {
@@ -273,7 +275,7 @@ impl Channel {
                 None => {
                     run.strange += 1;
                     run.far = Some((first, end));
-                    return Some(if began { Step::Start } else { step });
+                    return Some(if began { NumberStep::Start } else { step });
                 }
             }
         }
@@ -281,7 +283,7 @@ impl Channel {
         run.frames += 1;
         run.heartbeats += u64::from(frame.heartbeat);
         run.take(stamp, frame, first, budget);
-        Some(if began { Step::Start } else { step })
+        Some(if began { NumberStep::Start } else { step })
     }
 
     /// Goes to the run that the frame belongs to; whether it begins with it.
@@ -345,12 +347,12 @@ impl Channel {
         self.run_count += 1;
         self.fallen = Fallen::default();
         if self.runs.len() < RUNS_MAX {
-            self.runs.push(Run::new(session, began, stamp, first));
+            self.runs.push(NumberRun::new(session, began, stamp, first));
         } else if let Some(last) = self.runs.last_mut() {
             // the last place is for what is going on; what it held is in the counts of the channel alone
             last.spans.release(budget);
             last.sample.release(budget);
-            *last = Run::new(session, began, stamp, first);
+            *last = NumberRun::new(session, began, stamp, first);
         }
         self.current = self.runs.len() - 1;
         true
@@ -400,11 +402,11 @@ impl Channel {
     }
 }
 
-fn step_of(number: u64, expected: u64) -> Step {
+fn step_of(number: u64, expected: u64) -> NumberStep {
     match number.abs_diff(expected) {
-        0 => Step::Exact,
-        1..=NEAR => Step::Near,
-        _ => Step::Far,
+        0 => NumberStep::Exact,
+        1..=NEAR => NumberStep::Near,
+        _ => NumberStep::Far,
     }
 }
 

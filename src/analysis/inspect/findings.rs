@@ -1,4 +1,4 @@
-//! What came of it: a verdict for each flow, and groups of flows.
+//! The findings: a verdict for each flow, and which flows are lines of one channel.
 
 use super::channel::Channel;
 use super::pairs::{self, Group};
@@ -13,7 +13,7 @@ pub struct Findings {
     pub flows: Vec<FlowFindings>,
     /// The flows that are lines of one channel, the largest group first.
     pub groups: Vec<Group>,
-    /// What belongs to none of the flows.
+    /// Datagrams that belong to none of the flows.
     pub beyond: Beyond,
 }
 
@@ -28,7 +28,7 @@ impl Findings {
 /// What was found of a flow.
 #[derive(Debug)]
 pub struct FlowFindings {
-    /// What makes it.
+    /// Group, port, sender and interface.
     pub key: FlowKey,
     /// How its datagrams came.
     pub traffic: Traffic,
@@ -39,15 +39,15 @@ pub struct FlowFindings {
 /// A framing that was tried on a flow.
 #[derive(Debug)]
 pub struct Tried {
-    /// Which.
+    /// The framing.
     pub framing: AnyFraming,
     /// How well it fits, from 0 to 1.
     pub value: f64,
     /// The evidence.
     pub score: Score,
-    /// What it makes of the flow; empty where it was given up.
+    /// The channels that it finds; empty if it was given up.
     pub channels: Vec<Channel>,
-    /// Frames of channels that were too many to follow.
+    /// Frames of channels beyond the limit.
     pub unfollowed: u64,
     /// Its place in the list of framings.
     pub(super) place: usize,
@@ -60,8 +60,9 @@ impl Tried {
     }
 }
 
-/// What a flow is for, as far as its frames tell.
+/// What a flow is for, as far as its frames show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Role {
     /// Messages in sequence.
     Data,
@@ -69,7 +70,7 @@ pub enum Role {
     Heartbeats,
     /// Nothing in the sequence: a refresh, a snapshot, or a channel for gaps.
     Unsequenced,
-    /// Most frames are outside of the sequence: a refresh or a retransmission beside other things.
+    /// Most frames are outside the sequence: a refresh or a retransmission, with some data.
     MostlyUnsequenced,
 }
 
@@ -84,7 +85,7 @@ impl Role {
         }
     }
 
-    /// What to say of it; nothing of usual data.
+    /// What to say about it; `None` for ordinary data.
     pub const fn said(self) -> Option<&'static str> {
         match self {
             Role::Data => None,
@@ -120,12 +121,12 @@ impl FlowFindings {
         FlowFindings { key, traffic, tried }
     }
 
-    /// The framing that fits best, where one does.
+    /// The framing that fits best, if one fits.
     pub fn best(&self) -> Option<&Tried> {
         self.tried.first().filter(|best| best.sureness() > Sureness::None)
     }
 
-    /// The framings that fit as well as the best, and demand as much: it is either of them.
+    /// The framings that fit as well as the best one and demand as much: it may be any of them.
     pub fn rivals(&self) -> impl Iterator<Item = &Tried> {
         let best = self.best();
         self.tried.iter().skip(1).filter(move |tried| {
@@ -134,7 +135,7 @@ impl FlowFindings {
         })
     }
 
-    /// The framing that comes nearest, where none fits.
+    /// The framing that comes nearest, if none fits.
     pub fn nearest_miss(&self) -> Option<&Tried> {
         let order = |tried: &&Tried| (tried.value, tried.score.parsed_share());
         self.tried.iter().max_by(|a, b| {
@@ -155,7 +156,7 @@ impl FlowFindings {
     }
 }
 
-/// What would tell two framings apart that fit the same datagrams.
+/// What would tell two framings apart that fit the same datagrams, in words.
 pub fn apart(a: &str, b: &str) -> &'static str {
     let both = |x: &str, y: &str| (a, b) == (x, y) || (b, a) == (x, y);
     if both("cboe-pitch", "lse-mitch") {

@@ -1,20 +1,21 @@
 //! What is in a capture: flows, the framing that fits each, which flows are lines of one channel, and a feed file for them.
 //!
 //! ```text
-//! datagram -> Inspection -> Flow: Traffic, and a trial a framing: Score, Channel -> Run: Spans, Sample
+//! datagram -> Inspection -> Flow: Traffic, and one trial per framing: Score, Channel -> NumberRun: Spans, Sample
 //!                |
-//!              finish -> Findings: a Verdict a flow, Groups of flows that are lines of one channel
+//!              finish -> Findings: one verdict per flow, groups of flows that are lines of one channel
 //!                            |
 //!                          plan -> feed files
 //! ```
 //!
-//! Pure: it is told datagrams, reads no file and no clock. It never guesses silently: every framing that it names has a score
-//! with its evidence ([`score`]), and one whose rival fits as well is told as either of the two.
+//! [`InspectReport`] reads capture files and makes the report. Below it, [`Inspection`] takes datagrams; it reads no file and no clock.
+//! It never guesses silently: every framing that it names has a score with its evidence ([`score`]), and if two framings fit equally
+//! well, both are named.
 //!
-//! **Memory is bounded, whatever comes.** At most [`FLOWS_MAX`] flows, and of one group [`SENDERS_MAX`] senders and interfaces:
-//! what is beyond is counted together. A flow's state has a fixed size but for the ranges and samples of its channels, which all
-//! flows share a budget of. When that is used up, samples are thinned and the oldest holes closed: counts stay, and pairs are told
-//! from fewer numbers. A framing that cannot win is given up, and leaves its evidence.
+//! **Memory is bounded, whatever comes.** At most [`FLOWS_MAX`] flows are told apart, and [`SENDERS_MAX`] senders and interfaces per
+//! group; the rest is counted together. A flow's state has a fixed size, except for the ranges and samples of its channels, for which
+//! all flows share one budget. When the budget is used up, samples are thinned and the oldest holes are closed: counts stay exact, and
+//! pairs are judged by fewer numbers. A framing that can no longer win is dropped; its evidence stays.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -23,21 +24,28 @@ use twinline_core::framing::{AnyFraming, WithFraming};
 use twinline_core::time::Nanos;
 
 mod candidate;
+pub mod captures;
 pub mod channel;
+mod files;
 mod findings;
+mod json;
+mod malformed;
 pub mod packets;
 mod pairs;
 pub mod plan;
 mod sample;
 pub mod score;
 pub mod spans;
+mod text;
 mod traffic;
 
 use candidate::{Begin, Outcome, Trial};
 pub use candidate::{CHANNELS_MAX, refusal};
+pub use captures::{InspectReport, InspectSettings};
 pub use findings::{Findings, FlowFindings, Role, Tried, apart};
 use packets::Tags;
 pub use pairs::{Group, Pair};
+pub use plan::FeedPlan;
 pub use sample::SAMPLE_MAX;
 use score::Score;
 pub use traffic::Traffic;
@@ -46,21 +54,21 @@ pub use traffic::Traffic;
 pub const FLOWS_MAX: usize = 4_096;
 /// How many senders and interfaces of one group and port are told apart.
 pub const SENDERS_MAX: usize = 8;
-/// How many ranges of numbers are kept, of all flows.
+/// How many ranges of numbers all flows may keep together.
 const SPANS_IN_ALL: u64 = 1 << 20;
-/// How many numbers are sampled, of all flows.
+/// How many numbers all flows may sample together.
 const SAMPLES_IN_ALL: u64 = 3 << 19;
-/// How many channels are followed, of all flows and framings.
+/// How many channels all flows and framings may follow together.
 const CHANNELS_IN_ALL: u64 = 1 << 14;
 /// No sample is thinned below this.
 const SAMPLE_MIN: usize = 64;
 
-/// What makes a flow: a group and port, and who sent it on which interface.
+/// What makes a flow: a group and port, a sender, and a capture interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
     /// Where it is sent.
     pub destination: SocketAddrV4,
-    /// The capture interface, as the caller numbers them.
+    /// The capture interface, by the caller's numbers.
     pub interface: u32,
     /// Who sends it.
     pub source: Ipv4Addr,
@@ -116,15 +124,15 @@ struct Flow {
 /// Datagrams that belong to no flow that is told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Beyond {
-    /// How many, of groups beyond [`FLOWS_MAX`].
+    /// Datagrams of flows beyond [`FLOWS_MAX`].
     pub datagrams: u64,
-    /// Their payload.
+    /// Their payload in bytes.
     pub bytes: u64,
-    /// How many, of senders and interfaces beyond [`SENDERS_MAX`] of a group.
+    /// Datagrams of senders and interfaces beyond a group's first [`SENDERS_MAX`].
     pub of_more_senders: u64,
 }
 
-/// Collects what there is to know of a list of datagrams.
+/// Finds out what a list of datagrams is.
 ///
 /// ```
 /// use twinline_core::framing::{AnyFraming, Framing, MoldUdp64};
@@ -162,7 +170,7 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// With these framings to try, in this order.
+    /// Tests these framings, in this order.
     pub fn new(framings: Vec<AnyFraming>) -> Inspection {
         Inspection {
             framings,
@@ -175,7 +183,7 @@ impl Inspection {
         }
     }
 
-    /// Every framing that its name is enough for.
+    /// Every framing that needs no description.
     pub fn all_framings() -> Vec<AnyFraming> {
         AnyFraming::NAMES.iter().filter_map(|name| AnyFraming::from_name(name)).collect()
     }
@@ -211,7 +219,7 @@ impl Inspection {
         }
     }
 
-    /// The flow's place, made where there is none and room for one.
+    /// The flow's place, made if there is none yet and room for one.
     fn place(&mut self, key: FlowKey) -> Option<usize> {
         if let Some(&at) = self.index.get(&key) {
             return Some(at);
@@ -233,7 +241,7 @@ impl Inspection {
         Some(at)
     }
 
-    /// Judges all flows, and puts together those that are lines of one channel.
+    /// Judges all flows, and groups those that are lines of one channel.
     pub fn finish(self) -> Findings {
         let Inspection { framings, flows, mut budget, beyond, .. } = self;
         let flows = flows.into_iter().map(|flow| flow.finish(&framings, &mut budget)).collect();

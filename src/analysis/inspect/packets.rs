@@ -1,11 +1,11 @@
-//! What a packet is, as far as its headers tell without a look at lengths: VLAN tags, and why it is no UDP over IPv4.
+//! What a packet is, as far as its headers show without a check of lengths: its VLAN tags, and its kind if it is not UDP over IPv4.
 //!
-//! The reader of captures decides what is a datagram, and counts what is not by a few reasons. Here the rest is told by kind,
-//! for a person who wonders what else is in the file.
+//! The reader of captures decides what is a datagram, and counts the rest under a few reasons. This module names the kinds of the
+//! rest, for a person who wants to know what else is in the file.
 
 use twinline_node::ip::LinkType;
 
-/// The VLAN ids of a packet, outermost first; tags behind the second are stepped over.
+/// The VLAN ids of a packet, outermost first. Tags behind the second are skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// The ids.
@@ -30,8 +30,9 @@ impl Tags {
 
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// UDP over IPv4, whole or not: what the reader looks into.
+#[non_exhaustive]
+pub enum PacketKind {
+    /// UDP over IPv4, complete or not: what the reader looks into.
     Udp,
     /// TCP over IPv4.
     Tcp,
@@ -41,7 +42,7 @@ pub enum Kind {
     Igmp,
     /// Another protocol over IPv4.
     OtherIpv4,
-    /// UDP over IPv6 to a multicast group: it may be a feed, and is not read.
+    /// UDP over IPv6 to a multicast group. It may be a feed, and is not read.
     UdpIpv6Multicast,
     /// Anything else over IPv6.
     Ipv6,
@@ -51,57 +52,57 @@ pub enum Kind {
     OtherProtocol,
     /// A link layer that is not read.
     OtherLink,
-    /// Too short to say.
+    /// Too short to tell.
     Short,
 }
 
-impl Kind {
+impl PacketKind {
     /// Every kind, in the order of reports.
-    pub const ALL: [Kind; 11] = [
-        Kind::Udp,
-        Kind::Tcp,
-        Kind::Icmp,
-        Kind::Igmp,
-        Kind::OtherIpv4,
-        Kind::UdpIpv6Multicast,
-        Kind::Ipv6,
-        Kind::Arp,
-        Kind::OtherProtocol,
-        Kind::OtherLink,
-        Kind::Short,
+    pub const ALL: [PacketKind; 11] = [
+        PacketKind::Udp,
+        PacketKind::Tcp,
+        PacketKind::Icmp,
+        PacketKind::Igmp,
+        PacketKind::OtherIpv4,
+        PacketKind::UdpIpv6Multicast,
+        PacketKind::Ipv6,
+        PacketKind::Arp,
+        PacketKind::OtherProtocol,
+        PacketKind::OtherLink,
+        PacketKind::Short,
     ];
 
     /// Its name in `--json`.
     pub const fn name(self) -> &'static str {
         match self {
-            Kind::Udp => "udp",
-            Kind::Tcp => "tcp",
-            Kind::Icmp => "icmp",
-            Kind::Igmp => "igmp",
-            Kind::OtherIpv4 => "other_ipv4",
-            Kind::UdpIpv6Multicast => "udp_ipv6_multicast",
-            Kind::Ipv6 => "ipv6",
-            Kind::Arp => "arp",
-            Kind::OtherProtocol => "other_protocol",
-            Kind::OtherLink => "other_link",
-            Kind::Short => "short",
+            PacketKind::Udp => "udp",
+            PacketKind::Tcp => "tcp",
+            PacketKind::Icmp => "icmp",
+            PacketKind::Igmp => "igmp",
+            PacketKind::OtherIpv4 => "other_ipv4",
+            PacketKind::UdpIpv6Multicast => "udp_ipv6_multicast",
+            PacketKind::Ipv6 => "ipv6",
+            PacketKind::Arp => "arp",
+            PacketKind::OtherProtocol => "other_protocol",
+            PacketKind::OtherLink => "other_link",
+            PacketKind::Short => "short",
         }
     }
 
     /// What to call it in a report for people.
     pub const fn title(self) -> &'static str {
         match self {
-            Kind::Udp => "UDP over IPv4",
-            Kind::Tcp => "TCP",
-            Kind::Icmp => "ICMP",
-            Kind::Igmp => "IGMP",
-            Kind::OtherIpv4 => "other IPv4",
-            Kind::UdpIpv6Multicast => "IPv6 multicast UDP (not read)",
-            Kind::Ipv6 => "other IPv6",
-            Kind::Arp => "ARP",
-            Kind::OtherProtocol => "other protocols",
-            Kind::OtherLink => "link layers that are not read",
-            Kind::Short => "too short to tell",
+            PacketKind::Udp => "UDP over IPv4",
+            PacketKind::Tcp => "TCP",
+            PacketKind::Icmp => "ICMP",
+            PacketKind::Igmp => "IGMP",
+            PacketKind::OtherIpv4 => "other IPv4",
+            PacketKind::UdpIpv6Multicast => "IPv6 multicast UDP (not read)",
+            PacketKind::Ipv6 => "other IPv6",
+            PacketKind::Arp => "ARP",
+            PacketKind::OtherProtocol => "other protocols",
+            PacketKind::OtherLink => "link layers that are not read",
+            PacketKind::Short => "too short to tell",
         }
     }
 }
@@ -114,7 +115,7 @@ const UDP: u8 = 17;
 
 /// What a packet is, and its VLAN tags.
 #[inline]
-pub fn look(link: LinkType, packet: &[u8]) -> (Kind, Tags) {
+pub fn look(link: LinkType, packet: &[u8]) -> (PacketKind, Tags) {
     let mut tags = Tags::default();
     let kind = match link {
         LinkType::Ethernet => behind_tags(packet, 12, &mut tags),
@@ -122,21 +123,21 @@ pub fn look(link: LinkType, packet: &[u8]) -> (Kind, Tags) {
         LinkType::Sll2 => match be16(packet, 0) {
             Some(tag) if VLAN.contains(&tag) => behind_tags_from(packet, tag, 20, &mut tags),
             Some(ether_type) => network(ether_type, packet.get(20..)),
-            None => Kind::Short,
+            None => PacketKind::Short,
         },
         LinkType::Loopback => match packet.first_chunk() {
             Some([2, 0, 0, 0] | [0, 0, 0, 2]) => network(IPV4, packet.get(4..)),
             // IPv6 has another number on every system
             Some([24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 24 | 28 | 30]) => network(IPV6, packet.get(4..)),
-            Some(_) => Kind::OtherProtocol,
-            None => Kind::Short,
+            Some(_) => PacketKind::OtherProtocol,
+            None => PacketKind::Short,
         },
         LinkType::Raw => match packet.first().map(|byte| byte >> 4) {
             Some(6) => network(IPV6, Some(packet)),
             Some(_) => network(IPV4, Some(packet)),
-            None => Kind::Short,
+            None => PacketKind::Short,
         },
-        _ => Kind::OtherLink,
+        _ => PacketKind::OtherLink,
     };
     (kind, tags)
 }
@@ -146,17 +147,17 @@ fn be16(packet: &[u8], at: usize) -> Option<u16> {
 }
 
 #[inline]
-fn behind_tags(packet: &[u8], at: usize, tags: &mut Tags) -> Kind {
+fn behind_tags(packet: &[u8], at: usize, tags: &mut Tags) -> PacketKind {
     match be16(packet, at) {
         Some(ether_type) => behind_tags_from(packet, ether_type, at + 2, tags),
-        None => Kind::Short,
+        None => PacketKind::Short,
     }
 }
 
 #[inline]
-fn behind_tags_from(packet: &[u8], mut ether_type: u16, mut at: usize, tags: &mut Tags) -> Kind {
+fn behind_tags_from(packet: &[u8], mut ether_type: u16, mut at: usize, tags: &mut Tags) -> PacketKind {
     while VLAN.contains(&ether_type) {
-        let (Some(control), Some(next)) = (be16(packet, at), be16(packet, at + 2)) else { return Kind::Short };
+        let (Some(control), Some(next)) = (be16(packet, at), be16(packet, at + 2)) else { return PacketKind::Short };
         tags.push(control & 0x0fff);
         (ether_type, at) = (next, at + 4);
     }
@@ -164,24 +165,24 @@ fn behind_tags_from(packet: &[u8], mut ether_type: u16, mut at: usize, tags: &mu
 }
 
 #[inline]
-fn network(ether_type: u16, rest: Option<&[u8]>) -> Kind {
-    let Some(rest) = rest else { return Kind::Short };
+fn network(ether_type: u16, rest: Option<&[u8]>) -> PacketKind {
+    let Some(rest) = rest else { return PacketKind::Short };
     match ether_type {
         IPV4 => match rest.get(9) {
-            None => Kind::Short,
-            Some(&UDP) => Kind::Udp,
-            Some(6) => Kind::Tcp,
-            Some(1) => Kind::Icmp,
-            Some(2) => Kind::Igmp,
-            Some(_) => Kind::OtherIpv4,
+            None => PacketKind::Short,
+            Some(&UDP) => PacketKind::Udp,
+            Some(6) => PacketKind::Tcp,
+            Some(1) => PacketKind::Icmp,
+            Some(2) => PacketKind::Igmp,
+            Some(_) => PacketKind::OtherIpv4,
         },
         IPV6 => match (rest.get(6), rest.get(24)) {
-            (Some(&UDP), Some(0xff)) => Kind::UdpIpv6Multicast,
-            (Some(_), _) => Kind::Ipv6,
-            (None, _) => Kind::Short,
+            (Some(&UDP), Some(0xff)) => PacketKind::UdpIpv6Multicast,
+            (Some(_), _) => PacketKind::Ipv6,
+            (None, _) => PacketKind::Short,
         },
-        ARP => Kind::Arp,
-        _ => Kind::OtherProtocol,
+        ARP => PacketKind::Arp,
+        _ => PacketKind::OtherProtocol,
     }
 }
 
@@ -207,23 +208,23 @@ mod tests {
         (ipv6[0], ipv6[6], ipv6[24]) = (0x60, 17, 0xff);
         let unicast = [&ipv6[..24], &[0x20; 16]].concat();
         for (link, packet, kind) in [
-            (1, ethernet(&[&[8, 0], &ipv4(17)]), Kind::Udp),
-            (1, ethernet(&[&[8, 0], &ipv4(6)]), Kind::Tcp),
-            (1, ethernet(&[&[8, 0], &ipv4(1)]), Kind::Icmp),
-            (1, ethernet(&[&[8, 0], &ipv4(2)]), Kind::Igmp),
-            (1, ethernet(&[&[8, 0], &ipv4(47)]), Kind::OtherIpv4),
-            (1, ethernet(&[&[0x86, 0xdd], &ipv6]), Kind::UdpIpv6Multicast),
-            (1, ethernet(&[&[0x86, 0xdd], &unicast]), Kind::Ipv6),
-            (1, ethernet(&[&[8, 6], &[0; 28]]), Kind::Arp),
-            (1, ethernet(&[&[0x88, 0xcc]]), Kind::OtherProtocol),
-            (1, ethernet(&[&[8, 0]]), Kind::Short),
-            (1, MACS.to_vec(), Kind::Short),
-            (105, ethernet(&[]), Kind::OtherLink),
-            (101, ipv4(17), Kind::Udp),
-            (101, ipv6.clone(), Kind::UdpIpv6Multicast),
-            (0, [&[2, 0, 0, 0], &ipv4(6)[..]].concat(), Kind::Tcp),
-            (0, [&[30, 0, 0, 0], &ipv6[..]].concat(), Kind::UdpIpv6Multicast),
-            (276, [&[8, 0][..], &[0; 18], &ipv4(17)].concat(), Kind::Udp),
+            (1, ethernet(&[&[8, 0], &ipv4(17)]), PacketKind::Udp),
+            (1, ethernet(&[&[8, 0], &ipv4(6)]), PacketKind::Tcp),
+            (1, ethernet(&[&[8, 0], &ipv4(1)]), PacketKind::Icmp),
+            (1, ethernet(&[&[8, 0], &ipv4(2)]), PacketKind::Igmp),
+            (1, ethernet(&[&[8, 0], &ipv4(47)]), PacketKind::OtherIpv4),
+            (1, ethernet(&[&[0x86, 0xdd], &ipv6]), PacketKind::UdpIpv6Multicast),
+            (1, ethernet(&[&[0x86, 0xdd], &unicast]), PacketKind::Ipv6),
+            (1, ethernet(&[&[8, 6], &[0; 28]]), PacketKind::Arp),
+            (1, ethernet(&[&[0x88, 0xcc]]), PacketKind::OtherProtocol),
+            (1, ethernet(&[&[8, 0]]), PacketKind::Short),
+            (1, MACS.to_vec(), PacketKind::Short),
+            (105, ethernet(&[]), PacketKind::OtherLink),
+            (101, ipv4(17), PacketKind::Udp),
+            (101, ipv6.clone(), PacketKind::UdpIpv6Multicast),
+            (0, [&[2, 0, 0, 0], &ipv4(6)[..]].concat(), PacketKind::Tcp),
+            (0, [&[30, 0, 0, 0], &ipv6[..]].concat(), PacketKind::UdpIpv6Multicast),
+            (276, [&[8, 0][..], &[0; 18], &ipv4(17)].concat(), PacketKind::Udp),
         ] {
             assert_eq!(look(LinkType::from_number(link), &packet), (kind, Tags::default()), "{link} {packet:x?}");
         }
@@ -236,9 +237,9 @@ mod tests {
             let tags: Vec<u8> = (1..=n).flat_map(tag).collect();
             let (kind, seen) = look(LinkType::Ethernet, &ethernet(&[&tags, &[8, 0], &ipv4(17)]));
             let expected: Vec<u16> = (1..=u16::from(n.min(2))).collect();
-            assert_eq!((kind, seen.ids()), (Kind::Udp, expected.as_slice()), "{n} tags");
+            assert_eq!((kind, seen.ids()), (PacketKind::Udp, expected.as_slice()), "{n} tags");
         }
         let (kind, seen) = look(LinkType::Sll2, &[&[0x81, 0][..], &[0; 18], &[0, 5, 8, 0], &ipv4(17)].concat());
-        assert_eq!((kind, seen.ids()), (Kind::Udp, [5].as_slice()));
+        assert_eq!((kind, seen.ids()), (PacketKind::Udp, [5].as_slice()));
     }
 }

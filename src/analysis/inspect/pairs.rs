@@ -1,13 +1,13 @@
 //! Which flows are lines of one channel: the same numbers with the same messages in them.
 //!
-//! Two flows are lines of one channel when their framing, channel key and session are the same, they share sampled numbers, and
-//! nearly all of those say the same. Numbers and messages are compared, never datagrams, so that neither loss nor another
-//! packing hides a pair.
+//! Two flows are lines of one channel if their framing, channel key and session are the same, they share sampled numbers, and nearly
+//! all of those hold the same message. Numbers and messages are compared, never datagrams, so neither loss nor different packing
+//! hides a pair.
 
 use std::collections::HashMap;
 
 use super::FlowFindings;
-use super::channel::Run;
+use super::channel::NumberRun;
 use super::score::Sureness;
 use twinline_core::frame::Session;
 
@@ -15,9 +15,9 @@ use twinline_core::frame::Session;
 const SHARED_MIN: u64 = 3;
 /// The share of them that must say the same.
 const SAME_MIN: f64 = 0.9;
-/// With how many groups a flow's channel is compared at most.
+/// How many groups a flow's channel is compared with, at most.
 const COMPARED_MAX: usize = 64;
-/// Of larger groups only the pairs with the first flow are told.
+/// In larger groups only the pairs with the first flow are reported.
 const LINES_MAX: usize = 8;
 /// How many skews of a pair are kept.
 const SKEWS_MAX: usize = 1 << 17;
@@ -27,7 +27,7 @@ const SKEWS_MAX: usize = 1 << 17;
 pub struct Group {
     /// Their places in the list of flows, ascending.
     pub flows: Vec<usize>,
-    /// What each two have to do with each other.
+    /// How each two of them compare.
     pub pairs: Vec<Pair>,
 }
 
@@ -40,21 +40,21 @@ pub struct Pair {
     pub b: usize,
     /// Numbers that both brought.
     pub both: u64,
-    /// Numbers that only the first brought, of the sessions that both have.
+    /// Numbers that only `a` brought, in the sessions that both have.
     pub only_a: u64,
-    /// Numbers that only the other brought.
+    /// Numbers that only `b` brought.
     pub only_b: u64,
-    /// Whether these three are exact; else they are told from the sample.
+    /// Whether these three are exact; if not, they are estimated from the sample.
     pub exact: bool,
     /// Numbers whose messages and times were compared.
     pub compared: u64,
-    /// How many of them say something else on each.
+    /// How many of them differ.
     pub different: u64,
-    /// The first of those.
+    /// The first that differs.
     pub first_different: Option<u64>,
-    /// How often the first had it first, the other, and both at once, by the stamps.
+    /// How often `a` was first, how often `b`, and how often both at once, by the stamps.
     pub led: (u64, u64, u64),
-    /// By how much the other came behind the first: below zero where it came before.
+    /// By how much `b` came behind `a`; below zero if `b` was ahead.
     pub skew_ns: Skew,
 }
 
@@ -65,7 +65,7 @@ pub struct Skew {
     pub min: i64,
     /// The median.
     pub median: i64,
-    /// What 99 of 100 are not further apart than, whichever came first.
+    /// The 99th percentile of how far they were apart, whichever was first.
     pub p99_apart: u64,
     /// The highest.
     pub max: i64,
@@ -76,7 +76,7 @@ pub(super) fn groups(flows: &[FlowFindings]) -> Vec<Group> {
     let mut parents: Vec<usize> = (0..flows.len()).collect();
     for (_, runs) in by_identity(flows) {
         // a flow that stands for each group of this channel
-        let mut first: Vec<(usize, &Run)> = Vec::new();
+        let mut first: Vec<(usize, &NumberRun)> = Vec::new();
         for (flow, run) in runs {
             let like =
                 first.iter().find(|(other, theirs)| *other != flow && are_one(theirs, run)).map(|(other, _)| *other);
@@ -105,9 +105,9 @@ pub(super) fn groups(flows: &[FlowFindings]) -> Vec<Group> {
 type Identity = (usize, Option<u32>, Session);
 
 /// Every run of every flow whose framing is at least possible, by what it must share with its copies.
-fn by_identity(flows: &[FlowFindings]) -> Vec<(Identity, Vec<(usize, &Run)>)> {
+fn by_identity(flows: &[FlowFindings]) -> Vec<(Identity, Vec<(usize, &NumberRun)>)> {
     let mut found: HashMap<Identity, usize> = HashMap::new();
-    let mut list: Vec<(Identity, Vec<(usize, &Run)>)> = Vec::new();
+    let mut list: Vec<(Identity, Vec<(usize, &NumberRun)>)> = Vec::new();
     for (flow, findings) in flows.iter().enumerate() {
         let Some(best) = findings.best().filter(|best| best.sureness() >= Sureness::Possible) else { continue };
         for channel in &best.channels {
@@ -125,7 +125,7 @@ fn by_identity(flows: &[FlowFindings]) -> Vec<(Identity, Vec<(usize, &Run)>)> {
 }
 
 /// Whether two runs are the same numbers with the same messages.
-fn are_one(a: &Run, b: &Run) -> bool {
+fn are_one(a: &NumberRun, b: &NumberRun) -> bool {
     let (mut shared, mut same) = (0u64, 0u64);
     for (ours, theirs) in a.sample.in_both(&b.sample) {
         shared += 1;
@@ -189,7 +189,7 @@ fn pair(flows: &[FlowFindings], a: usize, b: usize) -> Pair {
 }
 
 impl Pair {
-    fn add(&mut self, a: &Run, b: &Run, skews: &mut Vec<i64>) {
+    fn add(&mut self, a: &NumberRun, b: &NumberRun, skews: &mut Vec<i64>) {
         let mut compared = 0u64;
         for (ours, theirs) in a.sample.in_both(&b.sample) {
             compared += 1;

@@ -1,22 +1,23 @@
-//! Feed files for what was found: what to write, as text; nothing is written here.
+//! Feed files for what was found, as text. Nothing is written here.
 //!
-//! Which flows stand in one file:
+//! Which flows go into one file:
 //!
 //! * Flows of one [`Group`](super::Group) are the lines of one channel, in the order of their addresses: A, B, ... A flow without a
 //!   partner is a channel with one line.
-//! * Channels stand in one file where the framing is the same, they have as many lines, and line by line the sender's first three
-//!   bytes, the group's first two and the capture interface are the same. They are then `groups` of the same lines, in the same order.
-//! * Flows whose framing is less than possible, and those without messages in sequence, stand in none.
+//! * Channels go into one file if their framing and number of lines are the same, and if, line by line, the sender's first three
+//!   bytes, the group's first two and the capture interface are the same. They become `groups` of the same lines, in the same order.
+//! * Flows whose framing is less than possible, and flows without messages in sequence, go into no file.
 //!
-//! The file that is surest and has most datagrams comes first.
+//! The surest file with the most datagrams comes first.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddrV4;
 
 use super::findings::{Findings, FlowFindings, Role, Tried};
-use super::score::{Sureness, grouped};
+use super::score::Sureness;
 use super::{FlowKey, Pair};
+use crate::report::words::grouped;
 use twinline_node::config::{GROUPS_MAX, LINES_MAX};
 
 /// Lines are named by these.
@@ -27,39 +28,40 @@ const NIC_MAX: usize = 15;
 /// How wide a comment is.
 const COMMENT_WIDTH: usize = 96;
 /// How many flows that were left out are named.
-const BESIDES_SAID: usize = 8;
+const LEFT_OUT_NAMED: usize = 8;
 
-/// A feed file to be.
+/// A feed file that is proposed.
 #[derive(Debug)]
-pub struct Plan {
+#[non_exhaustive]
+pub struct FeedPlan {
     /// The feed's name.
     pub name: String,
     /// The framing's name.
     pub framing: String,
     /// The framings that fit as well.
     pub rivals: Vec<String>,
-    /// How sure the framing is.
+    /// How sure it is that the framing is the right one.
     pub sureness: Sureness,
     /// The same as a number.
     pub score: f64,
     /// The names of its lines.
     pub lines: Vec<String>,
-    /// For each channel the flow of each line.
+    /// For each channel, the flow of each line, by its place in the findings.
     pub channels: Vec<Vec<usize>>,
-    /// Flows that were left out of it though they belong to it: more than it may have, or another sender to the same group.
-    pub besides: Vec<usize>,
-    /// Whether the captures must be told apart by line on the command line.
+    /// Flows that belong to it and were left out: more than a feed can have, or another sender to the same group.
+    pub left_out: Vec<usize>,
+    /// Whether the command line must say which capture is which line.
     pub by_file: bool,
     /// The file's text.
     pub text: String,
 }
 
-/// What the caller knows of a capture interface.
+/// What is known of a capture interface.
 #[derive(Clone, Debug, Default)]
-pub struct Interface {
-    /// The file that it stands in.
+pub struct PlannedInterface {
+    /// The capture file that it belongs to.
     pub file: String,
-    /// Its name there; empty where it has none.
+    /// Its name there; empty if it has none.
     pub name: String,
 }
 
@@ -70,10 +72,10 @@ struct Channel {
     over: Vec<usize>,
 }
 
-/// The feed files for `findings`, the best first. `stem` is what to name them after, `interfaces` are the capture's by number.
-pub fn plans(findings: &Findings, interfaces: &[Interface], stem: &str) -> Vec<Plan> {
+/// The feed files for `findings`, the best first. They are named after `stem`. `interfaces` are the capture's, by number.
+pub fn plans(findings: &Findings, interfaces: &[PlannedInterface], stem: &str) -> Vec<FeedPlan> {
     let flows = &findings.flows;
-    let (channels, mut besides) = channels(findings);
+    let (channels, mut left_out) = channels(findings);
     let mut feeds: BTreeMap<Kinship, Vec<Channel>> = BTreeMap::new();
     for channel in channels {
         feeds.entry(kinship(flows, &channel)).or_default().push(channel);
@@ -97,8 +99,8 @@ pub fn plans(findings: &Findings, interfaces: &[Interface], stem: &str) -> Vec<P
         let places: Vec<(SocketAddrV4, u32)> =
             feed.iter().flat_map(|c| &c.lines).map(|&at| place(&flows[at].key)).collect();
         let (mine, others): (Vec<usize>, Vec<usize>) =
-            besides.into_iter().partition(|&at| places.contains(&place(&flows[at].key)));
-        besides = others;
+            left_out.into_iter().partition(|&at| places.contains(&place(&flows[at].key)));
+        left_out = others;
         over.extend(mine);
         let name = if count == 1 { stem.to_owned() } else { format!("{stem}-{}", at + 1) };
         plans.push(plan(findings, interfaces, name_of(&name), feed, over, worst));
@@ -126,12 +128,12 @@ fn channels(findings: &Findings) -> (Vec<Channel>, Vec<usize>) {
     sets.extend((0..flows.len()).filter(|&at| !grouped[at] && fits(&at)).map(|at| vec![at]));
     let datagrams = |set: &Vec<usize>| set.iter().map(|&at| flows[at].traffic.datagrams).sum::<u64>();
     sets.sort_by_key(|set| (std::cmp::Reverse(set.len()), std::cmp::Reverse(datagrams(set))));
-    let (mut channels, mut besides) = (Vec::<Channel>::new(), Vec::new());
+    let (mut channels, mut left_out) = (Vec::<Channel>::new(), Vec::new());
     let mut taken: std::collections::BTreeSet<(SocketAddrV4, u32)> = Default::default();
     for set in sets {
         // another sender to a place that has its line already is that line's second sender
         if set.iter().all(|&at| taken.contains(&place(&flows[at].key))) {
-            besides.extend(set);
+            left_out.extend(set);
             continue;
         }
         taken.extend(set.iter().map(|&at| place(&flows[at].key)));
@@ -139,7 +141,7 @@ fn channels(findings: &Findings) -> (Vec<Channel>, Vec<usize>) {
         channels.push(Channel { lines: lines.to_vec(), over: over.to_vec() });
     }
     channels.sort_by_key(|channel| channel.lines[0]);
-    (channels, besides)
+    (channels, left_out)
 }
 
 /// Line by line: the framing, the capture interface, the group's first two bytes and the sender's first three.
@@ -178,7 +180,7 @@ fn is_nic(name: &str) -> bool {
 
 /// The lines' names: A, B, ... unless an interface must be named, since group and sender do not tell the lines apart, or since
 /// an interface that bears a line's name would stand for that line.
-fn line_names(flows: &[FlowFindings], interfaces: &[Interface], feed: &[Channel]) -> (Vec<String>, bool) {
+fn line_names(flows: &[FlowFindings], interfaces: &[PlannedInterface], feed: &[Channel]) -> (Vec<String>, bool) {
     let count = feed[0].lines.len();
     let keys = |line: usize| feed.iter().map(move |channel| flows[channel.lines[line]].key);
     let names: Vec<&str> = (0..count)
@@ -208,12 +210,12 @@ fn is_line(name: &str) -> bool {
 
 fn plan(
     findings: &Findings,
-    interfaces: &[Interface],
+    interfaces: &[PlannedInterface],
     name: String,
     feed: Vec<Channel>,
-    besides: Vec<usize>,
+    left_out: Vec<usize>,
     worst: impl Fn(&[Channel]) -> f64,
-) -> Plan {
+) -> FeedPlan {
     let flows = &findings.flows;
     let (lines, by_file) = line_names(flows, interfaces, &feed);
     let score = worst(&feed);
@@ -223,7 +225,7 @@ fn plan(
     rivals.sort();
     rivals.dedup();
     rivals.retain(|rival| *rival != framing);
-    let mut plan = Plan {
+    let mut plan = FeedPlan {
         name,
         framing,
         rivals,
@@ -231,7 +233,7 @@ fn plan(
         score,
         lines,
         channels: feed.into_iter().map(|channel| channel.lines).collect(),
-        besides,
+        left_out,
         by_file,
         text: String::new(),
     };
@@ -239,7 +241,7 @@ fn plan(
     plan
 }
 
-fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
+fn text(plan: &FeedPlan, findings: &Findings, interfaces: &[PlannedInterface]) -> String {
     let flows = &findings.flows;
     let mut out = String::new();
     let mut files: Vec<&str> = Vec::new();
@@ -281,7 +283,7 @@ fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
     if let [_] = plan.lines.as_slice() {
         comment(&mut out, "", "One line was found: what it loses is lost. Add the other as a [[line]].");
     }
-    for &at in plan.besides.iter().take(BESIDES_SAID) {
+    for &at in plan.left_out.iter().take(LEFT_OUT_NAMED) {
         let key = flows[at].key;
         let said = format!(
             "Not in here: {} from {}, beyond what a feed can have or a second sender.",
@@ -289,8 +291,8 @@ fn text(plan: &Plan, findings: &Findings, interfaces: &[Interface]) -> String {
         );
         comment(&mut out, "", &said);
     }
-    if plan.besides.len() > BESIDES_SAID {
-        comment(&mut out, "", &format!("... and {} more.", grouped((plan.besides.len() - BESIDES_SAID) as u64)));
+    if plan.left_out.len() > LEFT_OUT_NAMED {
+        comment(&mut out, "", &format!("... and {} more.", grouped((plan.left_out.len() - LEFT_OUT_NAMED) as u64)));
     }
     if plan.by_file {
         let lines: Vec<String> = plan.lines.iter().map(|line| format!("{line}=FILE")).collect();
@@ -324,7 +326,7 @@ fn comment(out: &mut String, indent: &str, text: &str) {
     let _ = writeln!(out, "{line}");
 }
 
-fn said_of(pair: &Pair, plan: &Plan, lines: &[usize]) -> String {
+fn said_of(pair: &Pair, plan: &FeedPlan, lines: &[usize]) -> String {
     let name = |flow: usize| lines.iter().position(|&at| at == flow).map_or("?", |line| &plan.lines[line]);
     let (a, b, about) = (name(pair.a), name(pair.b), if pair.exact { "" } else { "about " });
     let same = match pair.different {
@@ -339,7 +341,14 @@ fn said_of(pair: &Pair, plan: &Plan, lines: &[usize]) -> String {
     )
 }
 
-fn line_text(out: &mut String, plan: &Plan, flows: &[FlowFindings], interfaces: &[Interface], line: usize, name: &str) {
+fn line_text(
+    out: &mut String,
+    plan: &FeedPlan,
+    flows: &[FlowFindings],
+    interfaces: &[PlannedInterface],
+    line: usize,
+    name: &str,
+) {
     let keys: Vec<FlowKey> = plan.channels.iter().map(|channel| flows[channel[line]].key).collect();
     let _ = writeln!(out, "\n[[line]]\nname = {}", quoted(name));
     match keys.as_slice() {
@@ -363,8 +372,8 @@ fn line_text(out: &mut String, plan: &Plan, flows: &[FlowFindings], interfaces: 
         let _ = writeln!(out, "interface = \"eth{line}\"    # FILL IN: the NIC on which this line arrives");
     }
     let mut senders: Vec<_> = keys.iter().map(|key| key.source).collect();
-    let besides = plan.besides.iter().map(|&at| flows[at].key);
-    let seconds: Vec<_> = besides.filter(|key| keys.iter().any(|k| k.destination == key.destination)).collect();
+    let left_out = plan.left_out.iter().map(|&at| flows[at].key);
+    let seconds: Vec<_> = left_out.filter(|key| keys.iter().any(|k| k.destination == key.destination)).collect();
     senders.extend(seconds.iter().map(|key| key.source));
     senders.sort();
     senders.dedup();
@@ -399,7 +408,7 @@ fn line_text(out: &mut String, plan: &Plan, flows: &[FlowFindings], interfaces: 
 }
 
 /// Whether the line brought less than half of what the fullest line brought.
-fn slow(plan: &Plan, flows: &[FlowFindings], line: usize) -> bool {
+fn slow(plan: &FeedPlan, flows: &[FlowFindings], line: usize) -> bool {
     let received = |tried: &Tried| {
         let runs = tried.channels.iter().flat_map(|channel| &channel.runs);
         runs.map(|run| run.spans.received()).sum::<u64>()

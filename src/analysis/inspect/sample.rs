@@ -1,12 +1,12 @@
-//! When a number came and what it said, for a bounded sample of the numbers: the same ones in every flow.
+//! When numbers came and what was in them, for a bounded sample of the numbers.
 //!
-//! All numbers at first; when there are too many, those that are multiples of 2, of 4, and so on. So two flows of one
-//! channel have the same numbers sampled, whatever they lost and however they pack.
+//! At first all numbers are sampled; when there are too many, only the multiples of 2, then of 4, and so on. So two flows of one
+//! channel sample the same numbers, whatever they lost and however they pack.
 
 use super::Budget;
 use twinline_core::time::Nanos;
 
-/// How many entries a sample has at most, unless there are so many flows that all must do with less.
+/// How many entries a sample may have, unless there are so many flows that all get fewer.
 pub const SAMPLE_MAX: usize = 8_192;
 
 /// A number's first copy in a flow.

@@ -4,11 +4,11 @@
 //! score = parsed x accounted x continuous x enough
 //! ```
 //!
-//! * **parsed**: the share of datagrams that the framing reads whole.
-//! * **accounted**: whether what the header claims is all that is there, to the byte; of a framing that checks no length, whether the
-//!   rest is a chain of messages with lengths.
-//! * **continuous**: the share of frames whose number is the expected one; near ones (a loss, an overtaking) count for 0.7.
-//! * **enough**: how many such steps there were; a single datagram proves little (0.5), fifty much (0.99).
+//! * **parsed**: the share of datagrams that the framing reads in full.
+//! * **accounted**: whether the header accounts for every byte; if the framing checks no length, whether the rest is a chain of
+//!   messages with lengths.
+//! * **continuous**: the share of frames whose number is the expected one. Near ones (a loss, or out of order) count for 0.7.
+//! * **enough**: how many such steps there were. One datagram proves little (0.5), fifty prove much (0.99).
 //!
 //! | word | score |
 //! |---|---|
@@ -18,20 +18,22 @@
 //! | unsure | 0.25 |
 //! | none fits | below |
 
-use super::channel::Step;
+use super::channel::NumberStep;
+use crate::report::words::{counted, grouped};
 use twinline_core::framing::Malformed;
 
-/// How many datagrams are probed for what they account for.
+/// How many datagrams are checked for whether every byte is accounted for.
 pub const PROBED_MAX: u32 = 64;
-/// Two framings this close are told as either of the two.
+/// Two framings whose scores are this close are both named.
 pub const EITHER: f64 = 0.05;
-/// How many datagrams are tried with a byte changed, and how many of their first bytes.
+/// How many datagrams are tested with each of their first bytes changed.
 pub const CHANGED_MAX: u32 = 4;
-/// How many of their first bytes.
+/// How many of their first bytes are changed.
 pub const CHANGED_BYTES: usize = 48;
 
 /// What a score means, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Sureness {
     /// Below 0.25.
     None,
@@ -69,48 +71,48 @@ impl Sureness {
     }
 }
 
-/// What was found when a framing was tried on a flow.
+/// What was found when a framing was tested on a flow.
 #[derive(Clone, Debug, Default)]
 pub struct Score {
-    /// Datagrams that it was tried on.
+    /// Datagrams that it was tested on.
     pub datagrams: u64,
-    /// Those that it read whole.
+    /// Datagrams that it read in full.
     pub parsed: u64,
-    /// Those that it refused, by reason ([`Malformed::ALL`]).
+    /// Datagrams that it refused, by reason ([`Malformed::ALL`]).
     pub refused: [u64; Malformed::ALL.len()],
-    /// Frames with messages, those without, and those outside of the sequence.
+    /// Frames with messages.
     pub frames: u64,
     /// Frames without messages.
     pub heartbeats: u64,
-    /// Frames outside of the sequence.
+    /// Frames outside the sequence.
     pub unsequenced: u64,
     /// Messages in the sequence.
     pub messages: u64,
     /// Datagrams of more than one frame.
     pub several_frames: u64,
-    /// Frames with messages by how their number stood.
+    /// Frames with messages whose number is the expected one.
     pub exact: u64,
     /// Not the expected number, but near it.
     pub near: u64,
     /// Far from it.
     pub far: u64,
-    /// Copies of what had come.
+    /// Frames whose numbers had all come before.
     pub repeats: u64,
-    /// The number of the frame before, with something else in it.
+    /// Frames with the number of the frame before and other content.
     pub contradictions: u64,
     /// Heartbeats whose number is the expected one.
     pub heartbeats_agree: u64,
     /// Heartbeats whose number is far from it.
     pub heartbeats_far: u64,
-    /// First frames of a channel or a session, behind the very first.
-    pub strangers: u64,
-    /// Datagrams that were looked into, and those that were accounted for to the byte.
+    /// Frames that started a run of numbers: the first of a channel or a session. They prove nothing about continuity.
+    pub starts: u64,
+    /// Datagrams that were checked for whether every byte is accounted for.
     pub probed: u32,
-    /// Those that were accounted for to the byte.
+    /// Those in which every byte was.
     pub accounted: u32,
-    /// Whether the framing counts messages or lengths; one that does not proves less.
+    /// Whether the framing checks counts or lengths. One that does not proves less.
     pub checks_lengths: bool,
-    /// How many of the first bytes may not be otherwise, in the datagrams that were tried with each of them changed.
+    /// How many of the first bytes could not be changed without a refusal, over the datagrams that were tested so.
     pub demanding: u32,
     /// How many datagrams those were.
     pub changed: u32,
@@ -120,17 +122,17 @@ pub struct Score {
 
 impl Score {
     /// Counts a frame of data.
-    pub fn on_step(&mut self, step: Step, heartbeat: bool) {
+    pub fn on_step(&mut self, step: NumberStep, heartbeat: bool) {
         match (step, heartbeat) {
-            (Step::Start, _) => self.strangers += 1,
-            (Step::Exact, true) => self.heartbeats_agree += 1,
-            (Step::Far, true) => self.heartbeats_far += 1,
+            (NumberStep::Start, _) => self.starts += 1,
+            (NumberStep::Exact, true) => self.heartbeats_agree += 1,
+            (NumberStep::Far, true) => self.heartbeats_far += 1,
             (_, true) => {}
-            (Step::Exact, false) => self.exact += 1,
-            (Step::Near, false) => self.near += 1,
-            (Step::Far, false) => self.far += 1,
-            (Step::Repeat, false) => self.repeats += 1,
-            (Step::Contradiction, false) => self.contradictions += 1,
+            (NumberStep::Exact, false) => self.exact += 1,
+            (NumberStep::Near, false) => self.near += 1,
+            (NumberStep::Far, false) => self.far += 1,
+            (NumberStep::Repeat, false) => self.repeats += 1,
+            (NumberStep::Contradiction, false) => self.contradictions += 1,
         }
     }
 
@@ -144,20 +146,20 @@ impl Score {
         share(u64::from(self.accounted), u64::from(self.probed))
     }
 
-    /// How many steps from frame to frame say something.
+    /// How many steps from frame to frame count as evidence.
     pub fn steps(&self) -> u64 {
         self.exact + self.near + self.far + self.contradictions + self.heartbeats_agree + self.heartbeats_far
     }
 
-    /// Share of the steps that go on; `None` where there was none.
+    /// The share of steps that continue the numbers; `None` if there was no step.
     pub fn continuity(&self) -> Option<f64> {
-        let against = self.strangers.saturating_sub(1) as f64;
+        let against = self.starts.saturating_sub(1) as f64;
         let steps = self.steps() as f64 + against;
         let good = (self.exact + self.heartbeats_agree) as f64 + 0.7 * self.near as f64;
         (steps > 0.0).then(|| good / steps)
     }
 
-    /// All of it in one number, from 0 to 1.
+    /// The whole evidence as one number, from 0 to 1.
     pub fn value(&self) -> f64 {
         let accounted = self.accounted_share();
         let structure = if self.checks_lengths { 0.5 + 0.5 * accounted } else { 0.6 + 0.4 * accounted };
@@ -172,13 +174,13 @@ impl Score {
         self.parsed_share() * structure * self.continuity().unwrap_or(1.0) * enough
     }
 
-    /// How many of a datagram's first bytes it would not take otherwise, on average. Of two framings that read the same
-    /// datagrams, the one that demands more has more reason.
+    /// How many of a datagram's first bytes the framing insists on, on average. Of two framings that read the same datagrams, the one
+    /// that insists on more is more likely.
     pub fn demands(&self) -> f64 {
         if self.changed == 0 { 0.0 } else { f64::from(self.demanding) / f64::from(self.changed) }
     }
 
-    /// Whether it demands so much more than another that the other is no rival.
+    /// Whether it insists on so much more than another that the other is no rival.
     pub fn demands_more_than(&self, other: &Score) -> bool {
         self.demands() >= other.demands() + 2.0
     }
@@ -187,17 +189,17 @@ impl Score {
     pub fn is_hopeless(&self) -> bool {
         self.datagrams >= 16
             && (self.parsed * 2 < self.datagrams
-                || self.steps() >= 12 && self.strangers < 64 && self.continuity().is_some_and(|share| share < 0.3)
-                || self.strangers >= 256 && self.strangers * 2 > self.frames)
+                || self.steps() >= 12 && self.starts < 64 && self.continuity().is_some_and(|share| share < 0.3)
+                || self.starts >= 256 && self.starts * 2 > self.frames)
     }
 
-    /// The reason that most of the refused were refused for.
+    /// The most frequent reason for a refusal.
     pub fn most_refused(&self) -> Option<Malformed> {
         let most = Malformed::ALL.iter().copied().max_by_key(|reason| self.refused[reason.index()])?;
         (self.refused[most.index()] > 0).then_some(most)
     }
 
-    /// The evidence in words, the weighty first.
+    /// The evidence in words, the weightiest first.
     pub fn evidence(&self) -> Vec<String> {
         let mut said = Vec::new();
         said.push(match (self.parsed, self.datagrams) {
@@ -234,8 +236,8 @@ impl Score {
         if self.heartbeats > 0 && self.heartbeats_agree + self.heartbeats_far == 0 && self.frames > 0 {
             said.push(format!("{} among them", counted(self.heartbeats, "heartbeat")));
         }
-        if self.strangers > 1 {
-            said.push(format!("{} channels or sessions", grouped(self.strangers)));
+        if self.starts > 1 {
+            said.push(format!("{} channels or sessions", grouped(self.starts)));
         }
         said
     }
@@ -243,24 +245,6 @@ impl Score {
 
 fn share(of: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { of as f64 / all as f64 }
-}
-
-/// `1 record`, `1,234 records`.
-pub fn counted(n: u64, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -273,7 +257,7 @@ mod tests {
             parsed: 100,
             frames: 100,
             exact: 99,
-            strangers: 1,
+            starts: 1,
             probed: 64,
             accounted: 64,
             checks_lengths: true,

@@ -2,18 +2,18 @@
 
 use super::Budget;
 
-/// How many ranges a set keeps. One more, and the holes between the oldest are closed: they stay counted, but what comes
-/// late for them is taken for a copy.
+/// How many ranges a set keeps. When there is one more, the holes between the oldest are closed: they stay counted, but numbers that
+/// arrive late for them are taken for copies.
 pub const SPANS_MAX: usize = 4_096;
 
 /// What is missing between the lowest and the highest number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holes {
-    /// Stretches of missing numbers.
+    /// How many stretches of missing numbers.
     pub count: u64,
     /// Numbers in them.
     pub numbers: u64,
-    /// The most in one.
+    /// The most numbers in one stretch.
     pub largest: u64,
 }
 
@@ -96,7 +96,7 @@ impl Spans {
         self.closed.count == 0
     }
 
-    /// Whether `number` came. A closed hole's numbers count as if.
+    /// Whether `number` came. The numbers of a closed hole count as if they had.
     pub fn contains(&self, number: u64) -> bool {
         let at = self.spans.partition_point(|span| span.1 <= number);
         self.spans.get(at).is_some_and(|span| span.0 <= number)
@@ -112,7 +112,7 @@ impl Spans {
         Some((self.spans.first()?.0, self.spans.last()?.1))
     }
 
-    /// What is missing of `[first, end)`, which no number of the set is outside of.
+    /// What is missing of `[first, end)`. No number of the set may lie outside it.
     pub fn holes(&self, first: u64, end: u64) -> Holes {
         let mut holes = self.closed;
         let mut next = first;
@@ -128,7 +128,7 @@ impl Spans {
         holes
     }
 
-    /// How many numbers are in both sets. Exact where both are.
+    /// How many numbers are in both sets. Exact if both sets are.
     pub fn in_both(&self, other: &Spans) -> u64 {
         let (mut a, mut b, mut both) = (self.spans.iter().peekable(), other.spans.iter().peekable(), 0);
         while let (Some(&&x), Some(&&y)) = (a.peek(), b.peek()) {

@@ -34,7 +34,9 @@ fn found(datagrams: impl IntoIterator<Item = Vec<u8>>) -> Findings {
 fn runs(findings: &Findings) -> Vec<(u64, u64, u64, u64, u64, Began)> {
     let best = findings.flows[0].best().expect("a framing fits");
     let [channel] = best.channels.as_slice() else { panic!("one channel") };
-    let of = |run: &channel::Run| (run.first, run.next, run.messages, run.holes().numbers, run.duplicates(), run.began);
+    let of = |run: &channel::NumberRun| {
+        (run.first, run.next, run.messages, run.holes().numbers, run.duplicates(), run.began)
+    };
     channel.runs.iter().map(of).collect()
 }
 

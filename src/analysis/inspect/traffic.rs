@@ -1,4 +1,4 @@
-//! How a flow's datagrams come, whatever they say: how many, how large, how fast, by which VLANs.
+//! How a flow's datagrams come, whatever is in them: how many, how large, how fast, by which VLANs.
 
 use super::packets::Tags;
 use twinline_core::time::Nanos;
@@ -10,24 +10,24 @@ const VLANS_MAX: usize = 8;
 /// A flow's datagrams, counted in a fixed size.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// How many.
+    /// How many datagrams.
     pub datagrams: u64,
-    /// Their payload.
+    /// Their payload in bytes.
     pub bytes: u64,
-    /// When the first came, by the file.
+    /// The stamp of the first one.
     pub first: Nanos,
     /// The largest stamp.
     pub last: Nanos,
-    /// The most datagrams in one second of the clock, and the most bytes.
+    /// The most datagrams within one second of the clock, and the most bytes.
     pub peak: (u64, u64),
     second: u64,
     in_second: (u64, u64),
-    /// The smallest and the largest payload.
+    /// The smallest and the largest payload in bytes.
     pub size: (u32, u32),
     sizes: Box<[u32]>,
     vlans: [u16; VLANS_MAX],
     vlan_count: u8,
-    /// Whether some came without a tag, though others had one.
+    /// Whether some came without a VLAN tag although others had one.
     pub untagged: bool,
     /// Whether there were more VLAN ids than are listed.
     pub more_vlans: bool,
@@ -118,7 +118,7 @@ impl Traffic {
         }
     }
 
-    /// The VLAN ids that it came with, in the order of their coming.
+    /// The VLAN ids, in the order in which they first came.
     pub fn vlans(&self) -> &[u16] {
         &self.vlans[..usize::from(self.vlan_count)]
     }
@@ -128,7 +128,7 @@ impl Traffic {
         self.last - self.first
     }
 
-    /// Datagrams a second over its span; `None` of a span of nothing.
+    /// Datagrams per second over its span; `None` if the span is zero.
     pub fn mean_rate(&self) -> Option<f64> {
         let seconds = self.span().0 as f64 / SECOND_NS as f64;
         (seconds > 0.0).then(|| self.datagrams as f64 / seconds)

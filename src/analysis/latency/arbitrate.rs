@@ -1,10 +1,10 @@
-//! The arbiter of a measurement: the same loop as anywhere else ([`handler::live`](twinline_node::handler::live)), with clock readings
+//! The arbiter of a measurement: the same loop as anywhere else ([`runtime::live`](twinline_node::runtime::live)), with clock readings
 //! around it.
 //!
-//! Two readings a datagram are the measurement's own: one when a datagram is taken up, the first thing after the receive
-//! call's return (in a batch, when its turn comes), and one when its record stands in the ring. The arbiter's time is the
-//! pass's reading, as ever; the record that is delivered carries the first of the two in its stamp. What is held for a gap
-//! carries the reading of the pass that received it, which was taken before the call.
+//! The measurement adds two readings per datagram: one when the datagram is taken up, right after the receive call returns (in a
+//! batch, when its turn comes), and one when its record stands in the ring. The arbiter's time is the pass's reading, as always. A
+//! delivered record carries the first of the two in its stamp. A message that was held for a gap carries the reading of the pass that
+//! received it, which was taken before the call.
 
 use std::cell::Cell;
 use std::io;
@@ -15,18 +15,18 @@ use twinline_core::frame::{LINES_MAX, Session};
 use twinline_core::framing::Framing;
 use twinline_core::seq::SeqRange;
 use twinline_core::time::Nanos;
-use twinline_node::handler::Surroundings;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 use twinline_node::os::signal::Stop;
+use twinline_node::runtime::LiveHooks;
 use twinline_node::source::{Datagram, Pass, Source};
 
 use super::latencies::{Stage, Stages};
 use super::message::Stamps;
 
-/// How long the arbiter listens on when nothing comes any more.
+/// How long the arbiter keeps listening when nothing comes any more.
 const QUIET: Nanos = Nanos::from_millis(50);
-/// The same where no end of session was seen, and where a line's delay keeps copies back.
+/// The same if no end of session was seen, or if a line's delay keeps copies back.
 const QUIET_MAX: Nanos = Nanos::from_millis(500);
 
 /// A source that notes when each datagram was taken up.
@@ -51,7 +51,7 @@ impl<S: Source> Source for Noting<'_, S> {
     }
 }
 
-/// A sink that hands on what it is given, with the time at which the datagram was taken up, and notes when that was done.
+/// A sink that passes on what it gets, stamped with the time at which the datagram was taken up, and notes when that was done.
 #[derive(Debug)]
 pub struct Publishing<'a, S> {
     /// Where it goes.
@@ -60,7 +60,7 @@ pub struct Publishing<'a, S> {
     pub taken: &'a Cell<Nanos>,
     /// By which clock.
     pub clock: Clock,
-    /// From when on is measured, by the intended send.
+    /// Messages that were due before this are not measured.
     pub from: &'a OnceLock<Nanos>,
     /// What was measured.
     pub stages: Stages,
@@ -109,32 +109,32 @@ impl<S: Sink> Sink for Publishing<'_, S> {
 /// What the kernel's stamps showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StampCounts {
-    /// Datagrams that brought the kernel's own stamp.
+    /// Datagrams with the kernel's own stamp.
     pub software: u64,
-    /// Datagrams that brought the NIC's stamp.
+    /// Datagrams with the NIC's stamp.
     pub hardware: u64,
-    /// Datagrams that brought none.
+    /// Datagrams with neither.
     pub none: u64,
     /// Kernel stamps that lie before the send or after the receive: the wall clock was stepped, or the stamp is a queue's.
     pub out_of_order: u64,
 }
 
-/// Stands beside the arbiter's loop.
+/// The hooks of an open-loop pass in the arbiter's loop.
 #[derive(Debug)]
-pub struct Beside<'a, F> {
+pub struct OpenLoopHooks<'a, F> {
     /// How datagrams are read, for the stamps in them.
     pub framing: F,
     /// The run's clock.
     pub clock: Clock,
-    /// What to do while there is nothing.
+    /// What to do while nothing comes.
     pub spin: Spin,
-    /// All was sent.
+    /// Requested when everything was sent.
     pub published: &'a Stop,
-    /// From when on is measured, by the intended send.
+    /// Messages that were due before this are not measured.
     pub from: &'a OnceLock<Nanos>,
     /// When the last datagram was taken up.
     pub taken: &'a Cell<Nanos>,
-    /// How far the wall clock, and so a kernel's stamp, is ahead; `None`: stamps are not looked at.
+    /// By how many nanoseconds the wall clock, and so a kernel's stamp, is ahead; `None`: kernel stamps are not looked at.
     pub wall_ahead_ns: Option<i64>,
     /// What the kernel's stamps showed.
     pub stages: Stages,
@@ -146,7 +146,7 @@ pub struct Beside<'a, F> {
     pub heard: (Nanos, Nanos),
 }
 
-impl<F: Framing> Beside<'_, F> {
+impl<F: Framing> OpenLoopHooks<'_, F> {
     /// Kernel stamps, of every copy that comes.
     fn look(&mut self, datagram: &Datagram<'_>, ahead_ns: i64) {
         let Some(stamp) = datagram.kernel_stamp else {
@@ -172,7 +172,7 @@ impl<F: Framing> Beside<'_, F> {
     }
 }
 
-impl<F: Framing> Surroundings for Beside<'_, F> {
+impl<F: Framing> LiveHooks for OpenLoopHooks<'_, F> {
     #[inline]
     fn now(&mut self) -> Nanos {
         self.heard.1 = self.clock.now();
@@ -180,7 +180,7 @@ impl<F: Framing> Surroundings for Beside<'_, F> {
     }
 
     #[inline]
-    fn tap(&mut self, _: Nanos, datagram: &Datagram<'_>) {
+    fn datagram(&mut self, _: Nanos, datagram: &Datagram<'_>) {
         if let Some(count) = self.datagrams.get_mut(datagram.line.index()) {
             *count += 1;
         }
@@ -195,7 +195,7 @@ impl<F: Framing> Surroundings for Beside<'_, F> {
     }
 
     #[inline]
-    fn goes_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
+    fn go_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
         let (heard, reading) = &mut self.heard;
         if datagrams > 0 || !self.published.requested() {
             *heard = *reading;
@@ -283,7 +283,7 @@ mod tests {
     fn kernel_stamps_are_brought_back_to_our_clock_and_those_that_cannot_be_are_counted() {
         let (published, from, taken) = (Stop::new(), OnceLock::from(Nanos(1_000)), Cell::new(Nanos(5_000)));
         let clock = Clock::start();
-        let mut beside = Beside {
+        let mut beside = OpenLoopHooks {
             framing: MoldUdp64,
             clock,
             spin: Spin::new(true),
@@ -300,14 +300,14 @@ mod tests {
         let warm_up = datagram(1, Stamps { intended: Nanos(999), sent: Nanos(2_000) });
         let mut tap = |payload, software: Option<u64>, hardware: Option<u64>| {
             let kernel_stamp = KernelStamp { software: software.map(Nanos), hardware: hardware.map(Nanos) };
-            beside.tap(Nanos::ZERO, &Datagram { kernel_stamp: Some(kernel_stamp), ..heard(1, payload) });
+            beside.datagram(Nanos::ZERO, &Datagram { kernel_stamp: Some(kernel_stamp), ..heard(1, payload) });
         };
         tap(&payload, Some(2_700), None); // at 3,000 by our clock
         tap(&payload, Some(1_699), Some(7)); // before the send
         tap(&payload, Some(4_701), None); // after the receive
         tap(&payload, None, Some(7));
         tap(&warm_up, Some(2_700), None);
-        beside.tap(Nanos::ZERO, &heard(0, &payload));
+        beside.datagram(Nanos::ZERO, &heard(0, &payload));
         assert_eq!(beside.stamps, StampCounts { software: 4, hardware: 2, none: 1, out_of_order: 2 });
         let (kernel, woken) = (beside.stages.of(Stage::Kernel), beside.stages.of(Stage::Woken));
         assert_eq!((kernel.len(), kernel.max(), woken.len(), woken.max()), (1, 1_000, 1, 2_000));

@@ -1,4 +1,4 @@
-//! Histograms of latency, by cause and line; what is told of one.
+//! Histograms of latency, by cause and by line, and their percentiles.
 
 use hdrhistogram::Histogram;
 
@@ -6,62 +6,64 @@ use twinline_core::arbiter::RunFlags;
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-/// Longer ones count as this long.
+/// Longer latencies are counted as this long.
 pub const LATENCY_MAX: Nanos = Nanos::from_secs(60);
 
-/// An empty histogram of nanoseconds, in three figures.
+/// An empty histogram of nanoseconds, to three significant figures.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX.0, 3).unwrap_or_else(|_| unreachable!("valid bounds"))
 }
 
 /// Why a message took as long as it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
+#[non_exhaustive]
+pub enum LatencyCause {
     /// It was delivered when its first copy came.
     First,
-    /// It had come, and waited for one before it that the other line had to bring.
+    /// It had come, and waited for an earlier message that another line had to bring.
     Waited,
     /// Recovery brought it.
     Recovered,
 }
 
-impl Cause {
+impl LatencyCause {
     /// Every cause.
-    pub const ALL: [Cause; 3] = [Cause::First, Cause::Waited, Cause::Recovered];
+    pub const ALL: [LatencyCause; 3] = [LatencyCause::First, LatencyCause::Waited, LatencyCause::Recovered];
 
     /// The cause of a message that was delivered.
     #[inline]
-    pub fn of(line: Line, flags: RunFlags) -> Cause {
+    pub fn of(line: Line, flags: RunFlags) -> LatencyCause {
         if line == Line::RECOVERY {
-            Cause::Recovered
+            LatencyCause::Recovered
         } else if flags.held {
-            Cause::Waited
+            LatencyCause::Waited
         } else {
-            Cause::First
+            LatencyCause::First
         }
     }
 
     /// Its name in files.
     pub const fn name(self) -> &'static str {
         match self {
-            Cause::First => "first",
-            Cause::Waited => "waited",
-            Cause::Recovered => "recovered",
+            LatencyCause::First => "first",
+            LatencyCause::Waited => "waited",
+            LatencyCause::Recovered => "recovered",
         }
     }
 
     /// The words for people.
     pub const fn words(self) -> &'static str {
         match self {
-            Cause::First => "first copy",
-            Cause::Waited => "waited for the other line",
-            Cause::Recovered => "recovered",
+            LatencyCause::First => "first copy",
+            LatencyCause::Waited => "waited for the other line",
+            LatencyCause::Recovered => "recovered",
         }
     }
 }
 
-/// A part of a message's way.
+/// A part of a message's way from the publisher to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Stage {
     /// How late it was sent.
     Send,
@@ -106,7 +108,7 @@ impl Stage {
     }
 }
 
-/// A histogram a stage.
+/// One histogram per stage.
 #[derive(Clone, Debug)]
 pub struct Stages(Vec<Histogram<u64>>);
 
@@ -117,7 +119,7 @@ impl Default for Stages {
 }
 
 impl Stages {
-    /// A span of a stage.
+    /// Adds one span of a stage.
     #[inline]
     pub fn record(&mut self, stage: Stage, span: Nanos) {
         self.0[stage as usize].saturating_record(span.0);
@@ -142,7 +144,7 @@ impl Stages {
     }
 }
 
-/// From the intended send to the client's read, by cause and by the line that won.
+/// From the intended send to the client's read, by cause and by the line that came first.
 #[derive(Clone, Debug)]
 pub struct Totals {
     lines: usize,
@@ -151,31 +153,31 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Nothing yet, for so many lines.
+    /// Empty, for this many lines.
     pub fn new(lines: usize) -> Totals {
         Totals { lines, by: vec![histogram(); 2 * lines + 1] }
     }
 
-    fn place(&self, cause: Cause, line: Line) -> Option<usize> {
+    fn place(&self, cause: LatencyCause, line: Line) -> Option<usize> {
         match cause {
-            Cause::Recovered => Some(2 * self.lines),
+            LatencyCause::Recovered => Some(2 * self.lines),
             _ => (line.index() < self.lines).then_some(cause as usize * self.lines + line.index()),
         }
     }
 
     /// A message took this long.
     #[inline]
-    pub fn record(&mut self, cause: Cause, line: Line, span: Nanos) {
+    pub fn record(&mut self, cause: LatencyCause, line: Line, span: Nanos) {
         if let Some(place) = self.place(cause, line) {
             self.by[place].saturating_record(span.0);
         }
     }
 
     /// Of one cause, all lines.
-    pub fn of_cause(&self, cause: Cause) -> Histogram<u64> {
+    pub fn of_cause(&self, cause: LatencyCause) -> Histogram<u64> {
         let mut sum = histogram();
         match cause {
-            Cause::Recovered => sum += &self.by[2 * self.lines],
+            LatencyCause::Recovered => sum += &self.by[2 * self.lines],
             _ => self.by[cause as usize * self.lines..][..self.lines].iter().for_each(|of| sum += of),
         }
         sum
@@ -185,9 +187,9 @@ impl Totals {
     pub fn of_line(&self, line: Line) -> Histogram<u64> {
         let mut sum = histogram();
         if line == Line::RECOVERY {
-            return self.of_cause(Cause::Recovered);
+            return self.of_cause(LatencyCause::Recovered);
         }
-        for cause in [Cause::First, Cause::Waited] {
+        for cause in [LatencyCause::First, LatencyCause::Waited] {
             if let Some(place) = self.place(cause, line) {
                 sum += &self.by[place];
             }
@@ -203,29 +205,29 @@ impl Totals {
     }
 }
 
-/// What is told of a histogram, in nanoseconds.
+/// The percentiles of a histogram, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Percentiles {
-    /// How many.
+    /// How many values.
     pub count: u64,
-    /// The least.
+    /// The smallest.
     pub min: u64,
-    /// Half of them took no longer.
+    /// The median.
     pub p50: u64,
-    /// 90 %.
+    /// The 90th percentile.
     pub p90: u64,
-    /// 99 %.
+    /// The 99th percentile.
     pub p99: u64,
-    /// 99.9 %.
+    /// The 99.9th percentile.
     pub p99_9: u64,
-    /// 99.99 %.
+    /// The 99.99th percentile.
     pub p99_99: u64,
-    /// The most.
+    /// The largest.
     pub max: u64,
 }
 
 impl Percentiles {
-    /// Of a histogram; `None` of an empty one.
+    /// Of a histogram; `None` if it is empty.
     pub fn of(histogram: &Histogram<u64>) -> Option<Percentiles> {
         let at = |q| histogram.value_at_quantile(q);
         (!histogram.is_empty()).then(|| Percentiles {
@@ -249,16 +251,16 @@ mod tests {
     fn what_is_recorded_stands_under_its_cause_and_its_line() {
         let mut totals = Totals::new(2);
         for (cause, line, span) in [
-            (Cause::First, Line(0), 10),
-            (Cause::First, Line(1), 20),
-            (Cause::Waited, Line(1), 30),
-            (Cause::Recovered, Line::RECOVERY, 40),
-            (Cause::First, Line(5), 50),
+            (LatencyCause::First, Line(0), 10),
+            (LatencyCause::First, Line(1), 20),
+            (LatencyCause::Waited, Line(1), 30),
+            (LatencyCause::Recovered, Line::RECOVERY, 40),
+            (LatencyCause::First, Line(5), 50),
         ] {
             totals.record(cause, line, Nanos(span));
         }
         let max = |histogram: &Histogram<u64>| (histogram.len(), histogram.max());
-        assert_eq!(Cause::ALL.map(|cause| max(&totals.of_cause(cause))), [(2, 20), (1, 30), (1, 40)]);
+        assert_eq!(LatencyCause::ALL.map(|cause| max(&totals.of_cause(cause))), [(2, 20), (1, 30), (1, 40)]);
         assert_eq!(
             [Line(0), Line(1), Line::RECOVERY].map(|line| max(&totals.of_line(line))),
             [(1, 10), (2, 30), (1, 40)]
@@ -269,15 +271,15 @@ mod tests {
     #[test]
     fn causes_come_from_the_record() {
         let held = RunFlags { held: true, ..RunFlags::default() };
-        assert_eq!(Cause::of(Line(0), RunFlags::default()), Cause::First);
-        assert_eq!(Cause::of(Line(1), held), Cause::Waited);
-        assert_eq!(Cause::of(Line::RECOVERY, held), Cause::Recovered);
+        assert_eq!(LatencyCause::of(Line(0), RunFlags::default()), LatencyCause::First);
+        assert_eq!(LatencyCause::of(Line(1), held), LatencyCause::Waited);
+        assert_eq!(LatencyCause::of(Line::RECOVERY, held), LatencyCause::Recovered);
     }
 
     #[test]
     fn stages_stand_at_their_own_place() {
         assert!(Stage::ALL.iter().enumerate().all(|(i, stage)| *stage as usize == i));
-        assert!(Cause::ALL.iter().enumerate().all(|(i, cause)| *cause as usize == i));
+        assert!(LatencyCause::ALL.iter().enumerate().all(|(i, cause)| *cause as usize == i));
         let mut stages = Stages::default();
         stages.record(Stage::Read, Nanos(7));
         stages.record_n(Stage::Publish, Nanos(9), 3);

@@ -1,4 +1,4 @@
-//! The messages that are timed: what stands in them, when each is due, and where they lie in a datagram.
+//! The messages that are timed: what they hold, when each is due, and where they lie in a datagram.
 //!
 //! ```text
 //!  0                  8                  16
@@ -7,8 +7,8 @@
 //!  +------------------+------------------+---------- - -
 //! ```
 //!
-//! Little-endian nanoseconds of the run's clock. The second is zero in a message of the source: the publisher sets it, for
-//! each line's copy its own, right before the system call.
+//! Both are little-endian nanoseconds of the run's clock. The source leaves the second at zero; the publisher sets it in each line's
+//! copy, right before the system call.
 
 use std::io;
 
@@ -19,10 +19,10 @@ use twinline_node::publisher::messages::{MessageSource, Timing};
 
 /// The shortest message that is timed.
 pub const MESSAGE_LEN_MIN: usize = 16;
-/// The longest: with any framing's header it fits an Ethernet frame.
+/// The longest: it fits an Ethernet frame with any framing's header.
 pub const MESSAGE_LEN_MAX: usize = 1_400;
 
-/// When a message was to be sent, and when it was.
+/// When a message was due, and when it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamps {
     /// When it was to be sent.
@@ -38,7 +38,7 @@ impl Stamps {
         Stamps::read(packing.content(message))
     }
 
-    /// The stamps of a message's content; `None` where it is too short to have any.
+    /// The stamps of a message's content; `None` if it is too short to have any.
     #[inline]
     pub fn read(message: &[u8]) -> Option<Stamps> {
         let (intended, rest) = message.split_first_chunk()?;
@@ -56,10 +56,10 @@ impl Stamps {
     }
 }
 
-/// How many messages a second, how many of them at once, how long each.
+/// The load of a pass: how many messages per second, how many at once, how long each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
-    /// Millionths of a message a second.
+    /// Millionths of a message per second.
     pub micro_rate: u64,
     /// How many messages are due at once, at the same average rate.
     pub burst: u32,
@@ -68,7 +68,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Messages a second.
+    /// Messages per second.
     pub fn rate(&self) -> f64 {
         self.micro_rate as f64 / 1e6
     }
@@ -88,7 +88,7 @@ impl Load {
     }
 }
 
-/// The source of a load's messages, for a plan that goes by recorded times.
+/// The source of a load's messages, for a plan by recorded times.
 #[derive(Clone, Debug)]
 pub struct Timed {
     load: Load,

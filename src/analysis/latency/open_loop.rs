@@ -1,4 +1,4 @@
-//! Publisher, arbiter and client at a given rate, each message timed from the time at which it was to be sent.
+//! Publisher, arbiter and client at a given rate. Each message is timed from the moment at which it was due.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -8,25 +8,26 @@ use std::{fmt, io, thread};
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use twinline_client::client::{self, ClientError};
-use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, Delivery, Facts, Output};
+use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, Delivery, FeedFacts, StreamKind};
 use twinline_core::frame::{LINES_MAX, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
-use twinline_node::handler::{Handler, live};
+use twinline_node::handler::Handler;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::{self, PinError, Spin};
 use twinline_node::os::netns::{self, EnterError};
 use twinline_node::os::signal::Stop;
 use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Rate};
+use twinline_node::runtime::live;
 use twinline_node::source::Source;
 use twinline_node::wire::{UdpWire, WireError};
 
-use super::arbitrate::{Beside, Noting, Publishing, StampCounts};
+use super::arbitrate::{Noting, OpenLoopHooks, Publishing, StampCounts};
 use super::latencies::{Stages, Totals};
 use super::message::{Load, Timed};
 use super::publish::{PublishError, Published, publish};
-use super::read::{Counts, Found, Interval, Reader};
+use super::read::{Interval, ReadCounts, ReadFound, TimedReader};
 
 /// From the last thread's start to the first message.
 const LEAD_IN: Nanos = Nanos::from_millis(5);
@@ -39,10 +40,10 @@ const DRAIN_MAX: u32 = 10_000;
 /// How many records a publisher that has no time reads between two datagrams.
 const READ_BETWEEN: u32 = 64;
 
-/// Which thread has which core.
+/// Which thread runs on which core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrangement {
-    /// The publisher's core; `None`: wherever the system puts it. The other two as well.
+    /// The publisher's core; `None`: wherever the system puts it. The same holds for the other two.
     pub publisher: Option<usize>,
     /// The arbiter's core.
     pub arbiter: Option<usize>,
@@ -50,7 +51,7 @@ pub struct Arrangement {
     pub client: Option<usize>,
     /// Whether one thread publishes and reads: the publisher's.
     pub paired: bool,
-    /// What a thread does that has nothing to do.
+    /// What an idle thread does.
     pub spin: Spin,
 }
 
@@ -72,9 +73,10 @@ impl fmt::Display for Arrangement {
     }
 }
 
-/// What is the same in all passes of a measurement.
+/// The settings of all passes of a measurement.
 #[derive(Clone, Debug)]
-pub struct Settings<'a> {
+#[non_exhaustive]
+pub struct OpenLoopSettings<'a> {
     /// The feed that is listened to.
     pub feed: &'a Feed,
     /// Where its lines are sent: the same, or another with as many lines and groups.
@@ -83,20 +85,39 @@ pub struct Settings<'a> {
     pub namespace: Option<&'a str>,
     /// Which thread has which core.
     pub arrangement: Arrangement,
-    /// For how long messages are sent that are not timed.
+    /// How long messages are sent before those that are timed.
     pub warm_up: Nanos,
-    /// For how long after it.
+    /// How long messages are timed after that.
     pub span: Nanos,
     /// How each line packs, and what it loses.
     pub lines: &'a [LinePlan],
-    /// What losses are drawn from.
+    /// The seed of losses and delays.
     pub seed: u64,
-    /// Whether the kernel's stamps are looked at; the source was asked for them.
+    /// Whether the kernel's stamps are evaluated. The source must have been asked for them.
     pub kernel_stamps: bool,
+}
+
+impl<'a> OpenLoopSettings<'a> {
+    /// 5 s after a warm-up of 500 ms, sent to the groups of `feed` itself, without kernel stamps. `lines` says how each line packs and
+    /// what it loses.
+    pub fn new(feed: &'a Feed, arrangement: Arrangement, lines: &'a [LinePlan]) -> OpenLoopSettings<'a> {
+        OpenLoopSettings {
+            feed,
+            to: feed,
+            namespace: None,
+            arrangement,
+            warm_up: Nanos::from_millis(500),
+            span: Nanos::from_secs(5),
+            lines,
+            seed: 1,
+            kernel_stamps: false,
+        }
+    }
 }
 
 /// Why a measurement ended early.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MeasureError {
     /// A thread cannot have its core.
     #[error(transparent)]
@@ -107,7 +128,7 @@ pub enum MeasureError {
     /// A line cannot be sent on.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// What was asked for cannot be planned.
+    /// The load or the lines cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// Publishing ended early.
@@ -121,8 +142,8 @@ pub enum MeasureError {
     Client(#[from] ClientError),
     /// The client's ring is broken.
     #[error("the client's ring: {0}")]
-    Broken(#[from] client::Broken),
-    /// Nothing gets through.
+    Broken(#[from] client::BrokenStream),
+    /// No message gets through.
     #[error(
         "{lost} messages in a row did not come: see that what is sent on {to} arrives on {feed}: interfaces, groups, the \
          namespace, a firewall"
@@ -142,7 +163,7 @@ pub enum MeasureError {
 
 /// What one pass measured.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct OpenLoopMeasured {
     /// What was asked for.
     pub load: Load,
     /// What was sent.
@@ -152,14 +173,14 @@ pub struct Measured {
     /// The parts of that way.
     pub stages: Stages,
     /// What the client counted.
-    pub counts: Counts,
-    /// What the kernel's stamps showed, where they were looked at.
+    pub counts: ReadCounts,
+    /// What the kernel's stamps showed, if they were evaluated.
     pub stamps: Option<StampCounts>,
-    /// By how much the wall clock was stepped during the pass, in nanoseconds: kernel stamps are by it.
+    /// By how many nanoseconds the wall clock, which kernel stamps follow, was stepped during the pass.
     pub wall_step_ns: i64,
     /// Datagrams that were received, by line.
     pub datagrams: [u64; LINES_MAX],
-    /// Messages that came after they were given up.
+    /// Messages that came after they had been given up.
     pub late: u64,
 }
 
@@ -173,11 +194,11 @@ struct Arbitrated {
 }
 
 /// What the client leaves.
-type Read = Result<(Totals, Stages, Counts), client::Broken>;
+type Read = Result<(Totals, Stages, ReadCounts), client::BrokenStream>;
 
 /// What a pass's threads know of each other.
 struct Pass<'a> {
-    settings: &'a Settings<'a>,
+    settings: &'a OpenLoopSettings<'a>,
     load: Load,
     session: Session,
     clock: Clock,
@@ -193,8 +214,8 @@ struct Pass<'a> {
 pub(super) fn ring(framing: impl Framing, feed: &Feed) -> Result<(Delivery, client::Client), ClientError> {
     let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
     client::open(
-        &Facts { packing: framing.packing(), feed: feed.name.clone(), lines },
-        Output::Ordered.into(),
+        &FeedFacts { packing: framing.packing(), feed: feed.name.clone(), lines },
+        StreamKind::Ordered.into(),
         CAPACITY_DEFAULT,
     )
 }
@@ -210,23 +231,23 @@ pub(super) fn drain(source: &mut impl Source) -> io::Result<()> {
     Ok(())
 }
 
-/// One pass: a load, from its warm-up to its last message. `session` tells it from the passes before. `tell` is given each
-/// interval that is over.
+/// Runs one pass: a load, from its warm-up to its last message. `session` tells it from earlier passes. `tell` gets each interval
+/// that is over.
 ///
 /// # Errors
-/// [`MeasureError`]; all threads have ended then.
+/// [`MeasureError`]. All threads have ended by then.
 pub fn measure<F: Framing, S: Source + Send>(
     framing: F,
-    settings: &Settings<'_>,
+    settings: &OpenLoopSettings<'_>,
     (load, session): (Load, Session),
     source: &mut S,
     (clock, stop): (Clock, &Stop),
     mut tell: impl FnMut(Option<&Interval>),
-) -> Result<Measured, MeasureError> {
+) -> Result<OpenLoopMeasured, MeasureError> {
     let (delivery, client) = ring(framing, settings.feed)?;
     let pass = Pass { settings, load, session, clock, stop, published: Stop::new(), from: OnceLock::new() };
     let pass = &pass;
-    let (reader, intervals) = Reader::new(client, clock, &pass.from, settings.feed.lines.len());
+    let (reader, intervals) = TimedReader::new(client, clock, &pass.from, settings.feed.lines.len());
     let wall_ahead_ns = clock.wall_ahead_ns();
     let Arrangement { paired, client: core, .. } = settings.arrangement;
     let (published, arbitrated, read) = thread::scope(|scope| {
@@ -261,7 +282,7 @@ pub fn measure<F: Framing, S: Source + Send>(
     arbitrated.outcome?;
     let (totals, mut stages, counts) = read.ok_or(MeasureError::Thread("client"))??;
     stages.add(&arbitrated.stages);
-    Ok(Measured {
+    Ok(OpenLoopMeasured {
         load,
         published,
         totals,
@@ -275,11 +296,11 @@ pub fn measure<F: Framing, S: Source + Send>(
 }
 
 impl Pass<'_> {
-    /// The publisher's thread, which is the client's as well where there is a reader for it.
+    /// The publisher's thread, which is also the client's if it is given a reader.
     fn publish<F: Framing>(
         &self,
         framing: F,
-        mut reader: Option<Reader<'_>>,
+        mut reader: Option<TimedReader<'_>>,
         ready: &Receiver<()>,
     ) -> (Result<Published, MeasureError>, Option<Read>) {
         let mut broken = None;
@@ -296,11 +317,11 @@ impl Pass<'_> {
     fn send<F: Framing>(
         &self,
         framing: F,
-        mut reader: Option<&mut Reader<'_>>,
+        mut reader: Option<&mut TimedReader<'_>>,
         ready: &Receiver<()>,
-        broken: &mut Option<client::Broken>,
+        broken: &mut Option<client::BrokenStream>,
     ) -> Result<Published, MeasureError> {
-        let Settings { to, namespace, arrangement, warm_up, span, lines, seed, .. } = *self.settings;
+        let OpenLoopSettings { to, namespace, arrangement, warm_up, span, lines, seed, .. } = *self.settings;
         namespace.map_or(Ok(()), netns::enter)?;
         arrangement.publisher.map_or(Ok(()), cpu::pin)?;
         let mut wire = UdpWire::open(to)?;
@@ -327,7 +348,7 @@ impl Pass<'_> {
             };
             for _ in 0..READ_BETWEEN {
                 match reader.poll() {
-                    Ok(Found::Item) => {}
+                    Ok(ReadFound::Item) => {}
                     Ok(_) => {
                         if time {
                             spin.idle();
@@ -347,12 +368,12 @@ impl Pass<'_> {
     }
 
     /// Reads until the arbiter has gone.
-    fn read(&self, mut reader: Reader<'_>) -> Read {
+    fn read(&self, mut reader: TimedReader<'_>) -> Read {
         loop {
             match reader.poll()? {
-                Found::Item => {}
-                Found::Nothing => self.settings.arrangement.spin.idle(),
-                Found::End => return Ok(reader.finish()),
+                ReadFound::Item => {}
+                ReadFound::Nothing => self.settings.arrangement.spin.idle(),
+                ReadFound::End => return Ok(reader.finish()),
             }
         }
     }
@@ -366,19 +387,19 @@ impl Pass<'_> {
         wall_ahead_ns: i64,
         ready: &Sender<()>,
     ) -> Result<Arbitrated, MeasureError> {
-        let Settings { feed, arrangement, kernel_stamps, .. } = *self.settings;
+        let OpenLoopSettings { feed, arrangement, kernel_stamps, .. } = *self.settings;
         arrangement.arbiter.map_or(Ok(()), cpu::pin)?;
         let mut handler = Handler::new(framing, feed);
         let taken = Cell::new(Nanos::ZERO);
         let mut sink = Publishing {
-            sink: Deliveries::new(vec![delivery]),
+            sink: Deliveries::fixed(vec![delivery]),
             taken: &taken,
             clock: self.clock,
             from: &self.from,
             stages: Stages::default(),
         };
         let now = self.clock.now();
-        let mut beside = Beside {
+        let mut beside = OpenLoopHooks {
             framing,
             clock: self.clock,
             spin: arrangement.spin,
@@ -401,7 +422,7 @@ impl Pass<'_> {
             self.stop.request();
         }
         let late = handler.arbiter().channels().map(|channel| channel.late).sum();
-        let Beside { mut stages, stamps, datagrams, .. } = beside;
+        let OpenLoopHooks { mut stages, stamps, datagrams, .. } = beside;
         stages.add(&sink.stages);
         Ok(Arbitrated { stages, stamps, datagrams, late, outcome })
     }

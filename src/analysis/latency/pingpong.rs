@@ -1,7 +1,7 @@
 //! How far two cores are apart: a cache line, there and back.
 //!
-//! Where cores are threads of a virtual machine this is no constant: the host moves them. A measurement between two cores is
-//! gated on it ([`NEAR`]), before and after.
+//! On a virtual machine this is no constant, since the host moves its cores. A measurement between two cores is checked against it
+//! ([`NEAR`]) before and after.
 
 #![expect(clippy::disallowed_types, reason = "the bare cache line is what is measured")]
 
@@ -44,7 +44,7 @@ pub struct PingPong {
 }
 
 impl PingPong {
-    /// The median round trip; `None` where nobody answers.
+    /// The median round trip; `None` if nobody answers.
     pub fn round_trip(&self, clock: &Clock, spin: Spin) -> Option<Nanos> {
         let trip = |n| {
             self.ping.store(n, Ordering::Release);
@@ -60,7 +60,7 @@ impl PingPong {
         Some(Nanos(timed[timed.len() / 2].0 / TRIPS))
     }
 
-    /// The other end of one [`PingPong::round_trip`]. Returns false where nobody asks.
+    /// The other end of one [`PingPong::round_trip`]. Returns false if nobody asks.
     pub fn answer(&self, clock: &Clock, spin: Spin) -> bool {
         (1..=GROUPS * TRIPS).all(|n| {
             let asked = wait_for(&self.ping, n, clock, spin);

@@ -1,10 +1,10 @@
-//! The publisher of a measurement: sends each datagram at its time, busy until then, and stamps it on its way.
+//! The publisher of a measurement: spins until each datagram is due, stamps it and sends it.
 
 use std::io;
 
 use hdrhistogram::Histogram;
 
-use twinline_core::frame::Kind;
+use twinline_core::frame::FrameKind;
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::os::clock::Clock;
@@ -15,16 +15,17 @@ use twinline_node::wire::{Wire, is_transient};
 use super::latencies::histogram;
 use super::message::{Stamps, Timed, places};
 
-/// A datagram that leaves later than this after its time is a late send.
+/// A datagram that leaves later than this after it was due is a late send.
 pub const LATE: Nanos = Nanos::from_micros(10);
 
 /// Why publishing ended early.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// The plan's.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A send that cannot be gone on after.
+    /// A send failed for good.
     #[error("cannot send on line {line} (by its place in the feed file): {error}")]
     Wire {
         /// On which line.
@@ -43,7 +44,7 @@ pub struct LineSent {
     pub dropped: u64,
     /// Sends that failed.
     pub errors: u64,
-    /// What the last of them failed of.
+    /// Why the last of them failed.
     pub last_error: Option<String>,
 }
 
@@ -54,7 +55,7 @@ pub struct Published {
     pub lines: Vec<LineSent>,
     /// Numbers that were used: messages, and heartbeats that consume one.
     pub numbers: u64,
-    /// Of these, how many no line sent.
+    /// How many of these no line sent.
     pub lost: u64,
     /// From the time of the first message to the send of the last.
     pub elapsed: Nanos,
@@ -64,15 +65,15 @@ pub struct Published {
     pub late: u64,
     /// Whether it was told to stop.
     pub stopped: bool,
-    /// Whether it was given up, since it took much longer than it was to.
+    /// Whether it was given up because it took far too long.
     pub given_up: bool,
 }
 
-/// Sends all of a plan, whose zero is at `zero` by the clock. `meanwhile` is called over and over while there is time until the
-/// next datagram, with `true`, and once after each datagram, with `false`.
+/// Sends a whole plan, whose time zero is `zero` by the clock. `meanwhile` is called with `true` again and again while there is time
+/// until the next datagram, and with `false` once after each datagram.
 ///
 /// # Errors
-/// The plan's, or a send's that cannot pass.
+/// The plan's error, or that of a send that failed for good.
 pub fn publish<F: Framing>(
     framing: F,
     plan: &mut Plan<F, Timed>,
@@ -121,7 +122,7 @@ pub fn publish<F: Framing>(
         }
         scratch.clear();
         scratch.extend_from_slice(datagram.bytes);
-        if datagram.kind == Kind::Data {
+        if datagram.kind == FrameKind::Data {
             places(framing, datagram.bytes, &mut at);
         } else {
             at.clear();
@@ -150,7 +151,7 @@ pub fn publish<F: Framing>(
             }
             Err(error) => return Err(PublishError::Wire { line, error }),
         }
-        if datagram.kind == Kind::Data {
+        if datagram.kind == FrameKind::Data {
             published.elapsed = sent - zero;
             published.lateness.saturating_record((sent - due).0);
             published.late += u64::from(sent - due > LATE);

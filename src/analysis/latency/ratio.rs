@@ -1,9 +1,8 @@
-//! What rotating blocks say: ratios within a round, their spread over all rounds, and whether the control lets them say
-//! anything.
+//! What rotating blocks show: ratios within a round, their spread over all rounds, and whether the control permits a conclusion.
 //!
-//! A round is one block of each kind. Absolute times drift from round to round, and the ratio of two blocks of one round does
-//! not: so the ratio is taken in each round, and the median over the rounds is the result. The control is the same block
-//! twice; what it is off 1.00 by, the machine does to a ratio by itself.
+//! A round is one block of each kind. Absolute times drift from round to round; the ratio of two blocks of one round does not. So the
+//! ratio is taken within each round, and the median over the rounds is the result. The control is the ratio of two equal blocks: if it
+//! is off 1.00, the machine alone changes ratios by that much.
 
 use hdrhistogram::Histogram;
 
@@ -15,7 +14,7 @@ use super::pingpong::NEAR;
 /// By how much the control may be off 1.00.
 pub const CONTROL_MAX: f64 = 0.01;
 
-/// What a block took: the two percentiles that ratios are made of.
+/// The two percentiles of a block that ratios are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Block {
     /// Its median.
@@ -25,14 +24,14 @@ pub struct Block {
 }
 
 impl Block {
-    /// Of a block's times; `None` where there are none.
+    /// Of a block's times; `None` if there are none.
     pub fn of(times: &Histogram<u64>) -> Option<Block> {
         let at = |q| Nanos(times.value_at_quantile(q));
         (!times.is_empty()).then(|| Block { p50: at(0.5), p99: at(0.99) })
     }
 }
 
-/// One block of each kind, and how far the cores were apart.
+/// One block of each kind, and how far apart the cores were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Round {
     /// The worst round trip of a cache line before, between and after its blocks.
@@ -70,7 +69,7 @@ impl Ratio {
         })
     }
 
-    /// Whether the control is near enough to 1.00 for the ratio to say anything.
+    /// Whether the control is close enough to 1.00 for the ratio to mean anything.
     ///
     /// ```
     /// use twinline_analysis::latency::ratio::Ratio;
@@ -95,7 +94,7 @@ pub struct Ratios {
 }
 
 impl Ratios {
-    /// Of the rounds that were near (`near`), or of the others; `None` where there are none.
+    /// Of the rounds that were near (`near`), or of the others; `None` if there are none.
     pub fn of(rounds: &[Round], near: bool) -> Option<Ratios> {
         let those = rounds.iter().filter(move |round| round.near() == near);
         Some(Ratios { p50: Ratio::of(those.clone(), |block| block.p50)?, p99: Ratio::of(those, |block| block.p99)? })

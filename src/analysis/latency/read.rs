@@ -1,4 +1,4 @@
-//! The client of a measurement: reads every message, and takes the time.
+//! The client of a measurement: reads every message, and times it.
 
 use std::sync::OnceLock;
 
@@ -10,20 +10,20 @@ use twinline_core::frame::Packing;
 use twinline_core::time::Nanos;
 use twinline_node::os::clock::Clock;
 
-use super::latencies::{Cause, Stage, Stages, Totals, histogram};
+use super::latencies::{LatencyCause, Stage, Stages, Totals, histogram};
 use super::message::Stamps;
 
 /// How long an interval of the log is.
 pub const INTERVAL: Nanos = Nanos::from_secs(1);
 
-/// From the intended send to the client's read, by [`Cause`], of the messages that were read in some span of time.
+/// From the intended send to the client's read, by [`LatencyCause`], of the messages that were read in some span of time.
 #[derive(Debug)]
 pub struct Interval {
     /// Its beginning, by the run's clock.
     pub start: Nanos,
     /// Its end.
     pub end: Nanos,
-    /// By the place of the cause in [`Cause::ALL`].
+    /// By the place of the cause in [`LatencyCause::ALL`].
     pub causes: [Histogram<u64>; 3],
 }
 
@@ -33,8 +33,8 @@ impl Interval {
     }
 }
 
-/// The other end of a reader's intervals. Each is to be given back: two of them take turns, so that the client's thread
-/// neither allocates nor waits.
+/// The other end of a reader's intervals. Each must be given back: two of them take turns, so that the client's thread neither
+/// allocates nor waits.
 #[derive(Debug)]
 pub struct Intervals {
     full: Receiver<Interval>,
@@ -55,8 +55,8 @@ impl Intervals {
 
 /// What the client counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Messages that were delivered, those of the warm-up among them.
+pub struct ReadCounts {
+    /// Messages that were delivered, including those of the warm-up.
     pub delivered: u64,
     /// Messages that were timed.
     pub timed: u64,
@@ -66,14 +66,14 @@ pub struct Counts {
     pub overrun: u64,
     /// How often it was too slow.
     pub overruns: u64,
-    /// Messages without a time that can be: of somebody else.
+    /// Messages with an impossible time: somebody else's.
     pub foreign: u64,
 }
 
-/// What [`Reader::poll`] found.
+/// What [`TimedReader::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Something.
+pub enum ReadFound {
+    /// A message, or an event.
     Item,
     /// Nothing now.
     Nothing,
@@ -81,36 +81,36 @@ pub enum Found {
     End,
 }
 
-/// A client that takes the time. Messages that were to be sent before `from` warm up, and are counted alone.
+/// A client that times messages. Messages that were due before `from` are the warm-up: they are counted and not timed.
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub struct TimedReader<'a> {
     packing: Packing,
     client: Client,
     clock: Clock,
     from: &'a OnceLock<Nanos>,
     totals: Totals,
     stages: Stages,
-    counts: Counts,
+    counts: ReadCounts,
     interval: Interval,
     full: Sender<Interval>,
     empty: Receiver<Interval>,
 }
 
-impl<'a> Reader<'a> {
-    /// A reader for a feed of so many lines.
-    pub fn new(client: Client, clock: Clock, from: &'a OnceLock<Nanos>, lines: usize) -> (Reader<'a>, Intervals) {
+impl<'a> TimedReader<'a> {
+    /// A reader for a feed of this many lines.
+    pub fn new(client: Client, clock: Clock, from: &'a OnceLock<Nanos>, lines: usize) -> (TimedReader<'a>, Intervals) {
         let (full, over) = bounded(2);
         let (spare, empty) = bounded(2);
         // there is room for two
         let _ = spare.try_send(Interval::empty());
-        let reader = Reader {
+        let reader = TimedReader {
             packing: client.facts().packing,
             client,
             clock,
             from,
             totals: Totals::new(lines),
             stages: Stages::default(),
-            counts: Counts::default(),
+            counts: ReadCounts::default(),
             interval: Interval::empty(),
             full,
             empty,
@@ -121,9 +121,9 @@ impl<'a> Reader<'a> {
     /// Reads the next of the stream.
     ///
     /// # Errors
-    /// Where the ring is broken.
+    /// The ring is broken.
     #[inline]
-    pub fn poll(&mut self) -> Result<Found, client::Broken> {
+    pub fn poll(&mut self) -> Result<ReadFound, client::BrokenStream> {
         match self.client.poll()? {
             Polled::Item(Item::Message(message)) => {
                 let now = self.clock.now();
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
                 self.counts.delivered += 1;
                 match (stamps, self.from.get()) {
                     (Some(stamps), Some(&from)) if stamps.intended >= from => {
-                        let cause = Cause::of(line, flags);
+                        let cause = LatencyCause::of(line, flags);
                         let total = now - stamps.intended;
                         self.counts.timed += 1;
                         self.totals.record(cause, line, total);
@@ -148,20 +148,20 @@ impl<'a> Reader<'a> {
                     (Some(_), _) => {}
                     (None, _) => self.counts.foreign += u64::from(!flags.heartbeat),
                 }
-                Ok(Found::Item)
+                Ok(ReadFound::Item)
             }
             Polled::Item(Item::Loss(loss)) => {
                 self.counts.lost += loss.range.len();
-                Ok(Found::Item)
+                Ok(ReadFound::Item)
             }
             Polled::Item(Item::Overrun(overrun)) => {
                 self.counts.overruns += 1;
                 self.counts.overrun += overrun.messages;
-                Ok(Found::Item)
+                Ok(ReadFound::Item)
             }
-            Polled::Item(_) => Ok(Found::Item),
-            Polled::Empty => Ok(Found::Nothing),
-            Polled::Ended => Ok(Found::End),
+            Polled::Item(_) => Ok(ReadFound::Item),
+            Polled::Empty => Ok(ReadFound::Nothing),
+            Polled::Ended => Ok(ReadFound::End),
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
     }
 
     /// All that was measured; the last interval is handed over.
-    pub fn finish(mut self) -> (Totals, Stages, Counts) {
+    pub fn finish(mut self) -> (Totals, Stages, ReadCounts) {
         if self.interval.start != Nanos::ZERO {
             let end = self.clock.now();
             let over = std::mem::replace(&mut self.interval, Interval::empty());

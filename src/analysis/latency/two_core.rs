@@ -1,7 +1,7 @@
-//! What the arbiter adds to the bare receive loop, on two cores: ratios that hold where absolute times drift.
+//! What the arbiter adds to the bare receive loop, on two cores: ratios that hold although absolute times drift.
 //!
-//! One thread publishes and reads, the arbiter's has the other core; there is no third busy one. One process, one set of
-//! sockets, and blocks of some hundred messages that take turns:
+//! One thread publishes and reads, the arbiter's thread has the other core, and no third thread is busy. Blocks of some hundred
+//! messages take turns, in one process and over one set of sockets:
 //!
 //! ```text
 //!  this thread:   t0, send A -> spin until it is there -> t1, send B     (untimed), a pause, the next
@@ -11,12 +11,11 @@
 //!                 stamped   as arbiter, with a clock reading at each receive call's return, delivered with the message
 //! ```
 //!
-//! A block's time of a message is t1 - t0, on one clock and one thread. Before, between and after a round's blocks the two
-//! threads play ping-pong, which tells whether the cores were near each other ([`Round::near`]). The arbiter's blocks run the
-//! loop of any other live run; in the bare ones the same loop stands still within its source, so that neither pays for the
-//! other.
+//! A message's time is t1 - t0, by one clock on one thread. Before, between and after a round's blocks the two threads play
+//! ping-pong, which shows whether the cores were near each other ([`Round::near`]). The arbiter's blocks run the same loop as any live
+//! run; during the bare blocks that loop stands still within its source, so neither pays for the other.
 //!
-//! The bare loop reads the clock once a pass, as the arbiter's does, and stores that with the flag.
+//! The bare loop reads the clock once per pass, as the arbiter's does, and stores the reading with the flag.
 
 #![expect(clippy::disallowed_types, reason = "the bare flag is what the ring is measured against")]
 
@@ -34,11 +33,12 @@ use twinline_core::frame::{Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
-use twinline_node::handler::{Handler, Surroundings, live};
+use twinline_node::handler::Handler;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::{self, Spin};
 use twinline_node::os::netns;
 use twinline_node::os::signal::Stop;
+use twinline_node::runtime::{LiveHooks, live};
 use twinline_node::source::{Datagram, Pass, Source};
 use twinline_node::wire::{UdpWire, Wire, is_transient};
 
@@ -64,7 +64,8 @@ const ANSWER_MAX: Nanos = Nanos::from_secs(5);
 
 /// What is measured.
 #[derive(Clone, Debug)]
-pub struct Settings<'a> {
+#[non_exhaustive]
+pub struct TwoCoreSettings<'a> {
     /// The feed that is listened to.
     pub feed: &'a Feed,
     /// Where its lines are sent.
@@ -75,19 +76,37 @@ pub struct Settings<'a> {
     pub publisher: Option<usize>,
     /// The arbiter's core.
     pub arbiter: Option<usize>,
-    /// What a thread does that has nothing to do.
+    /// What an idle thread does.
     pub spin: Spin,
     /// The length of a message in bytes.
     pub size: usize,
-    /// Messages of a block that are timed.
+    /// How many messages of a block are timed.
     pub block: u32,
-    /// For how long rounds are begun.
+    /// For how long new rounds are begun.
     pub span: Nanos,
 }
 
-/// What a block does at the other end.
+impl<'a> TwoCoreSettings<'a> {
+    /// Blocks of 400 messages of 64 bytes, for 5 s, sent to the groups of `feed` itself, on whatever cores the system gives.
+    pub fn new(feed: &'a Feed, spin: Spin) -> TwoCoreSettings<'a> {
+        TwoCoreSettings {
+            feed,
+            to: feed,
+            namespace: None,
+            publisher: None,
+            arbiter: None,
+            spin,
+            size: 64,
+            block: 400,
+            span: Nanos::from_secs(5),
+        }
+    }
+}
+
+/// What the other thread does during a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+#[non_exhaustive]
+pub enum BlockKind {
     /// The bare loop.
     Bare,
     /// The bare loop again.
@@ -98,25 +117,25 @@ pub enum Kind {
     Stamped,
 }
 
-impl Kind {
+impl BlockKind {
     /// Every kind.
-    pub const ALL: [Kind; 4] = [Kind::Bare, Kind::Again, Kind::Arbiter, Kind::Stamped];
+    pub const ALL: [BlockKind; 4] = [BlockKind::Bare, BlockKind::Again, BlockKind::Arbiter, BlockKind::Stamped];
 
     /// The words for people.
     pub const fn words(self) -> &'static str {
         match self {
-            Kind::Bare => "bare loop",
-            Kind::Again => "bare loop again",
-            Kind::Arbiter => "arbiter",
-            Kind::Stamped => "arbiter, stamped",
+            BlockKind::Bare => "bare loop",
+            BlockKind::Again => "bare loop again",
+            BlockKind::Arbiter => "arbiter",
+            BlockKind::Stamped => "arbiter, stamped",
         }
     }
 
     const fn mode(self) -> u64 {
         match self {
-            Kind::Bare | Kind::Again => BARE,
-            Kind::Arbiter => ARBITER,
-            Kind::Stamped => STAMPED,
+            BlockKind::Bare | BlockKind::Again => BARE,
+            BlockKind::Arbiter => ARBITER,
+            BlockKind::Stamped => STAMPED,
         }
     }
 }
@@ -129,17 +148,17 @@ const END: u64 = 5;
 
 /// What all rounds measured.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct TwoCoreMeasured {
     /// Every round that was finished.
     pub rounds: Vec<Round>,
-    /// From send to read, by kind and whether the round was near: first the far ones, then the near.
+    /// Nanoseconds from send to read: the far rounds first, then the near ones, each by [`BlockKind`].
     pub times: [[Histogram<u64>; 4]; 2],
-    /// From the receive call's return to the client's read, of the stamped blocks; far, near. Only of messages that were taken
-    /// up after the send call had returned: before that nobody is there to read.
+    /// Nanoseconds from the receive call's return to the client's read, in the stamped blocks; far, then near. Only messages that were
+    /// received after the send call had returned count: before that nobody is there to read.
     pub to_client: [Histogram<u64>; 2],
-    /// How many of the stamped blocks' messages were taken up while the send call still went on.
+    /// How many of the stamped blocks' messages were received while their send call was still going on.
     pub during_send: u64,
-    /// Messages that were sent in blocks, warm-up and lost ones among them.
+    /// Messages that were sent in blocks, including warm-up and lost ones.
     pub sent: u64,
     /// Messages that did not come in time.
     pub lost: u64,
@@ -238,7 +257,7 @@ impl<S: Source> Rotating<'_, S> {
     }
 }
 
-/// A sink that puts the receive call's return into a record's stamp, where it was noted.
+/// A sink that puts the time of the receive call's return into a record's stamp, if it was noted.
 struct Noted<'a> {
     sink: Deliveries,
     taken: &'a Cell<Nanos>,
@@ -264,20 +283,20 @@ impl Sink for Noted<'_> {
     }
 }
 
-/// Stands beside the arbiter's loop, and does as little as can be.
-struct Beside {
+/// The hooks of a two-core measurement in the arbiter's loop. They do as little as possible.
+struct TwoCoreHooks {
     clock: Clock,
     spin: Spin,
 }
 
-impl Surroundings for Beside {
+impl LiveHooks for TwoCoreHooks {
     #[inline]
     fn now(&mut self) -> Nanos {
         self.clock.now()
     }
 
     #[inline]
-    fn tap(&mut self, _: Nanos, _: &Datagram<'_>) {}
+    fn datagram(&mut self, _: Nanos, _: &Datagram<'_>) {}
 
     #[inline]
     fn idle(&mut self) {
@@ -285,24 +304,24 @@ impl Surroundings for Beside {
     }
 
     #[inline]
-    fn goes_on(&mut self, _: &Arbiter, _: usize) -> bool {
+    fn go_on(&mut self, _: &Arbiter, _: usize) -> bool {
         true
     }
 }
 
-/// Measures until the span is over, or `stop` is asked for: what was finished by then counts. `session` is the one of the
-/// messages that the arbiter gets. `tell` is given the rounds so far, after each.
+/// Measures until the span is over or `stop` is requested; the rounds that were finished by then count. `session` is that of the
+/// messages that the arbiter gets. `tell` gets the rounds so far after each round.
 ///
 /// # Errors
-/// [`MeasureError`]; both threads have ended then.
+/// [`MeasureError`]. Both threads have ended by then.
 pub fn measure<F: Framing, S: Source + Send>(
     framing: F,
-    settings: &Settings<'_>,
+    settings: &TwoCoreSettings<'_>,
     session: Session,
     source: &mut S,
     (clock, stop): (Clock, &Stop),
     tell: impl FnMut(&[Round]) + Send,
-) -> Result<Measured, MeasureError> {
+) -> Result<TwoCoreMeasured, MeasureError> {
     let (delivery, client) = ring(framing, settings.feed)?;
     let common = &Common::default();
     let (driven, received) = thread::scope(|scope| {
@@ -330,7 +349,7 @@ impl Drop for Ending<'_> {
 /// The other thread: receives, whatever the mode.
 fn receive<F: Framing, S: Source>(
     framing: F,
-    settings: &Settings<'_>,
+    settings: &TwoCoreSettings<'_>,
     source: &mut S,
     delivery: Delivery,
     common: &Common,
@@ -341,16 +360,16 @@ fn receive<F: Framing, S: Source>(
     drain(source)?;
     let taken = Cell::new(Nanos::ZERO);
     let mut handler = Handler::new(framing, settings.feed);
-    let mut sink = Noted { sink: Deliveries::new(vec![delivery]), taken: &taken };
+    let mut sink = Noted { sink: Deliveries::fixed(vec![delivery]), taken: &taken };
     let mut source = Rotating { source, common, clock, spin, mode: 0, size: settings.size, taken: &taken };
-    live(&mut handler, &mut source, &mut Beside { clock, spin }, &mut sink)?;
+    live(&mut handler, &mut source, &mut TwoCoreHooks { clock, spin }, &mut sink)?;
     Ok(())
 }
 
 /// The thread that publishes and reads.
 struct Driver<'a, F> {
     framing: F,
-    settings: &'a Settings<'a>,
+    settings: &'a TwoCoreSettings<'a>,
     session: Session,
     client: Client,
     common: &'a Common,
@@ -376,7 +395,7 @@ struct Driver<'a, F> {
 impl<'a, F: Framing> Driver<'a, F> {
     fn open(
         framing: F,
-        settings: &'a Settings<'a>,
+        settings: &'a TwoCoreSettings<'a>,
         session: Session,
         client: Client,
         common: &'a Common,
@@ -407,9 +426,9 @@ impl<'a, F: Framing> Driver<'a, F> {
         })
     }
 
-    fn drive(&mut self, stop: &Stop, mut tell: impl FnMut(&[Round])) -> Result<Measured, MeasureError> {
+    fn drive(&mut self, stop: &Stop, mut tell: impl FnMut(&[Round])) -> Result<TwoCoreMeasured, MeasureError> {
         let four = || [histogram(), histogram(), histogram(), histogram()];
-        let mut measured = Measured {
+        let mut measured = TwoCoreMeasured {
             rounds: Vec::new(),
             times: [four(), four()],
             to_client: [histogram(), histogram()],
@@ -424,8 +443,8 @@ impl<'a, F: Framing> Driver<'a, F> {
             let mut times = four();
             let mut trip = self.ping_pong()?;
             // who comes first rotates, so that what changes within a round favours none
-            for place in 0..Kind::ALL.len() {
-                let kind = Kind::ALL[(turn + place) % Kind::ALL.len()];
+            for place in 0..BlockKind::ALL.len() {
+                let kind = BlockKind::ALL[(turn + place) % BlockKind::ALL.len()];
                 self.block(kind, stop)?;
                 std::mem::swap(&mut times[kind as usize], &mut self.times);
                 self.times.reset();
@@ -458,12 +477,12 @@ impl<'a, F: Framing> Driver<'a, F> {
         self.ask(ARBITER)?;
         for tries in 1.. {
             for _ in 0..2 {
-                self.encode(Kind::Arbiter);
+                self.encode(BlockKind::Arbiter);
                 for line in 0..self.settings.to.lines.len() {
                     self.send(line)?;
                 }
             }
-            if stop.requested() || self.arrival(Kind::Arbiter, self.clock.now())?.is_some() {
+            if stop.requested() || self.arrival(BlockKind::Arbiter, self.clock.now())?.is_some() {
                 break;
             }
             if tries > LOST_MAX {
@@ -478,7 +497,7 @@ impl<'a, F: Framing> Driver<'a, F> {
     }
 
     /// The next message, in a datagram.
-    fn encode(&mut self, kind: Kind) {
+    fn encode(&mut self, kind: BlockKind) {
         self.serial += 1;
         Stamps { intended: Nanos(self.serial), sent: Nanos::ZERO }.write(&mut self.message);
         self.framing.packing().wrap(&self.message, &mut self.wrapped);
@@ -511,7 +530,7 @@ impl<'a, F: Framing> Driver<'a, F> {
     }
 
     /// One block, its times in `times`.
-    fn block(&mut self, kind: Kind, stop: &Stop) -> Result<(), MeasureError> {
+    fn block(&mut self, kind: BlockKind, stop: &Stop) -> Result<(), MeasureError> {
         self.ask(kind.mode())?;
         for n in 0..WARM_UP + self.settings.block {
             if stop.requested() {
@@ -523,12 +542,12 @@ impl<'a, F: Framing> Driver<'a, F> {
     }
 
     /// One message: A timed, the other lines' copies not.
-    fn message(&mut self, kind: Kind, timed: bool) -> Result<(), MeasureError> {
+    fn message(&mut self, kind: BlockKind, timed: bool) -> Result<(), MeasureError> {
         self.sent += 1;
         self.encode(kind);
         let start = self.clock.now();
         let sent = self.send(0)?;
-        let returned = if kind == Kind::Stamped { self.clock.now() } else { start };
+        let returned = if kind == BlockKind::Stamped { self.clock.now() } else { start };
         let received = if sent { self.arrival(kind, start)? } else { None };
         let now = self.clock.now();
         self.lost_in_a_row = if received.is_some() { 0 } else { self.lost_in_a_row + 1 };
@@ -539,9 +558,9 @@ impl<'a, F: Framing> Driver<'a, F> {
             None => self.lost += 1,
             Some(stamp) if timed => {
                 self.times.saturating_record((now - start).0);
-                if kind == Kind::Stamped && stamp >= returned {
+                if kind == BlockKind::Stamped && stamp >= returned {
                     self.to_client.saturating_record((now - stamp).0);
-                } else if kind == Kind::Stamped {
+                } else if kind == BlockKind::Stamped {
                     self.during_send += 1;
                 }
             }
@@ -566,9 +585,9 @@ impl<'a, F: Framing> Driver<'a, F> {
         }
     }
 
-    /// Spins until the message is there: the stamp that came with it; `None` where it does not come.
+    /// Spins until the message is there: the stamp that came with it; `None` if it does not come.
     #[inline]
-    fn arrival(&mut self, kind: Kind, start: Nanos) -> Result<Option<Nanos>, MeasureError> {
+    fn arrival(&mut self, kind: BlockKind, start: Nanos) -> Result<Option<Nanos>, MeasureError> {
         let mut looks = 0u32;
         loop {
             if kind.mode() == BARE {

@@ -1,20 +1,20 @@
-//! A line's losses as bursts: runs of consecutive numbers that the line never brought.
+//! A line's losses as bursts: consecutive numbers that the line never brought.
 //!
 //! The rules are those of the arbiter's own account (ARBITRATION 7.1): a number is missing once the line has gone past it by a
-//! window of numbers, or the epoch is over. Here the holes are kept, not the bits, so that a burst has a length and a time: when
-//! the line first showed something beyond it.
+//! window of numbers, or the epoch is over. This account keeps holes instead of bits, so that a burst has a length and a time: the
+//! moment when the line first showed a number beyond it.
 
 use std::collections::VecDeque;
 
 use twinline_core::seq::{SeqNo, SeqRange};
 use twinline_core::time::Nanos;
 
-/// Numbers below a line's mark that it has not shown.
+/// Numbers that a line has gone past without showing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole {
-    /// Which.
+    /// The numbers.
     pub range: SeqRange,
-    /// When the line showed something beyond them.
+    /// When the line showed a number beyond them.
     pub at: Nanos,
 }
 
@@ -115,7 +115,7 @@ impl Account {
     }
 }
 
-/// How many classes of length there are: 1, 2 to 3, 4 to 7, and so on.
+/// How many classes of length there are: 1, 2 to 3, 4 to 7, and so on in powers of two.
 pub const CLASSES: usize = 64;
 
 /// Bursts by length.
@@ -143,7 +143,7 @@ impl Lengths {
         }
     }
 
-    /// One more burst.
+    /// Counts a burst.
     pub fn add(&mut self, length: u64) {
         if let Some(class) = length.checked_ilog2() {
             self.bursts[class as usize] += 1;

@@ -1,12 +1,13 @@
 //! What became of the gaps, and what the lines' states were.
 
 use super::top::Top;
+use crate::report::gaps::{ClosedGap, GapFate};
 use twinline_core::arbiter::{ChannelRef, LagReason, LineState, LostReason};
-use twinline_core::frame::{LINES_MAX, Line, Session};
+use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::SeqRange;
 use twinline_core::time::Nanos;
 
-/// How many gaps a list has.
+/// How many gaps a list holds.
 pub const LISTED: usize = 20;
 /// How many changes of state, and how many beginnings and ends of epochs, are listed: the first ones.
 pub const CHANGES_LISTED: usize = 1_000;
@@ -30,47 +31,19 @@ impl Tally {
     }
 }
 
-/// How a piece of a gap ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// A line brought it.
-    Filled(Line),
-    /// Nobody did, in time.
-    Lost(LostReason),
-}
-
-/// A piece of a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Where.
-    pub channel: ChannelRef,
-    /// Of which session.
-    pub session: Session,
-    /// Which numbers.
-    pub range: SeqRange,
-    /// The line that showed something beyond it.
-    pub opened_by: Line,
-    /// When it did.
-    pub opened_at: Nanos,
-    /// When the piece was filled or given up.
-    pub closed_at: Nanos,
-    /// Which of the two.
-    pub fate: Fate,
-}
-
 /// What became of all gaps.
 #[derive(Clone, Debug)]
 pub struct Gaps {
-    /// Gaps that were opened, each counted whole.
+    /// Gaps that opened, each counted once, at its full size.
     pub opened: Tally,
-    /// Pieces that a line brought, by line; the last is recovery.
+    /// Pieces that were filled, by the line that brought them; the last entry is recovery.
     pub filled: [Tally; LINES_MAX + 1],
-    /// Pieces that were given up, by reason.
+    /// Pieces that were given up, by reason ([`LostReason::ALL`]).
     pub lost: [Tally; LostReason::ALL.len()],
     /// The largest that were lost.
-    pub lost_listed: Top<Piece>,
-    /// Those that were waited for longest, and came.
-    pub filled_listed: Top<Piece>,
+    pub lost_listed: Top<ClosedGap>,
+    /// The filled ones that were open longest.
+    pub filled_listed: Top<ClosedGap>,
 }
 
 impl Gaps {
@@ -88,28 +61,28 @@ impl Gaps {
         self.opened.add(range, Nanos::ZERO);
     }
 
-    pub(super) fn close(&mut self, piece: Piece) {
+    pub(super) fn close(&mut self, piece: ClosedGap) {
         let open = piece.closed_at - piece.opened_at;
         match piece.fate {
-            Fate::Filled(line) => {
+            GapFate::Filled(line) => {
                 if let Some(filled) = self.filled.get_mut(line.index()) {
                     filled.add(piece.range, open);
                 }
                 self.filled_listed.add(open.0, piece);
             }
-            Fate::Lost(reason) => {
+            GapFate::Lost(reason) => {
                 self.lost[reason as usize].add(piece.range, open);
                 self.lost_listed.add(piece.range.len(), piece);
             }
         }
     }
 
-    /// All that was filled, by whomever.
+    /// All pieces that were filled.
     pub fn all_filled(&self) -> Tally {
         sum(&self.filled)
     }
 
-    /// All that was lost, for whatever reason.
+    /// All pieces that were lost.
     pub fn all_lost(&self) -> Tally {
         sum(&self.lost)
     }
@@ -136,14 +109,14 @@ pub struct Change {
     pub from: LineState,
     /// To what.
     pub to: LineState,
-    /// Why it lags, where it does.
+    /// Why it lags, if it does.
     pub why: Option<LagReason>,
 }
 
 /// The states of a channel's lines.
 #[derive(Clone, Debug)]
 pub struct States {
-    /// Each line's state, since when, and for how long it was in which.
+    /// Each line's state, when it entered it, and how long it was in each state.
     lines: [(LineState, Nanos, [Nanos; LineState::ALL.len()]); LINES_MAX],
 }
 
@@ -168,7 +141,7 @@ impl States {
         }
     }
 
-    /// For how long a line was in each state, in the order of [`LineState::ALL`].
+    /// How long a line was in each state, in the order of [`LineState::ALL`].
     pub fn spent(&self, line: Line) -> [Nanos; LineState::ALL.len()] {
         self.lines.get(line.index()).map_or([Nanos::ZERO; LineState::ALL.len()], |(_, _, spent)| *spent)
     }

@@ -1,5 +1,5 @@
-//! By how much one line comes before another: every number that two lines brought within the last 65,536, against its first
-//! copy, as the arbiter counts it (ARBITRATION 7.3).
+//! By how much one line is ahead of another. Every number that two lines brought within the last 65,536 counts, measured against
+//! its first copy, as the arbiter counts it (ARBITRATION 7.3).
 
 use hdrhistogram::Histogram;
 
@@ -7,9 +7,9 @@ use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::{SeqNo, SeqRange};
 use twinline_core::time::Nanos;
 
-/// Numbers of a channel that are remembered.
+/// How many numbers of a channel are remembered.
 const SPAN: u64 = 65_536;
-/// Longer leads count as this long.
+/// Longer leads are counted as this long.
 pub const LEAD_MAX: Nanos = Nanos::from_secs(60);
 
 /// The first copy of a number.
@@ -44,13 +44,13 @@ pub struct Lead {
 }
 
 impl Firsts {
-    /// Nothing is known yet.
+    /// An empty memory.
     pub fn new() -> Firsts {
         let none = First { stamp: Nanos::ZERO, tag: 0, line: 0, seen: 0 };
         Firsts { slots: vec![none; SPAN as usize].into_boxed_slice(), mark: SeqNo(0), epoch: 1 }
     }
 
-    /// An epoch begins: what is known is of other numbers.
+    /// An epoch begins: forgets the numbers of the one before.
     pub fn clear(&mut self) {
         self.mark = SeqNo(0);
         self.epoch = self.epoch.wrapping_add(1);
@@ -61,7 +61,7 @@ impl Firsts {
         }
     }
 
-    /// A line shows these numbers. What it brought after another line goes to `lead`, alike ones together.
+    /// A line shows these numbers. `lead` gets those that another line brought before; equal leads come together.
     pub fn show(&mut self, stamp: Nanos, line: Line, range: SeqRange, mut lead: impl FnMut(Lead)) {
         if line.index() >= LINES_MAX {
             return;
@@ -99,7 +99,7 @@ impl Default for Firsts {
     }
 }
 
-/// A histogram of leads by who came first and who came later; memory is taken by the pairs that there are.
+/// One histogram of leads per ordered pair of lines. Only pairs that occurred take memory.
 #[derive(Clone, Debug, Default)]
 pub struct LeadHistograms {
     pairs: [[Option<Box<Histogram<u64>>>; LINES_MAX]; LINES_MAX],
@@ -115,13 +115,13 @@ impl LeadHistograms {
         pair.get_or_insert_with(|| Box::new(empty())).saturating_record_n(lead.lead.0.min(LEAD_MAX.0), lead.count);
     }
 
-    /// By how much `first` came before `later`, where it ever did.
+    /// By how many nanoseconds `first` came before `later`; `None` if it never did.
     pub fn pair(&self, first: Line, later: Line) -> Option<&Histogram<u64>> {
         self.pairs.get(first.index())?.get(later.index())?.as_deref()
     }
 
-    /// What share of the numbers that both brought came first by either, and by how much: in all of them, the lead of `a` over
-    /// `b` is below the answer in a share of `quantile`. Below zero, `b` came first.
+    /// The quantile of the lead of `a` over `b`, in nanoseconds, over all numbers that both brought. Below zero, `b` came first. `None`
+    /// if no number was brought by both.
     pub fn signed_quantile(&self, a: Line, b: Line, quantile: f64) -> Option<i64> {
         let (ahead, behind) = (self.pair(a, b), self.pair(b, a));
         let len = |histogram: Option<&Histogram<u64>>| histogram.map_or(0, Histogram::len);
@@ -142,13 +142,13 @@ impl LeadHistograms {
     }
 }
 
-/// Eighths of an octave: what a cell of a series tells leads apart by.
+/// Buckets per octave of a cell's histogram.
 const SUB_BITS: u32 = 3;
 const SUB: usize = 1 << SUB_BITS;
 /// Up to some 69 s; all above is in the last.
 const BUCKETS: usize = 35 * SUB;
 
-/// Signed leads of one pair of lines, coarsely: within a sixteenth.
+/// Signed leads of one pair of lines, to within a sixteenth.
 #[derive(Clone, Debug)]
 pub struct CoarseLeads {
     /// First those in which the second line came first.
@@ -174,30 +174,30 @@ impl CoarseLeads {
         low + (1i64 << shift) / 2
     }
 
-    /// Counts leads: of the pair's first line, or of its second.
+    /// Counts leads of the pair's first line, or of its second.
     pub fn add(&mut self, of_first: bool, lead: Nanos, count: u64) {
         let slot = &mut self.counts[usize::from(of_first)][CoarseLeads::bucket(lead.0)];
         *slot = slot.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
-    /// Takes in another.
+    /// Adds the counts of another.
     pub fn merge(&mut self, other: &CoarseLeads) {
         for (counts, more) in self.counts.as_flattened_mut().iter_mut().zip(other.counts.as_flattened()) {
             *counts = counts.saturating_add(*more);
         }
     }
 
-    /// How many were counted.
+    /// How many leads were counted.
     pub fn len(&self) -> u64 {
         self.counts.as_flattened().iter().map(|&count| u64::from(count)).sum()
     }
 
-    /// Whether none was.
+    /// Whether none was counted.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The leads of the first line below which these shares are; negative ones are the second line's.
+    /// The quantiles of the first line's lead, in nanoseconds. Below zero, the second line was ahead.
     pub fn quantiles<const N: usize>(&self, shares: [f64; N]) -> Option<[i64; N]> {
         let all = self.len();
         if all == 0 {

@@ -1,9 +1,9 @@
 //! Line quality: what each line did, when, and what came of it, gathered while an arbiter runs.
 //!
-//! [`Quality`] is a [`Sink`] that is told of each datagram as well. It reads nothing and writes nothing; what it knows is
-//! exact (totals, bursts, peaks), counted in histograms, or one of the greatest few with a count of all. Its memory is bounded
-//! whatever the length of the input: time is [`series::CELLS`] cells that double their width, a channel costs a ring of the last
-//! 65,536 numbers and, a line, the holes of one window.
+//! [`QualityRun`] reads captures and makes a [`QualityReport`]. Below it, [`Quality`] is a [`Sink`] that is also told of each datagram.
+//! It reads nothing and writes nothing. What it knows is exact (totals, bursts, peaks), or a histogram, or a list of the greatest few
+//! with a count of all. Its memory is bounded, however long the input is: time is divided into [`series::CELLS`] cells that double
+//! their width, and a channel costs a ring of the last 65,536 numbers, plus the holes within one window per line.
 //!
 //! ```
 //! use twinline_core::arbiter::Arbiter;
@@ -41,24 +41,30 @@ pub mod account;
 pub mod chart;
 pub mod fate;
 pub mod lead;
+mod offline;
 pub mod peaks;
+mod report;
 pub mod series;
 pub mod silence;
 pub mod top;
-pub mod utc;
 
 #[cfg(test)]
 mod tests;
 
+pub use offline::QualityRun;
+pub use report::{FindingSeverity, QualityFinding, QualityReport};
+
 use account::{Account, Hole, Lengths};
-use fate::{CHANGES_LISTED, Change, Fate, Gaps, Piece, States};
+use fate::{CHANGES_LISTED, Change, Gaps, States};
 use lead::{CoarseLeads, Firsts, Lead, LeadHistograms};
 use peaks::{Amount, Peaks};
 use series::{Cell, Series};
 use silence::Silences;
 use top::Top;
 
-/// How many bursts of loss are listed, a line.
+use crate::report::gaps::{ClosedGap, GapFate};
+
+/// How many bursts of loss are listed per line.
 const BURSTS_LISTED: usize = 12;
 
 /// A burst of loss on a line.
@@ -66,30 +72,30 @@ const BURSTS_LISTED: usize = 12;
 pub struct Burst {
     /// Where.
     pub channel: ChannelRef,
-    /// Of which session.
+    /// The session that it belongs to.
     pub session: Session,
-    /// Which numbers, and when the line had gone past them.
+    /// The numbers, and when the line had gone past them.
     pub hole: Hole,
 }
 
 /// What is known of one line.
 #[derive(Clone, Debug)]
 pub struct LineQuality {
-    /// Everything that it brought.
+    /// All that it brought.
     pub total: Amount,
     /// Its microbursts.
     pub peaks: Peaks,
     /// Its longest bursts of loss.
     pub bursts: Top<Burst>,
-    /// All of them, by length.
+    /// All bursts of loss, by length.
     pub lengths: Lengths,
-    /// How many numbers it never brought: those of all bursts.
+    /// How many numbers it never brought: the sum of all bursts.
     pub missing: u64,
     /// Its first datagram, and its last.
     pub heard: Option<(Nanos, Nanos)>,
 }
 
-/// The arbitrated stream: what is released, when it is.
+/// The arbitrated stream: what was released, at the time of its release.
 #[derive(Clone, Debug, Default)]
 pub struct StreamQuality {
     /// Runs, messages, and their bytes.
@@ -103,7 +109,7 @@ pub struct StreamQuality {
 pub struct LineCell {
     /// What it brought.
     pub amount: Amount,
-    /// Numbers that it never brought, at the time when it had gone past them.
+    /// Numbers that it never brought, counted in the cell in which it had gone past them.
     pub missing: u64,
     /// The most messages within 1 ms.
     pub peak: u64,
@@ -114,16 +120,17 @@ pub struct LineCell {
 pub struct Moment {
     /// By line.
     pub lines: [LineCell; LINES_MAX],
-    /// Of the arbitrated stream: what was released, the numbers that were lost (when their gap opened), the most within 1 ms.
+    /// The arbitrated stream: what was released, the numbers that were lost (in the cell in which their gap opened), and the most
+    /// messages within 1 ms.
     pub stream: LineCell,
-    /// Numbers of gaps that a line filled, when the gap opened; the last is recovery.
+    /// Numbers of gaps that a line filled, in the cell in which the gap opened; the last entry is recovery.
     pub filled: [u64; LINES_MAX + 1],
     /// Leads, by pair of lines: [`pair_index`].
     leads: Vec<Option<CoarseLeads>>,
 }
 
 impl Moment {
-    /// The leads of `a` over `b`, where `a` is before `b` in the feed file.
+    /// The leads of `a` over `b`, if `a` stands before `b` in the feed file.
     pub fn leads(&self, a: Line, b: Line) -> Option<&CoarseLeads> {
         self.leads.get(pair_index(a, b))?.as_ref()
     }
@@ -169,17 +176,17 @@ impl Cell for Moment {
 struct ChannelQuality {
     at: ChannelRef,
     session: Session,
-    /// Where a line's account starts: at its own first number in the first epoch, where the epoch began in later ones.
+    /// The number at which a line's account starts: its own first number in the first epoch, the epoch's first in later ones.
     account_from: Option<SeqNo>,
     accounts: Vec<Account>,
     firsts: Firsts,
     states: States,
 }
 
-/// An epoch began, or was over.
+/// An epoch began, ended, or was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochMark {
-    /// What was said: of [`EventKind`], one of `Epoch`, `Ended`, `EpochEnd`.
+    /// The event: [`EventKind::Epoch`], [`EventKind::Ended`] or [`EventKind::EpochEnd`].
     pub event: Event,
 }
 
@@ -202,7 +209,7 @@ pub struct Quality {
 }
 
 impl Quality {
-    /// Of a feed of so many lines, whose arbiter has this `settle`.
+    /// For a feed of this many lines, whose arbiter has this `settle`.
     pub fn new(lines: usize, settle: u64) -> Quality {
         let line = LineQuality {
             total: Amount::default(),
@@ -230,7 +237,7 @@ impl Quality {
         }
     }
 
-    /// A datagram has come, with so many bytes and messages: told after the arbiter's time is at it, before it is handled.
+    /// A datagram has come. Call this after the arbiter's time was advanced to its stamp, and before it is handled.
     #[inline]
     pub fn datagram(&mut self, stamp: Nanos, line: Line, bytes: usize, messages: u64) {
         self.now = self.now.max(stamp);
@@ -246,7 +253,7 @@ impl Quality {
         self.silences.datagram(stamp, line);
     }
 
-    /// The input has ended: told after the arbiter is finished.
+    /// The input has ended. Call this after the arbiter is finished.
     pub fn finish(&mut self, end: Nanos) {
         self.now = self.now.max(end);
         for channel in 0..self.channels.len() {
@@ -259,7 +266,7 @@ impl Quality {
     /// What is known of a line.
     ///
     /// # Panics
-    /// Where the feed does not have the line.
+    /// The feed has no such line.
     pub fn line(&self, line: Line) -> &LineQuality {
         &self.lines[line.index()]
     }
@@ -289,17 +296,17 @@ impl Quality {
         &self.gaps
     }
 
-    /// Changes of lines' states, the first ones, and how many are not listed.
+    /// The first changes of lines' states, and how many more there were.
     pub fn changes(&self) -> (&[Change], u64) {
         (&self.changes, self.changes_omitted)
     }
 
-    /// Beginnings and ends of epochs, the first ones, and how many are not listed.
+    /// The first beginnings and ends of epochs, and how many more there were.
     pub fn epochs(&self) -> (&[EpochMark], u64) {
         (&self.epochs, self.epochs_omitted)
     }
 
-    /// How many numbers a line should have brought to a channel, and for how long it was in which state.
+    /// How many numbers a line should have brought to a channel, and how long its lines were in each state.
     pub fn of_channel(&self, channel: ChannelRef, line: Line) -> Option<(u64, &States)> {
         let channel = self.channels.get(usize::from(channel.index))?;
         Some((channel.accounts.get(line.index())?.expected(), &channel.states))
@@ -311,7 +318,7 @@ impl Quality {
         accounts.fold(0, |sum, account| sum.saturating_add(account.expected()))
     }
 
-    /// The last moment that is known: the end, once that was told.
+    /// The latest stamp so far; the end of the input after [`Quality::finish`].
     pub fn now(&self) -> Nanos {
         self.now
     }
@@ -350,23 +357,24 @@ impl Quality {
         });
     }
 
-    fn close_gap(&mut self, event: &Event, range: SeqRange, opened_by: Line, opened_at: Nanos, fate: Fate) {
+    fn close_gap(&mut self, event: &Event, range: SeqRange, opened_by: Line, opened_at: Nanos, fate: GapFate) {
         let session = self.channels.get(usize::from(event.channel.index)).map_or(Session::NONE, |known| known.session);
-        let piece = Piece { channel: event.channel, session, range, opened_by, opened_at, closed_at: event.at, fate };
+        let piece =
+            ClosedGap { channel: event.channel, session, range, opened_by, opened_at, closed_at: event.at, fate };
         self.gaps.close(piece);
         let moment = self.moments.at(opened_at);
         let numbers = match fate {
-            Fate::Filled(line) => match moment.filled.get_mut(line.index()) {
+            GapFate::Filled(line) => match moment.filled.get_mut(line.index()) {
                 Some(filled) => filled,
                 None => return,
             },
-            Fate::Lost(_) => &mut moment.stream.missing,
+            GapFate::Lost(_) => &mut moment.stream.missing,
         };
         *numbers = numbers.saturating_add(range.len());
     }
 }
 
-/// A burst is certain: it counts where the line had gone past it.
+/// A burst is certain: it counts at the time when the line had gone past it.
 fn note_burst(line: &mut LineQuality, moments: &mut Series<Moment>, at: usize, burst: Burst) {
     let length = burst.hole.range.len();
     line.missing = line.missing.saturating_add(length);
@@ -393,10 +401,10 @@ impl Sink for Quality {
             EventKind::Epoch { session, first } => self.epoch(event.at, event.channel, session, first),
             EventKind::Gap { range, .. } => self.gaps.open(range),
             EventKind::Filled { range, line, opened_by, opened_at } => {
-                self.close_gap(event, range, opened_by, opened_at, Fate::Filled(line));
+                self.close_gap(event, range, opened_by, opened_at, GapFate::Filled(line));
             }
             EventKind::Lost { range, reason, opened_by, opened_at } => {
-                self.close_gap(event, range, opened_by, opened_at, Fate::Lost(reason));
+                self.close_gap(event, range, opened_by, opened_at, GapFate::Lost(reason));
             }
             EventKind::Line { line, from, to, why } => {
                 if let Some(known) = self.channels.get_mut(usize::from(event.channel.index)) {

@@ -1,8 +1,8 @@
-//! Microbursts: the most that came within 1 ms, 100 us and 10 us, wherever such a window may lie.
+//! Microbursts: the most that came within any window of 1 ms, 100 us and 10 us.
 //!
-//! Exact: each window slides from stamp to stamp. What came at one stamp is one entry, so that a clock's own coarseness costs
-//! nothing; the entries of the last millisecond are kept, [`ENTRIES`] at most. Where a millisecond has more stamps than that,
-//! the oldest go early: peaks are lower bounds then, and [`Peaks::cut`] is not zero.
+//! The peaks are exact: each window slides from stamp to stamp. Everything that came at one stamp is one entry, so a coarse clock
+//! costs nothing. The entries of the last millisecond are kept, [`ENTRIES`] at most. If a millisecond has more stamps than that, the
+//! oldest go early: then peaks are lower bounds, and [`Peaks::cut`] is not zero.
 
 use std::collections::VecDeque;
 
@@ -38,7 +38,7 @@ impl Amount {
     }
 }
 
-/// The most that came within a window, and when that one began: with the stamp of the first that lies in it.
+/// The most that came within a window, and when that window began: at the stamp of the first entry in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Peak {
     /// How much.
@@ -56,7 +56,7 @@ impl Peak {
     }
 }
 
-/// A window's three peaks, each at its own moment.
+/// The three peaks of one length of window. Each has its own moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowPeaks {
     /// Of datagrams.
@@ -86,7 +86,7 @@ pub struct Peaks {
 }
 
 impl Peaks {
-    /// So much came at a stamp; one before the last counts as the last. Gives what the longest window has now.
+    /// Adds what came at a stamp. A stamp before the last one counts as the last. Returns what the longest window holds now.
     #[inline]
     pub fn add(&mut self, stamp: Nanos, amount: Amount) -> Amount {
         match self.entries.back_mut() {
@@ -136,7 +136,7 @@ impl Peaks {
         self.windows.map(|window| window.peaks)
     }
 
-    /// How many stamps went before their millisecond was over.
+    /// How many stamps were dropped before their millisecond was over.
     pub fn cut(&self) -> u64 {
         self.cut
     }

@@ -1,4 +1,4 @@
-//! What happened over time, in a fixed number of cells that double their width when time runs out of them.
+//! What happened over time, in a fixed number of cells. When time runs past the last cell, all cells double their width.
 
 use twinline_core::time::Nanos;
 
@@ -7,9 +7,9 @@ pub const CELLS: usize = 400;
 /// How wide a cell is at first.
 const WIDTH: u64 = 10_000;
 
-/// What a cell adds up.
+/// What a cell holds.
 pub trait Cell: Default {
-    /// Takes in the cell behind it.
+    /// Adds the contents of the cell behind it.
     fn merge(&mut self, next: Self);
 }
 
@@ -27,7 +27,7 @@ impl<T: Cell> Series<T> {
         Series { start: None, width: Nanos(WIDTH), cells: Vec::new() }
     }
 
-    /// The cell of a stamp. The first stamp begins the series; one before it counts as it.
+    /// The cell of a stamp. The first stamp begins the series; an earlier one counts as the first.
     #[inline]
     pub fn at(&mut self, stamp: Nanos) -> &mut T {
         let start = *self.start.get_or_insert(stamp);
@@ -66,7 +66,7 @@ impl<T: Cell> Series<T> {
         self.width
     }
 
-    /// The cells, from the first on; there is none behind the last stamp.
+    /// The cells, from the first stamp's to the last stamp's.
     pub fn cells(&self) -> &[T] {
         &self.cells
     }

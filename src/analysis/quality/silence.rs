@@ -1,9 +1,9 @@
 //! Silent stretches: a line that brings nothing while another does, and all lines at once.
 //!
-//! A stretch runs from one datagram of a line to its next; before the first and behind the last it runs to the ends of the
-//! capture. What lies between the first and the last datagram that other lines brought within it, less their own longest pause,
-//! is what the line was silent *alone* for: on a quiet feed every line is silent for long, and none of them alone. (A copy that
-//! comes just behind and one that comes just ahead of a quiet hour are two datagrams and one pause.)
+//! A stretch runs from one datagram of a line to its next one, or to the start or end of the capture. The line was silent *alone*
+//! for the time from the first datagram that other lines brought within the stretch to their last, minus their own longest pause.
+//! On a quiet feed every line is silent for long, and none of them is alone. (A copy just after and a copy just before a quiet hour
+//! are two datagrams with one pause between them.)
 
 use super::top::Top;
 use twinline_core::frame::{LINES_MAX, Line};
@@ -11,7 +11,7 @@ use twinline_core::time::Nanos;
 
 /// Shorter stretches are not counted.
 pub const STRETCH_MIN: Nanos = Nanos::from_millis(1);
-/// How many stretches are listed, a line.
+/// How many stretches are listed per line.
 pub const LISTED: usize = 12;
 /// Stretches are counted from 1 ms, 10 ms, 100 ms, 1 s, 10 s and 100 s on, each up to the next.
 pub const CLASSES: usize = 6;
@@ -19,11 +19,11 @@ pub const CLASSES: usize = 6;
 /// A stretch without a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// The datagram before it; the first of the capture where the line had none.
+    /// The stamp of the datagram before it; of the capture's first datagram if the line had none.
     pub from: Nanos,
-    /// The datagram after it; the capture's end where there was none.
+    /// The stamp of the datagram after it; the capture's end if there was none.
     pub to: Nanos,
-    /// For how long others went on: from their first datagram within the stretch to their last, less their longest pause.
+    /// How long others went on: from their first datagram within the stretch to their last, minus their longest pause.
     pub alone: Nanos,
     /// How many datagrams the busiest other line brought meanwhile.
     pub others: u64,
@@ -39,11 +39,11 @@ impl Stretch {
 /// The stretches of a line, or of all lines.
 #[derive(Clone, Debug)]
 pub struct Stretches {
-    /// Those that are listed: of a line those that it was silent alone for longest, of all lines the longest.
+    /// The stretches that are listed: a line's by how long it was silent alone, those of all lines by their length.
     pub listed: Top<Stretch>,
-    /// How many there were, by length: of a line, by how long it was silent alone.
+    /// How many there were, by length; a line's by how long it was silent alone.
     pub classes: [u64; CLASSES],
-    /// The longest, whoever else was silent.
+    /// The longest, even if others were silent too.
     pub longest: Nanos,
 }
 
@@ -84,7 +84,7 @@ pub struct Silences {
 }
 
 impl Silences {
-    /// Of so many lines, none of which was heard yet.
+    /// For this many lines, none of which has been heard.
     pub fn new(lines: usize) -> Silences {
         let line = LineSilence {
             since: None,

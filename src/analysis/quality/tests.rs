@@ -24,7 +24,7 @@ impl Bed {
         Bed { arbiter, quality }
     }
 
-    /// A datagram with the messages `[first, end)`, of a byte each; a heartbeat where there is none.
+    /// A datagram with the messages `[first, end)`, of a byte each; a heartbeat if there is none.
     fn came(&mut self, stamp: u64, line: Line, session: &[u8], first: u64, end: u64) {
         let messages = vec![b"x".as_slice(); (end - first) as usize];
         let (mut datagram, session) = (Vec::new(), Session::text(session));

@@ -1,6 +1,6 @@
-//! The greatest few of many, and how many there were.
+//! The greatest few of many, and how many there were in all.
 
-/// Keeps the `N` greatest of what it is given, by a key; of equal ones, those that came first.
+/// Keeps the greatest items that it is given, by a key. Of equal items it keeps those that came first.
 #[derive(Clone, Debug)]
 pub struct Top<T> {
     most: usize,
@@ -10,12 +10,12 @@ pub struct Top<T> {
 }
 
 impl<T> Top<T> {
-    /// Keeps at most so many.
+    /// Keeps at most `most` items.
     pub fn new(most: usize) -> Top<T> {
         Top { most, kept: Vec::new(), seen: 0 }
     }
 
-    /// One more, as great as `key` says.
+    /// Adds an item whose size is `key`.
     pub fn add(&mut self, key: u64, item: T) {
         self.seen += 1;
         if self.kept.len() == self.most && self.kept.last().is_none_or(|(least, _)| *least >= key) {
@@ -26,7 +26,7 @@ impl<T> Top<T> {
         self.kept.truncate(self.most);
     }
 
-    /// Those that are kept, greatest first.
+    /// The items that are kept, greatest first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.kept.iter().map(|(_, item)| item)
     }
@@ -36,12 +36,12 @@ impl<T> Top<T> {
         self.kept.first().map(|(_, item)| item)
     }
 
-    /// How many were given.
+    /// How many items were added.
     pub fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// How many were given and are not kept.
+    /// How many items were added and are not kept.
     pub fn omitted(&self) -> u64 {
         self.seen - self.kept.len() as u64
     }

@@ -18,7 +18,7 @@ use crossbeam::channel::{Receiver, bounded};
 
 use super::{Failure, Outcome};
 use twinline_client::client;
-use twinline_client::delivery::{CAPACITY_DEFAULT, Facts, Output};
+use twinline_client::delivery::{CAPACITY_DEFAULT, FeedFacts, StreamKind};
 use twinline_core::frame::{Line, Packing};
 use twinline_core::framing::MoldUdp64;
 use twinline_core::time::Nanos;
@@ -167,12 +167,12 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
         return Err(no_loopback());
     }
     let mut wire = UdpWire::open(&feed)?;
-    let facts = Facts {
+    let facts = FeedFacts {
         packing: Packing::LENGTH_BE16,
         feed: feed.name.clone(),
         lines: feed.lines.iter().map(|line| line.name.clone()).collect(),
     };
-    let (delivery, client) = client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT)?;
+    let (delivery, client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
     let mut plan = parts::plan(schedule)?;
     let cores = cpu::cores();
     let common = Common {

@@ -12,12 +12,13 @@ use twinline_core::arbiter::{Arbiter, ChannelReport, LineState};
 use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
-use twinline_node::handler::{Handler, Surroundings, live};
+use twinline_node::handler::Handler;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 use twinline_node::os::signal::Stop;
 use twinline_node::publisher::plan::{Plan, PlanError};
 use twinline_node::publisher::send::{self, PublishError, send_from};
+use twinline_node::runtime::{LiveHooks, live};
 use twinline_node::source::Datagram;
 use twinline_node::source::live::Live;
 use twinline_node::wire::UdpWire;
@@ -112,13 +113,13 @@ struct Beside<'a> {
     heard: Nanos,
 }
 
-impl Surroundings for Beside<'_> {
+impl LiveHooks for Beside<'_> {
     fn now(&mut self) -> Nanos {
         self.reading = self.common.clock.now();
         self.reading
     }
 
-    fn tap(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
+    fn datagram(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
         let mut at = 0;
         while let Some(Ok(frame)) = MoldUdp64.frame(datagram.payload, &mut at) {
             self.seen.frame(stamp, datagram.line, &frame);
@@ -129,7 +130,7 @@ impl Surroundings for Beside<'_> {
         self.common.spin.idle();
     }
 
-    fn goes_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
+    fn go_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
         if self.reading - self.told >= NEWS_EVERY {
             self.told = self.reading;
             let lines = &self.seen.lines;
@@ -159,7 +160,7 @@ pub(super) fn arbitrate(
     news: Sender<News>,
 ) -> Arbitrated {
     let mut handler = Handler::new(MoldUdp64, feed);
-    let mut deliveries = Deliveries::new(vec![delivery]);
+    let mut deliveries = Deliveries::fixed(vec![delivery]);
     let now = common.clock.now();
     let mut beside = Beside { common, seen, news, reading: now, told: now, heard: now };
     let outcome = live(&mut handler, &mut live_lines, &mut beside, &mut deliveries).map(|_| ());
@@ -174,7 +175,7 @@ pub(super) fn arbitrate(
 pub(super) struct Read {
     pub(super) checker: Checker,
     pub(super) latency: Latency,
-    pub(super) outcome: Result<(), client::Broken>,
+    pub(super) outcome: Result<(), client::BrokenStream>,
 }
 
 /// Nanoseconds from the time at which a message was to be sent to the time at which it was read.

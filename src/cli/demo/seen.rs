@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use twinline_core::frame::{Frame, Kind, Line};
+use twinline_core::frame::{Frame, FrameKind, Line};
 use twinline_core::time::Nanos;
 
 /// A set of message numbers, from 1 up to a limit that is known at the start.
@@ -103,7 +103,7 @@ impl Seen {
     /// A frame is given to the arbiter.
     #[inline]
     pub(super) fn frame(&mut self, stamp: Nanos, line: Line, frame: &Frame<'_>) {
-        let count = if frame.kind == Kind::Data { u64::from(frame.count) } else { 0 };
+        let count = if frame.kind == FrameKind::Data { u64::from(frame.count) } else { 0 };
         let end = frame.sequence + count;
         // a deadline at a stamp fires before the stamp's frame (ARBITRATION 1.3)
         while self.holes.front().is_some_and(|hole| hole.opened + self.gap_timeout <= stamp) {

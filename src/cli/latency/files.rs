@@ -11,27 +11,27 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 use serde_json::Value;
 
-use super::page;
-use super::results::{PassResults, RatioResults, Results};
 use crate::Failure;
 use twinline_analysis::latency::hgrm;
-use twinline_analysis::latency::latencies::Cause;
+use twinline_analysis::latency::latencies::LatencyCause;
 use twinline_analysis::latency::read::Interval;
-use twinline_analysis::latency::two_core::Kind;
+use twinline_analysis::latency::two_core::BlockKind;
+use twinline_analysis::latency::{LatencyReport, PassResults, RatioResults};
 use twinline_core::time::Nanos;
 
-/// A directory that was empty.
+/// A directory that was empty when it was opened.
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes the directory, or takes an empty one.
+    /// Creates the directory, or takes an empty one.
     pub(super) fn make(path: &Path) -> Result<Folder, Failure> {
-        let refused = |error: io::Error| Failure::usage(anyhow!("--out {}: cannot make it: {error}", path.display()));
+        let refused =
+            |error: io::Error| Failure::usage(anyhow!("--out {}: cannot be created: {error}", path.display()));
         fs::create_dir_all(path).map_err(refused)?;
         if fs::read_dir(path).map_err(refused)?.next().is_some() {
             return Err(Failure::usage(anyhow!(
-                "--out {}: there are files in it already; name a directory that is new, or empty",
+                "--out {}: the directory is not empty; name a new or empty one",
                 path.display()
             )));
         }
@@ -67,7 +67,7 @@ impl Folder {
     /// The percentile files of the ratio.
     pub(super) fn ratio(&self, ratio: &RatioResults) -> Result<(), Failure> {
         let method = ratio.method.name();
-        for kind in Kind::ALL {
+        for kind in BlockKind::ALL {
             self.hgrm(&file_name(&format!("two-core {method} {}", kind.words())), ratio.times(kind))?;
         }
         self.hgrm(&format!("two-core-{method}-receive-to-read"), ratio.to_client())
@@ -87,19 +87,19 @@ impl Folder {
     }
 
     /// The report and the page.
-    pub(super) fn finish(&self, results: &Results, object: &Value) -> Result<(), Failure> {
+    pub(super) fn finish(&self, report: &LatencyReport, object: &Value) -> Result<(), Failure> {
         self.write("latency.json", |out| writeln!(out, "{object:#}"))?;
-        self.write("latency.html", |out| out.write_all(page::page(results).as_bytes()))
+        self.write("latency.html", |out| out.write_all(report.page().as_bytes()))
     }
 }
 
-/// A label without what a file's name had better not have: `100k/s 64 B` is `100k-64B`.
+/// A label without characters that are awkward in a file's name: `100k/s 64 B` is `100k-64B`.
 fn file_name(label: &str) -> String {
     let shortened = label.replace("/s ", " ").replace(" B", "B").replace(", ", " ");
     shortened.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect()
 }
 
-/// A histogram log: an interval a second and cause, tagged by the cause.
+/// A histogram log: one interval per second and cause, tagged with the cause.
 pub(super) struct Log {
     path: PathBuf,
     out: BufWriter<File>,
@@ -128,7 +128,7 @@ impl Log {
         let mut lines = Vec::new();
         let mut writer = builder(*began).begin_log_with(&mut lines, serializer).map_err(|error| failed(path, error))?;
         let (start, span) = (Duration::from(interval.start - *began), Duration::from(interval.end - interval.start));
-        for (cause, times) in Cause::ALL.iter().zip(&interval.causes).filter(|(_, times)| !times.is_empty()) {
+        for (cause, times) in LatencyCause::ALL.iter().zip(&interval.causes).filter(|(_, times)| !times.is_empty()) {
             writer.write_histogram(times, start, span, Tag::new(cause.name())).map_err(|error| match error {
                 IntervalLogWriterError::IoError(error) => failed(path, error),
                 error => failed(path, format!("{error:?}")),

@@ -11,11 +11,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Failure, Outcome, feed};
 use twinline_analysis::chart::span_text;
 use twinline_analysis::latency::latencies::histogram;
-use twinline_analysis::latency::message::{Load, MESSAGE_LEN_MAX, MESSAGE_LEN_MIN};
-use twinline_analysis::latency::open_loop::{self, MeasureError};
+use twinline_analysis::latency::message::{MESSAGE_LEN_MAX, MESSAGE_LEN_MIN};
+use twinline_analysis::latency::open_loop::{self, MeasureError, OpenLoopMeasured, OpenLoopSettings};
 use twinline_analysis::latency::ratio::Ratios;
 use twinline_analysis::latency::read::Interval;
-use twinline_analysis::latency::two_core;
+use twinline_analysis::latency::two_core::{self, TwoCoreMeasured, TwoCoreSettings};
+use twinline_analysis::latency::{LatencyReport, MeasuredMachine, PassResults, PassSpec, RatioResults};
 use twinline_core::frame::Session;
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
 use twinline_core::time::Nanos;
@@ -34,21 +35,16 @@ use twinline_node::source::watch::{LiveWatch, WatchFacts};
 use twinline_node::source::{CountedSource, Source};
 
 mod files;
-mod json;
-mod page;
-mod results;
 mod setup;
-mod text;
 
 use files::Folder;
-use results::{Machine, PassResults, RatioResults, Results};
 use setup::{Layout, Setup};
 
 const EXAMPLES: &str = "\
-Every message carries the time at which it was to be sent, and its latency counts from that (open loop). The ratio to the bare
-receive loop is measured one message at a time, in rotating blocks; it is what to trust where absolute times drift.
+Every message carries the time at which it was due, and its latency counts from that time (open loop). The ratio to the bare
+receive loop is measured one message at a time, in rotating blocks. Trust the ratio if absolute times drift.
 
-Cores that the kernel keeps free (isolcpus) are not given by themselves: taskset -c 2-4 twinline latency FEED.
+Isolated cores (isolcpus) must be given explicitly: taskset -c 2-4 twinline latency FEED.
 
 Examples:
   twinline latency feeds/loopback.toml
@@ -60,65 +56,66 @@ Examples:
 
 /// Measure latency on this machine: percentiles, HdrHistogram logs, a picture
 ///
-/// Publisher, arbiter and client run in this process, by one clock: over loopback, or out of one interface and in by another.
+/// Publisher, arbiter and client run in this process, by one clock, over loopback or out of one interface and into another.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The feed file: where the lines are received, and sent as well unless --to says otherwise
+    /// The feed file: where the lines are received, and also where they are sent, unless --to says otherwise
     feed: PathBuf,
-    /// Send each line where this feed file has it; its lines bear the same names
+    /// Send each line where this feed file has it; its lines must have the same names
     #[arg(long, value_name = "FEED")]
     to: Option<PathBuf>,
-    /// Publish from this network namespace (`ip netns`); takes CAP_SYS_ADMIN
+    /// Publish from this network namespace (`ip netns`); needs CAP_SYS_ADMIN
     #[arg(long, value_name = "NAME")]
     publish_netns: Option<String>,
-    /// Messages a second, one pass each (10k, 1.5M)
+    /// Messages per second, one pass each (10k, 1.5M)
     #[arg(long, visible_alias = "rate", value_name = "RATE", value_delimiter = ',', default_value = "10k,50k", value_parser = rate)]
     rates: Vec<u64>,
     /// How many messages are due at once, at the same average rate
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     burst: u32,
-    /// Bytes of a message, one pass each (the ratio is measured with the first); 16 of them are the times at which it was to be
-    /// sent and was
+    /// Bytes per message, one pass each (the ratio is measured with the first). 16 of them hold the times at which the message was due
+    /// and was sent
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_value = "64", value_parser = size)]
     size: Vec<usize>,
-    /// Messages a datagram: the first wait for the last, 1 ms at most
+    /// Messages per datagram: the first ones wait for the last, 1 ms at most
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=i64::from(PACK_MAX)))]
     pack: u32,
-    /// How long messages are sent before those that are timed
+    /// How long to send messages before those that are timed
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_span)]
     warmup: Nanos,
-    /// For how long each pass is timed
+    /// How long to time each pass
     #[arg(long, value_name = "N", default_value = "5", value_parser = super::publish::seconds)]
     seconds: Nanos,
-    /// Datagrams lost, each by itself, so that messages wait for the other line: 1%
+    /// Share of datagrams lost at random, so that messages wait for the other line: 1%
     #[arg(long, value_name = "[LINE=]SHARE")]
     loss: Option<PerLine<Share>>,
-    /// How much later a line sends: 20us, or drawn from 20us..50us
+    /// How much later a line sends: 20us, or random within 20us..50us
     #[arg(long, value_name = "[LINE=]TIME")]
     delay: Option<PerLine<Delay>>,
-    /// What losses and delays are drawn from
+    /// The seed of losses and delays
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// How to receive, a ratio and passes each: socket, packet, xdp, or auto, the fastest that works [default: the feed file's]
+    /// How to receive; each method gets its own ratio and passes: socket, packet, xdp, or auto, the fastest that works [default: the feed
+    /// file's]
     #[arg(long, value_name = "METHOD", value_delimiter = ',', value_parser = super::live::method)]
     receive: Vec<Method>,
-    /// Measure each pass a second time with kernel or NIC receive stamps: of a socket they cost a recvmmsg in place of a recvfrom
+    /// Measure each pass a second time with kernel or NIC receive stamps. With sockets they cost a recvmmsg instead of a recvfrom
     #[arg(long)]
     stamps: bool,
-    /// Which threads have which cores, and what is measured [default: the ratio, then open loop on as many cores as there are]
+    /// Which thread runs on which core, and what is measured [default: the ratio, then open loop on as many cores as there are]
     #[arg(long, value_enum)]
     layout: Option<Layout>,
-    /// The cores of publisher, arbiter and client, in this order [default: the first that this process may use]
+    /// The cores of publisher, arbiter and client, in this order [default: the first ones that this process may use]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     cores: Option<Vec<usize>>,
-    /// Messages of a block, where the ratio is measured
+    /// Messages per block when the ratio is measured
     #[arg(long, value_name = "N", default_value = "400", value_parser = clap::value_parser!(u32).range(10..=100_000))]
     block: u32,
-    /// Write the report, histogram logs, percentile files and the page into this directory, which is made
+    /// Write the report, histogram logs, percentile files and the page into this directory, which is created
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print the report as one JSON object on stdout, and all else on stderr
+    /// Print the report as one JSON object on stdout, and everything else on stderr
     #[arg(long)]
     json: bool,
 }
@@ -141,7 +138,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let (feed, framing) = feed::load(&args.feed)?;
     let setup = Setup::new(&args, feed, framing)?;
     let measuring = Measuring { args, setup, framing };
-    // all others are matched anew for every datagram: a few nanoseconds among thousands, and never in their favour
+    // any other framing is looked up for each datagram: a few nanoseconds among thousands, and never in its favour
     match framing {
         AnyFraming::MoldUdp64(framing) => measuring.with(framing),
         framing => measuring.with(framing),
@@ -169,12 +166,12 @@ impl WithFraming for Measuring {
             let advice = "build it with `cargo build --release`".to_owned();
             findings.insert(0, Finding { what, advice, severity: Severity::Spoils });
         }
-        let machine = Machine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
+        let machine = MeasuredMachine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
         let mut human = Human(args.json);
-        human.tell(&text::machine(&machine))?;
-        human.tell(&text::beginning(setup, self.framing))?;
+        let mut report = LatencyReport::new(machine, &setup.feed, &setup.to, setup.namespace.clone(), self.framing);
+        human.tell(&report.machine_text())?;
+        human.tell(&setup.beginning(self.framing))?;
         let bench = Bench { setup, framing, clock, stop: &stop, folder: folder.as_ref() };
-        let mut results = Results::new(machine, setup, self.framing);
         let mut session = 0;
         if setup.measures_ratio() {
             for &method in &setup.methods {
@@ -183,8 +180,8 @@ impl WithFraming for Measuring {
                 }
                 session += 1;
                 let ratio = bench.ratio(method, args.block, args.size[0], session_of(framing, session))?;
-                human.tell(&text::ratio(&ratio))?;
-                results.ratios.push(ratio);
+                human.tell(&ratio.text())?;
+                report.ratios.push(ratio);
             }
         }
         for pass in setup.passes() {
@@ -193,14 +190,14 @@ impl WithFraming for Measuring {
             }
             session += 1;
             let pass = bench.pass(&pass, session_of(framing, session))?;
-            human.tell(&text::pass(&pass))?;
-            results.passes.push(pass);
+            human.tell(&pass.text())?;
+            report.passes.push(pass);
         }
-        results.stopped = stop.requested();
-        human.tell(&text::ending(&results))?;
-        let object = json::report(&results);
+        report.stopped = stop.requested();
+        human.tell(&report.ending_text())?;
+        let object = report.json();
         if let Some(folder) = &folder {
-            folder.finish(&results, &object)?;
+            folder.finish(&report, &object)?;
             human.tell(&format!(
                 "written to {}: latency.html, latency.json, .hlog and .hgrm files\n",
                 folder.path().display()
@@ -213,7 +210,7 @@ impl WithFraming for Measuring {
     }
 }
 
-/// Each pass has a session of its own: what another one left on the wire is not taken for its.
+/// Each pass has a session of its own, so that nothing that another pass left on the wire is counted for it.
 fn session_of(framing: impl Framing, n: u32) -> Session {
     let numbered = || framing.session(&(1 + n % 200).to_string());
     framing.session(&format!("LAT{n:07}")).or_else(numbered).unwrap_or(Session::NONE)
@@ -236,32 +233,6 @@ impl Human {
     }
 }
 
-/// One pass that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Asked {
-    load: Load,
-    method: Method,
-    stamps: bool,
-}
-
-impl Asked {
-    /// A name for people, and (without its blanks) for files.
-    fn label(&self) -> String {
-        let Load { micro_rate, burst, size } = self.load;
-        let rate = micro_rate as f64 / 1e6;
-        let rate = match rate {
-            r if r >= 1e6 && (r / 1e4).fract() == 0.0 => format!("{}M", r / 1e6),
-            r if r >= 1e3 && (r / 10.0).fract() == 0.0 => format!("{}k", r / 1e3),
-            r => r.to_string(),
-        };
-        let burst = if burst > 1 { format!(" burst {burst}") } else { String::new() };
-        let stamps = if self.stamps { " stamps" } else { "" };
-        let method = if self.method == Method::Socket { "" } else { self.method.name() };
-        let method = if method.is_empty() { String::new() } else { format!(" {method}") };
-        format!("{rate}/s {size} B{burst}{method}{stamps}")
-    }
-}
-
 /// What all measurements share.
 struct Bench<'a, F> {
     setup: &'a Setup,
@@ -272,7 +243,7 @@ struct Bench<'a, F> {
 }
 
 impl<F: Framing> Bench<'_, F> {
-    /// The one place where the lines are listened to. Each measurement opens them anew: what was sent before it is not heard.
+    /// The one place where the lines are opened. Each measurement opens them anew, so that it does not hear what was sent before it.
     fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, MethodChoice), Failure> {
         let feed = &self.setup.feed;
         let options = ReceiveOptions { buffer_bytes: self.setup.buffer(), kernel_stamps, senders: false };
@@ -292,21 +263,23 @@ impl<F: Framing> Bench<'_, F> {
         Ok(ratio)
     }
 
-    fn pass(&self, asked: &Asked, session: Session) -> Result<PassResults, Failure> {
+    fn pass(&self, asked: &PassSpec, session: Session) -> Result<PassResults, Failure> {
         let setup = self.setup;
         let (live, watch, taken) = self.listen(asked.method, asked.stamps)?;
-        let asked = Asked { method: taken.method, ..*asked };
+        let asked = PassSpec { method: taken.method, ..*asked };
         let label = asked.label();
         let (measured, watched) = live.with(Paced { bench: self, watch, asked, label: &label, session })?;
-        let pass = PassResults::new(asked, label, measured, setup, &watched);
+        let pass = PassResults::new(asked, measured, &setup.feed, (setup.arrangement, setup.pack), &watched);
         if pass.sent_nothing() {
             let why = pass.last_error().unwrap_or_default();
-            return Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up? {why}")));
+            return Err(Failure::run(anyhow!(
+                "no datagram could be sent; does the interface exist, and is it up? {why}"
+            )));
         }
         if pass.delivered == 0 && !self.stop.requested() {
             let (to, feed) = (&setup.to.name, &setup.feed.name);
             return Err(Failure::run(anyhow!(
-                "not one message came through: see that what is sent on {to} arrives on {feed}: interfaces, groups, sources, \
+                "no message came through: check that what is sent on {to} arrives on {feed}: interfaces, groups, sources, \
                  the namespace, a firewall"
             )));
         }
@@ -328,22 +301,16 @@ struct Rotating<'a, F> {
 }
 
 impl<F: Framing> WithSource for Rotating<'_, F> {
-    type Output = Result<(two_core::Measured, Vec<WatchFacts>), Failure>;
+    type Output = Result<(TwoCoreMeasured, Vec<WatchFacts>), Failure>;
 
     fn with<S: Source + CountedSource + Send>(mut self, mut source: S) -> Self::Output {
         let Bench { setup, framing, clock, stop, .. } = *self.bench;
         let (publisher, arbiter, spin) = setup.two_cores();
-        let settings = two_core::Settings {
-            feed: &setup.feed,
-            to: &setup.to,
-            namespace: setup.namespace.as_deref(),
-            publisher,
-            arbiter,
-            spin,
-            size: self.size,
-            block: self.block,
-            span: setup.span,
-        };
+        let mut settings = TwoCoreSettings::new(&setup.feed, spin);
+        settings.to = &setup.to;
+        settings.namespace = setup.namespace.as_deref();
+        (settings.publisher, settings.arbiter) = (publisher, arbiter);
+        (settings.size, settings.block, settings.span) = (self.size, self.block, setup.span);
         let progress = Progress::new(&format!("ratio, {}", self.taken.method.name()), setup.span, clock);
         let tell = |rounds: &[_]| {
             progress.show(|| match Ratios::of(rounds, true) {
@@ -364,27 +331,21 @@ impl<F: Framing> WithSource for Rotating<'_, F> {
 struct Paced<'a, F> {
     bench: &'a Bench<'a, F>,
     watch: LiveWatch,
-    asked: Asked,
+    asked: PassSpec,
     label: &'a str,
     session: Session,
 }
 
 impl<F: Framing> WithSource for Paced<'_, F> {
-    type Output = Result<(open_loop::Measured, Vec<WatchFacts>), Failure>;
+    type Output = Result<(OpenLoopMeasured, Vec<WatchFacts>), Failure>;
 
     fn with<S: Source + CountedSource + Send>(mut self, mut source: S) -> Self::Output {
         let Bench { setup, framing, clock, stop, folder } = *self.bench;
-        let settings = open_loop::Settings {
-            feed: &setup.feed,
-            to: &setup.to,
-            namespace: setup.namespace.as_deref(),
-            arrangement: setup.arrangement,
-            warm_up: setup.warm_up,
-            span: setup.span,
-            lines: &setup.lines,
-            seed: setup.seed,
-            kernel_stamps: self.asked.stamps,
-        };
+        let mut settings = OpenLoopSettings::new(&setup.feed, setup.arrangement, &setup.lines);
+        settings.to = &setup.to;
+        settings.namespace = setup.namespace.as_deref();
+        (settings.warm_up, settings.span, settings.seed) = (setup.warm_up, setup.span, setup.seed);
+        settings.kernel_stamps = self.asked.stamps;
         let progress = Progress::new(self.label, setup.warm_up + setup.span, clock);
         let mut log = folder.map(|folder| folder.log(self.label, clock.now())).transpose()?;
         let (mut recent, mut trouble) = (String::new(), Ok(()));
@@ -466,20 +427,4 @@ fn sent_on(feed: &Feed, to: Option<&Path>) -> Result<Feed, Failure> {
     let (to, _) = feed::load(path)?;
     let routed = twinline_node::replay::route(feed, to).with_context(|| format!("--to {}", path.display()));
     routed.map_err(Failure::usage)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pass_is_named_by_what_it_is() {
-        let asked = |rate: f64, burst, size, method, stamps| {
-            Asked { load: Load { micro_rate: (rate * 1e6) as u64, burst, size }, method, stamps }.label()
-        };
-        assert_eq!(asked(100_000.0, 1, 64, Method::Socket, false), "100k/s 64 B");
-        assert_eq!(asked(1_500_000.0, 16, 512, Method::Packet, true), "1.5M/s 512 B burst 16 packet stamps");
-        assert_eq!(asked(1_234.0, 1, 16, Method::Socket, false), "1234/s 16 B");
-        assert_eq!(asked(0.5, 1, 16, Method::Xdp, false), "0.5/s 16 B xdp");
-    }
 }

@@ -1,11 +1,12 @@
-//! What is to be measured: the arguments against the feed and the machine.
+//! What is to be measured: the arguments, checked against the feed and the machine.
 
 use std::collections::BTreeSet;
 
 use anyhow::anyhow;
 
-use super::{Args, Asked, sent_on};
+use super::{Args, sent_on};
 use crate::Failure;
+use twinline_analysis::latency::PassSpec;
 use twinline_analysis::latency::message::Load;
 use twinline_analysis::latency::open_loop::Arrangement;
 use twinline_core::framing::AnyFraming;
@@ -16,7 +17,7 @@ use twinline_node::publisher::fault::Faults;
 use twinline_node::publisher::plan::LinePlan;
 use twinline_node::publisher::spec::PerLine;
 
-/// Which threads have which cores.
+/// Which thread runs on which core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Layout {
     /// The ratio to the bare receive loop alone: one thread publishes and reads, the arbiter has the other core
@@ -42,7 +43,7 @@ pub(super) struct Setup {
     /// How to receive, in the order in which they are measured.
     pub(super) methods: Vec<Method>,
     layout: Option<Layout>,
-    passes: Vec<Asked>,
+    passes: Vec<PassSpec>,
     cores: Vec<usize>,
 }
 
@@ -52,7 +53,7 @@ impl Setup {
         let cores = chosen(args.cores.as_deref(), feed.receive.core, &cpu::usable())?;
         if args.layout == Some(Layout::Spread) && cores.len() < 3 {
             return Err(Failure::usage(anyhow!(
-                "--layout spread takes 3 cores and there are {}: choose --layout paired, or let it choose",
+                "--layout spread needs 3 cores and there are {}: use --layout paired, or leave --layout out",
                 cores.len()
             )));
         }
@@ -74,7 +75,8 @@ impl Setup {
         let stamps = if args.stamps { [false, true].as_slice() } else { &[false] };
         let methods = if args.receive.is_empty() { vec![feed.receive.method] } else { args.receive.clone() };
         let ways = methods.iter().flat_map(|&method| stamps.iter().map(move |&stamps| (method, stamps)));
-        let passes = passes.flat_map(|load| ways.clone().map(move |(method, stamps)| Asked { load, method, stamps }));
+        let passes =
+            passes.flat_map(|load| ways.clone().map(move |(method, stamps)| PassSpec { load, method, stamps }));
         let passes = passes.collect();
         Ok(Setup {
             namespace: args.publish_netns.clone(),
@@ -93,7 +95,20 @@ impl Setup {
         })
     }
 
-    /// Whether the ratio to the bare loop is measured. By default where there are two cores for it.
+    /// What is about to be measured, where.
+    pub(super) fn beginning(&self, framing: AnyFraming) -> String {
+        let (feed, to) = (&self.feed, &self.to);
+        let way = if feed == to { String::new() } else { format!(", sent on {}", to.name) };
+        let from = self.namespace.as_ref().map_or(String::new(), |name| format!(" from the namespace {name}"));
+        let methods = self.methods.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ");
+        let mut out = format!("feed {} ({}){way}{from}; received by {methods}\n", feed.name, framing.name());
+        if feed.lines.first().is_some_and(|line| line.groups.len() > 1) {
+            out += "only the first group of each line is sent on\n";
+        }
+        out
+    }
+
+    /// Whether the ratio to the bare loop is measured. By default it is if there are two cores for it.
     pub(super) fn measures_ratio(&self) -> bool {
         match self.layout {
             Some(layout) => layout == Layout::TwoCore,
@@ -102,17 +117,17 @@ impl Setup {
     }
 
     /// The open-loop passes.
-    pub(super) fn passes(&self) -> Vec<Asked> {
+    pub(super) fn passes(&self) -> Vec<PassSpec> {
         if self.layout == Some(Layout::TwoCore) { Vec::new() } else { self.passes.clone() }
     }
 
-    /// The cores of the ratio's two threads, the publisher's first, and what they do while there is nothing.
+    /// The cores of the ratio's two threads, the publisher's first, and what they do while idle.
     pub(super) fn two_cores(&self) -> (Option<usize>, Option<usize>, Spin) {
         let Arrangement { publisher, arbiter, .. } = arrangement(Some(Layout::TwoCore), &self.cores);
         (publisher, arbiter, Spin::for_threads(2, self.cores.len()))
     }
 
-    /// The cores that busy threads have.
+    /// The cores of busy threads.
     pub(super) fn cores(&self) -> Vec<usize> {
         let Arrangement { publisher, arbiter, client, .. } = self.arrangement;
         let cores: BTreeSet<usize> = [publisher, arbiter, client].into_iter().flatten().collect();

@@ -4,19 +4,19 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use twinline_client::counters::{Counter, CounterPage};
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
 use twinline_node::config::LineConfig;
-use twinline_node::handler::desk::{Answer, Ask, Counters, Inquiry};
 use twinline_node::ip::fragments::FragmentFacts;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
-use twinline_node::os::signal::Stop;
+use twinline_node::runtime::{Ended, Running, RuntimeNotice};
 use twinline_node::source::live::LineFacts;
-use twinline_node::source::watch::{InterfaceState, LineChange, LiveWatch, Notice, WatchFacts};
+use twinline_node::source::watch::{InterfaceState, LineChange, WatchFacts};
 
 use super::tally::Tally;
-use super::{Ending, Listen, Voice};
+use super::{Listen, Voice};
 
 /// How often interfaces are looked after and counters are asked for.
 const LOOK_EVERY: Nanos = Nanos::from_millis(250);
@@ -41,11 +41,7 @@ pub(crate) struct Housekeeping {
     clock: Clock,
     voice: Voice,
     lines: Vec<LineConfig>,
-    watch: LiveWatch,
-    inquiry: Inquiry,
     status: StatusLine,
-    /// Requested when the time is over.
-    stop: Stop,
     started: Nanos,
     until: Option<Nanos>,
     look_at: Nanos,
@@ -53,16 +49,35 @@ pub(crate) struct Housekeeping {
     counters: Counters,
     /// As of the last status line.
     before: Before,
-    /// The pair of lines whose lead is asked for next.
-    pair: usize,
-    leads: [[Option<Nanos>; LINES_MAX]; LINES_MAX],
     /// Lines that were told to be unheard.
     unheard: [bool; LINES_MAX],
     heard_checked: bool,
     /// When a line's overflow was last said.
     overflow_said: [Option<Nanos>; LINES_MAX],
-    watch_failed: bool,
     dropped_said: u64,
+}
+
+/// What the page of counters said at one look, by line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    datagrams: [u64; LINES_MAX],
+    first_arrivals: [u64; LINES_MAX],
+    missing: [u64; LINES_MAX],
+    dropped: [u64; LINES_MAX],
+    divergent: [u64; LINES_MAX],
+}
+
+impl Counters {
+    fn read(page: &CounterPage) -> Counters {
+        let of = |counter| std::array::from_fn(|line| page.line(counter, Line(line as u8)));
+        Counters {
+            datagrams: of(Counter::Datagrams),
+            first_arrivals: of(Counter::FirstArrivals),
+            missing: of(Counter::Missing),
+            dropped: of(Counter::CaptureDropped),
+            divergent: of(Counter::Divergent),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,9 +93,7 @@ impl Housekeeping {
         clock: Clock,
         voice: Voice,
         lines: &[LineConfig],
-        (watch, inquiry): (LiveWatch, Inquiry),
         listen: &Listen,
-        stop: Stop,
         status: StatusLine,
     ) -> Housekeeping {
         let started = clock.now();
@@ -88,76 +101,46 @@ impl Housekeeping {
             clock,
             voice,
             lines: lines.to_vec(),
-            watch,
-            inquiry,
             status,
-            stop,
             started,
             until: listen.seconds.map(|span| started + span),
             look_at: started,
             status_at: started + STATUS_EVERY,
             counters: Counters::default(),
             before: Before { at: started, ..Before::default() },
-            pair: 0,
-            leads: [[None; LINES_MAX]; LINES_MAX],
             unheard: [false; LINES_MAX],
             heard_checked: false,
             overflow_said: [None; LINES_MAX],
-            watch_failed: false,
             dropped_said: 0,
         }
     }
 
     /// Does what is due. Returns whether it was time to look: what is buffered may be written out as well.
-    pub(crate) fn tick(&mut self, tally: &Tally) -> bool {
+    pub(crate) fn tick<S>(&mut self, running: &Running<S>, tally: &Tally) -> bool {
         let now = self.clock.now();
         if self.until.is_some_and(|until| now >= until) {
-            self.stop.request();
+            running.stop();
         }
         if now < self.look_at {
             return false;
         }
         self.look_at = now + LOOK_EVERY;
-        self.check(now);
-        while let Some(answer) = self.inquiry.answer() {
-            match answer {
-                Answer::Counters(counters) => self.counters = *counters,
-                Answer::Lead { first, later, numbers, median } => {
-                    self.leads[first.index()][later.index()] = (numbers > 0).then_some(median);
-                }
-            }
+        for notice in running.notices() {
+            self.notice(now, &notice);
         }
-        self.inquiry.ask(Ask::Counters);
-        if self.status == StatusLine::Arbiter {
-            self.ask_lead(tally);
-        }
-        self.hear(now);
+        self.counters = Counters::read(running.counters());
+        self.hear(now, &running.lines());
         if self.status != StatusLine::None && now >= self.status_at {
             self.status_at = now + STATUS_EVERY;
-            self.say_status(now, tally);
+            self.say_status(now, tally, running.counters(), &running.lines());
         }
         true
     }
 
-    /// Interfaces, and what the kernel threw away.
-    fn check(&mut self, now: Nanos) {
-        let notices = match self.watch.check() {
-            Ok(notices) => notices,
-            Err(error) => {
-                if !std::mem::replace(&mut self.watch_failed, true) {
-                    self.voice.say(format_args!("cannot look after the interfaces: {error}; trying again"));
-                }
-                return;
-            }
-        };
-        self.watch_failed = false;
-        for notice in notices {
-            self.notice(now, &notice);
-        }
-    }
-
-    fn notice(&mut self, now: Nanos, notice: &Notice) {
-        if let LineChange::Overflow { .. } | LineChange::RingOverflow { .. } = notice.what {
+    fn notice(&mut self, now: Nanos, notice: &RuntimeNotice) {
+        if let RuntimeNotice::Line(notice) = notice
+            && let LineChange::Overflow { .. } | LineChange::RingOverflow { .. } = notice.what
+        {
             // at once, and then with the status line: what overflows does so at every look
             let said = &mut self.overflow_said[notice.line.index()];
             if self.status != StatusLine::None && said.is_some_and(|said| now < said + STATUS_EVERY) {
@@ -168,26 +151,11 @@ impl Housekeeping {
         self.voice.say(notice);
     }
 
-    /// Asks for the next pair's lead, one a look: an answer costs the hot thread microseconds.
-    fn ask_lead(&mut self, tally: &Tally) {
-        let lines = self.lines.len();
-        let Some(channel) = tally.busiest().filter(|_| lines > 1) else { return };
-        self.pair = (self.pair + 1) % (lines * lines);
-        if self.pair / lines == self.pair % lines {
-            self.pair = (self.pair + 1) % (lines * lines);
-        }
-        let (first, later) = (self.pair / lines, self.pair % lines);
-        if first != later {
-            self.inquiry.ask(Ask::Lead { channel, first: Line(first as u8), later: Line(later as u8) });
-        }
-    }
-
     /// Lines that were never heard.
-    fn hear(&mut self, now: Nanos) {
+    fn hear(&mut self, now: Nanos, facts: &[WatchFacts]) {
         let heard = |counters: &Counters, line: usize| counters.datagrams[line] > 0;
         if !self.heard_checked && now >= self.started + HEARD_BY {
             self.heard_checked = true;
-            let facts = self.watch.facts();
             for at in 0..self.lines.len() {
                 if !heard(&self.counters, at) {
                     self.unheard[at] = true;
@@ -210,10 +178,9 @@ impl Housekeeping {
         }
     }
 
-    fn say_status(&mut self, now: Nanos, tally: &Tally) {
+    fn say_status(&mut self, now: Nanos, tally: &Tally, page: &CounterPage, facts: &[WatchFacts]) {
         let span = (now - self.before.at).0.max(1);
         let rate = |count: u64| u128::from(count) * 1_000_000_000 / u128::from(span);
-        let facts = self.watch.facts();
         let (counters, before) = (&self.counters, &self.before.counters);
         let of = |now: &[u64], before: &[u64], at: usize| now[at].saturating_sub(before[at]);
         let firsts: Vec<u64> =
@@ -235,7 +202,7 @@ impl Housekeeping {
                 }
                 _ => write!(text, "; {} {datagrams}/s", line.name),
             };
-            if let Some(lead) = self.leads[at].iter().flatten().min().filter(|_| firsts[at] > 0) {
+            if let Some(lead) = lead(page, at, self.lines.len()).filter(|_| firsts[at] > 0) {
                 let _ = write!(text, " by {lead}");
             }
             let overflow = facts.get(at).map_or(0, |facts| facts.overflow);
@@ -254,17 +221,12 @@ impl Housekeeping {
         self.before = Before { at: now, counters: self.counters, messages: tally.messages, ..self.before };
     }
 
-    /// The last look: what the kernel counted up to now.
-    pub(crate) fn end(&mut self) {
-        self.check(self.clock.now());
-    }
-
     /// The `source` of --json (ARBITRATION 10.2).
-    pub(crate) fn source(&self, ending: &Ending, spin: Spin, core: Option<usize>) -> Map<String, Value> {
+    pub(crate) fn source<S>(&self, ended: &Ended<S>, spin: Spin, core: Option<usize>) -> Map<String, Value> {
         let mut lines = Map::new();
-        let watched = self.watch.facts();
+        let watched = &ended.lines;
         for (at, (line, watched)) in self.lines.iter().zip(watched).enumerate() {
-            let facts = ending.facts.lines[at];
+            let facts = ended.source.lines[at];
             let of_line = json!({
                 "datagrams": facts.datagrams,
                 "bytes": facts.bytes,
@@ -281,14 +243,14 @@ impl Housekeeping {
                 "buffer_given": watched.buffer_given,
                 "interface": watched.interface.to_string(),
                 "interface_gone": watched.gone,
-                "capture_dropped": ending.dropped[at],
+                "capture_dropped": ended.dropped[at],
             });
             lines.insert(line.name.clone(), of_line);
         }
         let mut source = Map::new();
-        let datagrams: u64 = ending.facts.lines.iter().map(|facts| facts.datagrams).sum();
+        let datagrams: u64 = ended.source.lines.iter().map(|facts| facts.datagrams).sum();
         source.insert("datagrams".into(), datagrams.into());
-        source.insert("end_ns".into(), ending.at.map(|at| at.0).into());
+        source.insert("end_ns".into(), ended.at.map(|at| at.0).into());
         source.insert("idle".into(), if spin.shared() { "yields" } else { "spins" }.into());
         source.insert("core".into(), core.into());
         source.insert("lines".into(), Value::Object(lines));
@@ -296,12 +258,12 @@ impl Housekeeping {
     }
 
     /// What the lines brought, a sentence a line.
-    pub(crate) fn summary(&self, ending: &Ending) -> String {
+    pub(crate) fn summary<S>(&self, ended: &Ended<S>) -> String {
         let mut text = String::new();
-        for (at, (line, watched)) in self.lines.iter().zip(self.watch.facts()).enumerate() {
-            let facts = ending.facts.lines[at];
+        for (at, (line, watched)) in self.lines.iter().zip(&ended.lines).enumerate() {
+            let facts = ended.source.lines[at];
             let _ = write!(text, "line {}: {} datagrams, {} bytes", line.name, facts.datagrams, facts.bytes);
-            let _ = write!(text, ", {} lost at the socket, {} not captured", watched.overflow, ending.dropped[at]);
+            let _ = write!(text, ", {} lost at the socket, {} not captured", watched.overflow, ended.dropped[at]);
             let left_out = [(facts.other_senders, "of other senders"), (facts.truncated, "too long")];
             for (count, what) in left_out.into_iter().chain(refused(&facts)) {
                 if count > 0 {
@@ -313,24 +275,38 @@ impl Housekeeping {
         text
     }
 
+    /// Says what was noticed last.
+    pub(crate) fn say_last<S>(&mut self, ended: &Ended<S>) {
+        let now = self.clock.now();
+        ended.notices.iter().for_each(|notice| self.notice(now, notice));
+    }
+
     /// Says what went wrong at the sockets, in all.
-    pub(crate) fn say_losses(&self, ending: &Ending) {
-        for (at, (line, watched)) in self.lines.iter().zip(self.watch.facts()).enumerate() {
+    pub(crate) fn say_losses<S>(&self, ended: &Ended<S>) {
+        for (at, (line, watched)) in self.lines.iter().zip(&ended.lines).enumerate() {
             let (asked, given) = (watched.buffer_asked, watched.buffer_given);
             let losses = [
                 (watched.overflow, format!("lost at its sockets in all (buffers of {given} bytes, {asked} asked for)")),
-                (ending.dropped[at], "not in the capture: a replay of it will differ from this run".to_owned()),
-                (ending.facts.lines[at].other_senders, "of other senders than its `source`, left out".to_owned()),
-                (ending.facts.lines[at].truncated, "longer than a datagram can be, left out".to_owned()),
+                (ended.dropped[at], "not in the capture: a replay of it will differ from this run".to_owned()),
+                (ended.source.lines[at].other_senders, "of other senders than its `source`, left out".to_owned()),
+                (ended.source.lines[at].truncated, "longer than a datagram can be, left out".to_owned()),
             ];
             for (count, what) in losses.into_iter().filter(|(count, _)| *count > 0) {
                 self.voice.say(format_args!("line {}: {count} datagrams {what}", line.name));
             }
-            for (count, what) in refused(&ending.facts.lines[at]).into_iter().filter(|(count, _)| *count > 0) {
+            for (count, what) in refused(&ended.source.lines[at]).into_iter().filter(|(count, _)| *count > 0) {
                 self.voice.say(format_args!("line {}: {count} {what}, left out", line.name));
             }
         }
     }
+}
+
+/// By how much a line is ahead of another at least, at the median, where it is ahead of any.
+fn lead(page: &CounterPage, line: usize, lines: usize) -> Option<Nanos> {
+    let first = Line(line as u8);
+    let others = (0..lines).map(|other| Line(other as u8)).filter(|other| *other != first);
+    let known = others.filter(|other| page.pair(Counter::LeadNumbers, first, *other) > 0);
+    known.map(|other| Nanos(page.pair(Counter::LeadMedian, first, other))).min()
 }
 
 /// What was found wrong with a line's frames, and how often.

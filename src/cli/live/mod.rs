@@ -1,11 +1,4 @@
-//! What `run`, `capture` and `tail` have in common: a feed that is listened to, the thread that does it, and what housekeeping
-//! looks after meanwhile.
-//!
-//! ```text
-//!  arbiter thread: sockets -> arbiter -+-> report ring  -> housekeeping: --messages, --events, states
-//!                                      +-> capture ring -> recorder: --capture
-//!                                      +-> desk         <-> housekeeping: counters for the status line
-//! ```
+//! What `run`, `capture` and `tail` have in common: arguments, feeds that are listened to, and what is said of them meanwhile.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -13,19 +6,15 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 
 use super::{Failure, feed, say};
-use twinline_core::framing::AnyFraming;
 use twinline_core::time::Nanos;
 use twinline_node::config::{Feed, Method};
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::{self, PinError, Spin};
-use twinline_node::os::receive::ReceiveOptions;
 use twinline_node::os::signal::Stop;
-use twinline_node::source::live::{LiveError, SourceFacts};
-use twinline_node::source::method::{AnyLive, MethodChoice};
-use twinline_node::source::watch::LiveWatch;
+use twinline_node::runtime::{Joined, Runtime, RuntimeError};
+use twinline_node::source::live::LiveError;
 
 pub(super) mod housekeeping;
-pub(super) mod recording;
 pub(super) mod tally;
 
 /// The capacity of the rings that lead off an arbiter's thread: half a second of the heaviest feed there is.
@@ -72,50 +61,51 @@ impl Voice {
 /// A feed whose lines are joined.
 #[derive(Debug)]
 pub(super) struct Listening {
-    pub(super) feed: Feed,
-    pub(super) framing: AnyFraming,
+    pub(super) joined: Joined,
     pub(super) voice: Voice,
-    pub(super) live: AnyLive,
-    pub(super) watch: LiveWatch,
-    /// By which method, and why.
-    pub(super) taken: MethodChoice,
-    /// The core that the thread which receives is to be pinned to.
-    pub(super) core: Option<usize>,
-    pub(super) spin: Spin,
 }
 
 /// Loads the feed files.
 ///
 /// # Errors
 /// What is wrong with one of them, or the same feed twice, as a usage failure.
-pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<(Feed, AnyFraming)>, Failure> {
-    let mut feeds: Vec<(Feed, AnyFraming)> = Vec::new();
+pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<Feed>, Failure> {
+    let mut feeds: Vec<Feed> = Vec::new();
     for path in paths {
-        let (feed, framing) = feed::load(path)?;
-        if feeds.iter().any(|(before, _)| before.name == feed.name) {
+        let (feed, _) = feed::load(path)?;
+        if feeds.iter().any(|before| before.name == feed.name) {
             let (path, name) = (path.display(), &feed.name);
             return Err(Failure::usage(anyhow!(
                 "{path}: a feed named {name:?} is given already; its files and reports could not be told apart: give each \
                  feed once, under a name of its own"
             )));
         }
-        feeds.push((feed, framing));
+        feeds.push(feed);
     }
     Ok(feeds)
 }
 
-/// Joins the lines of all feeds. `senders`: whether each datagram is to say who sent it, as a capture wants to know.
+/// How each feed is to run, beside what its feed file says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) listen: &'a Listen,
+    /// The clock that all feeds share, so that their times can be compared.
+    pub(super) clock: Clock,
+    /// Whether each datagram is to say who sent it, as a capture wants to know.
+    pub(super) senders: bool,
+    pub(super) until_end: bool,
+    pub(super) stops: &'a Stops,
+}
+
+/// Joins the lines of all feeds.
 ///
 /// # Errors
 /// A core or an interface that this machine does not have, as a usage failure; a socket that cannot be had.
-pub(super) fn listen(
-    feeds: Vec<(Feed, AnyFraming)>,
-    wanted: &Listen,
-    senders: bool,
-) -> Result<Vec<Listening>, Failure> {
+pub(super) fn listen(feeds: Vec<Feed>, wanted: Wanted<'_>) -> Result<Vec<Listening>, Failure> {
+    let Wanted { listen, clock, senders, until_end, stops } = wanted;
     let usable = cpu::usable();
-    let cores: Vec<Option<usize>> = feeds.iter().map(|(feed, _)| wanted.core.or(feed.receive.core)).collect();
-    for (&core, (feed, _)) in cores.iter().zip(&feeds) {
+    let cores: Vec<Option<usize>> = feeds.iter().map(|feed| listen.core.or(feed.receive.core)).collect();
+    for (&core, feed) in cores.iter().zip(&feeds) {
         if let Some(core) = core.filter(|core| !usable.contains(core)) {
             let error = PinError::NoSuchCore { core, usable };
             return Err(Failure::usage(anyhow!("feed {}: {error}; see --core, and `core` under [receive]", feed.name)));
@@ -123,30 +113,24 @@ pub(super) fn listen(
     }
     let several = feeds.len() > 1;
     let mut listening = Vec::new();
-    for (at, (feed, framing)) in feeds.into_iter().enumerate() {
-        let options = ReceiveOptions {
-            buffer_bytes: usize::try_from(feed.receive.buffer).unwrap_or(usize::MAX),
-            kernel_stamps: feed.receive.kernel_stamps,
-            senders,
-        };
-        let method = wanted.receive.unwrap_or(feed.receive.method);
-        let (live, watch, taken) = AnyLive::open(&feed, method, &options).map_err(|error| match error {
-            LiveError::NoInterface { .. } => Failure::usage(error),
+    for (at, feed) in feeds.into_iter().enumerate() {
+        let voice = Voice(several.then(|| feed.name.clone()));
+        let method = listen.receive.unwrap_or(feed.receive.method);
+        let runtime = Runtime::new(feed)
+            .receive(method)
+            .core(cores[at])
+            .spin(spin(at, &cores, &usable))
+            .clock(clock)
+            .senders(senders)
+            .until_end(until_end)
+            .stop_on(stops.signals.clone());
+        let joined = runtime.join_lines().map_err(|error| match error {
+            RuntimeError::Lines(LiveError::NoInterface { .. }) => Failure::usage(error),
             _ => Failure::run(error),
         })?;
-        let voice = Voice(several.then(|| feed.name.clone()));
-        listening.push(Listening {
-            feed,
-            framing,
-            voice,
-            live,
-            watch,
-            taken,
-            core: cores[at],
-            spin: spin(at, &cores, &usable),
-        });
+        listening.push(Listening { joined, voice });
     }
-    if listening.iter().any(|one| one.spin.shared()) {
+    if listening.iter().any(|one| one.joined.spin().shared()) {
         say(Spin::new(true));
     }
     Ok(listening)
@@ -163,7 +147,8 @@ fn spin(at: usize, cores: &[Option<usize>], usable: &[usize]) -> Spin {
 impl Listening {
     /// Says where.
     pub(super) fn tell(&self) {
-        let lines = self.feed.lines.iter().map(|line| {
+        let feed = self.joined.feed();
+        let lines = feed.lines.iter().map(|line| {
             let groups = match line.groups.as_slice() {
                 [group] => group.to_string(),
                 groups => format!("{} groups", groups.len()),
@@ -171,59 +156,27 @@ impl Listening {
             format!("{} {groups} on {}", line.name, line.interface)
         });
         let lines = lines.collect::<Vec<_>>().join(", ");
-        self.voice.say(format_args!("listening to {}: {lines}; receive = {}", self.feed.name, self.taken));
+        self.voice.say(format_args!("listening to {}: {lines}; receive = {}", feed.name, self.joined.method()));
     }
 }
 
-/// Pins the thread that receives; where the system refuses after all, it goes on unpinned.
-pub(super) fn pin(core: Option<usize>, voice: &Voice) {
-    if let Some(Err(error)) = core.map(cpu::pin) {
-        voice.say(format_args!("{error}; going on without"));
-    }
-}
-
-/// The final counts of a feed's source, beside what [`LiveWatch`] knows.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ending {
-    /// The stamp at which the input ended.
-    pub(super) at: Option<Nanos>,
-    pub(super) facts: SourceFacts,
-    /// What the capture's ring had no room for, by line.
-    pub(super) dropped: [u64; twinline_core::frame::LINES_MAX],
-}
-
-/// What ends a verb: Ctrl-C and SIGTERM, or the verb itself.
+/// What ends a verb: Ctrl-C and SIGTERM.
 #[derive(Clone, Debug)]
 pub(super) struct Stops {
     pub(super) signals: Stop,
-    pub(super) own: Stop,
 }
 
 impl Stops {
     /// # Errors
     /// Where a signal's handler cannot be installed.
     pub(super) fn on_signals() -> Result<Stops, Failure> {
-        Ok(Stops { signals: Stop::on_signals().map_err(Failure::run)?, own: Stop::new() })
-    }
-
-    /// For one feed of several: the same signals, an end of its own.
-    pub(super) fn of_feed(&self) -> Stops {
-        Stops { signals: self.signals.clone(), own: Stop::new() }
-    }
-
-    pub(super) fn both(&self) -> [Stop; 2] {
-        [self.signals.clone(), self.own.clone()]
+        Ok(Stops { signals: Stop::on_signals().map_err(Failure::run)? })
     }
 }
 
 /// A pause of a thread that has nothing to do for now and is in no hurry.
 pub(super) fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(1));
-}
-
-/// The clock of a run; one for all its threads, so that their times can be compared.
-pub(super) fn clock() -> Clock {
-    Clock::start()
 }
 
 #[cfg(test)]

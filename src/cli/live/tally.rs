@@ -1,7 +1,7 @@
 //! What housekeeping remembers of a stream for its status line: how much came, how much was lost, how the lines are.
 
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, LagReason, LineState, Loss, Run, Sink, line_name};
-use twinline_core::frame::{ChannelKey, LINES_MAX, Line};
+use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
 
@@ -13,8 +13,6 @@ const SAID_A_SECOND: u32 = 20;
 /// A channel, as far as the status line goes.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    key: ChannelKey,
-    messages: u64,
     states: [LineState; LINES_MAX],
 }
 
@@ -44,15 +42,10 @@ impl Tally {
     fn channel(&mut self, channel: ChannelRef) -> &mut Seen {
         let at = usize::from(channel.index);
         if self.channels.len() <= at {
-            let seen = Seen { key: channel.key, messages: 0, states: [LineState::Waiting; LINES_MAX] };
+            let seen = Seen { states: [LineState::Waiting; LINES_MAX] };
             self.channels.resize(at + 1, seen);
         }
         &mut self.channels[at]
-    }
-
-    /// The channel that brought the most.
-    pub(crate) fn busiest(&self) -> Option<ChannelKey> {
-        self.channels.iter().max_by_key(|seen| seen.messages).map(|seen| seen.key)
     }
 
     /// A line's state: the word where it is the same on all channels, else how many channels have which.
@@ -124,7 +117,7 @@ impl Sink for Tally {
 
     fn release(&mut self, run: &Run<'_>) {
         self.messages += u64::from(run.count);
-        self.channel(run.channel).messages += u64::from(run.count);
+        self.channel(run.channel);
     }
 
     fn loss(&mut self, loss: &Loss) {
@@ -134,6 +127,8 @@ impl Sink for Tally {
 
 #[cfg(test)]
 mod tests {
+    use twinline_core::frame::ChannelKey;
+
     use super::*;
 
     #[test]

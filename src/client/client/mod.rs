@@ -1,18 +1,16 @@
-//! What a client reads: messages one by one and events, in one stream, in order. This module walks the records of a ring and
-//! hands out what is in them, in place; it never waits, and it does not trust what it reads.
-//!
-//! The simplest loop:
+//! What a client reads: single messages and events, in one stream, in order. This module walks the records of a ring and hands
+//! out what is in them, in place. It never waits, and it does not trust what it reads.
 //!
 //! ```
 //! use twinline_client::client::{self, Item, Polled};
-//! use twinline_client::delivery::{CAPACITY_DEFAULT, Facts, Output};
+//! use twinline_client::delivery::{CAPACITY_DEFAULT, FeedFacts, StreamKind};
 //! # use twinline_core::arbiter::{ChannelRef, Run, RunFlags, Sink};
 //! # use twinline_core::frame::{ChannelKey, Line, Packing, Session};
 //! # use twinline_core::seq::SeqNo;
 //! # use twinline_core::time::Nanos;
 //!
-//! # let facts = Facts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
-//! let (mut delivery, mut client) = client::open(&facts, Output::Ordered.into(), CAPACITY_DEFAULT)?;
+//! # let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
+//! let (mut delivery, mut client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
 //! // `delivery` goes to the arbiter's thread
 //! # let channel = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
 //! # let (session, first, line, stamp, flags) = (Session::NONE, SeqNo(1), Line(0), Nanos(5), RunFlags::default());
@@ -39,7 +37,7 @@
 use std::fmt;
 
 use crate::delivery::{
-    self, Decoder, Delivery, Entry, Facts, FactsError, Jump, Named, Overrun, Record, RunEntry, Wants,
+    self, Decoder, Delivery, Entry, FactsError, FeedFacts, Jump, Named, Overrun, RingRecord, RunEntry, Wants,
 };
 pub use crate::ring::Polled;
 use crate::ring::{self, Consumer, RingError};
@@ -55,78 +53,82 @@ pub struct Message<'a> {
     pub channel: ChannelRef,
     /// The session that it belongs to.
     pub session: Session,
-    /// Its number; means nothing where `flags.unsequenced`.
+    /// Its number; meaningless if `flags.unsequenced`.
     pub sequence: SeqNo,
     /// The line that brought it first.
     pub line: Line,
-    /// When it came.
+    /// When it was received.
     pub stamp: Nanos,
     /// What is special about it.
     pub flags: RunFlags,
-    /// The message, without a length that belongs to the transport.
+    /// The message itself; a length field that belongs to the transport is not part of it (ARBITRATION 2.4).
     pub bytes: &'a [u8],
 }
 
-/// What the stream is made of.
+/// One item of a client's stream.
+///
+/// All kinds are listed, so that a new one is a decision for every client, not something it ignores unseen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     /// The next message.
     Message(Message<'a>),
-    /// Ordered output: these numbers will not come, for anybody.
+    /// Ordered output: these numbers were lost on every line, for every client.
     Loss(Loss),
-    /// First-copy output: these numbers were jumped; they may come late.
+    /// First-copy output: these numbers were skipped; they may come late.
     Jump(Jump),
-    /// A gap, what filled it, a session's beginning and end, a line's state.
+    /// A gap opened or was filled, a session began or ended, a line changed its state.
     Event(Event),
-    /// This client was too slow, and has missed this.
+    /// This client was too slow, and missed this.
     Overrun(Overrun),
 }
 
-/// The ring's content is broken: what comes after it cannot be found.
+/// What is in the ring is broken: the rest of the stream cannot be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// In its records' headers.
-    Ring(ring::Broken),
-    /// Within a record.
-    Record(delivery::Broken),
+#[non_exhaustive]
+pub enum BrokenStream {
+    /// The header of a record is.
+    Ring(ring::BrokenRing),
+    /// The content of a record is.
+    Record(delivery::BrokenRecord),
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::Ring(error) => error.fmt(f),
-            Broken::Record(error) => error.fmt(f),
+            BrokenStream::Ring(error) => error.fmt(f),
+            BrokenStream::Record(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Broken {
+impl std::error::Error for BrokenStream {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Broken::Ring(error) => error.source(),
-            Broken::Record(error) => error.source(),
+            BrokenStream::Ring(error) => error.source(),
+            BrokenStream::Record(error) => error.source(),
         }
     }
 }
 
-impl From<ring::Broken> for Broken {
-    fn from(error: ring::Broken) -> Broken {
-        Broken::Ring(error)
+impl From<ring::BrokenRing> for BrokenStream {
+    fn from(error: ring::BrokenRing) -> BrokenStream {
+        BrokenStream::Ring(error)
     }
 }
 
-impl From<delivery::Broken> for Broken {
-    fn from(error: delivery::Broken) -> Broken {
-        Broken::Record(error)
+impl From<delivery::BrokenRecord> for BrokenStream {
+    fn from(error: delivery::BrokenRecord) -> BrokenStream {
+        BrokenStream::Record(error)
     }
 }
 
-/// A client cannot be made.
+/// Why a client cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClientError {
-    /// Of the ring.
+    /// The ring is not one that a client can read.
     Ring(RingError),
-    /// Of the facts in it.
+    /// The feed's facts in the ring cannot be read.
     Facts(FactsError),
 }
 
@@ -160,11 +162,11 @@ impl From<FactsError> for ClientError {
     }
 }
 
-/// Both ends of a new ring on the heap: the writer for the arbiter's thread, and the client.
+/// Both ends of a new ring on the heap, of `capacity` bytes: the writer for the arbiter's thread, and the client.
 ///
 /// # Errors
-/// [`ClientError::Ring`] where the capacity is not a power of two of at least [`delivery::CAPACITY_MIN`].
-pub fn open(facts: &Facts, wants: Wants, capacity: usize) -> Result<(Delivery, Client), ClientError> {
+/// [`ClientError::Ring`] if the capacity is not a power of two, or is less than [`delivery::CAPACITY_MIN`].
+pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Client), ClientError> {
     let (delivery, consumer) = delivery::open(facts, wants, capacity)?;
     Ok((delivery, Client::new(consumer)?))
 }
@@ -175,11 +177,11 @@ pub fn open(facts: &Facts, wants: Wants, capacity: usize) -> Result<(Delivery, C
 #[derive(Clone, Copy, Debug)]
 struct Walk {
     run: RunEntry,
-    /// The next one's number.
+    /// The next message's number.
     sequence: SeqNo,
     /// Where its block begins in the record.
     at: usize,
-    /// Messages to come.
+    /// Messages still to come.
     left: u32,
 }
 
@@ -192,22 +194,22 @@ impl Walk {
     }
 }
 
-/// What the short way to the next record found.
+/// What the fast path to the next record found.
 enum Found {
-    /// A run; `walk` is at its beginning.
+    /// A run; `walk` is at its start.
     Run,
-    /// Nothing now.
+    /// No record now.
     Nothing,
-    /// Something that the long way must look at.
+    /// Something that the slow path must look at.
     Other,
 }
 
-/// Reads one ring.
+/// Reads one ring. There is one client per ring; several clients need several rings.
 #[derive(Debug)]
 pub struct Client {
     consumer: Consumer,
     decoder: Decoder,
-    facts: Facts,
+    facts: FeedFacts,
     walk: Walk,
     broken: bool,
 }
@@ -216,24 +218,24 @@ impl Client {
     /// A client of a ring that a [`Delivery`] writes.
     ///
     /// # Errors
-    /// [`ClientError::Facts`] where the ring's facts cannot be read.
+    /// [`ClientError::Facts`] if the feed's facts in the ring cannot be read.
     pub fn new(mut consumer: Consumer) -> Result<Client, ClientError> {
-        let facts = Facts::from_bytes(consumer.facts())?;
+        let facts = FeedFacts::from_bytes(consumer.facts())?;
         Ok(Client { consumer, decoder: Decoder::new(facts.packing), facts, walk: Walk::NONE, broken: false })
     }
 
     /// The feed's facts.
-    pub fn facts(&self) -> &Facts {
+    pub fn facts(&self) -> &FeedFacts {
         &self.facts
     }
 
-    /// The next message or event. What it borrows is given back to the writer with the next call.
+    /// The next message or event. It borrows from the ring; the next call gives that part of the ring back to the writer.
     ///
     /// # Errors
-    /// [`Broken`], once; after that the stream has ended.
-    // always: where it is a call, what it returns is put together in memory, and read from there before it has arrived
+    /// [`BrokenStream`], once; after that the stream has ended.
+    // always: as a call, it would build its result in memory, and the caller would read it before the stores are done
     #[inline(always)]
-    pub fn poll(&mut self) -> Result<Polled<Item<'_>>, Broken> {
+    pub fn poll(&mut self) -> Result<Polled<Item<'_>>, BrokenStream> {
         if self.walk.left == 0 {
             self.consumer.release();
             match self.find() {
@@ -250,7 +252,7 @@ impl Client {
         self.step()
     }
 
-    /// The short way: a run, or nothing. Whatever else there is, it leaves as it is.
+    /// The fast path: a run, or no record. Anything else it leaves alone.
     #[inline(always)]
     fn find(&mut self) -> Found {
         match self.consumer.ready() {
@@ -266,14 +268,14 @@ impl Client {
         }
     }
 
-    /// The next record, whole: a run is handed out as one. What is left of a run that [`Client::poll`] has begun is passed over.
+    /// The next record, whole: a run is one item. The rest of a run that [`Client::poll`] has begun is skipped.
     ///
-    /// With [`Output::Full`](delivery::Output::Full), [`Record::replay`] makes the calls of the arbiter's sink again, in their
-    /// order.
+    /// With [`StreamKind::Full`](delivery::StreamKind::Full), [`RingRecord::replay`] makes the calls of the arbiter's sink again, in
+    /// the same order.
     ///
     /// # Errors
     /// As [`Client::poll`].
-    pub fn poll_record(&mut self) -> Result<Polled<Record<'_>>, Broken> {
+    pub fn poll_record(&mut self) -> Result<Polled<RingRecord<'_>>, BrokenStream> {
         self.walk = Walk::NONE;
         self.consumer.release();
         let record = match self.next()? {
@@ -281,33 +283,33 @@ impl Client {
             Polled::Ended => return Ok(Polled::Ended),
             Polled::Item(Entry::Run(run)) => {
                 let Some(&channel) = self.decoder.channel(run.index) else {
-                    return Err(self.fail(delivery::Broken::Channel { index: run.index }));
+                    return Err(self.fail(delivery::BrokenRecord::Channel { index: run.index }));
                 };
                 if run.checked(self.consumer.record(), channel).is_none() {
-                    return Err(self.fail(delivery::Broken::Messages { count: run.count }));
+                    return Err(self.fail(delivery::BrokenRecord::Messages { count: run.count }));
                 }
                 let whole = run.checked(self.consumer.record(), channel);
-                return Ok(whole.map_or(Polled::Empty, |whole| Polled::Item(Record::Run(run.via, whole))));
+                return Ok(whole.map_or(Polled::Empty, |whole| Polled::Item(RingRecord::Run(run.via, whole))));
             }
-            Polled::Item(Entry::Loss(loss)) => Record::Loss(loss),
-            Polled::Item(Entry::Jump(jump)) => Record::Jump(jump),
-            Polled::Item(Entry::Event(event)) => Record::Event(event),
-            Polled::Item(Entry::Overrun(overrun)) => Record::Overrun(overrun),
+            Polled::Item(Entry::Loss(loss)) => RingRecord::Loss(loss),
+            Polled::Item(Entry::Jump(jump)) => RingRecord::Jump(jump),
+            Polled::Item(Entry::Event(event)) => RingRecord::Event(event),
+            Polled::Item(Entry::Overrun(overrun)) => RingRecord::Overrun(overrun),
             Polled::Item(Entry::Named) => return Ok(Polled::Empty),
         };
         Ok(Polled::Item(record))
     }
 
-    /// The next record that is more than a channel's name. Never a run without messages.
+    /// The next record that is not a channel record. Never a run without messages.
     #[inline(never)]
-    fn next(&mut self) -> Result<Polled<Entry>, Broken> {
-        // bounded, so that a writer of nothing but channel records cannot hold the caller here
+    fn next(&mut self) -> Result<Polled<Entry>, BrokenStream> {
+        // bounded, so that a writer of nothing but channel records cannot keep the caller here
         for _ in 0..=delivery::CHANNELS_MAX {
             if self.broken {
                 return Ok(Polled::Ended);
             }
             if !self.ready()? {
-                // a record may have come between our look and the writer's end
+                // a record may have come after our look and before the writer closed
                 if !self.consumer.closed() {
                     return Ok(Polled::Empty);
                 }
@@ -326,7 +328,7 @@ impl Client {
         Ok(Polled::Empty)
     }
 
-    fn ready(&mut self) -> Result<bool, Broken> {
+    fn ready(&mut self) -> Result<bool, BrokenStream> {
         match self.consumer.ready() {
             Ok(ready) => Ok(ready),
             Err(broken) => Err(self.fail(broken)),
@@ -334,7 +336,7 @@ impl Client {
     }
 
     #[cold]
-    fn fail(&mut self, broken: impl Into<Broken>) -> Broken {
+    fn fail(&mut self, broken: impl Into<BrokenStream>) -> BrokenStream {
         self.broken = true;
         self.walk = Walk::NONE;
         broken.into()
@@ -342,19 +344,19 @@ impl Client {
 
     /// The next message of the run.
     #[inline(always)]
-    fn step(&mut self) -> Result<Polled<Item<'_>>, Broken> {
+    fn step(&mut self) -> Result<Polled<Item<'_>>, BrokenStream> {
         let Walk { run: RunEntry { count, index, .. }, at, sequence, .. } = self.walk;
-        // the feed's, which is not written anew with each run, and so is there when it is read
+        // the feed's is not rewritten with each run, so there is no store to wait for
         let packing = if self.walk.run.packed_otherwise() { self.walk.run.packing } else { self.facts.packing };
         let block = self.consumer.record().get(at..).and_then(|rest| packing.block_len(rest));
         let Some(end) = block.map(|block| at + block) else {
-            return Err(self.fail(delivery::Broken::Messages { count }));
+            return Err(self.fail(delivery::BrokenRecord::Messages { count }));
         };
         self.walk.left -= 1;
         self.walk.sequence += 1;
         self.walk.at = end;
         let Some((channel, session)) = self.decoder.channel(index).map(Named::parts) else {
-            return Err(self.fail(delivery::Broken::Channel { index }));
+            return Err(self.fail(delivery::BrokenRecord::Channel { index }));
         };
         let RunEntry { line, stamp, .. } = self.walk.run;
         let flags = self.walk.run.flags();

@@ -1,9 +1,11 @@
 //! The stream as a client reads it: what an arbiter's sink is told, and the exact list that comes out.
 
+mod roster;
+
 use std::thread;
 
 use super::*;
-use crate::delivery::{BODY_MAX, CAPACITY_DEFAULT, CAPACITY_MIN, Deliveries, Output};
+use crate::delivery::{BODY_MAX, CAPACITY_DEFAULT, CAPACITY_MIN, Deliveries, StreamKind, Tend};
 use crate::ring::Shape;
 use twinline_core::arbiter::{EpochEndReason, EventKind, LagReason, LineState, LostReason, Run, Sink};
 use twinline_core::frame::{ChannelKey, Packing};
@@ -11,10 +13,10 @@ use twinline_core::seq::SeqRange;
 
 const AT: ChannelRef = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
 const KEYED: ChannelRef = ChannelRef { index: 7, key: ChannelKey { group: 2, key: Some(3) } };
-const ALL: Wants = Wants { output: Output::Full, late: true };
+const ALL: Wants = Wants { output: StreamKind::Full, late: true };
 
-fn facts() -> Facts {
-    Facts { packing: Packing::LENGTH_BE16, feed: "test".into(), lines: vec!["A".into(), "B".into()] }
+fn facts() -> FeedFacts {
+    FeedFacts { packing: Packing::LENGTH_BE16, feed: "test".into(), lines: vec!["A".into(), "B".into()] }
 }
 
 fn pair(wants: impl Into<Wants>) -> (Delivery, Client) {
@@ -133,7 +135,7 @@ fn show(item: Item<'_>) -> String {
 
 #[test]
 fn a_run_is_walked_message_by_message() {
-    let (mut delivery, mut client) = pair(Output::Ordered);
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
     assert_eq!(client.facts(), &facts());
     assert_eq!(client.poll(), Ok(Polled::Empty));
     let body = pack(&[b"one", b"", b"three"]);
@@ -161,7 +163,7 @@ fn a_run_is_walked_message_by_message() {
 
 #[test]
 fn sessions_and_channels_are_told_before_they_are_needed() {
-    let (mut delivery, mut client) = pair(Output::Ordered);
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
     let body = pack(&[b"x"]);
     delivery.release(&run(1, 1, &body));
     delivery.release(&Run { channel: KEYED, session: Session::number(8), ..run(1, 1, &body) });
@@ -190,7 +192,7 @@ fn sessions_and_channels_are_told_before_they_are_needed() {
 
 #[test]
 fn the_ordered_output_has_losses_in_their_place_and_lost_events_not_again() {
-    let (mut delivery, mut client) = pair(Output::Ordered);
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
     let body = pack(&[b"x"]);
     for event in events() {
         delivery.event(&event);
@@ -214,14 +216,14 @@ fn the_ordered_output_has_losses_in_their_place_and_lost_events_not_again() {
     ];
     assert_eq!(read(&mut client), expected);
 
-    let (mut delivery, mut client) = pair(Wants { output: Output::Ordered, late: true });
+    let (mut delivery, mut client) = pair(Wants { output: StreamKind::Ordered, late: true });
     delivery.late(&Run { flags: RunFlags { late: true, ..RunFlags::default() }, ..run(4, 1, &body) });
     assert_eq!(read(&mut client), ["0 S 4 x late"]);
 }
 
 #[test]
 fn rule_3_3_the_first_copy_output_has_jumps_and_nothing_of_the_ordered_one() {
-    let (mut delivery, mut client) = pair(Output::First);
+    let (mut delivery, mut client) = pair(StreamKind::First);
     let body = pack(&[b"x"]);
     for event in events() {
         delivery.event(&event);
@@ -263,7 +265,7 @@ impl Sink for Calls {
 #[test]
 fn the_full_output_makes_the_sinks_calls_again() {
     let (delivery, mut client) = pair(ALL);
-    let mut deliveries = Deliveries::new(vec![delivery]);
+    let mut deliveries = Deliveries::fixed(vec![delivery]);
     let mut calls = Calls::default();
     let body = pack(&[b"one", b"two"]);
     fn tell(sink: &mut impl Sink, body: &[u8]) {
@@ -289,7 +291,7 @@ fn the_full_output_makes_the_sinks_calls_again() {
 
 #[test]
 fn the_largest_datagram_passes() {
-    let (mut delivery, mut client) = open(&facts(), Output::Ordered.into(), CAPACITY_DEFAULT).unwrap();
+    let (mut delivery, mut client) = open(&facts(), StreamKind::Ordered.into(), CAPACITY_DEFAULT).unwrap();
     let large: Vec<u8> = (0..BODY_MAX - 2).map(|i| i as u8).collect();
     let body = [&(large.len() as u16).to_be_bytes(), large.as_slice()].concat();
     let whole = vec![7; BODY_MAX];
@@ -328,7 +330,7 @@ fn read_some(client: &mut Client, count: usize) -> Vec<String> {
 
 #[test]
 fn a_slow_client_reads_what_it_had_room_for_then_its_overruns_then_goes_on() {
-    let (mut delivery, mut client) = pair(Output::Ordered);
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
     let body = pack(&[b"one", b"two"]);
     let end = fill(&mut delivery, 1);
     assert_eq!(end, 58, "57 of 16,448 bytes fit beside what is kept free");
@@ -367,22 +369,48 @@ fn a_slow_client_reads_what_it_had_room_for_then_its_overruns_then_goes_on() {
     assert!(delivery.settle());
 }
 
+/// Fails when [`Tend::tend`] leaves out [`Delivery::settle`], of one writer or of a set (tried).
 #[test]
-fn an_overrun_is_told_without_another_record() {
-    let (mut delivery, mut client) = pair(Output::Ordered);
+fn the_idle_hook_alone_reports_an_overrun_to_a_client_that_has_drained() {
+    fn report(mut sink: impl Sink + Tend, client: &mut Client, end: u64) {
+        for _ in 0..3 {
+            sink.tend();
+        }
+        let held = read_some(client, 1);
+        assert_eq!(held, ["0 S 1 <16384>"]);
+        sink.tend();
+        let held = read(client);
+        assert_eq!(
+            held.last(),
+            Some(&format!("0 S {} <16384>", end - 1)),
+            "the ring was full: nothing fits before it is read"
+        );
+        sink.tend();
+        assert_eq!(read(client), [format!("overrun 0 S [{end}, {}) 1 messages, 0 events, 0 epochs", end + 1)]);
+        sink.tend();
+        assert_eq!(client.poll(), Ok(Polled::Empty), "once");
+        sink.release(&run(end + 1, 1, &pack(&[b"x"])));
+        assert_eq!(read(client), [format!("0 S {} x", end + 1)]);
+    }
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
     let end = fill(&mut delivery, 1);
-    read(&mut client);
-    let mut deliveries = Deliveries::new(vec![delivery]);
-    assert!(deliveries.settle());
-    let told = format!("overrun 0 S [{end}, {}) 1 messages, 0 events, 0 epochs", end + 1);
-    assert_eq!(read(&mut client), [told]);
-    assert_eq!(deliveries.iter().next().unwrap().dropped().overruns, 1);
+    report(delivery, &mut client, end);
+
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
+    let end = fill(&mut delivery, 1);
+    report(Deliveries::fixed(vec![delivery]), &mut client, end);
+
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
+    let end = fill(&mut delivery, 1);
+    let (deliveries, mut roster) = Deliveries::new(1);
+    roster.attach(delivery).unwrap();
+    report(deliveries, &mut client, end);
 }
 
 #[test]
 fn all_possible_overrun_records_fit_in_the_reserve_when_the_writer_goes() {
     for lead in 0..40 {
-        let (mut delivery, mut client) = pair(Output::Ordered);
+        let (mut delivery, mut client) = pair(StreamKind::Ordered);
         // so that the wrap falls elsewhere each time
         let small = pack(&[&[0; 100]]);
         for n in 0..100 * lead {
@@ -408,7 +436,7 @@ fn all_possible_overrun_records_fit_in_the_reserve_when_the_writer_goes() {
 
 #[test]
 fn numbers_that_fall_back_are_another_epochs_overrun() {
-    let (mut delivery, mut client) = pair(Output::Ordered);
+    let (mut delivery, mut client) = pair(StreamKind::Ordered);
     let end = fill(&mut delivery, 1);
     delivery.release(&run(1, 1, &pack(&[b"restart, same session"])));
     drop(delivery);
@@ -422,7 +450,7 @@ fn numbers_that_fall_back_are_another_epochs_overrun() {
 
 #[test]
 fn a_client_that_went_is_no_burden() {
-    let (mut delivery, client) = pair(Output::Ordered);
+    let (mut delivery, client) = pair(StreamKind::Ordered);
     assert!(!delivery.client_gone());
     drop(client);
     fill(&mut delivery, 1);
@@ -447,7 +475,7 @@ fn broken_content_is_an_error_once_and_then_the_end() {
     let short = run(3, b"\x00\x01a\x00\x01b\x00\x09c");
     let mut client = forged(&[channel, &short]);
     assert_eq!(read_some(&mut client, 2), ["0  0 a", "0  1 b"]);
-    let broken = Broken::Record(delivery::Broken::Messages { count: 3 });
+    let broken = BrokenStream::Record(delivery::BrokenRecord::Messages { count: 3 });
     assert_eq!(client.poll(), Err(broken));
     assert_eq!(client.poll(), Ok(Polled::Ended));
     assert!(matches!(client.poll_record(), Ok(Polled::Ended)));
@@ -458,7 +486,7 @@ fn broken_content_is_an_error_once_and_then_the_end() {
 
     for records in [&[short.as_slice()] as &[&[u8]], &[b""], &[b"\x63"], &[channel, &[9; 72]]] {
         let mut client = forged(records);
-        assert!(matches!(client.poll(), Err(Broken::Record(_))));
+        assert!(matches!(client.poll(), Err(BrokenStream::Record(_))));
         assert_eq!(client.poll(), Ok(Polled::Ended));
     }
     // nothing but names, and runs of nothing: no item, no error, no hang
@@ -474,9 +502,9 @@ fn broken_content_is_an_error_once_and_then_the_end() {
 #[test]
 fn two_threads_a_million_messages() {
     const RUNS: u64 = 65_536;
-    let (delivery, mut client) = open(&facts(), Output::Ordered.into(), CAPACITY_MIN).unwrap();
+    let (delivery, mut client) = open(&facts(), StreamKind::Ordered.into(), CAPACITY_MIN).unwrap();
     let writer = thread::spawn(move || {
-        let mut deliveries = Deliveries::new(vec![delivery]);
+        let mut deliveries = Deliveries::fixed(vec![delivery]);
         let mut body = Vec::new();
         for n in 0..RUNS {
             body.clear();

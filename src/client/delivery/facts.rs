@@ -1,12 +1,13 @@
-//! What a client must know of a feed before its first record: it stands in the ring itself.
+//! What a client must know about a feed before the first record. It is stored in the ring itself.
 
 use std::fmt;
 
 use twinline_core::frame::{LINES_MAX, Packing};
+use twinline_core::framing;
 
 /// The facts of a feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct FeedFacts {
     /// How the feed's framing packs messages.
     pub packing: Packing,
     /// The feed's name.
@@ -15,21 +16,27 @@ pub struct Facts {
     pub lines: Vec<String>,
 }
 
-/// The bytes are not facts.
+/// The bytes in a ring are not the facts of a feed, or those of a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FactsError;
 
 impl fmt::Display for FactsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the ring's facts cannot be read")
+        f.write_str("the feed's facts in the ring cannot be read: the arbiter may be of another version")
     }
 }
 
 impl std::error::Error for FactsError {}
 
-impl Facts {
-    /// As bytes: the packing, then the feed's and each line's name behind a 16-bit length; more than 65,535 bytes of a
-    /// name are cut off.
+impl FeedFacts {
+    /// The facts of a feed: how its framing packs messages ([`Framing::packing`](framing::Framing::packing)), its name, and its
+    /// lines' names in the order of the feed file.
+    pub fn new(packing: Packing, feed: impl Into<String>, lines: Vec<String>) -> FeedFacts {
+        FeedFacts { packing, feed: feed.into(), lines }
+    }
+
+    /// As bytes: the packing (8 bytes), then the feed's name and each line's, each behind a 16-bit little-endian length. A name
+    /// is cut off at 65,535 bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.packing.to_bytes().to_vec();
         for name in std::iter::once(&self.feed).chain(self.lines.iter().take(LINES_MAX)) {
@@ -43,11 +50,11 @@ impl Facts {
         out
     }
 
-    /// The facts that [`Facts::to_bytes`] gave.
+    /// The facts that [`FeedFacts::to_bytes`] wrote.
     ///
     /// # Errors
-    /// [`FactsError`] where the bytes are anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Facts, FactsError> {
+    /// [`FactsError`] if the bytes are anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<FeedFacts, FactsError> {
         let (packing, mut rest) = bytes.split_first_chunk::<8>().ok_or(FactsError)?;
         let mut names = Vec::new();
         while let Some((len, more)) = rest.split_first_chunk::<2>() {
@@ -59,7 +66,8 @@ impl Facts {
             return Err(FactsError);
         }
         let feed = names.remove(0);
-        Ok(Facts { packing: Packing::from_bytes(*packing), feed, lines: names })
+        let packing = framing::packing(*packing).ok_or(FactsError)?;
+        Ok(FeedFacts { packing, feed, lines: names })
     }
 }
 
@@ -69,18 +77,18 @@ mod tests {
 
     #[test]
     fn facts_come_back_and_nothing_else_is_taken_for_them() {
-        let facts = Facts {
+        let facts = FeedFacts {
             packing: Packing::LENGTH_BE16,
             feed: "loopback".into(),
             lines: vec!["A".into(), String::new(), "Zürich".into()],
         };
         let bytes = facts.to_bytes();
-        assert_eq!(Facts::from_bytes(&bytes), Ok(facts));
+        assert_eq!(FeedFacts::from_bytes(&bytes), Ok(facts));
         let whole_names = [18, 21, 23];
         for cut in (0..bytes.len()).filter(|cut| !whole_names.contains(cut)) {
-            assert_eq!(Facts::from_bytes(&bytes[..cut]), Err(FactsError), "cut at {cut}");
+            assert_eq!(FeedFacts::from_bytes(&bytes[..cut]), Err(FactsError), "cut at {cut}");
         }
-        let long = Facts { feed: "ü".repeat(40_000), ..Facts::from_bytes(&bytes).unwrap() };
-        assert_eq!(Facts::from_bytes(&long.to_bytes()).unwrap().feed.len(), 65_534);
+        let long = FeedFacts { feed: "ü".repeat(40_000), ..FeedFacts::from_bytes(&bytes).unwrap() };
+        assert_eq!(FeedFacts::from_bytes(&long.to_bytes()).unwrap().feed.len(), 65_534);
     }
 }

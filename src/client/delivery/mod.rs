@@ -1,9 +1,10 @@
-//! What a client reads: records in a ring. This module owns what a record looks like, which records a client gets, and what
-//! becomes of those that a slow client has no room for. It never waits, and after creation it allocates nothing.
+//! What a client reads: records in a ring. This module owns the layout of a record, decides which records a client gets, and
+//! what happens to those that a slow client has no room for. It never waits, and after creation it allocates nothing.
 //!
-//! A [`Delivery`] writes one client's ring, in the [`Output`] that the client chose; [`Deliveries`] are the [`Sink`] over all of
-//! them. A record of messages is a run: consecutive messages of one frame, as the framing packs them, behind one header,
-//! written with one copy and one publication. The client knows the packing from the ring's [`Facts`].
+//! A [`Delivery`] writes one client's ring, with the [`StreamKind`] that the client chose. [`Deliveries`] is the [`Sink`] over
+//! all clients; its [`Roster`] attaches and detaches them while it is in use. A record of messages is a run: consecutive
+//! messages of one frame, as the framing packs them, behind one header, written with one copy and one publication. The
+//! client knows the packing from the ring's [`FeedFacts`].
 //!
 //! ```text
 //!  0      1      2       3         4         8         16        24
@@ -12,22 +13,25 @@
 //!  +------+------+-------+---------+---------+---------+---------+------------------------- - -
 //! ```
 //!
-//! Every other record has the same 24 bytes and six words behind them. A channel's name and session are not in every
-//! header: a *channel record* tells them before the first record that needs them, and again when they change. The writer
-//! goes by what it has written, not by what has happened, so an overrun cannot swallow the news.
+//! Every other record has the same 24 bytes, and then six words. A channel's name and session are not in every header: a
+//! *channel record* states them before the first record that needs them, and again when they change. The writer goes by
+//! what it has written, not by what has happened. So an overrun cannot swallow a channel record, and a client that attaches
+//! late gets the ones it needs.
 //!
-//! **Overrun.** What does not fit is dropped and counted, by channel and session. From then on everything is, until a quarter
-//! of the ring is free; then the client is told with one [`Overrun`] a channel and session, before anything else. Messages
-//! leave [`RESERVE`] bytes free, which is what all possible overrun records take, so that they fit even when the writer
-//! goes away. An overrun is never called a gap.
+//! **Overrun.** A record that does not fit is dropped and counted, per channel and session. From then on every record is
+//! dropped, until a quarter of the ring is free. Then the client gets one [`Overrun`] per channel and session, before anything
+//! else: with the next record, or from [`Tend::tend`] if none comes. Messages leave [`RESERVE`] bytes free, enough for every
+//! possible overrun record, so those fit even when the writer goes away. An overrun is never called a gap.
 
+mod deliveries;
 mod facts;
 mod overrun;
 mod record;
 
-pub use facts::{Facts, FactsError};
+pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, LOOK_EVERY, Roster, Tend};
+pub use facts::{FactsError, FeedFacts};
 pub use overrun::Overrun;
-pub use record::{Broken, Jump, Record, Via};
+pub use record::{BrokenRecord, Jump, RingRecord, SinkCall};
 pub(crate) use record::{Decoder, Entry, Named, RunEntry};
 
 use crate::ring::{self, Consumer, HEADER, Producer, RingError, Shape};
@@ -41,16 +45,16 @@ use record::{CONTROL_LEN, HEAD_LEN};
 
 /// How many channels a feed may have (ARBITRATION 2.2).
 pub const CHANNELS_MAX: usize = 256;
-/// The longest body of a run: more than any datagram holds.
+/// The longest body of a run, in bytes: more than any datagram holds.
 pub const BODY_MAX: usize = 1 << 16;
-/// A ring's longest record.
+/// The longest record of a client's ring, in bytes.
 pub const RECORD_MAX: usize = BODY_MAX + HEAD_LEN + 8;
-/// The least capacity of a client's ring.
+/// The smallest capacity of a client's ring, in bytes.
 pub const CAPACITY_MIN: usize = 1 << 20;
-/// The usual capacity of a client's ring: some 50 ms of the heaviest feed there is.
+/// The usual capacity of a client's ring, in bytes: some 50 ms of the heaviest feed there is.
 pub const CAPACITY_DEFAULT: usize = 1 << 22;
-/// What all possible overrun records take, the channel records before them, and the pad that one of them may need: kept free
-/// for them.
+/// Bytes that are kept free for overruns: room for every possible overrun record, the channel records before them, and the pad
+/// that one of them may need.
 pub const RESERVE: usize = (overrun::OVERRUNS_MAX + CHANNELS_MAX + 1) * ring::span(CONTROL_LEN);
 
 const _: () = assert!(CAPACITY_MIN >= 4 * ring::span(RECORD_MAX), "a ring holds four of the largest records");
@@ -61,36 +65,48 @@ const _: () = assert!(
 
 /// Which stream a client reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Output {
-    /// Each number once, ascending; a loss stands in its place. All events but [`EventKind::Lost`], which the loss repeats.
+#[non_exhaustive]
+pub enum StreamKind {
+    /// Each number once, ascending; a loss stands in its place. All events except [`EventKind::Lost`], which would only repeat
+    /// the loss.
     #[default]
     Ordered,
-    /// The highest number wins: nothing waits, a jump is said at once ([`Jump`]). No events about the ordered output's gaps.
+    /// The highest number wins: nothing waits, and a jump is reported at once ([`Jump`]). No events about the gaps of the
+    /// ordered output.
     First,
-    /// For the housekeeping thread: the ordered output and every event, in the very order of the sink's calls.
+    /// For the housekeeping thread: the ordered output and every event, in the exact order of the sink's calls.
     Full,
 }
 
-/// What a client asked for when it attached.
+/// What a client asks for when it attaches: [`Wants::from`] a [`StreamKind`], then [`Wants::with_late`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Wants {
     /// Which stream.
-    pub output: Output,
-    /// Whether it also gets messages that were given up as lost and came after all (ARBITRATION 5.6).
+    pub output: StreamKind,
+    /// Whether it also gets messages that were given up as lost and arrived after all (ARBITRATION 5.6).
     pub late: bool,
 }
 
-impl From<Output> for Wants {
-    /// Without late messages, but for [`Output::Full`], which has all.
-    fn from(output: Output) -> Wants {
-        Wants { output, late: output == Output::Full }
+impl Wants {
+    /// The same, with or without late messages.
+    #[must_use]
+    pub fn with_late(self, late: bool) -> Wants {
+        Wants { late, ..self }
     }
 }
 
-/// What a client had no room for, in all.
+impl From<StreamKind> for Wants {
+    /// Without late messages, except for [`StreamKind::Full`], which has them all.
+    fn from(output: StreamKind) -> Wants {
+        Wants { output, late: output == StreamKind::Full }
+    }
+}
+
+/// Totals of what a client had no room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// How often the ring ran over.
+    /// How often the ring overran.
     pub overruns: u64,
     /// Messages that were dropped.
     pub messages: u64,
@@ -101,16 +117,16 @@ pub struct Dropped {
 /// Both ends of a new ring on the heap: the writer for the arbiter's thread, the reader for a client.
 ///
 /// # Errors
-/// [`RingError`] where the capacity is not a power of two of at least [`CAPACITY_MIN`].
-pub fn open(facts: &Facts, wants: Wants, capacity: usize) -> Result<(Delivery, Consumer), RingError> {
+/// [`RingError`] if the capacity is not a power of two, or is less than [`CAPACITY_MIN`].
+pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Consumer), RingError> {
     let (producer, consumer) = ring::heap(shape(capacity)?, &facts.to_bytes())?;
     Ok((Delivery::new(producer, facts.packing, wants)?, consumer))
 }
 
-/// The shape of a client's ring.
+/// The shape of a client's ring of this capacity, in bytes.
 ///
 /// # Errors
-/// [`RingError::TooSmall`] where the capacity is less than [`CAPACITY_MIN`].
+/// [`RingError::TooSmall`] if the capacity is less than [`CAPACITY_MIN`].
 pub fn shape(capacity: usize) -> Result<Shape, RingError> {
     if capacity < CAPACITY_MIN {
         return Err(RingError::TooSmall { capacity, record_max: RECORD_MAX, least: CAPACITY_MIN });
@@ -125,7 +141,7 @@ struct Told {
     session: Session,
 }
 
-/// Writes one client's ring.
+/// Writes one client's ring. It is a [`Sink`]. Dropping it reports the last overrun and ends the client's stream.
 ///
 /// Invariant: `told` is what the published channel records say. While `overrunning`, nothing but overrun records is written, and
 /// at least [`RESERVE`] bytes are free whenever no overrun records have been written since the last message.
@@ -144,7 +160,7 @@ impl Delivery {
     /// A writer over a ring whose facts state this packing.
     ///
     /// # Errors
-    /// [`RingError::TooSmall`] where the ring was not made by [`shape`].
+    /// [`RingError::TooSmall`] if the ring does not have a shape that [`shape`] gives.
     pub fn new(producer: Producer, packing: Packing, wants: Wants) -> Result<Delivery, RingError> {
         let found = producer.shape();
         if found.capacity < CAPACITY_MIN || found.record_max < RECORD_MAX {
@@ -161,7 +177,7 @@ impl Delivery {
         })
     }
 
-    /// What the client had no room for so far.
+    /// What the client has had no room for so far.
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
@@ -171,8 +187,9 @@ impl Delivery {
         self.producer.consumer_gone()
     }
 
-    /// Tells the client of an overrun as soon as a quarter of its ring is free. Records do this by themselves; call it when there
-    /// are none, so that a client need not wait for the next. Returns whether nothing is left to tell.
+    /// Reports an overrun to the client if a quarter of its ring is free. Every record does this first; call it when there are
+    /// none, so that the client does not have to wait for the next one ([`Tend::tend`] does). Returns whether nothing is
+    /// left to report.
     #[inline]
     pub fn settle(&mut self) -> bool {
         !self.overrunning || self.resume()
@@ -188,7 +205,7 @@ impl Delivery {
         true
     }
 
-    /// Writes every overrun record that is due. There is room: a quarter of the ring, or the reserve.
+    /// Writes every overrun record that is due. There is room for them: a quarter of the ring, or the reserve.
     fn tell_overruns(&mut self) {
         for overrun in self.overruns.pending() {
             let Overrun { channel, session, .. } = *overrun;
@@ -209,7 +226,7 @@ impl Delivery {
         self.overruns.clear();
     }
 
-    /// Writes one record, and the channel record before it where it needs one, or counts it as dropped.
+    /// Writes one record, with a channel record before it if it needs one; or counts it as dropped.
     fn write<const N: usize>(
         &mut self,
         channel: ChannelRef,
@@ -251,7 +268,7 @@ impl Delivery {
     }
 
     #[inline]
-    fn run(&mut self, via: Via, run: &Run<'_>) {
+    fn run(&mut self, via: SinkCall, run: &Run<'_>) {
         let known = match self.told.get(usize::from(run.channel.index)) {
             Some(Some(told)) => told.key == run.channel.key && told.session == run.session,
             _ => false,
@@ -268,13 +285,13 @@ impl Delivery {
     /// A run that needs more than a copy, or does not fit.
     #[cold]
     #[inline(never)]
-    fn run_with_care(&mut self, via: Via, run: &Run<'_>) {
+    fn run_with_care(&mut self, via: SinkCall, run: &Run<'_>) {
         let weight = Weight::run(run);
         let head = record::run(via, run, run.packing != self.packing);
         if run.packing == self.packing {
             return self.write(run.channel, Some(run.session), &head, run.body, weight);
         }
-        // a frame that packs otherwise than its feed: its packing stands between header and messages
+        // a frame that does not pack as its feed does: its packing goes between header and messages
         let mut long = [0; HEAD_LEN + 8];
         long[..HEAD_LEN].copy_from_slice(&head);
         long[HEAD_LEN..].copy_from_slice(&run.packing.to_bytes());
@@ -296,7 +313,7 @@ impl Delivery {
 #[derive(Clone, Copy, Debug, Default)]
 struct Weight {
     at: Nanos,
-    /// The numbers of the stream that it covers; empty where it covers none.
+    /// The numbers of the stream that it covers; empty if it covers none.
     range: SeqRange,
     messages: u64,
     events: u64,
@@ -317,14 +334,14 @@ impl Weight {
 impl Sink for Delivery {
     fn event(&mut self, event: &Event) {
         let wanted = match (self.wants.output, &event.kind) {
-            (Output::Full, _) => true,
-            (Output::Ordered, kind) => !matches!(kind, EventKind::Lost { .. }),
-            (Output::First, kind) => {
+            (StreamKind::Full, _) => true,
+            (StreamKind::Ordered, kind) => !matches!(kind, EventKind::Lost { .. }),
+            (StreamKind::First, kind) => {
                 !matches!(kind, EventKind::Gap { .. } | EventKind::Filled { .. } | EventKind::Lost { .. })
             }
         };
         if wanted {
-            // an epoch's beginning is where its numbers begin; other events cover none
+            // an epoch begins where its numbers begin; other events cover no numbers
             let (session, range) = match event.kind {
                 EventKind::Epoch { session, first } => (Some(session), SeqRange::new(first, first)),
                 _ => (None, SeqRange::default()),
@@ -335,103 +352,56 @@ impl Sink for Delivery {
 
     #[inline]
     fn release(&mut self, run: &Run<'_>) {
-        if self.wants.output != Output::First {
-            self.run(Via::Release, run);
+        if self.wants.output != StreamKind::First {
+            self.run(SinkCall::Release, run);
         }
     }
 
     fn loss(&mut self, loss: &Loss) {
-        if self.wants.output != Output::First {
+        if self.wants.output != StreamKind::First {
             self.control(loss.channel, Some(loss.session), record::loss(loss), Weight::event(loss.at, loss.range));
         }
     }
 
     fn late(&mut self, run: &Run<'_>) {
-        if self.wants.late && self.wants.output != Output::First {
-            self.run(Via::Late, run);
+        if self.wants.late && self.wants.output != StreamKind::First {
+            self.run(SinkCall::Late, run);
         }
     }
 
     fn unsequenced(&mut self, run: &Run<'_>) {
-        self.run(Via::Unsequenced, run);
+        self.run(SinkCall::Unsequenced, run);
     }
 
     #[inline]
     fn first(&mut self, run: &Run<'_>) {
-        if self.wants.output == Output::First && (self.wants.late || !run.flags.late) {
-            self.run(Via::First, run);
+        if self.wants.output == StreamKind::First && (self.wants.late || !run.flags.late) {
+            self.run(SinkCall::First, run);
         }
     }
 
     fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
-        if self.wants.output == Output::First {
+        if self.wants.output == StreamKind::First {
             let jump = Jump { at, channel, session, range };
             self.control(channel, Some(session), record::jump(&jump), Weight::event(at, range));
         }
     }
+
+    /// An overrun is reported as soon as the client has made room, whether or not a record follows.
+    #[inline]
+    fn after_pass(&mut self, _: usize) {
+        self.tend();
+    }
+
+    fn close(&mut self) {
+        self.tell_overruns();
+        self.producer.close();
+    }
 }
 
 impl Drop for Delivery {
-    /// The last overrun is told out of the reserve; then the client sees the end.
+    /// Reports the last overrun, from the reserve; then the client sees the end.
     fn drop(&mut self) {
         self.tell_overruns();
-    }
-}
-
-/// The [`Sink`] over every client of an arbiter: a set that is fixed at start.
-#[derive(Debug, Default)]
-pub struct Deliveries(Vec<Delivery>);
-
-impl Deliveries {
-    /// These clients' writers, served in this order.
-    pub fn new(writers: Vec<Delivery>) -> Deliveries {
-        Deliveries(writers)
-    }
-
-    /// The writers.
-    pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
-        self.0.iter()
-    }
-
-    /// [`Delivery::settle`] for each: call it when a pass found nothing to do. Returns whether nothing is left to tell.
-    #[inline]
-    pub fn settle(&mut self) -> bool {
-        let mut settled = true;
-        for writer in &mut self.0 {
-            settled &= writer.settle();
-        }
-        settled
-    }
-}
-
-impl Sink for Deliveries {
-    fn event(&mut self, event: &Event) {
-        self.0.iter_mut().for_each(|writer| writer.event(event));
-    }
-
-    #[inline]
-    fn release(&mut self, run: &Run<'_>) {
-        self.0.iter_mut().for_each(|writer| writer.release(run));
-    }
-
-    fn loss(&mut self, loss: &Loss) {
-        self.0.iter_mut().for_each(|writer| writer.loss(loss));
-    }
-
-    fn late(&mut self, run: &Run<'_>) {
-        self.0.iter_mut().for_each(|writer| writer.late(run));
-    }
-
-    fn unsequenced(&mut self, run: &Run<'_>) {
-        self.0.iter_mut().for_each(|writer| writer.unsequenced(run));
-    }
-
-    #[inline]
-    fn first(&mut self, run: &Run<'_>) {
-        self.0.iter_mut().for_each(|writer| writer.first(run));
-    }
-
-    fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
-        self.0.iter_mut().for_each(|writer| writer.first_gap(at, channel, session, range));
     }
 }

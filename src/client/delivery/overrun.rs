@@ -1,4 +1,4 @@
-//! What a slow client had no room for, by channel and session, until there is room to say so.
+//! What a slow client had no room for, per channel and session, until there is room to report it.
 
 use super::{CHANNELS_MAX, Weight};
 use twinline_core::arbiter::ChannelRef;
@@ -6,33 +6,34 @@ use twinline_core::frame::Session;
 use twinline_core::seq::SeqRange;
 use twinline_core::time::Nanos;
 
-/// Sessions of one channel that are told apart in one overrun.
+/// How many sessions of one channel are reported separately in one overrun.
 const SESSIONS_MAX: usize = 2;
 /// How many overrun records can be due at once.
 pub(super) const OVERRUNS_MAX: usize = SESSIONS_MAX * CHANNELS_MAX;
 
-/// A client was too slow for its ring: this is missing from its stream, here, for it alone. Never a gap: the arbiter had it all.
+/// A client was too slow for its ring: this is missing from its stream, at this place. It is never called a gap: the arbiter
+/// had all of it, and other clients got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overrun {
-    /// When the first of it was dropped.
+    /// The stamp of the first record that was dropped.
     pub at: Nanos,
-    /// Where.
+    /// The channel.
     pub channel: ChannelRef,
     /// The session that it belongs to.
     pub session: Session,
-    /// The numbers that were dropped, those said to be lost included; empty where it was events alone, or messages without a
-    /// place in the sequence.
+    /// The numbers that were dropped, including any that had been reported as lost. Empty if only events were dropped, or
+    /// messages without a place in the sequence.
     pub range: SeqRange,
-    /// How many messages.
+    /// How many messages were dropped.
     pub messages: u64,
-    /// How many events, losses and jumps.
+    /// How many events, losses and jumps were dropped.
     pub events: u64,
-    /// How many earlier runs of the channel's numbers are counted in `messages` and `events`, whose ranges are not kept: an
-    /// overrun through more than two of them.
+    /// How many earlier epochs of the channel are counted in `messages` and `events` without their ranges: not zero only if one
+    /// overrun went on through more than two of them.
     pub epochs: u64,
 }
 
-/// The overruns that a client has not been told of.
+/// The overruns that have not been reported to the client yet.
 ///
 /// Invariant: `pending` holds at most [`SESSIONS_MAX`] a channel, in the order of their first drop, so it never grows past the
 /// [`OVERRUNS_MAX`] that it has room for; `by_channel` has each channel's count and the place of its newest.
@@ -47,7 +48,7 @@ impl Overruns {
         Overruns { pending: Vec::with_capacity(OVERRUNS_MAX), by_channel: Box::new([(0, 0); CHANNELS_MAX]) }
     }
 
-    /// What is to be told, in the order of the first drop.
+    /// What is to be reported, in the order of the first drop.
     pub(super) fn pending(&self) -> &[Overrun] {
         &self.pending
     }
@@ -57,7 +58,7 @@ impl Overruns {
         self.by_channel.fill((0, 0));
     }
 
-    /// Counts a dropped record. Without a session of its own it belongs to the channel's newest, or to `told`.
+    /// Counts a dropped record. One without a session of its own belongs to the channel's newest, or to `told`.
     pub(super) fn count(&mut self, channel: ChannelRef, session: Option<Session>, told: Session, weight: Weight) {
         let Some((count, newest)) = self.by_channel.get_mut(usize::from(channel.index)) else { return };
         let last = if *count == 0 { None } else { self.pending.get_mut(usize::from(*newest)) };
@@ -92,7 +93,7 @@ impl Overrun {
         Overrun { at, channel, session, range, messages, events, epochs: 0 }
     }
 
-    /// Whether the range goes on from this one's: numbers that fall back are another epoch's, of the same session or of none.
+    /// Whether the range continues this one. Numbers that fall back belong to another epoch, even in the same session.
     fn follows(&self, range: SeqRange) -> bool {
         range == SeqRange::default() || self.range == SeqRange::default() || range.first >= self.range.end
     }

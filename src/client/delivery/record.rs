@@ -1,5 +1,5 @@
-//! Records as bytes, both ways. What is read here was perhaps written by somebody who is not to be trusted: every field is
-//! checked, and nothing panics.
+//! Records as bytes, both ways. The writer of what is read here may not be trustworthy: every field is checked, and nothing
+//! panics.
 
 use std::fmt;
 
@@ -8,10 +8,11 @@ use twinline_core::arbiter::{
     ChannelRef, EpochEndReason, Event, EventKind, LagReason, LineState, Loss, LostReason, Run, RunFlags, Sink,
 };
 use twinline_core::frame::{ChannelKey, LINES_MAX, Line, Packing, Session};
+use twinline_core::framing;
 use twinline_core::seq::{SeqNo, SeqRange};
 use twinline_core::time::Nanos;
 
-/// Bytes that every record begins with.
+/// Bytes of the header of every record.
 pub(super) const HEAD_LEN: usize = 24;
 /// Bytes of every record that is not a run.
 pub(super) const CONTROL_LEN: usize = HEAD_LEN + 48;
@@ -20,7 +21,7 @@ pub(super) type Head = [u8; HEAD_LEN];
 /// A record that is not a run.
 pub(super) type Control = (Head, [u8; 48]);
 
-// Kinds of records. Runs have those of `Via`, which come first.
+// Kinds of records. Those of `SinkCall` come first: they are runs.
 const CHANNEL: u8 = 5;
 const LOSS: u8 = 6;
 const JUMP: u8 = 7;
@@ -32,10 +33,10 @@ const HEARTBEAT: u8 = 1;
 const LATE: u8 = 2;
 const UNSEQUENCED: u8 = 4;
 const HELD: u8 = 8;
-/// The run's own packing stands before its messages.
+/// The run's own packing stands between its header and its messages.
 const PACKED_OTHERWISE: u8 = 16;
 
-// Kinds of events, in the flags' place.
+// Kinds of events; they stand where a run has its flags.
 const EPOCH: u8 = 1;
 const GAP: u8 = 2;
 const FILLED: u8 = 3;
@@ -45,9 +46,10 @@ const EPOCH_END: u8 = 6;
 const LINE: u8 = 7;
 const DIVERGENCE: u8 = 8;
 
-/// By which of a sink's calls a run came.
+/// Which call of the arbiter's sink a run was passed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Via {
+#[non_exhaustive]
+pub enum SinkCall {
     /// [`Sink::release`].
     Release = 1,
     /// [`Sink::late`].
@@ -58,106 +60,111 @@ pub enum Via {
     First = 4,
 }
 
-impl Via {
+impl SinkCall {
     #[inline]
-    fn from_kind(kind: u8) -> Option<Via> {
+    fn from_kind(kind: u8) -> Option<SinkCall> {
         match kind {
-            1 => Some(Via::Release),
-            2 => Some(Via::Late),
-            3 => Some(Via::Unsequenced),
-            4 => Some(Via::First),
+            1 => Some(SinkCall::Release),
+            2 => Some(SinkCall::Late),
+            3 => Some(SinkCall::Unsequenced),
+            4 => Some(SinkCall::First),
             _ => None,
         }
     }
 }
 
-/// Numbers that the first-copy output has jumped: a gap, said at once.
+/// Numbers that the first-copy output skipped: a gap, reported at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jump {
-    /// When.
+    /// When it was skipped.
     pub at: Nanos,
-    /// Where.
+    /// The channel.
     pub channel: ChannelRef,
     /// The session that it belongs to.
     pub session: Session,
-    /// What was jumped.
+    /// The numbers that were skipped.
     pub range: SeqRange,
 }
 
-/// What a ring's record says.
+/// One record of a client's ring.
+///
+/// All kinds are listed, so that a new one is a decision for every client, not something it ignores unseen.
 #[derive(Clone, Copy, Debug)]
-pub enum Record<'a> {
-    /// Messages, and by which of the sink's calls they came.
-    Run(Via, Run<'a>),
-    /// A loss in its place.
+pub enum RingRecord<'a> {
+    /// Messages, and the call of the sink that they were passed to.
+    Run(SinkCall, Run<'a>),
+    /// Ordered output: a loss, in its place.
     Loss(Loss),
-    /// First-copy output: numbers that were jumped.
+    /// First-copy output: numbers that were skipped.
     Jump(Jump),
     /// An event.
     Event(Event),
-    /// This client was too slow.
+    /// This client was too slow, and missed something.
     Overrun(Overrun),
 }
 
-impl Record<'_> {
-    /// Makes the call of the sink that this record came by. An overrun came by none.
+impl RingRecord<'_> {
+    /// Makes the same call of the sink that this record was written for. An overrun was written for none.
     pub fn replay<S: Sink>(&self, sink: &mut S) {
         match self {
-            Record::Run(Via::Release, run) => sink.release(run),
-            Record::Run(Via::Late, run) => sink.late(run),
-            Record::Run(Via::Unsequenced, run) => sink.unsequenced(run),
-            Record::Run(Via::First, run) => sink.first(run),
-            Record::Loss(loss) => sink.loss(loss),
-            Record::Jump(jump) => sink.first_gap(jump.at, jump.channel, jump.session, jump.range),
-            Record::Event(event) => sink.event(event),
-            Record::Overrun(_) => {}
+            RingRecord::Run(SinkCall::Release, run) => sink.release(run),
+            RingRecord::Run(SinkCall::Late, run) => sink.late(run),
+            RingRecord::Run(SinkCall::Unsequenced, run) => sink.unsequenced(run),
+            RingRecord::Run(SinkCall::First, run) => sink.first(run),
+            RingRecord::Loss(loss) => sink.loss(loss),
+            RingRecord::Jump(jump) => sink.first_gap(jump.at, jump.channel, jump.session, jump.range),
+            RingRecord::Event(event) => sink.event(event),
+            RingRecord::Overrun(_) => {}
         }
     }
 }
 
 /// What is wrong with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// It ends too early, or goes on too long.
+#[non_exhaustive]
+pub enum BrokenRecord {
+    /// It is too short or too long.
     Length {
         /// Its kind.
         kind: u8,
         /// Its length.
         len: usize,
     },
-    /// Its kind, or a field of it, is none that is written.
+    /// Its kind, or the value of a field, is one that no writer writes.
     Content {
         /// Its kind.
         kind: u8,
     },
-    /// Its channel was never named.
+    /// No channel record came before it.
     Channel {
-        /// The channel's place.
+        /// The channel's index.
         index: u8,
     },
-    /// The messages that it counts are not all there.
+    /// It does not hold as many messages as it states.
     Messages {
-        /// How many it counts.
+        /// How many it states.
         count: u32,
     },
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::Length { kind, len } => write!(f, "a record of kind {kind} has {len} bytes"),
-            Broken::Content { kind } => write!(f, "a record of kind {kind} holds what no writer writes"),
-            Broken::Channel { index } => write!(f, "a record is of channel {index}, which was never named"),
-            Broken::Messages { count } => write!(f, "a run of {count} messages does not hold them"),
+            BrokenRecord::Length { kind, len } => write!(f, "a record of kind {kind} cannot have {len} bytes"),
+            BrokenRecord::Content { kind } => write!(f, "a record of kind {kind} has a field with an impossible value"),
+            BrokenRecord::Channel { index } => {
+                write!(f, "a record belongs to channel {index}, for which no channel record came")
+            }
+            BrokenRecord::Messages { count } => write!(f, "a run does not hold the {count} messages that it states"),
         }
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for BrokenRecord {}
 
 #[inline]
 fn head(kind: u8, line: u8, flags: u8, channel: ChannelRef, count: u32, first: u64, stamp: Nanos) -> Head {
-    // one word at a time, so that it is made in registers
+    // one word at a time, so that it is built in registers
     let [a, b, c, d] = count.to_le_bytes();
     let mut out = [0; HEAD_LEN];
     out[..8].copy_from_slice(&[kind, line, flags, channel.index as u8, a, b, c, d]);
@@ -180,7 +187,7 @@ fn session_words(session: Session) -> [u64; 2] {
 }
 
 #[inline]
-pub(super) fn run(via: Via, run: &Run<'_>, packed_otherwise: bool) -> Head {
+pub(super) fn run(via: SinkCall, run: &Run<'_>, packed_otherwise: bool) -> Head {
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     let flags = flag(run.flags.heartbeat, HEARTBEAT)
         | flag(run.flags.late, LATE)
@@ -254,7 +261,7 @@ pub(super) fn event(event: &Event) -> Control {
 /// A decoded record, apart from the bytes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entry {
-    /// A channel was named; there is nothing to hand on.
+    /// A channel record: nothing to hand on.
     Named,
     Run(RunEntry),
     Loss(Loss),
@@ -263,8 +270,8 @@ pub(crate) enum Entry {
     Overrun(Overrun),
 }
 
-/// A run whose messages lie in its record from byte `body` on. It is small, and what can be looked up is not in it: a client keeps
-/// one from message to message.
+/// A run whose messages lie in its record from byte `body` on. It is small, without anything that can be looked up: a client
+/// keeps one from message to message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunEntry {
     pub(crate) first: SeqNo,
@@ -272,15 +279,16 @@ pub(crate) struct RunEntry {
     pub(crate) body: usize,
     pub(crate) count: u32,
     pub(crate) packing: Packing,
-    pub(crate) via: Via,
+    pub(crate) via: SinkCall,
     pub(crate) line: Line,
     flags: u8,
-    /// The channel's place.
+    /// The channel's index.
     pub(crate) index: u8,
 }
 
 impl Named {
-    /// Both, the channel field by field: as a whole it is copied to and fro in pieces that do not match, and waited for.
+    /// Both, the channel field by field. Copied as a whole, it is stored and loaded in pieces of different sizes, and each load
+    /// waits for the stores.
     #[inline]
     #[expect(clippy::map_identity, reason = "it takes the key apart as well")]
     pub(crate) fn parts(&self) -> (ChannelRef, Session) {
@@ -297,13 +305,13 @@ impl RunEntry {
         body: 0,
         count: 0,
         packing: Packing::WHOLE,
-        via: Via::Release,
+        via: SinkCall::Release,
         line: Line(0),
         flags: 0,
         index: 0,
     };
 
-    /// Whether its packing is another than its feed's.
+    /// Whether it is not packed as its feed packs.
     #[inline]
     pub(crate) fn packed_otherwise(&self) -> bool {
         self.flags & PACKED_OTHERWISE != 0
@@ -319,7 +327,7 @@ impl RunEntry {
         }
     }
 
-    /// The run, given its record and its channel; `None` where the messages that it counts are not all there.
+    /// The run, given its record and its channel; `None` if it does not hold all messages that it states.
     pub(crate) fn checked<'a>(&self, record: &'a [u8], Named { channel, session }: Named) -> Option<Run<'a>> {
         let RunEntry { first, count, line, stamp, packing, .. } = *self;
         let body = record.get(self.body..)?;
@@ -328,14 +336,14 @@ impl RunEntry {
     }
 }
 
-/// Reads one client's records: it keeps what the channel records tell.
+/// Reads one client's records, and keeps what the channel records state.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     packing: Packing,
     channels: Box<[Option<Named>; CHANNELS_MAX]>,
 }
 
-/// What a channel record told.
+/// What a channel record states.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named {
     pub(crate) session: Session,
@@ -347,18 +355,18 @@ impl Decoder {
         Decoder { packing, channels: Box::new([None; CHANNELS_MAX]) }
     }
 
-    /// The channel at this place, and its session, as last told.
+    /// The channel with this index, and its session, as last stated.
     #[inline]
     pub(crate) fn channel(&self, index: u8) -> Option<&Named> {
         self.channels[usize::from(index)].as_ref()
     }
 
-    /// The usual record: messages, at least one, packed as the feed packs them. `None` for any other, and for a broken one.
+    /// The usual record: at least one message, packed as the feed packs them. `None` for any other record, and for a broken one.
     #[inline]
     pub(crate) fn run(&self, record: &[u8]) -> Option<RunEntry> {
         let head = record.first_chunk::<HEAD_LEN>()?;
         let [kind, line, flags, index, c0, c1, c2, c3] = *array(head, 0);
-        let via = Via::from_kind(kind)?;
+        let via = SinkCall::from_kind(kind)?;
         let count = u32::from_le_bytes([c0, c1, c2, c3]);
         let countable = count == 1 || count > 1 && self.packing.width > 0;
         if !countable || flags & PACKED_OTHERWISE != 0 || usize::from(line) > LINES_MAX || self.channel(index).is_none()
@@ -372,43 +380,44 @@ impl Decoder {
     }
 
     /// Any record.
-    pub(crate) fn decode(&mut self, record: &[u8]) -> Result<Entry, Broken> {
+    pub(crate) fn decode(&mut self, record: &[u8]) -> Result<Entry, BrokenRecord> {
         if let Some(run) = self.run(record) {
             return Ok(Entry::Run(run));
         }
         let kind = record.first().copied().unwrap_or(0);
-        let short = Broken::Length { kind, len: record.len() };
+        let short = BrokenRecord::Length { kind, len: record.len() };
         let (head, rest) = record.split_first_chunk::<HEAD_LEN>().ok_or(short)?;
         let [kind, line, flags, index, c0, c1, c2, c3] = *array(head, 0);
         let count = u32::from_le_bytes([c0, c1, c2, c3]);
         let first = SeqNo(u64::from_le_bytes(*array(head, 8)));
         let stamp = Nanos(u64::from_le_bytes(*array(head, 16)));
         if usize::from(line) > LINES_MAX {
-            return Err(Broken::Content { kind });
+            return Err(BrokenRecord::Content { kind });
         }
         let line = Line(line);
         if kind == CHANNEL {
             let w = control_words(rest).ok_or(short)?;
-            let group = u16::try_from(count).map_err(|_| Broken::Content { kind })?;
+            let group = u16::try_from(count).map_err(|_| BrokenRecord::Content { kind })?;
             let key = ChannelKey { group, key: if flags & 1 == 0 { None } else { Some(w[0] as u32) } };
             let channel = ChannelRef { index: index.into(), key };
             self.channels[usize::from(index)] = Some(Named { channel, session: session(w[1], w[2]) });
             return Ok(Entry::Named);
         }
         let Named { channel, session: session_now } =
-            self.channels[usize::from(index)].ok_or(Broken::Channel { index })?;
-        let Some(via) = Via::from_kind(kind) else {
+            self.channels[usize::from(index)].ok_or(BrokenRecord::Channel { index })?;
+        let Some(via) = SinkCall::from_kind(kind) else {
             let w = control_words(rest).ok_or(short)?;
             let control = ControlEntry { kind, line, code: flags, channel, session_now, count, first, stamp, w };
-            return control.decode().ok_or(Broken::Content { kind });
+            return control.decode().ok_or(BrokenRecord::Content { kind });
         };
         let (packing, body) = if flags & PACKED_OTHERWISE == 0 {
             (self.packing, HEAD_LEN)
         } else {
-            (Packing::from_bytes(*rest.first_chunk().ok_or(short)?), HEAD_LEN + 8)
+            let raw = *rest.first_chunk().ok_or(short)?;
+            (framing::packing(raw).ok_or(BrokenRecord::Content { kind })?, HEAD_LEN + 8)
         };
         if packing.width == 0 && count > 1 {
-            return Err(Broken::Messages { count });
+            return Err(BrokenRecord::Messages { count });
         }
         Ok(Entry::Run(RunEntry { first, stamp, body, count, packing, via, line, flags, index }))
     }
@@ -514,7 +523,7 @@ impl ControlEntry {
 mod tests {
     use super::*;
 
-    /// The places in the `ALL` lists are what is written.
+    /// What is written is the index in the `ALL` list.
     #[test]
     fn reasons_stand_at_their_own_place() {
         assert!(LostReason::ALL.iter().enumerate().all(|(i, reason)| *reason as usize == i));
@@ -529,21 +538,25 @@ mod tests {
         let at = ChannelRef { index: 3, key: ChannelKey { group: 1, key: Some(9) } };
         let bytes = |(head, words): Control| [head.as_slice(), &words].concat();
         let jump = bytes(jump(&Jump { at: Nanos(1), channel: at, session: Session::NONE, range: SeqRange::default() }));
-        assert!(matches!(decoder.decode(&[]), Err(Broken::Length { kind: 0, len: 0 })));
-        assert!(matches!(decoder.decode(&jump), Err(Broken::Channel { index: 3 })));
+        assert!(matches!(decoder.decode(&[]), Err(BrokenRecord::Length { kind: 0, len: 0 })));
+        assert!(matches!(decoder.decode(&jump), Err(BrokenRecord::Channel { index: 3 })));
         assert!(matches!(decoder.decode(&bytes(channel(at, Session::number(5)))), Ok(Entry::Named)));
         assert!(matches!(decoder.decode(&jump), Ok(Entry::Jump(jump)) if jump.session == Session::number(5)));
         for cut in 0..jump.len() {
-            assert!(matches!(decoder.decode(&jump[..cut]), Err(Broken::Length { .. })));
+            assert!(matches!(decoder.decode(&jump[..cut]), Err(BrokenRecord::Length { .. })));
         }
         for kind in [0, 10, 255] {
             let mut wrong = jump.clone();
             wrong[0] = kind;
-            assert!(matches!(decoder.decode(&wrong), Err(Broken::Content { .. })));
+            assert!(matches!(decoder.decode(&wrong), Err(BrokenRecord::Content { .. })));
         }
+        // a run that is packed by a rule that no framing has, and by OPRA's
+        let by_rule = |id: u8| [&[1, 0, PACKED_OTHERWISE, 3, 1], [0; 19].as_slice(), &[id], &[0; 7]].concat();
+        assert!(matches!(decoder.decode(&by_rule(3)), Err(BrokenRecord::Content { kind: 1 })));
+        assert!(matches!(decoder.decode(&by_rule(255)), Ok(Entry::Run(_))));
         let mut wrong = jump;
         wrong[1] = 9; // a line
-        assert!(matches!(decoder.decode(&wrong), Err(Broken::Content { kind: JUMP })));
+        assert!(matches!(decoder.decode(&wrong), Err(BrokenRecord::Content { kind: JUMP })));
     }
 
     proptest::proptest! {

@@ -1,4 +1,4 @@
-//! The end that reads.
+//! The reading end of a ring.
 
 use std::fmt;
 
@@ -7,41 +7,42 @@ use super::layout::{
 };
 use super::{Memory, shim::Scratch};
 
-/// What is wrong with a record: the producer, or somebody else, has written what no producer writes.
+/// What is wrong with a record: the producer, or someone else, wrote what no producer writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+#[non_exhaustive]
+pub enum BrokenRing {
     /// The sequence word belongs to another position.
     Sequence {
         /// The position in the stream of records.
         at: u64,
-        /// What stands there.
+        /// The word found there.
         found: u64,
     },
-    /// The length runs over the region or the largest record.
+    /// The length runs past the region, or past the largest record.
     Length {
         /// The position in the stream of records.
         at: u64,
-        /// What stands there.
+        /// The word found there.
         found: u64,
     },
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::Sequence { at, found } => {
+            BrokenRing::Sequence { at, found } => {
                 write!(f, "the record at position {at} carries the sequence word {found:#x}")
             }
-            Broken::Length { at, found } => {
+            BrokenRing::Length { at, found } => {
                 write!(f, "the record at position {at} has the impossible length {found:#x}")
             }
         }
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for BrokenRing {}
 
-/// The end that reads. There is one; it is neither cloned nor shared.
+/// The reading end of a ring. There is one; it can be neither cloned nor shared.
 ///
 /// Invariant: every record below `at` has been read; `current` is the checked length of the one at `at`, once it was seen.
 #[derive(Debug)]
@@ -58,10 +59,10 @@ impl Consumer {
     /// Takes the reading end of a ring that nobody has read yet.
     ///
     /// # Errors
-    /// [`RingError`] where the memory does not hold a ring that fits in it.
+    /// [`RingError`] if the memory does not hold a ring that fits in it.
     ///
     /// # Safety
-    /// This is the only consumer of this ring, ever, and the memory's other users are its producer alone.
+    /// This is the only consumer of this ring, ever, and nobody but its producer uses the memory besides.
     pub unsafe fn attach(memory: Memory) -> Result<Consumer, RingError> {
         let layout = Layout::read(&memory.stream, &memory.cursor)?;
         Ok(Consumer { memory, layout, at: 0, current: None, scratch: Scratch::default() })
@@ -82,9 +83,9 @@ impl Consumer {
     /// The next record, in place; the same one until [`Consumer::release`].
     ///
     /// # Errors
-    /// [`Broken`], and then always: there is no way to find the next record.
+    /// [`BrokenRing`], now and from now on: there is no way to find the next record.
     #[inline]
-    pub fn peek(&mut self) -> Result<Option<&[u8]>, Broken> {
+    pub fn peek(&mut self) -> Result<Option<&[u8]>, BrokenRing> {
         Ok(if self.ready()? { Some(self.record()) } else { None })
     }
 
@@ -93,12 +94,12 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::peek`].
     #[inline]
-    pub fn ready(&mut self) -> Result<bool, Broken> {
+    pub fn ready(&mut self) -> Result<bool, BrokenRing> {
         if self.current.is_some() {
             return Ok(true);
         }
         let word = self.layout.word(self.at);
-        // most records go on to a second line: it travels beside the first, not after it
+        // most records reach into a second cache line: fetch it along with the first, not after it
         self.memory.stream.fetch(self.layout.byte(self.at) + LINE);
         // Acquire: pairs with the Release in `Producer::publish`
         let found = self.memory.stream.load_acquire(word + 1);
@@ -119,7 +120,7 @@ impl Consumer {
         self.look(found)
     }
 
-    /// Asks for what a record has beyond its first two lines, all of it at once: a reader that goes by lengths would wait for one
+    /// Fetches what a record has beyond its first two cache lines, all at once: a reader that goes by lengths would wait for one
     /// line after the other.
     #[inline(never)]
     fn fetch_rest(&self, len: usize) {
@@ -130,14 +131,14 @@ impl Consumer {
         }
     }
 
-    /// The long way: `found` stands before a pad, or before nothing that a producer writes.
+    /// The slow path: `found` precedes a pad, or something that no producer writes.
     #[cold]
-    fn look(&mut self, mut found: u64) -> Result<bool, Broken> {
+    fn look(&mut self, mut found: u64) -> Result<bool, BrokenRing> {
         let Shape { capacity, record_max } = self.layout.shape();
         loop {
             let at = self.at;
             if found != sequence(at) {
-                return Err(Broken::Sequence { at, found });
+                return Err(BrokenRing::Sequence { at, found });
             }
             let word = self.layout.word(at);
             let offset = self.layout.offset(at);
@@ -145,7 +146,7 @@ impl Consumer {
             if length & PAD == 0 {
                 let len = usize::try_from(length).unwrap_or(usize::MAX);
                 if len > record_max || span(len) > capacity - offset {
-                    return Err(Broken::Length { at, found: length });
+                    return Err(BrokenRing::Length { at, found: length });
                 }
                 self.current = Some(len);
                 return Ok(true);
@@ -153,7 +154,7 @@ impl Consumer {
             // a pad fills the data to its end, so no pad follows a pad
             let pad = capacity - offset;
             if offset == 0 || length != (pad - HEADER) as u64 | PAD {
-                return Err(Broken::Length { at, found: length });
+                return Err(BrokenRing::Length { at, found: length });
             }
             self.at += pad as u64;
             // Acquire: as in `ready`
@@ -164,7 +165,7 @@ impl Consumer {
         }
     }
 
-    /// The record that [`Consumer::ready`] has found; empty where it has found none.
+    /// The record that [`Consumer::ready`] has found; empty if it has found none.
     #[inline]
     pub fn record(&mut self) -> &[u8] {
         let at = self.layout.byte(self.at) + HEADER;
@@ -173,7 +174,8 @@ impl Consumer {
         unsafe { self.memory.stream.bytes(at, self.current.unwrap_or(0), &mut self.scratch) }
     }
 
-    /// Gives the record that [`Consumer::ready`] or [`Consumer::peek`] has found back to the producer.
+    /// Gives the record that [`Consumer::ready`] or [`Consumer::peek`] has found back to the producer; does nothing if there is
+    /// none.
     #[inline]
     pub fn release(&mut self) {
         if let Some(len) = self.current.take() {
@@ -183,7 +185,7 @@ impl Consumer {
         }
     }
 
-    /// Whether the producer has gone: no record will come beyond those that are there by now, so look once more.
+    /// Whether the producer has gone. No more records will come, but some may have come just before: look once more.
     #[inline]
     pub fn closed(&self) -> bool {
         // Acquire: pairs with the Release in the producer's drop; what it published before is seen after
@@ -193,7 +195,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // the producer may look at this to save itself the trouble; nothing is read on the strength of it
+        // the producer may look at this to save work; nothing else depends on it
         self.memory.cursor.store_relaxed(C_CLOSED, 1);
     }
 }

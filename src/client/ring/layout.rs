@@ -1,11 +1,11 @@
-//! Where things lie in a ring's memory, and the checks of sizes: at creation, and again on attach, where the descriptor was
-//! written by somebody else.
+//! Where things lie in a ring's memory, and the checks of sizes: at creation, and again on attach, where someone else wrote the
+//! descriptor.
 
 use std::fmt;
 
 use super::shim::Words;
 
-/// The unit in which regions are aligned and sized, so that each can be mapped with rights of its own.
+/// The unit in which regions are aligned and sized, in bytes, so that each can be mapped with its own access rights.
 pub const PAGE: usize = if cfg!(loom) { 64 } else { 4096 };
 /// Bytes of a record's header: a length word, then the sequence word.
 pub const HEADER: usize = 16;
@@ -15,7 +15,7 @@ pub const HEADER: usize = 16;
 pub(super) const ALIGN: usize = if cfg!(loom) { HEADER } else { LINE };
 /// A cache line.
 pub(super) const LINE: usize = 64;
-/// How many lines of a record are asked for ahead: a full Ethernet frame.
+/// How many cache lines of a record are fetched ahead: a full Ethernet frame.
 pub(super) const AHEAD_MAX: usize = 24;
 
 /// Stored last at creation (Release) and looked at first on attach (Acquire).
@@ -46,46 +46,47 @@ pub(super) const PAD: u64 = 1 << 63;
 /// How large a ring is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Bytes of data: a power of two, whole pages, at least four times the largest record with its header.
+    /// Bytes of data: a power of two, whole pages, and at least four times the largest record with its header.
     pub capacity: usize,
-    /// The longest payload.
+    /// The longest payload of a record, in bytes.
     pub record_max: usize,
 }
 
 impl Shape {
-    /// The least capacity that takes payloads of up to `record_max` bytes.
+    /// The smallest capacity that takes payloads of up to `record_max` bytes.
     pub fn least_capacity(record_max: usize) -> usize {
         span(record_max).saturating_mul(4).max(PAGE).next_power_of_two()
     }
 }
 
-/// Why a ring cannot be made, or attached to.
+/// Why a ring cannot be made or attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RingError {
     /// The capacity is too small for the largest record.
     TooSmall {
-        /// What was asked for.
+        /// The capacity asked for, in bytes.
         capacity: usize,
-        /// The longest payload.
+        /// The longest payload, in bytes.
         record_max: usize,
-        /// What would do.
+        /// The smallest capacity that would do.
         least: usize,
     },
-    /// The capacity is not a power of two of whole pages, or beyond reason.
+    /// The capacity is not a power of two, or less than a page, or more than 2^40 bytes.
     Capacity {
-        /// What was asked for.
+        /// The capacity asked for, in bytes.
         capacity: usize,
     },
-    /// The memory is not as large as the ring that it is to hold.
+    /// The memory is smaller than the ring.
     Memory {
-        /// What the ring takes.
+        /// Bytes that the ring takes.
         need: usize,
-        /// What was given.
+        /// Bytes that there are.
         have: usize,
     },
     /// The memory holds no ring.
     Magic,
-    /// The memory holds a ring of another version.
+    /// The memory holds a ring of another version of the layout.
     Version {
         /// The version found.
         found: u64,
@@ -99,14 +100,13 @@ impl fmt::Display for RingError {
                 f,
                 "a ring of {capacity} bytes is too small: it must hold four records of {record_max} bytes, so at least {least}"
             ),
-            RingError::Capacity { capacity } => write!(
-                f,
-                "a ring's capacity is a power of two of at least {PAGE} and at most 2^40 bytes, not {capacity}"
-            ),
-            RingError::Memory { need, have } => write!(f, "the memory holds {have} bytes where the ring takes {need}"),
+            RingError::Capacity { capacity } => {
+                write!(f, "the capacity of a ring must be a power of two from {PAGE} to 2^40 bytes, not {capacity}")
+            }
+            RingError::Memory { need, have } => write!(f, "the memory has {have} bytes, but the ring takes {need}"),
             RingError::Magic => f.write_str("the memory holds no ring"),
             RingError::Version { found } => {
-                write!(f, "the memory holds a ring of version {found}, this program reads version {VERSION}")
+                write!(f, "the memory holds a ring of version {found}; this program reads version {VERSION}")
             }
         }
     }
@@ -125,7 +125,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of a ring of this shape with so many bytes of facts.
+    /// The layout of a ring of this shape, with this many bytes of facts.
     ///
     /// # Errors
     /// [`RingError::Capacity`], [`RingError::TooSmall`].
@@ -222,13 +222,13 @@ impl Layout {
     }
 }
 
-/// What a payload of `len` bytes takes with its header and what aligns the next.
+/// Bytes that a payload of `len` bytes takes, with its header and the alignment of the next record.
 #[inline]
 pub const fn span(len: usize) -> usize {
     len.saturating_add(HEADER + ALIGN - 1) & !(ALIGN - 1)
 }
 
-/// The sequence word of a record at a position: never zero, and of this lap alone.
+/// The sequence word of a record at a position: never zero, and different on every lap.
 #[inline]
 pub(super) const fn sequence(position: u64) -> u64 {
     position + 1

@@ -69,3 +69,32 @@ fn loom_batches_arrive_whole() {
 fn loom_headers_alone_wrap() {
     stream(TINY, &[b"", b"", b"", b"", b""], 1);
 }
+
+/// Both orderings of the queue of values were weakened to Relaxed once, at either end, and this failed.
+#[test]
+fn loom_values_are_handed_over_whole() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let (mut giver, mut taker) = handoff(2);
+        let other = thread::spawn(move || {
+            for n in 0..4 {
+                let mut value = Box::new(n);
+                while let Err(back) = giver.give(value) {
+                    value = back;
+                    thread::yield_now();
+                }
+            }
+        });
+        for n in 0..3 {
+            let value = loop {
+                match taker.take() {
+                    Some(value) => break value,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!(*value, n);
+        }
+        other.join().unwrap();
+    });
+}

@@ -1,7 +1,9 @@
 //! A single-producer single-consumer ring of bytes, over memory that it is given: heap or mapped.
 //!
-//! It owns the layout, the two ends and the order of stores; it knows nothing of messages, feeds or any other module.
-//! After creation it neither allocates, locks nor calls the system.
+//! It owns the layout, the two ends and the order of stores. It knows nothing about messages, feeds or any other module.
+//! After creation it does not allocate, lock or make a system call.
+//!
+//! Beside it, [`handoff`] is a queue for owned values.
 //!
 //! ```text
 //!  the stream: written by the producer alone                                the cursor: written by the consumer alone
@@ -14,16 +16,16 @@
 //! ```
 //!
 //! A record is a run of bytes behind a 16-byte header that ends with its *sequence word*. The producer writes the payload,
-//! then stores the sequence word (Release); the consumer looks at that one word (Acquire), so a message costs the
-//! transfer of its own cache lines and no other. Three things keep this sound:
+//! then stores the sequence word (Release). The consumer looks at that one word (Acquire), so a message costs the
+//! transfer of its own cache lines and of no others. Three things keep this sound:
 //!
-//! 1. **Zero ahead.** Payload comes from the network and old payload may look like a sequence word, so the header
-//!    *after* a record is zeroed before the record is published: where the consumer looks there is zero, or the word that
-//!    belongs there. The producer therefore always keeps room for one header more than the records take. Most of the
-//!    zeroing is done right after a publication, some records ahead, where it delays nothing.
-//! 2. **First header last.** Of records that are published together ([`Producer::stage`], then [`Producer::publish`]) the
+//! 1. **Zero ahead.** Payload comes from the network, and old payload may look like a sequence word. So the header *after* a
+//!    record is zeroed before the record is published: where the consumer looks, it finds zero or the word that belongs
+//!    there. The producer therefore always keeps room for one more header than the records need. Most of the zeroing is
+//!    done right after a publication, some records ahead, where it delays nothing.
+//! 2. **First header last.** Of records that are published together ([`Producer::stage`], then [`Producer::publish`]), the
 //!    first one's sequence word is stored last. A pad and the record behind it are such a batch.
-//! 3. **Nobody is trusted.** The consumer's cursor is believed only where it is possible; a record's length is checked
+//! 3. **Neither end is trusted.** The consumer's cursor is believed only if it is possible. A record's length is checked
 //!    against the region before it is used.
 //!
 //! ```
@@ -38,29 +40,31 @@
 //! ```
 
 mod consumer;
+mod handoff;
 mod layout;
 mod producer;
 pub mod shim;
 
-pub use consumer::{Broken, Consumer};
+pub use consumer::{BrokenRing, Consumer};
+pub use handoff::{Giver, Taker, handoff};
 pub use layout::{HEADER, Layout, PAGE, RingError, Shape, span};
 pub use producer::{Producer, Refused};
 
 use shim::Words;
 
-/// What a reader found.
+/// What a poll found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled<T> {
-    /// The next of the stream.
+    /// The next item of the stream.
     Item(T),
     /// Nothing now.
     Empty,
-    /// Nothing ever again: the writer has gone, and all has been read.
+    /// Nothing ever again: the writer has gone, and everything has been read.
     Ended,
 }
 
-/// The two parts of a ring's memory. They are separate so that a consumer in another process can be given the stream to
-/// read and only the cursor to write.
+/// The two parts of a ring's memory. They are separate so that a consumer in another process can map the stream read-only and
+/// only the cursor for writing.
 #[derive(Debug)]
 pub struct Memory {
     /// Descriptor, facts and data.
@@ -70,7 +74,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Zeroed memory on the heap, every page of it touched.
+    /// Zeroed memory on the heap, every page of it touched so that it is resident.
     pub fn heap(layout: &Layout) -> Memory {
         Memory { stream: Words::heap(layout.stream_len()), cursor: Words::heap(PAGE) }
     }
@@ -84,7 +88,7 @@ impl Memory {
 /// Both ends of a ring on the heap. `facts` are bytes that the consumer can read at any time ([`Consumer::facts`]).
 ///
 /// # Errors
-/// [`RingError`] where the shape is impossible.
+/// [`RingError`] if the shape is impossible.
 pub fn heap(shape: Shape, facts: &[u8]) -> Result<(Producer, Consumer), RingError> {
     let layout = Layout::new(shape, facts.len())?;
     let memory = Memory::heap(&layout);

@@ -1,4 +1,4 @@
-//! The end that writes.
+//! The writing end of a ring.
 
 use std::fmt;
 
@@ -7,13 +7,14 @@ use super::layout::{
     AHEAD_MAX, ALIGN, C_CLOSED, C_CURSOR, D_CLOSED, HEADER, LINE, Layout, PAD, PAGE, RingError, Shape, sequence, span,
 };
 
-/// At least so many places where a record may begin are cleared ahead, beyond the next one.
+/// At least this many places where a record may begin are cleared ahead, beyond the next one.
 const CLEAR_MIN: usize = 4;
 
 /// Why a record was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refused {
-    /// There is no room for it now.
+    /// There is no room for it at the moment.
     Full,
     /// It is longer than the ring's largest record.
     TooLong,
@@ -23,14 +24,14 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refused::Full => f.write_str("the ring is full"),
-            Refused::TooLong => f.write_str("the record is longer than the ring's largest"),
+            Refused::TooLong => f.write_str("the record is longer than the longest that the ring takes"),
         }
     }
 }
 
 impl std::error::Error for Refused {}
 
-/// The end that writes. There is one; it is neither cloned nor shared.
+/// The writing end of a ring. There is one; it can be neither cloned nor shared.
 ///
 /// Records are staged and then published together; [`Producer::write`] does both for one record.
 ///
@@ -59,7 +60,7 @@ impl Producer {
     /// Lays out a ring in new memory and takes its writing end.
     ///
     /// # Errors
-    /// [`RingError`] where the shape is impossible or the memory too small for it.
+    /// [`RingError`] if the shape is impossible, or the memory too small for it.
     ///
     /// # Safety
     /// The memory is zeroed and this is its only producer, ever.
@@ -88,7 +89,7 @@ impl Producer {
         self.layout.shape()
     }
 
-    /// Writes one record, `head` and then `body`, and publishes it with all that is staged.
+    /// Writes one record, `head` and then `body`, and publishes it with everything that is staged.
     ///
     /// # Errors
     /// [`Refused`]; then nothing is written, and what was staged stays staged.
@@ -99,8 +100,8 @@ impl Producer {
         Ok(())
     }
 
-    /// Writes one record, `head` and then `body`, behind what is staged, if `keep` bytes stay free after it. The consumer does
-    /// not see it before [`Producer::publish`].
+    /// Writes one record, `head` and then `body`, behind what is staged, provided that `keep` bytes stay free after it. The
+    /// consumer does not see it before [`Producer::publish`].
     ///
     /// # Errors
     /// [`Refused`]; then nothing is written, and what was staged stays staged.
@@ -150,7 +151,7 @@ impl Producer {
         Ok(())
     }
 
-    /// Stores the header at `head`; of the first record that is not published, all but the sequence word.
+    /// Stores the header at `head`; for the first record that is not published, without the sequence word.
     #[inline]
     fn put_header(&self, length: u64) {
         let word = self.layout.word(self.head);
@@ -161,7 +162,7 @@ impl Producer {
         }
     }
 
-    /// Lets the consumer see all that is staged: the first header's sequence word, stored last.
+    /// Lets the consumer see everything that is staged, by storing the first header's sequence word.
     #[inline]
     pub fn publish(&mut self) {
         if self.head != self.published {
@@ -175,9 +176,9 @@ impl Producer {
         }
     }
 
-    /// Zeroes sequence words for the records to come, as many as those that were just published took and a few more. This is
-    /// due anyway; done now, it is off the next record's way, and the lines are this core's own when that record is copied
-    /// to them. (`prefetchw` is not enough: it leaves a line alone that both cores have for reading.)
+    /// Zeroes sequence words for the records to come: as many as the published ones took, and a few more. It has to be done
+    /// anyway. Done now, it does not delay the next record, and this core owns the cache lines when that record is copied
+    /// into them. (`prefetchw` is not enough: it leaves alone a line that both cores hold for reading.)
     #[inline]
     fn clear_ahead(&mut self, span: u64) {
         let ahead = self.head + span.min((AHEAD_MAX * ALIGN) as u64) + (CLEAR_MIN * ALIGN) as u64;
@@ -189,20 +190,20 @@ impl Producer {
         }
     }
 
-    /// Forgets all that is staged. Nothing needs to be undone: the first header's sequence word is still zero.
+    /// Drops everything that is staged. Nothing has to be undone: the first header's sequence word is still zero.
     pub fn abandon(&mut self) {
         self.head = self.published;
         // the payload that was staged may lie anywhere behind it
         self.clear = self.published + ALIGN as u64;
     }
 
-    /// How many bytes are free; a record takes its length, its header and what aligns it, and may need a pad before it.
+    /// How many bytes are free. A record takes its length, its header and the alignment ([`span`]), and may need a pad before it.
     pub fn free(&mut self) -> usize {
         self.read_cursor();
         self.room()
     }
 
-    /// Whether the consumer has been dropped; then nobody will read what is written.
+    /// Whether the consumer was dropped: nobody will read what is written.
     pub fn consumer_gone(&self) -> bool {
         // Relaxed: a flag on its own
         self.memory.cursor.load_relaxed(C_CLOSED) != 0
@@ -214,7 +215,7 @@ impl Producer {
         self.layout.shape().capacity - (self.head - self.tail) as usize
     }
 
-    /// Whether `need` bytes are free. The consumer's cursor is read only where the cached one says no.
+    /// Whether `need` bytes are free. The consumer's cursor is read only if the cached one says no.
     #[inline]
     fn has_room(&mut self, need: usize) -> bool {
         if self.room() < need {
@@ -232,17 +233,24 @@ impl Producer {
         }
         // Acquire: pairs with the Release in `Consumer::release`; what the consumer read, it has read before we write there
         let cursor = self.memory.cursor.load_acquire(C_CURSOR);
-        // a consumer cannot go back, nor past what it was shown: anything else is nonsense, and frees nothing
+        // a consumer cannot go back, nor past what it was shown: any other cursor is nonsense, and frees nothing
         if (self.tail..=self.published).contains(&cursor) && cursor.is_multiple_of(ALIGN as u64) {
             self.tail = cursor;
         }
     }
 }
 
+impl Producer {
+    /// Ends the stream: the consumer sees the end once it has read what is published. What is written after it may not be read.
+    pub fn close(&mut self) {
+        // Release: pairs with the Acquire in `Consumer::closed`; whoever sees the flag sees every record
+        self.memory.stream.store_release(D_CLOSED, 1);
+    }
+}
+
 impl Drop for Producer {
     /// What is staged is not published; the consumer sees the end once it has read the rest.
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `Consumer::closed`; whoever sees the flag sees every record
-        self.memory.stream.store_release(D_CLOSED, 1);
+        self.close();
     }
 }

@@ -1,21 +1,23 @@
-//! Words of memory that two threads, or two processes, share: the one place where the crate names atomics, so that loom can
-//! stand in for them.
+//! Memory that two threads, or two processes, share: the only place where the crate names atomics, so that loom can stand in
+//! for them.
 //!
-//! Built plainly, [`Words`] is `AtomicU64` over memory that it is given, and payload is moved by plain copies. Built with
-//! `--cfg loom`, a word is a loom atomic beside a loom cell: payload moves word by word, and the cell makes loom refuse a
-//! payload access that is not ordered with every other access to that word, the consumer's look at a header included.
+//! In a plain build, [`Words`] is `AtomicU64` over memory that it is given, payload is moved by plain copies, and [`Slot`] is
+//! an `UnsafeCell`. With `--cfg loom`, a word is a loom atomic beside a loom cell, and payload moves word by word. The
+//! cell makes loom reject a payload access that is not ordered with every other access to that word, including the
+//! consumer's look at a header.
 
 #![expect(clippy::disallowed_types, reason = "this is the shim")]
 
 #[cfg(loom)]
-pub use modelled::{Scratch, Words};
+pub use modelled::{Scratch, Slot, Words};
 #[cfg(not(loom))]
-pub use real::{Scratch, Words};
+pub use real::{Scratch, Slot, Words};
 
 #[cfg(not(loom))]
 mod real {
     use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
     use std::any::Any;
+    use std::cell::UnsafeCell;
     use std::fmt;
     use std::ptr::NonNull;
     use std::sync::Arc;
@@ -41,7 +43,7 @@ mod real {
         }
     }
 
-    /// What a read may need beside the words; nothing here.
+    /// What a read may need beside the words: nothing here.
     #[derive(Debug, Default)]
     pub struct Scratch(());
 
@@ -131,7 +133,7 @@ mod real {
             self.word(at).store(value, Ordering::Relaxed);
         }
 
-        /// Asks for the cache line at byte offset `at`, to be read soon. Changes nothing.
+        /// Prefetches the cache line at byte offset `at`. Changes nothing.
         #[inline]
         pub fn fetch(&self, at: usize) {
             if cfg!(target_arch = "x86_64") && at < self.len * 8 {
@@ -169,6 +171,39 @@ mod real {
             // SAFETY: the range is within the region, which was zeroed at first and so is initialised; not written
             // meanwhile, by this method's contract.
             unsafe { NonNull::slice_from_raw_parts(self.base.cast::<u8>().add(at), len).as_ref() }
+        }
+    }
+
+    /// A place for one value. One thread at a time reaches it; the words beside it say which.
+    pub struct Slot<T>(UnsafeCell<Option<T>>);
+
+    // SAFETY: the value is reached through the unsafe methods alone, whose callers vouch that one thread at a time does so.
+    unsafe impl<T: Send> Sync for Slot<T> {}
+
+    impl<T> Default for Slot<T> {
+        fn default() -> Slot<T> {
+            Slot(UnsafeCell::new(None))
+        }
+    }
+
+    impl<T> Slot<T> {
+        /// Puts a value in.
+        ///
+        /// # Safety
+        /// Nobody else reaches the slot until a Release store of the caller has been seen by an Acquire load, and an Acquire
+        /// load of the caller has seen the Release store after the last access of anybody else.
+        pub unsafe fn put(&self, value: T) {
+            // SAFETY: exclusive, by this method's contract.
+            unsafe { *self.0.get() = Some(value) }
+        }
+
+        /// Takes the value out.
+        ///
+        /// # Safety
+        /// As for [`Slot::put`].
+        pub unsafe fn take(&self) -> Option<T> {
+            // SAFETY: exclusive, by this method's contract.
+            unsafe { (*self.0.get()).take() }
         }
     }
 }
@@ -276,6 +311,38 @@ mod modelled {
                 scratch.0.push(word.value.load(Ordering::Relaxed).to_le_bytes()[i % 8]);
             }
             &scratch.0
+        }
+    }
+
+    /// A place for one value, as loom models it.
+    pub struct Slot<T>(UnsafeCell<Option<T>>);
+
+    // SAFETY: loom itself is what looks at who reaches the cell when.
+    unsafe impl<T: Send> Sync for Slot<T> {}
+
+    impl<T> Default for Slot<T> {
+        fn default() -> Slot<T> {
+            Slot(UnsafeCell::new(None))
+        }
+    }
+
+    impl<T> Slot<T> {
+        /// Puts a value in.
+        ///
+        /// # Safety
+        /// As for the real slot; here a breach is a failed test.
+        pub unsafe fn put(&self, value: T) {
+            // SAFETY: loom lets one thread at a time in here.
+            self.0.with_mut(|slot| unsafe { *slot = Some(value) });
+        }
+
+        /// Takes the value out.
+        ///
+        /// # Safety
+        /// As for the real slot; here a breach is a failed test.
+        pub unsafe fn take(&self) -> Option<T> {
+            // SAFETY: loom lets one thread at a time in here.
+            self.0.with_mut(|slot| unsafe { (*slot).take() })
         }
     }
 }

@@ -217,9 +217,9 @@ fn a_broken_record_is_an_error_and_stays_one() {
         found
     };
     assert_eq!(header(4, sequence(0)), Ok(Some(4)));
-    assert_eq!(header(4, 77), Err(Broken::Sequence { at: 0, found: 77 }));
+    assert_eq!(header(4, 77), Err(BrokenRing::Sequence { at: 0, found: 77 }));
     for length in [1001, 4096, u64::from(u32::MAX), PAD - 1, PAD, PAD | 4080, u64::MAX] {
-        assert_eq!(header(length, sequence(0)), Err(Broken::Length { at: 0, found: length }));
+        assert_eq!(header(length, sequence(0)), Err(BrokenRing::Length { at: 0, found: length }));
     }
 }
 

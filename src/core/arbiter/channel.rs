@@ -1,19 +1,20 @@
 //! One channel: what an accepted frame does to the current epoch, and what follows from it.
 //!
 //! A frame that the epoch can take at once goes through [`Channel::on_frame`]'s first lines. Everything that must be thought
-//! about goes the long way: `suspicion` (jumps, strangers, resets, restarts) decides whether the frame is taken, [`Channel::accept`]
+//! about goes the long way: `suspicion` (jumps, other sessions, resets, restarts) decides whether the frame is taken, [`Channel::accept`]
 //! takes it, [`Channel::follow_up`] does what it brought about.
 
 use super::event::{ChannelRef, EventKind, LagReason, LineState, LostReason, Run, RunFlags, Sink};
 use super::lead::{Leads, RecentLead};
 use super::lost::LostRanges;
+use super::memory::{Memory, Shared};
 use super::report::{Epochs, LineCounts};
 use super::settings::{GapTimeout, Settings};
-use super::shelf::{Arrival, Fingerprint, Shelf, Stored};
+use super::shelf::{Arrival, Fingerprint, Stored};
 use super::status::{FirstCopy, SPAN, Status};
 use super::stream::{Out, Part, Standing, Stream};
 use super::window::Window;
-use crate::frame::{Frame, Kind, LINES_MAX, Line, Session};
+use crate::frame::{Frame, FrameKind, LINES_MAX, Line, Session};
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
 
@@ -173,12 +174,13 @@ pub(super) struct Channel {
     /// When the mark last rose.
     pub(super) advanced: Nanos,
     pub(super) remembered: Vec<Remembered>,
-    pub(super) shelf: Shelf,
+    /// Lists of lost ranges that no epoch has.
+    pub(super) lost_ranges: Vec<LostRanges>,
     /// Frames beyond the next jump (4.1), and lone ones of other sessions (6.2).
     pub(super) parked: Vec<Stored>,
     /// Frames of other sessions (6.2), and what they weigh.
-    pub(super) strangers: Vec<Stored>,
-    pub(super) strangers_weight: (u64, u64),
+    pub(super) of_other_sessions: Vec<Stored>,
+    pub(super) other_sessions_weight: (u64, u64),
     pub(super) pending: Option<Pending>,
     /// Frames of the epoch that is about to begin (6.4), and what they weigh.
     pub(super) pending_frames: Vec<Stored>,
@@ -201,23 +203,25 @@ pub(super) struct Channel {
 impl Channel {
     /// A channel that begins at `first`; `now` is when the frame came that created it.
     pub(super) fn new<S: Sink>(
-        cx: &Settings,
+        shared: &mut Shared<'_, S>,
         at: ChannelRef,
         session: Session,
         first: SeqNo,
         counts: [LineCounts; LINES_MAX + 1],
         now: Nanos,
-        sink: &mut S,
     ) -> Channel {
-        let line = |(i, counts): (usize, LineCounts)| LineView {
+        let settings = shared.settings;
+        let mut memory = shared.memory.channel(settings);
+        let lost_ranges = memory.lost_ranges.pop().unwrap_or_else(|| LostRanges::with_room(0));
+        let line = |(i, (counts, window)): (usize, (LineCounts, Window))| LineView {
             counts,
-            window: Window::new(cx.settle),
+            window,
             epoch: 0,
             data_in_epoch: false,
             was_silent: false,
             heard: false,
             // a line that the feed does not have is never waited for
-            live: i < cx.lines(),
+            live: i < settings.lines(),
             last_shown: now,
             shows: Shows::Nothing,
             candidate: None,
@@ -229,12 +233,12 @@ impl Channel {
             way: Way::Long,
             paired: 0,
         };
-        let lines: Vec<LineView> = counts.into_iter().enumerate().map(line).collect();
+        let lines: Vec<LineView> = counts.into_iter().zip(memory.windows).enumerate().map(line).collect();
         let Ok(lines) = lines.try_into() else { unreachable!("as many lines as counts") };
         let mut channel = Channel {
             at,
             session,
-            stream: Stream::new(cx),
+            stream: Stream::new(memory.gaps, lost_ranges),
             lines,
             epoch: 0,
             base: first,
@@ -247,10 +251,10 @@ impl Channel {
             others_shown: Vec::new(),
             advanced: now,
             remembered: Vec::new(),
-            shelf: Shelf::new(),
+            lost_ranges: memory.lost_ranges,
             parked: Vec::new(),
-            strangers: Vec::new(),
-            strangers_weight: (0, 0),
+            of_other_sessions: Vec::new(),
+            other_sessions_weight: (0, 0),
             pending: None,
             pending_frames: Vec::new(),
             pending_weight: (0, 0),
@@ -258,19 +262,20 @@ impl Channel {
             restarts: Vec::new(),
             lag_mark: SeqNo(0),
             first_cursor: first,
-            status: Status::new(cx.verify.is_on()),
-            leads: Leads::new(cx.lines()),
-            recent: RecentLead::new(),
+            status: memory.status,
+            leads: memory.leads,
+            recent: memory.recent,
             due: Nanos::ZERO,
         };
-        channel.place = channel.epochs.begin(session, first);
-        channel.stream.start(first, None);
-        channel.out(now, sink).event(EventKind::Epoch { session, first });
+        channel.place = channel.epochs.begin(session, first, &mut shared.memory.epochs_listed);
+        channel.stream.start(first);
+        channel.out(now, shared).event(EventKind::Epoch { session, first });
         channel
     }
 
-    pub(super) fn out<'s, S>(&self, now: Nanos, sink: &'s mut S) -> Out<'s, S> {
-        Out { sink, now, channel: self.at, session: self.session }
+    pub(super) fn out<'s, S>(&self, now: Nanos, shared: &'s mut Shared<'_, S>) -> Out<'s, S> {
+        let Shared { sink, memory, .. } = shared;
+        Out { sink, memory, now, channel: self.at, session: self.session }
     }
 
     pub(super) fn leads(&self) -> &Leads {
@@ -280,28 +285,27 @@ impl Channel {
     /// One of the frames that a channel begins with: one that agreed, or another that was parked beside it.
     pub(super) fn first_frame<S: Sink>(
         &mut self,
-        cx: &Settings,
+        shared: &mut Shared<'_, S>,
         now: Nanos,
         stored: &Stored,
         agreed: bool,
-        sink: &mut S,
     ) {
         let view = &mut self.lines[stored.line.index()];
         view.heard = true;
         view.last_shown = stored.stamp;
-        view.live = stored.stamp + cx.silent_after > now;
+        view.live = stored.stamp + shared.settings.silent_after > now;
         if agreed {
             view.shows = Shows::Current;
-            self.accept(cx, now, &stored.arrival(), stored.first, sink);
+            self.accept(shared, now, &stored.arrival(), stored.first);
         } else {
-            self.route(cx, now, &stored.arrival(), sink);
+            self.route(shared, now, &stored.arrival());
         }
     }
 
     /// How long a gap is waited for, without recovery.
     #[inline]
-    pub(super) fn gap_timeout(&self, cx: &Settings) -> Nanos {
-        match cx.gap_timeout {
+    pub(super) fn gap_timeout(&self, settings: &Settings) -> Nanos {
+        match settings.gap_timeout {
             GapTimeout::After(span) => span,
             GapTimeout::Auto => self.recent.timeout(),
         }
@@ -314,20 +318,21 @@ impl Channel {
     #[inline(always)]
     pub(super) fn on_quick_frame<const VERIFIED: bool, S: Sink>(
         &mut self,
-        cx: &Settings,
+        settings: &Settings,
+        memory: &mut Memory,
         now: Nanos,
         line: Line,
         frame: &Frame<'_>,
         sink: &mut S,
     ) -> Quick {
         let Some(view) = self.lines.get_mut(line.index()) else { return Quick::No };
-        let plain = frame.kind == Kind::Data && !frame.heartbeat && frame.reset.is_none();
+        let plain = frame.kind == FrameKind::Data && !frame.heartbeat && frame.reset.is_none();
         let way = if VERIFIED { Way::Verified } else { Way::Short };
         if view.way != way || !plain || frame.session != self.session {
             return Quick::No;
         }
         let next = self.stream.next;
-        let first = cx.rules.width.extend(frame.sequence, view.window.mark(), next, cx.max_jump);
+        let first = settings.rules.width.extend(frame.sequence, view.window.mark(), next, settings.max_jump);
         let count = u64::from(frame.count);
         // a framing has seen to it that this does not wrap
         let end = SeqNo(first.0.wrapping_add(count));
@@ -346,14 +351,15 @@ impl Channel {
             }
             view.counts.first_arrivals += count;
             if VERIFIED {
-                self.verify(cx, &part, &mut self.out(now, sink));
+                self.verify(settings, &part, &mut Out { sink, memory, now, channel: self.at, session: self.session });
             }
             self.status.arrive(first, count, line, now);
             (self.stream.mark, self.first_cursor, self.advanced) = (end, end, now);
-            let mut out = Out { sink: &mut *sink, now, channel: self.at, session: self.session };
+            let mut out = Out { sink: &mut *sink, memory, now, channel: self.at, session: self.session };
             out.sink.first(&part.run(self.at, self.session));
             self.stream.release(&part, false, &mut out);
-        } else if end <= next && first >= self.base && !(cx.rules.unmarked_restart && fell(cx, view, first)) {
+        } else if end <= next && first >= self.base && !(settings.rules.unmarked_restart && fell(settings, view, first))
+        {
             match self.status.copies(first, count, next, line) {
                 Some(copy) if copy.again => {}
                 Some(copy) => {
@@ -363,11 +369,11 @@ impl Channel {
                         self.recent.add(lead, count);
                     }
                 }
-                None if !self.copies_apart(cx, now, line, SeqRange::new(first, end)) => return Quick::No,
+                None if !self.copies_apart(settings, now, line, SeqRange::new(first, end)) => return Quick::No,
                 None => {}
             }
             if VERIFIED {
-                self.verify(cx, &part, &mut self.out(now, sink));
+                self.verify(settings, &part, &mut Out { sink, memory, now, channel: self.at, session: self.session });
             }
             let view = &mut self.lines[line.index()];
             if !view.window.show_next(first, end) {
@@ -385,7 +391,7 @@ impl Channel {
         view.last_shown = now;
         self.current_shown = now;
         if end > self.lag_mark {
-            self.look_around(cx, now, sink);
+            self.look_around(settings, memory, now, sink);
             return Quick::Followed;
         }
         Quick::Done
@@ -393,11 +399,11 @@ impl Channel {
 
     /// Copies of numbers that came apart: the line packs otherwise than the first. False: not all have come, and nothing is done.
     #[inline(never)]
-    fn copies_apart(&mut self, cx: &Settings, now: Nanos, line: Line, range: SeqRange) -> bool {
+    fn copies_apart(&mut self, settings: &Settings, now: Nanos, line: Line, range: SeqRange) -> bool {
         let known = self.status.knows(range, self.stream.mark);
         let mut n = range.first;
         while known && n < range.end {
-            self.copy(cx, n, line, now);
+            self.copy(settings, n, line, now);
             n += 1;
         }
         known
@@ -406,12 +412,12 @@ impl Channel {
     /// [`Channel::follow_up`] where the short way must, now and then.
     #[cold]
     #[inline(never)]
-    fn look_around<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) {
-        self.follow_up(cx, now, sink);
+    fn look_around<S: Sink>(&mut self, settings: &Settings, memory: &mut Memory, now: Nanos, sink: &mut S) {
+        self.follow_up(&mut Shared { settings, memory, sink }, now);
     }
 
     /// A frame arrives by `line`.
-    pub(super) fn on_frame<S: Sink>(&mut self, cx: &Settings, now: Nanos, line: Line, frame: &Frame<'_>, sink: &mut S) {
+    pub(super) fn on_frame<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, line: Line, frame: &Frame<'_>) {
         let view = &mut self.lines[line.index()];
         view.counts.frame(frame);
         view.last_shown = now;
@@ -422,37 +428,37 @@ impl Channel {
             behind.data |= data;
             behind.heartbeats |= !data;
         }
-        let arrival = Arrival { frame: *frame, line, stamp: now };
-        if frame.kind == Kind::Unsequenced {
+        let arrival = Arrival::new(*frame, line, now);
+        if frame.kind == FrameKind::Unsequenced {
             view.counts.unsequenced += u64::from(frame.count);
             if frame.count > 0 {
                 let part = whole(&arrival, SeqNo(0));
                 let mut run = part.run(self.at, self.session);
                 run.flags.unsequenced = true;
-                sink.unsequenced(&run);
+                shared.sink.unsequenced(&run);
             }
-            self.unsequenced_reset(cx, now, &arrival, sink);
+            self.unsequenced_reset(shared, now, &arrival);
         } else {
             view.counts.messages += u64::from(frame.count);
-            self.route(cx, now, &arrival, sink);
+            self.route(shared, now, &arrival);
         }
         let view = &mut self.lines[line.index()];
         if view.epoch == self.epoch {
             view.was_silent = false;
         }
-        self.follow_up(cx, now, sink);
+        self.follow_up(shared, now);
     }
 
     /// Takes a frame into the current epoch. `first` is its first number; it is believed.
     pub(super) fn accept<S: Sink>(
         &mut self,
-        cx: &Settings,
+        shared: &mut Shared<'_, S>,
         now: Nanos,
         arrival: &Arrival<'_>,
         first: SeqNo,
-        sink: &mut S,
     ) {
         let Arrival { frame, line, .. } = arrival;
+        let settings = shared.settings;
         let index = line.index();
         let mut rest = whole(arrival, first);
         if first < self.base {
@@ -470,26 +476,26 @@ impl Channel {
         if *line != Line::RECOVERY {
             let judged = view.window.show(shown, self.account_from.unwrap_or(shown.first));
             view.counts.judge(judged);
-            sink.shown(arrival.stamp, self.at, *line, shown);
+            shared.sink.shown(arrival.stamp, self.at, *line, shown);
         }
         let mark = self.stream.mark;
         let first_cursor = self.first_cursor;
-        self.output_first(&rest, now, sink);
-        let mut out = self.out(now, sink);
+        self.output_first(&rest, now, shared.sink);
+        let mut out = self.out(now, shared);
         if shown.first > mark {
             if shown.first - mark >= SPAN {
                 // nothing that it knows is among the last any more, and far beyond its tags repeat
                 self.status.clear();
             }
-            let timeout = cx.recovery_timeout.unwrap_or_else(|| self.gap_timeout(cx));
+            let timeout = settings.recovery_timeout.unwrap_or_else(|| self.gap_timeout(settings));
             self.stream.open(shown.first, *line, now + timeout, &mut out);
         }
-        if cx.verify.is_on() {
+        if settings.verify.is_on() {
             // before any number's standing changes, and so before `filled` (11)
-            self.verify(cx, &rest, &mut out);
+            self.verify(settings, &rest, &mut out);
         }
         while rest.count > 0 {
-            self.take(cx, &mut rest, first_cursor, &mut out);
+            self.take(settings, &mut rest, first_cursor, &mut out);
         }
         if frame.kind.has_messages() && self.end.is_some_and(|end| end.number < shown.end) {
             self.end = None;
@@ -501,23 +507,29 @@ impl Channel {
         if frame.kind.ends_session() && shown.end == self.stream.mark {
             let news = self.end.is_none_or(|end| end.number < shown.end);
             if news {
-                let deadline = now + self.gap_timeout(cx);
+                let deadline = now + self.gap_timeout(settings);
                 self.end = Some(End { number: shown.end, deadline, overdue: false, said: false });
             }
         }
-        while self.stream.held().0 > cx.hold_messages || self.stream.held().1 > cx.hold_bytes {
+        // what the other channels hold is within the feed's limits: giving up all of this one's gaps is always enough
+        let full = |stream: &Stream, memory: &Memory| {
+            stream.held_messages() > settings.hold_messages || memory.holds_too_much(settings)
+        };
+        while !self.stream.is_level() && full(&self.stream, out.memory) {
             self.stream.lose_lowest(LostReason::Hold, &mut out);
         }
-        while self.stream.open_gaps() > cx.gaps_max {
+        let full =
+            |stream: &Stream, memory: &Memory| stream.open_gaps() > settings.gaps_max || memory.too_many_gaps(settings);
+        while !self.stream.is_level() && full(&self.stream, out.memory) {
             self.stream.lose_lowest(LostReason::Gaps, &mut out);
         }
-        while self.use_called_off(cx, now, sink) {}
-        self.settle(cx, now, sink);
-        self.say_ended(cx, now, sink);
+        while self.use_called_off(shared, now) {}
+        self.settle(shared, now);
+        self.say_ended(shared, now);
     }
 
     /// Takes the messages at the front of `rest` that stand alike.
-    fn take<S: Sink>(&mut self, cx: &Settings, rest: &mut Part<'_>, first_cursor: SeqNo, out: &mut Out<'_, S>) {
+    fn take<S: Sink>(&mut self, settings: &Settings, rest: &mut Part<'_>, first_cursor: SeqNo, out: &mut Out<'_, S>) {
         let line = rest.line;
         let n = rest.first;
         if n >= self.stream.mark {
@@ -526,18 +538,18 @@ impl Channel {
             self.stream.append(&part, out);
             return;
         }
-        if self.copy(cx, n, line, rest.stamp) {
+        if self.copy(settings, n, line, rest.stamp) {
             rest.split_to(n + 1);
             self.lines[line.index()].counts.duplicate += 1;
             return;
         }
-        match self.stream.standing(n) {
+        match self.stream.standing(out.memory, n) {
             Standing::There => {
                 rest.split_to(n + 1);
                 self.lines[line.index()].counts.duplicate += 1;
             }
             Standing::Missing(gap) => {
-                let part = rest.split_to(self.stream.gap(gap).end);
+                let part = rest.split_to(Stream::gap(out.memory, gap).end);
                 self.arrive(&part);
                 self.output_first_late(part, first_cursor, out);
                 self.stream.fill(gap, &part, out);
@@ -569,21 +581,21 @@ impl Channel {
 
     /// Notes another copy of `n`, where the status ring knows the first; false where it does not.
     #[inline]
-    fn copy(&mut self, cx: &Settings, n: SeqNo, line: Line, stamp: Nanos) -> bool {
+    fn copy(&mut self, settings: &Settings, n: SeqNo, line: Line, stamp: Nanos) -> bool {
         let Some(first) = self.status.copy(n, self.stream.mark, line) else { return false };
-        self.note_lead(cx, first, line, stamp, 1);
+        self.note_lead(settings, first, line, stamp, 1);
         true
     }
 
     /// Notes by how much `first` came before `line` brought the same numbers, so many of them.
     #[inline]
-    fn note_lead(&mut self, cx: &Settings, first: FirstCopy, line: Line, stamp: Nanos, count: u64) {
+    fn note_lead(&mut self, settings: &Settings, first: FirstCopy, line: Line, stamp: Nanos, count: u64) {
         if !first.again && first.line != line {
             let lead = stamp.abs_diff(first.stamp);
             self.leads.add(first.line, line, lead, count);
-            if cx.gap_timeout == GapTimeout::Auto
-                && cx.waits(line.index())
-                && cx.waits(first.line.index())
+            if settings.gap_timeout == GapTimeout::Auto
+                && settings.waits(line.index())
+                && settings.waits(first.line.index())
                 && self.lines[first.line.index()].live
             {
                 self.recent.add(lead, count);
@@ -618,13 +630,13 @@ impl Channel {
 
 /// Whether a line falls below its own mark by more than `settle` with a frame that starts at `first`.
 #[inline]
-pub(super) fn fell(cx: &Settings, view: &LineView, first: SeqNo) -> bool {
-    view.window.mark().is_some_and(|own| own - first > cx.settle)
+pub(super) fn fell(settings: &Settings, view: &LineView, first: SeqNo) -> bool {
+    view.window.mark().is_some_and(|own| own - first > settings.settle)
 }
 
 /// All of a frame's messages.
 pub(super) fn whole<'a>(arrival: &Arrival<'a>, first: SeqNo) -> Part<'a> {
-    let Arrival { frame, line, stamp } = *arrival;
+    let Arrival { frame, line, stamp, .. } = *arrival;
     Part {
         first,
         count: frame.count,

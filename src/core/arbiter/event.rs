@@ -358,6 +358,16 @@ pub trait Sink {
     fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
         let _ = (at, channel, session, range);
     }
+
+    /// A live pass has ended that found so many datagrams: the place for what is due between frames, such as reporting an overrun
+    /// to a client that has caught up. An arbiter never calls it; the loop of a live run does, offline nobody does.
+    #[inline(always)]
+    fn after_pass(&mut self, datagrams: usize) {
+        let _ = datagrams;
+    }
+
+    /// The run has ended, and so has its arbiter: nothing comes after this. An arbiter never calls it; the loop of a live run does.
+    fn close(&mut self) {}
 }
 
 /// A line's name by its index: `names[i]`, and `recovery`.

@@ -1,150 +1,212 @@
-//! Memory for what must wait: a log of blocks in one buffer that is allocated once.
+//! Memory for what waits behind gaps, shared by all channels of a feed: blocks in segments.
 //!
 //! ```text
-//!        tail                                head
-//!  | free | block | dead | block | block | dead | free ... |
+//!   segment            segment            open segment
+//!  | block | dead |   | dead | block |   | block | block | free ... |
 //! ```
 //!
-//! Blocks are written at the head. The tail moves over dead blocks, and where the log is more than half full it takes live
-//! ones with it to the head, a few for each block that is written: so freeing in any order leaves no holes that stay. The
-//! buffer is twice as large as what may live in it, so a block that the limits allow always fits. An empty log starts again
-//! at the front: memory that was never needed is never touched.
+//! Blocks are written at the end of the open segment. A segment in which nothing lives any more is free, and the next one to be
+//! opened. Where more than half of what is in use is dead, the emptiest segment is cleaned each time another is opened: its
+//! blocks move to the open one. So freeing in any order leaves no holes that stay, and `bytes` that live at once take twice
+//! that and a few segments, whatever came before. Segments are taken one by one as they are first needed, nothing is copied for
+//! it, and what was taken is kept.
 
 /// Bytes before each block: owner and length.
 const HEADER: usize = 8;
 /// The owner of a dead block.
 const DEAD: u32 = u32::MAX;
 
-pub(super) struct Hold {
-    buffer: Vec<u8>,
-    capacity: usize,
-    /// Positions count up for ever; the place in the buffer is the position modulo `capacity`.
-    head: u64,
-    tail: u64,
+/// A segment's size: room for four of the largest datagrams.
+const SEGMENT: usize = 256 << 10;
+/// Dead segments that are put up with, beside as much as lives.
+const SLACK: usize = 4 * SEGMENT;
+
+struct Segment {
+    /// As long as it is written; its capacity is the segment's.
+    bytes: Vec<u8>,
+    /// Bytes that live in it, headers included.
     live: usize,
 }
 
-/// Where a block's bytes begin in the buffer.
-pub(super) type Place = u32;
-
-impl Hold {
-    /// A log in which `bytes` in `blocks` blocks may live at once.
-    pub(super) fn new(bytes: u64, blocks: u64) -> Hold {
-        let live = bytes.saturating_add(blocks.saturating_mul(2 * HEADER as u64)).saturating_add(4 * 65_536);
-        // places are 32 bits: 2 GiB of live blocks are as much as a channel can hold
-        let live = live.min(u64::from(u32::MAX) / 2 - 65_536) & !7;
-        let capacity = (live * 2) as usize;
-        // reserved, not touched
-        Hold { buffer: Vec::with_capacity(capacity), capacity, head: 0, tail: 0, live: 0 }
+impl Segment {
+    fn new(capacity: usize) -> Segment {
+        Segment { bytes: Vec::with_capacity(capacity), live: 0 }
     }
 
-    /// Bytes that may live at once, headers included.
-    #[cfg(test)]
-    fn live_max(&self) -> usize {
-        self.capacity / 2
+    fn room(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
     }
 
-    /// Bytes that live, headers included.
-    #[cfg(test)]
-    fn live(&self) -> usize {
-        self.live
-    }
-
-    /// What a block of `len` bytes takes.
-    pub(super) fn footprint(len: usize) -> usize {
-        HEADER + len.next_multiple_of(8)
-    }
-
-    fn at(&self, position: u64) -> usize {
-        (position % self.capacity as u64) as usize
-    }
-
+    /// Owner and length of the block whose header is at `at`.
     fn header(&self, at: usize) -> (u32, usize) {
         let word = |at: usize| {
             let mut bytes = [0; 4];
-            bytes.copy_from_slice(&self.buffer[at..at + 4]);
+            bytes.copy_from_slice(&self.bytes[at..at + 4]);
             u32::from_le_bytes(bytes)
         };
         (word(at), word(at + 4) as usize)
     }
 
-    fn set_header(&mut self, at: usize, owner: u32, len: usize) {
-        self.buffer[at..at + 4].copy_from_slice(&owner.to_le_bytes());
-        self.buffer[at + 4..at + 8].copy_from_slice(&(len as u32).to_le_bytes());
+    /// Writes a block at the end, within the capacity; where its bytes begin.
+    fn write(&mut self, owner: u32, block: &[u8]) -> usize {
+        let at = self.bytes.len() + HEADER;
+        self.bytes.extend_from_slice(&owner.to_le_bytes());
+        self.bytes.extend_from_slice(&(block.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(block);
+        self.bytes.resize(at - HEADER + Hold::footprint(block.len()), 0);
+        self.live += Hold::footprint(block.len());
+        at
+    }
+}
+
+pub(super) struct Hold {
+    segments: Vec<Segment>,
+    /// The one that is written.
+    open: usize,
+    free: Vec<u32>,
+    /// Bytes of the segments that are not free.
+    in_use: usize,
+    /// Bytes that live, headers included.
+    live: usize,
+}
+
+/// Where a block's bytes begin: the segment, and the offset in its low 32 bits.
+pub(super) type Place = u64;
+
+impl Hold {
+    /// What it takes at the start.
+    pub(super) const AT_START: u64 = SEGMENT as u64;
+
+    /// A hold of one segment.
+    pub(super) fn new() -> Hold {
+        Hold { segments: vec![Segment::new(SEGMENT)], open: 0, free: Vec::new(), in_use: SEGMENT, live: 0 }
     }
 
-    /// Room for a block at the head, which moves behind it; the place of its bytes.
-    fn take(&mut self, owner: u32, len: usize) -> usize {
-        let size = Hold::footprint(len);
-        let at = self.at(self.head);
-        let left = self.capacity - at;
-        if left < size {
-            // the rest of the buffer is one dead block
-            self.touch(at + HEADER);
-            self.set_header(at, DEAD, left - HEADER);
-            self.head += left as u64;
-            return self.take(owner, len);
-        }
-        self.touch(at + size);
-        self.set_header(at, owner, len);
-        self.head += size as u64;
-        at + HEADER
+    /// What `bytes` in `blocks` blocks take at most, if they live at once.
+    pub(super) fn most(bytes: u64, blocks: u64) -> u64 {
+        let live = bytes.saturating_add(blocks.saturating_mul(2 * HEADER as u64));
+        live.saturating_mul(2).saturating_add((SLACK + 2 * SEGMENT) as u64)
     }
 
-    /// Makes the buffer reach `end`. It was reserved whole, so this allocates nothing.
-    fn touch(&mut self, end: usize) {
-        if self.buffer.len() < end {
-            self.buffer.resize(end, 0);
+    /// Takes now what [`Hold::most`] says.
+    pub(super) fn reserve(&mut self, bytes: u64, blocks: u64) {
+        let segments = Hold::most(bytes, blocks).div_ceil(SEGMENT as u64) as usize;
+        self.free.reserve(segments);
+        self.segments.reserve(segments);
+        while self.segments.len() < segments {
+            self.free.push(self.segments.len() as u32);
+            self.segments.push(Segment::new(SEGMENT));
         }
+    }
+
+    /// What a block of `len` bytes takes.
+    fn footprint(len: usize) -> usize {
+        HEADER + len.next_multiple_of(8)
+    }
+
+    fn split(place: Place) -> (usize, usize) {
+        ((place >> 32) as usize, place as u32 as usize)
     }
 
     /// Copies `bytes` in for `owner`. `moved(owner, place)` is told of each block that had to move.
-    ///
-    /// The caller keeps what lives within half the capacity.
-    pub(super) fn insert(&mut self, owner: u32, bytes: &[u8], mut moved: impl FnMut(u32, Place)) -> Place {
+    pub(super) fn insert(&mut self, owner: u32, bytes: &[u8], moved: impl FnMut(u32, Place)) -> Place {
         let size = Hold::footprint(bytes.len());
-        let mut budget = 4 * size as i64;
-        while (self.head - self.tail) as usize > self.capacity / 2 + self.capacity / 8 && budget > 0 {
-            budget -= self.move_tail(&mut moved) as i64;
+        if self.segments[self.open].room() < size {
+            self.open_another(size, moved);
         }
-        let at = self.take(owner, bytes.len());
-        self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
         self.live += size;
-        at as Place
+        self.write(owner, bytes)
     }
 
-    /// Takes the tail over one block, which goes to the head if it lives. Returns its size.
-    fn move_tail(&mut self, moved: &mut impl FnMut(u32, Place)) -> usize {
-        let at = self.at(self.tail);
-        let (owner, len) = self.header(at);
-        let size = Hold::footprint(len);
-        self.tail += size as u64;
-        if owner != DEAD {
-            let to = self.take(owner, len);
-            self.buffer.copy_within(at + HEADER..at + HEADER + len, to);
-            moved(owner, to as Place);
+    fn write(&mut self, owner: u32, bytes: &[u8]) -> Place {
+        (self.open as u64) << 32 | self.segments[self.open].write(owner, bytes) as u64
+    }
+
+    /// Opens a segment with room for a block of `size`, and cleans one where too much is dead.
+    #[cold]
+    fn open_another(&mut self, size: usize, mut moved: impl FnMut(u32, Place)) {
+        if self.segments[self.open].live == 0 {
+            self.set_free(self.open);
         }
-        size
+        let capacity = size.max(SEGMENT);
+        // one that is larger than a segment takes none of those that are there
+        self.open = match self.free.pop_if(|_| capacity == SEGMENT) {
+            Some(at) => at as usize,
+            None => {
+                self.segments.push(Segment::new(0));
+                self.segments.len() - 1
+            }
+        };
+        let open = &mut self.segments[self.open];
+        if open.bytes.capacity() < capacity {
+            open.bytes = Vec::with_capacity(capacity);
+        }
+        self.in_use += open.bytes.capacity();
+        if self.in_use > 2 * self.live + SLACK {
+            self.clean(size, &mut moved);
+        }
+    }
+
+    /// Moves what lives in the emptiest segment to the open one, where that leaves room for a block of `size`.
+    fn clean(&mut self, size: usize, moved: &mut impl FnMut(u32, Place)) {
+        let used = |(at, segment): &(usize, &Segment)| *at != self.open && segment.live > 0;
+        let emptiest = self.segments.iter().enumerate().filter(used).min_by_key(|(_, segment)| segment.live);
+        let Some((from, _)) = emptiest.filter(|(_, segment)| segment.live + size <= self.segments[self.open].room())
+        else {
+            return;
+        };
+        let bytes = std::mem::take(&mut self.segments[from].bytes);
+        let victim = Segment { bytes, live: 0 };
+        let mut at = 0;
+        while at < victim.bytes.len() {
+            let (owner, len) = victim.header(at);
+            if owner != DEAD {
+                let place = self.write(owner, &victim.bytes[at + HEADER..at + HEADER + len]);
+                moved(owner, place);
+            }
+            at += Hold::footprint(len);
+        }
+        self.segments[from] = victim;
+        self.set_free(from);
+    }
+
+    /// Nothing lives in a segment any more.
+    fn set_free(&mut self, at: usize) {
+        let segment = &mut self.segments[at];
+        self.in_use -= segment.bytes.capacity();
+        segment.bytes.clear();
+        if segment.bytes.capacity() > SEGMENT {
+            // it was made for one block that no datagram has
+            segment.bytes = Vec::new();
+        }
+        self.free.push(at as u32);
     }
 
     /// The bytes of a block.
     #[inline]
     pub(super) fn bytes(&self, place: Place) -> &[u8] {
-        let at = place as usize;
-        let (_, len) = self.header(at - HEADER);
-        &self.buffer[at..at + len]
+        let (segment, at) = Hold::split(place);
+        let segment = &self.segments[segment];
+        let (_, len) = segment.header(at - HEADER);
+        &segment.bytes[at..at + len]
     }
 
     /// Gives a block's room back.
     pub(super) fn remove(&mut self, place: Place) {
-        let at = place as usize - HEADER;
-        let (_, len) = self.header(at);
-        self.set_header(at, DEAD, len);
+        let (at_segment, at) = Hold::split(place);
+        let segment = &mut self.segments[at_segment];
+        let (_, len) = segment.header(at - HEADER);
+        segment.bytes[at - HEADER..at - HEADER + 4].copy_from_slice(&DEAD.to_le_bytes());
+        segment.live -= Hold::footprint(len);
         self.live -= Hold::footprint(len);
-        if self.live == 0 {
-            (self.head, self.tail) = (0, 0);
-        } else if self.tail < self.head && self.at(self.tail) == at {
-            self.tail += Hold::footprint(len) as u64;
+        if segment.live > 0 {
+            return;
+        }
+        if at_segment == self.open {
+            // it starts again at the front: memory that was never needed is never touched
+            segment.bytes.clear();
+        } else {
+            self.set_free(at_segment);
         }
     }
 }
@@ -155,59 +217,83 @@ mod tests {
 
     use super::*;
 
-    /// Places by owner follow every move; contents and limits hold whatever the order of freeing.
+    /// Bytes of all segments, free ones included.
+    fn taken(hold: &Hold) -> usize {
+        hold.segments.iter().map(|segment| segment.bytes.capacity()).sum()
+    }
+
+    /// Places by owner follow every move; contents and the bound hold whatever the order of freeing.
     #[test]
     fn blocks_stay_whole_whatever_is_freed_when() {
         for seed in 0..8 {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut hold = Hold::new(4_096, 64);
-            // small enough that the log wraps and moves its blocks many times
-            hold.capacity = 64 << 10;
+            let mut hold = Hold::new();
             let mut places: BTreeMap<u32, (Place, Vec<u8>)> = BTreeMap::new();
-            let mut highest = 0;
-            for owner in 0..8_000u32 {
-                let len = if rng.u8(..) < 4 { rng.usize(..4_000) } else { rng.usize(..200) };
-                if hold.live() + Hold::footprint(len) <= hold.live_max() {
-                    let bytes = vec![owner as u8; len];
-                    let mut moves = Vec::new();
-                    let place = hold.insert(owner, &bytes, |owner, place| moves.push((owner, place)));
-                    for (owner, place) in moves {
-                        places.get_mut(&owner).unwrap().0 = place;
-                    }
-                    places.insert(owner, (place, bytes));
+            let mut owners = Vec::new();
+            let (mut highest, mut moves) = (0, 0);
+            for owner in 0..20_000u32 {
+                let len = if rng.u8(..) < 4 { rng.usize(..60_000) } else { rng.usize(..1_500) };
+                let bytes = vec![owner as u8; len];
+                let mut moved = Vec::new();
+                let place = hold.insert(owner, &bytes, |owner, place| moved.push((owner, place)));
+                moves += moved.len();
+                for (owner, place) in moved {
+                    places.get_mut(&owner).unwrap().0 = place;
                 }
-                highest = highest.max((hold.head - hold.tail) as usize);
-                let freed = match rng.u8(..) {
-                    0..200 if places.len() > 40 => places.keys().copied().nth(rng.usize(..places.len())),
-                    200..230 => places.keys().next_back().copied(),
-                    230..240 => places.keys().next().copied(),
-                    _ => None,
-                };
-                if let Some((place, bytes)) = freed.and_then(|owner| places.remove(&owner)) {
+                places.insert(owner, (place, bytes));
+                owners.push(owner);
+                highest = highest.max(hold.live);
+                while owners.len() > 1_000 {
+                    let owner = owners.swap_remove(rng.usize(..owners.len()));
+                    let (place, bytes) = places.remove(&owner).unwrap();
                     assert_eq!(hold.bytes(place), bytes, "seed {seed}");
                     hold.remove(place);
                 }
-                assert!((hold.head - hold.tail) as usize <= hold.capacity, "seed {seed}: the log overran itself");
             }
-            for (place, bytes) in places.values() {
-                assert_eq!(hold.bytes(*place), bytes, "seed {seed}");
+            assert_eq!(hold.live, places.values().map(|(_, bytes)| Hold::footprint(bytes.len())).sum::<usize>());
+            assert!(
+                taken(&hold) as u64 <= Hold::most(highest as u64, 0),
+                "seed {seed}: {} for {highest}",
+                taken(&hold)
+            );
+            assert!(moves > 100, "seed {seed}: nothing was ever cleaned");
+            for (place, bytes) in places.into_values() {
+                assert_eq!(hold.bytes(place), bytes, "seed {seed}");
+                hold.remove(place);
             }
-            assert!(highest > hold.capacity / 2, "seed {seed}: the log was never full enough to move a block");
+            assert_eq!((hold.live, hold.in_use), (0, SEGMENT));
         }
     }
 
     #[test]
-    fn an_empty_log_starts_at_the_front() {
-        let mut hold = Hold::new(1 << 20, 16);
+    fn an_empty_segment_starts_at_the_front() {
+        let mut hold = Hold::new();
         let first = hold.insert(1, b"one", |_, _| ());
         hold.insert(2, b"two", |_, _| ());
         hold.remove(first);
         let again = hold.insert(3, b"three", |_, _| ());
         assert!(again > first);
         hold.remove(again);
-        let (place, len) = (first + Hold::footprint(3) as u32, hold.live());
-        assert_eq!((hold.bytes(place), len), (b"two".as_slice(), Hold::footprint(3)));
+        let place = first + Hold::footprint(3) as u64;
+        assert_eq!((hold.bytes(place), hold.live), (b"two".as_slice(), Hold::footprint(3)));
         hold.remove(place);
         assert_eq!(hold.insert(4, b"four", |_, _| ()), first);
+    }
+
+    #[test]
+    fn what_is_reserved_is_enough_and_is_used() {
+        let mut hold = Hold::new();
+        hold.reserve(1 << 20, 64);
+        let reserved = taken(&hold);
+        assert!(reserved as u64 >= Hold::most(1 << 20, 64));
+        let places: Vec<Place> = (0..64).map(|owner| hold.insert(owner, &[0; 16 << 10], |_, _| ())).collect();
+        assert_eq!(taken(&hold), reserved);
+        // a block that no datagram has takes a segment of its own, and gives it back
+        let large = hold.insert(64, &[7; 1 << 20], |_, _| ());
+        assert!(taken(&hold) > reserved);
+        hold.insert(65, b"next", |_, _| ());
+        hold.remove(large);
+        places.into_iter().for_each(|place| hold.remove(place));
+        assert_eq!(taken(&hold), reserved);
     }
 }

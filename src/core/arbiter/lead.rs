@@ -27,6 +27,9 @@ pub(super) struct RecentLead {
 }
 
 impl RecentLead {
+    /// What it takes.
+    pub(super) const BYTES: u64 = (QUEUE * size_of::<(u64, Nanos)>()) as u64;
+
     pub(super) fn new() -> RecentLead {
         let queue = Box::new([(0, Nanos::ZERO); QUEUE]);
         RecentLead { largest: Nanos::ZERO, at: 0, pairs: 0, queue, front: 0, end: 0 }
@@ -68,34 +71,26 @@ const SUB_BITS: u32 = 5;
 const SUB: usize = 1 << SUB_BITS;
 const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB;
 
+#[inline]
+fn bucket(value: u64) -> usize {
+    if value < SUB as u64 {
+        return value as usize;
+    }
+    let shift = 63 - SUB_BITS - value.leading_zeros();
+    (shift as usize + 1) * SUB + (value >> shift) as usize - SUB
+}
+
 /// Leads, counted in buckets a thirty-second of a power of two wide: an increment a number is all that the hot path can bear.
-pub struct LeadHistogram {
-    counts: Box<[u64; BUCKETS]>,
+#[derive(Clone, Copy)]
+pub struct LeadHistogram<'a> {
+    counts: &'a [u64],
     max: u64,
 }
 
-impl LeadHistogram {
-    fn new() -> LeadHistogram {
-        // zeroed by the system, and in no memory before it is counted in
-        let Ok(counts) = vec![0; BUCKETS].into_boxed_slice().try_into() else { unreachable!("as many as buckets") };
-        LeadHistogram { counts, max: 0 }
-    }
+/// A pair's row of numbers: how many are in each bucket, and at the end the largest.
+const ROW: usize = BUCKETS + 1;
 
-    #[inline]
-    fn bucket(value: u64) -> usize {
-        if value < SUB as u64 {
-            return value as usize;
-        }
-        let shift = 63 - SUB_BITS - value.leading_zeros();
-        (shift as usize + 1) * SUB + (value >> shift) as usize - SUB
-    }
-
-    #[inline]
-    fn add(&mut self, lead: Nanos, count: u64) {
-        self.counts[LeadHistogram::bucket(lead.0)] += count;
-        self.max = self.max.max(lead.0);
-    }
-
+impl<'a> LeadHistogram<'a> {
     /// How many leads were counted.
     pub fn len(&self) -> u64 {
         self.counts.iter().sum()
@@ -112,7 +107,7 @@ impl LeadHistogram {
     }
 
     /// The buckets that are not empty: the lowest lead in it, and how many.
-    pub fn buckets(&self) -> impl Iterator<Item = (Nanos, u64)> + '_ {
+    pub fn buckets(&self) -> impl Iterator<Item = (Nanos, u64)> + use<'a> {
         self.counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(|(bucket, &count)| {
             let (octave, sub) = (bucket / SUB, (bucket % SUB) as u64);
             let low = if octave == 0 { sub } else { (sub + SUB as u64) << (octave - 1) };
@@ -137,31 +132,44 @@ impl LeadHistogram {
 /// Lines, and recovery.
 const LATER: usize = LINES_MAX + 1;
 
-/// The histograms of a channel, by (first line, later line).
+/// The histograms of a channel, by (first line, later line): of each line a row; what came by recovery has none.
 pub(super) struct Leads {
-    /// Of each line a row; what came by recovery has none.
-    pairs: Box<[LeadHistogram]>,
+    /// In one piece, zeroed by the system: a bucket is in no memory before a neighbour of it is counted in.
+    rows: Box<[u64]>,
 }
 
 impl Leads {
+    /// What they take.
+    pub(super) const fn bytes(lines: usize) -> u64 {
+        (lines * LATER * ROW * size_of::<u64>()) as u64
+    }
+
     pub(super) fn new(lines: usize) -> Leads {
-        Leads { pairs: (0..lines * LATER).map(|_| LeadHistogram::new()).collect() }
+        Leads { rows: vec![0; lines * LATER * ROW].into_boxed_slice() }
+    }
+
+    #[inline]
+    fn row(first: Line, later: Line) -> std::ops::Range<usize> {
+        let at = (first.index() * LATER + later.index()) * ROW;
+        at..at + ROW
     }
 
     /// `later` came `lead` after `first`, with so many numbers.
     #[inline]
     pub(super) fn add(&mut self, first: Line, later: Line, lead: Nanos, count: u64) {
-        if let Some(pair) = self.pairs.get_mut(first.index() * LATER + later.index()) {
-            pair.add(lead, count);
+        if let Some(row) = self.rows.get_mut(Leads::row(first, later)) {
+            row[bucket(lead.0)] += count;
+            row[BUCKETS] = row[BUCKETS].max(lead.0);
         }
     }
 
     /// By how much `first` came before `later`, where it did.
-    pub(super) fn pair(&self, first: Line, later: Line) -> Option<&LeadHistogram> {
+    pub(super) fn pair(&self, first: Line, later: Line) -> Option<LeadHistogram<'_>> {
         if later.index() >= LINES_MAX {
             return None;
         }
-        self.pairs.get(first.index() * LATER + later.index())
+        let (max, counts) = self.rows.get(Leads::row(first, later))?.split_last()?;
+        Some(LeadHistogram { counts, max: *max })
     }
 }
 
@@ -206,13 +214,14 @@ mod tests {
 
     #[test]
     fn buckets_are_within_a_thirty_second() {
-        let mut h = LeadHistogram::new();
+        let mut leads = Leads::new(2);
         for value in [0, 1, 31, 32, 33, 1_000, 123_456_789, u64::MAX] {
-            h.add(Nanos(value), 1);
-            let (low, _) = h.buckets().last().unwrap();
+            leads.add(Line(1), Line(0), Nanos(value), 1);
+            let (low, _) = leads.pair(Line(1), Line(0)).unwrap().buckets().last().unwrap();
             assert!(low.0 <= value && value - low.0 <= low.0 / 32, "{value} in a bucket from {low:?}");
         }
-        assert_eq!(h.len(), 8);
+        let h = leads.pair(Line(1), Line(0)).unwrap();
+        assert_eq!((h.len(), leads.pair(Line(0), Line(1)).unwrap().len()), (8, 0));
         assert_eq!(h.quantile(0.5), Nanos(32));
         assert_eq!(h.max(), Nanos::MAX);
     }

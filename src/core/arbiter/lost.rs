@@ -1,6 +1,6 @@
 //! The ranges that were given up, so that a copy that comes after all is known as late (ARBITRATION 5.6).
 //!
-//! At most 1,024 ranges; a split one keeps its age. Sorted by number, so that a look-up is a binary search, and an insert
+//! At most 1,024 ranges; a split one keeps its age. The list grows as ranges are lost. Sorted by number, so that a look-up is a binary search, and an insert
 //! moves at most 1,024 entries.
 
 use crate::seq::{SeqNo, SeqRange};
@@ -21,8 +21,14 @@ pub(super) struct LostRanges {
 }
 
 impl LostRanges {
-    pub(super) fn new() -> LostRanges {
-        LostRanges { ranges: Vec::with_capacity(RANGES_MAX + 1), ages: 0 }
+    /// Nothing is lost yet; room for `ranges`, which grows as it is needed.
+    pub(super) fn with_room(ranges: usize) -> LostRanges {
+        LostRanges { ranges: Vec::with_capacity(ranges), ages: 0 }
+    }
+
+    /// What a list takes that has room for as many as are remembered.
+    pub(super) const fn most() -> u64 {
+        ((RANGES_MAX + 1).next_power_of_two() * size_of::<Lost>()) as u64
     }
 
     pub(super) fn clear(&mut self) {
@@ -94,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_copy_splits_its_range_and_the_rest_stays_lost() {
-        let mut lost = LostRanges::new();
+        let mut lost = LostRanges::with_room(0);
         lost.add(range(10, 20));
         lost.add(range(5, 7));
         assert_eq!(lost.from(SeqNo(12)), range(12, 20));
@@ -108,7 +114,7 @@ mod tests {
 
     #[test]
     fn rule_5_6_the_oldest_of_more_than_1024_is_forgotten_and_a_split_one_keeps_its_age() {
-        let mut lost = LostRanges::new();
+        let mut lost = LostRanges::with_room(0);
         for i in 0..RANGES_MAX as u64 {
             lost.add(range(i * 10, i * 10 + 5));
         }

@@ -39,23 +39,27 @@
 //! ```
 //!
 //! Cost: constant work a message. A number's fate is looked up in a ring of the last 65,536; only where a gap is opened, split
-//! or closed is there more to do, the logarithm of the number of gaps. Memory is taken when a channel begins and bounded by
-//! the [`Settings`]; what waits for a gap is copied once.
+//! or closed is there more to do, the logarithm of the number of gaps. Memory is bounded for the whole feed by the [`Settings`]
+//! ([`Settings::memory`] says by how much) and taken as it is first needed, never by a frame that the stream takes at once; what
+//! waits for a gap is copied once.
 
 mod candidates;
 mod channel;
 mod event;
-mod follow;
 mod hold;
 mod index;
 mod lead;
+mod limits;
 mod lost;
+mod memory;
 mod report;
 mod settings;
 mod shelf;
+mod span;
 mod status;
 mod stream;
 mod suspicion;
+mod upkeep;
 mod verify;
 mod window;
 
@@ -64,16 +68,17 @@ mod tests;
 
 pub use event::*;
 pub use lead::LeadHistogram;
+pub use limits::{Limits, MemoryUse};
 pub use report::{ChannelReport, EpochCounts, LineCounts};
-pub use settings::{GapTimeout, Settings};
+pub use settings::{GapTimeout, Settings, Verify};
 pub use stream::OpenGap;
-pub use verify::Verify;
 
 use candidates::Candidates;
 use channel::{Channel, Quick};
-use follow::Due;
+use memory::{Memory, Shared};
+use upkeep::Due;
 
-use crate::frame::{ChannelKey, Frame, Kind, LINES_MAX, Line};
+use crate::frame::{ChannelKey, Frame, FrameKind, LINES_MAX, Line};
 use crate::time::Nanos;
 
 /// No place.
@@ -94,6 +99,7 @@ pub struct Arbiter {
     /// The place that the last frame went to, in a framing that names channels.
     last_place: u16,
     candidates: Candidates,
+    memory: Memory,
     no_channel: u64,
     other_keys: u64,
     /// The last stamp.
@@ -106,8 +112,10 @@ impl Arbiter {
     /// An arbiter that has seen nothing yet.
     pub fn new(settings: Settings) -> Arbiter {
         let by_group = vec![NOWHERE; usize::from(settings.groups)].into_boxed_slice();
+        let settings = settings.bounded();
         Arbiter {
-            settings: settings.bounded(),
+            memory: Memory::new(&settings),
+            settings,
             by_group,
             channels: Vec::with_capacity(CHANNELS_MAX),
             names: Vec::with_capacity(CHANNELS_MAX),
@@ -133,7 +141,7 @@ impl Arbiter {
         if let Some(channel) = self.channels.get_mut(usize::from(place))
             && channel.at.key == (ChannelKey { group, key: frame.key })
         {
-            match channel.on_quick_frame::<false, S>(&self.settings, self.now, line, frame, sink) {
+            match channel.on_quick_frame::<false, S>(&self.settings, &mut self.memory, self.now, line, frame, sink) {
                 Quick::No => {}
                 Quick::Done => return,
                 Quick::Followed => {
@@ -155,7 +163,7 @@ impl Arbiter {
     fn on_another_channel<S: Sink>(&mut self, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) -> bool {
         let Some(place) = self.place(ChannelKey { group, key: frame.key }) else { return false };
         let Some(channel) = self.channels.get_mut(place) else { return false };
-        let quick = channel.on_quick_frame::<false, S>(&self.settings, self.now, line, frame, sink);
+        let quick = channel.on_quick_frame::<false, S>(&self.settings, &mut self.memory, self.now, line, frame, sink);
         if quick == Quick::Followed {
             self.due = self.due.min(channel.due);
         }
@@ -176,7 +184,7 @@ impl Arbiter {
         };
         let channel = &mut self.channels[place];
         if self.settings.verify.is_on() {
-            match channel.on_quick_frame::<true, S>(&self.settings, self.now, line, frame, sink) {
+            match channel.on_quick_frame::<true, S>(&self.settings, &mut self.memory, self.now, line, frame, sink) {
                 Quick::No => {}
                 Quick::Done => return,
                 Quick::Followed => {
@@ -185,7 +193,12 @@ impl Arbiter {
                 }
             }
         }
-        channel.on_frame(&self.settings, self.now, line, frame, sink);
+        channel.on_frame(
+            &mut Shared { settings: &self.settings, memory: &mut self.memory, sink },
+            self.now,
+            line,
+            frame,
+        );
         self.due = self.due.min(channel.due);
     }
 
@@ -206,11 +219,13 @@ impl Arbiter {
         {
             self.begin(lone, usize::MAX, sink);
         }
-        self.no_channel += self.candidates.drop_all();
+        self.no_channel += self.candidates.drop_all(&mut self.memory);
+        let mut shared = Shared { settings: &self.settings, memory: &mut self.memory, sink };
         for at in 0..self.names.len() {
             let place = usize::from(self.names[at].1);
-            self.channels[place].finish(&self.settings, self.now, sink);
+            self.channels[place].finish(&mut shared, self.now);
         }
+        debug_assert_eq!(self.memory.waiting_and_held(), [0; 5], "nothing waits any more");
     }
 
     /// The place of a channel that has begun.
@@ -224,13 +239,14 @@ impl Arbiter {
     #[cold]
     #[inline(never)]
     fn fire<S: Sink>(&mut self, sink: &mut S) {
+        let mut shared = Shared { settings: &self.settings, memory: &mut self.memory, sink };
         loop {
             let mut next: Option<(Nanos, ChannelKey, Due, usize, usize)> = None;
             self.due = Nanos::MAX;
             for (place, channel) in self.channels.iter_mut().enumerate() {
                 if channel.due <= self.now {
                     // the bound may be too early: lines have been heard since
-                    let exact = channel.next_due(&self.settings);
+                    let exact = channel.next_due(shared.settings, shared.memory);
                     channel.due = exact.map_or(Nanos::MAX, |(at, ..)| at);
                     if let Some((at, due, line)) = exact.filter(|&(at, ..)| at <= self.now) {
                         let this = (at, channel.at.key, due, line, place);
@@ -240,7 +256,7 @@ impl Arbiter {
                 self.due = self.due.min(channel.due);
             }
             let Some((at, _, due, line, place)) = next else { return };
-            self.channels[place].fire(&self.settings, at, due, line, sink);
+            self.channels[place].fire(&mut shared, at, due, line);
         }
     }
 
@@ -255,11 +271,11 @@ impl Arbiter {
             self.other_keys += 1;
             return;
         }
-        if frame.kind == Kind::Unsequenced || self.channels.len() == CHANNELS_MAX {
+        if frame.kind == FrameKind::Unsequenced || self.channels.len() == CHANNELS_MAX {
             self.no_channel += 1;
             return;
         }
-        let (found, dropped) = self.candidates.add(&self.settings, self.now, line, name, frame);
+        let (found, dropped) = self.candidates.add(&self.settings, &mut self.memory, self.now, line, name, frame);
         self.no_channel += dropped;
         if let Some((candidate, agreed_with)) = found {
             self.begin(candidate, agreed_with, sink);
@@ -274,15 +290,16 @@ impl Arbiter {
         let (session, first) = (start.session, start.first);
         let place = self.channels.len();
         let at = ChannelRef { index: place as u16, key: candidate.name };
-        let cx = &self.settings;
-        let mut channel = Channel::new(cx, at, session, first, candidate.counts, self.now, sink);
+        let mut shared = Shared { settings: &self.settings, memory: &mut self.memory, sink };
+        let mut channel = Channel::new(&mut shared, at, session, first, candidate.counts, self.now);
+        candidate.frames.iter().for_each(|stored| shared.memory.shelf.take(stored));
         for believed in [true, false] {
             for (stored, _) in candidate.frames.iter().zip(&agreed).filter(|(_, agreed)| **agreed == believed) {
-                channel.first_frame(cx, self.now, stored, believed, sink);
+                channel.first_frame(&mut shared, self.now, stored, believed);
             }
         }
-        candidate.frames.clear();
-        channel.follow_up(cx, self.now, sink);
+        candidate.frames.drain(..).for_each(|stored| shared.memory.shelf.give_back(stored));
+        channel.follow_up(&mut shared, self.now);
         self.due = self.due.min(channel.due);
         self.channels.push(channel);
         let sorted = self.names.partition_point(|&(name, _)| name < candidate.name);
@@ -303,6 +320,23 @@ impl Arbiter {
         views.map(|view| counter(&view.counts)).sum()
     }
 
+    /// What a line brought, summed over all channels: without an allocation.
+    pub fn line_counts(&self, line: Line) -> LineCounts {
+        let views = self.channels.iter().filter_map(|channel| channel.lines.get(line.index()));
+        views.fold(LineCounts::default(), |sum, view| sum.plus(&view.counts))
+    }
+
+    /// How many channels have begun.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// The channel on which the most messages came first: without an allocation.
+    pub fn busiest_channel(&self) -> Option<ChannelKey> {
+        let firsts = |channel: &Channel| channel.lines.iter().map(|view| view.counts.first_arrivals).sum::<u64>();
+        self.channels.iter().max_by_key(|channel| firsts(channel)).map(|channel| channel.at.key)
+    }
+
     /// Frames of channels that never began, once the input has ended; those dropped so far before.
     pub fn no_channel(&self) -> u64 {
         self.no_channel
@@ -314,7 +348,7 @@ impl Arbiter {
     }
 
     /// By how much `first` came before `later` on a channel: every number that both brought within the last 65,536.
-    pub fn lead(&self, channel: ChannelKey, first: Line, later: Line) -> Option<&LeadHistogram> {
+    pub fn lead(&self, channel: ChannelKey, first: Line, later: Line) -> Option<LeadHistogram<'_>> {
         let at = self.names.binary_search_by_key(&channel, |&(name, _)| name).ok()?;
         self.channels[usize::from(self.names[at].1)].leads().pair(first, later)
     }
@@ -323,7 +357,7 @@ impl Arbiter {
     pub fn wanted(&self, channel: ChannelKey) -> impl Iterator<Item = OpenGap> + '_ {
         let at = self.names.binary_search_by_key(&channel, |&(name, _)| name).ok();
         let channel = at.map(|at| &self.channels[usize::from(self.names[at].1)]);
-        channel.into_iter().flat_map(|channel| channel.stream.gaps())
+        channel.into_iter().flat_map(|channel| channel.stream.gaps(&self.memory))
     }
 
     /// Whether every channel's session has ended, and there is one.
@@ -351,6 +385,14 @@ impl Arbiter {
     /// The settings that it runs by.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+}
+
+impl std::fmt::Debug for Arbiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Arbiter { settings, channels, now, .. } = self;
+        let mut arbiter = f.debug_struct("Arbiter");
+        arbiter.field("settings", settings).field("channels", &channels.len()).field("now", now).finish_non_exhaustive()
     }
 }
 

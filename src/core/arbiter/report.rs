@@ -41,6 +41,28 @@ pub struct LineCounts {
 }
 
 impl LineCounts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &LineCounts) -> LineCounts {
+        let add = u64::saturating_add;
+        LineCounts {
+            frames: add(self.frames, other.frames),
+            messages: add(self.messages, other.messages),
+            bytes: add(self.bytes, other.bytes),
+            heartbeats: add(self.heartbeats, other.heartbeats),
+            first_arrivals: add(self.first_arrivals, other.first_arrivals),
+            duplicate: add(self.duplicate, other.duplicate),
+            missing: add(self.missing, other.missing),
+            reordered: add(self.reordered, other.reordered),
+            late: add(self.late, other.late),
+            stale: add(self.stale, other.stale),
+            before_join: add(self.before_join, other.before_join),
+            implausible: add(self.implausible, other.implausible),
+            unsequenced: add(self.unsequenced, other.unsequenced),
+            divergent: add(self.divergent, other.divergent),
+        }
+    }
+
     /// A frame came.
     #[inline]
     pub(super) fn frame(&mut self, frame: &crate::frame::Frame<'_>) {
@@ -74,7 +96,7 @@ pub struct EpochCounts {
     pub ended: bool,
 }
 
-/// How many epochs a channel lists (ARBITRATION 9).
+/// How many epochs the channels of a feed list together (ARBITRATION 9).
 pub(super) const EPOCHS_LISTED: usize = 1_024;
 
 /// The epochs of a channel, in the order in which they began.
@@ -91,12 +113,13 @@ impl Epochs {
         Epochs { listed: Vec::new(), delivered: 0, lost: 0, omitted: 0 }
     }
 
-    /// A new one begins: its place in the list, or `None` where that is full.
-    pub(super) fn begin(&mut self, session: Session, first: SeqNo) -> Option<usize> {
-        if self.listed.len() == EPOCHS_LISTED {
+    /// A new one begins: its place in the list, or `None` where all channels together list as many as are listed (`of_feed`).
+    pub(super) fn begin(&mut self, session: Session, first: SeqNo, of_feed: &mut usize) -> Option<usize> {
+        if *of_feed == EPOCHS_LISTED {
             self.omitted += 1;
             return None;
         }
+        *of_feed += 1;
         self.listed.push(EpochCounts { session, first, next: first, delivered: 0, lost: 0, ended: false });
         Some(self.listed.len() - 1)
     }
@@ -123,7 +146,7 @@ impl Epochs {
 pub struct ChannelReport {
     /// Which.
     pub channel: ChannelRef,
-    /// Its epochs in the order in which they began; the first 1,024.
+    /// Its epochs in the order in which they began; of all channels together the first 1,024.
     pub epochs: Vec<EpochCounts>,
     /// Epochs that are not listed.
     pub epochs_omitted: u64,

@@ -55,6 +55,11 @@ pub(super) struct Status {
 }
 
 impl Status {
+    /// What it takes.
+    pub(super) const fn bytes(hashes: bool) -> u64 {
+        SPAN * (size_of::<Slot>() as u64 + if hashes { 4 } else { 0 })
+    }
+
     /// Knows of nothing; keeps hashes where copies are compared.
     pub(super) fn new(hashes: bool) -> Status {
         let slots = vec![Slot::default(); SPAN as usize].into_boxed_slice();

@@ -7,22 +7,23 @@
 //!
 //! Invariant: the spans tile `[next, mark)` in order; the lowest is a gap, or there is none. A span is one gap piece, one held
 //! run, or a range given up that the output has not reached yet; two lost spans never touch. So there are at most twice as
-//! many spans as open gaps and held runs together, and they are allocated once.
+//! many spans as open gaps and held runs together. They lie in [`Memory`], with those of all other channels.
 
 use super::event::{ChannelRef, Event, EventKind, Loss, LostReason, Run, RunFlags, Sink};
-use super::hold::{Hold, Place};
 use super::index::Index;
 use super::lost::LostRanges;
-use super::settings::Settings;
+use super::memory::Memory;
+use super::span::{Span, What};
 use crate::frame::{Line, Packing, Session};
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
 
 const NIL: u32 = u32::MAX;
 
-/// Where what the arbiter says goes, and when it is said.
+/// Where what the arbiter says goes, and when it is said; and what it keeps meanwhile.
 pub(super) struct Out<'s, S> {
     pub(super) sink: &'s mut S,
+    pub(super) memory: &'s mut Memory,
     pub(super) now: Nanos,
     pub(super) channel: ChannelRef,
     pub(super) session: Session,
@@ -91,19 +92,6 @@ impl<'a> Part<'a> {
     }
 }
 
-enum What {
-    Gap { opened_by: Line, opened_at: Nanos },
-    Held { place: Place, count: u32, bytes: u64, line: Line, stamp: Nanos, heartbeat: bool, packing: Packing },
-    Lost(LostReason),
-}
-
-struct Span {
-    range: SeqRange,
-    before: u32,
-    after: u32,
-    what: What,
-}
-
 /// Where a number stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -131,57 +119,48 @@ pub(super) struct Stream {
     pub(super) mark: SeqNo,
     pub(super) delivered: u64,
     pub(super) lost: u64,
-    spans: Vec<Span>,
-    free: Vec<u32>,
     lowest: u32,
     highest: u32,
     gaps: Index,
-    hold: Hold,
     lost_ranges: LostRanges,
     held_messages: u64,
-    held_bytes: u64,
     /// The gap that the last look-up found.
     hint: u32,
 }
 
 impl Stream {
-    pub(super) fn new(cx: &Settings) -> Stream {
-        // a frame is taken whole before the limits are enforced: room for one more, in single messages
-        let runs = cx.hold_messages as usize + 65_536;
-        let gaps = cx.gaps_max + 65_536;
-        let spans = 2 * (runs + gaps);
+    /// Nothing has begun. `gaps` is room for open gaps, `lost_ranges` for what is lost.
+    pub(super) fn new(gaps: Index, lost_ranges: LostRanges) -> Stream {
         Stream {
             next: SeqNo(0),
             mark: SeqNo(0),
             delivered: 0,
             lost: 0,
-            spans: Vec::with_capacity(spans),
-            free: Vec::with_capacity(spans),
             lowest: NIL,
             highest: NIL,
-            gaps: Index::new(spans, gaps),
-            // lengths that the framing packs are no message bytes: up to four a message
-            hold: Hold::new(cx.hold_bytes.saturating_add(4 * cx.hold_messages), runs as u64),
-            lost_ranges: LostRanges::new(),
+            gaps,
+            lost_ranges,
             held_messages: 0,
-            held_bytes: 0,
             hint: NIL,
         }
     }
 
-    /// An epoch begins, or is taken up again, at `first`; nothing of the last one is open.
-    pub(super) fn start(&mut self, first: SeqNo, lost_ranges: Option<LostRanges>) {
+    /// An epoch begins at `first`; nothing of the last one is open.
+    pub(super) fn start(&mut self, first: SeqNo) {
         (self.next, self.mark) = (first, first);
         (self.delivered, self.lost) = (0, 0);
-        match lost_ranges {
-            Some(ranges) => self.lost_ranges = ranges,
-            None => self.lost_ranges.clear(),
-        }
+        self.lost_ranges.clear();
     }
 
-    /// What was lost in the epoch that ends here, for when it is taken up again.
-    pub(super) fn take_lost_ranges(&mut self) -> LostRanges {
-        std::mem::replace(&mut self.lost_ranges, LostRanges::new())
+    /// An epoch is taken up again at `first`. Gives the last one's lost ranges, emptied.
+    pub(super) fn resume(&mut self, first: SeqNo, lost_ranges: LostRanges) -> LostRanges {
+        self.start(first);
+        self.swap_lost_ranges(lost_ranges)
+    }
+
+    /// What was lost in the epoch that ends here, for when it is taken up again; `fresh` stands in its place.
+    pub(super) fn swap_lost_ranges(&mut self, fresh: LostRanges) -> LostRanges {
+        std::mem::replace(&mut self.lost_ranges, fresh)
     }
 
     /// Whether nothing is missing and nothing waits.
@@ -194,21 +173,21 @@ impl Stream {
         self.gaps.len()
     }
 
-    pub(super) fn held(&self) -> (u64, u64) {
-        (self.held_messages, self.held_bytes)
+    pub(super) fn held_messages(&self) -> u64 {
+        self.held_messages
     }
 
     /// When the first open gap is due.
-    pub(super) fn deadline(&self) -> Option<Nanos> {
-        self.gaps.earliest().map(|(deadline, _)| deadline)
+    pub(super) fn deadline(&self, memory: &Memory) -> Option<Nanos> {
+        self.gaps.earliest(&memory.nodes).map(|(deadline, _)| deadline)
     }
 
     /// The open gaps, lowest first.
-    pub(super) fn gaps(&self) -> impl Iterator<Item = OpenGap> + '_ {
+    pub(super) fn gaps<'m>(&self, memory: &'m Memory) -> impl Iterator<Item = OpenGap> + use<'m> {
         let mut id = self.lowest;
         std::iter::from_fn(move || {
             while id != NIL {
-                let span = &self.spans[id as usize];
+                let span = &memory.spans[id as usize];
                 id = span.after;
                 if let What::Gap { opened_by, opened_at } = span.what {
                     return Some(OpenGap { range: span.range, opened_by, opened_at });
@@ -219,9 +198,9 @@ impl Stream {
     }
 
     /// Where `n` below the mark stands, for a number that the status ring does not know.
-    pub(super) fn standing(&mut self, n: SeqNo) -> Standing {
+    pub(super) fn standing(&mut self, memory: &Memory, n: SeqNo) -> Standing {
         if n >= self.next
-            && let Some(id) = self.gap_at(n)
+            && let Some(id) = self.gap_at(memory, n)
         {
             return Standing::Missing(id);
         }
@@ -235,20 +214,20 @@ impl Stream {
     }
 
     /// The range of an open gap.
-    pub(super) fn gap(&self, id: u32) -> SeqRange {
-        self.spans[id as usize].range
+    pub(super) fn gap(memory: &Memory, id: u32) -> SeqRange {
+        memory.spans[id as usize].range
     }
 
-    fn gap_at(&mut self, n: SeqNo) -> Option<u32> {
+    fn gap_at(&mut self, memory: &Memory, n: SeqNo) -> Option<u32> {
         for id in [self.lowest, self.hint] {
-            if let Some(span) = self.spans.get(id as usize)
+            if let Some(span) = memory.spans.get(id as usize)
                 && matches!(span.what, What::Gap { .. })
                 && span.range.contains(n)
             {
                 return Some(id);
             }
         }
-        let id = self.gaps.at_or_below(n).filter(|&id| self.spans[id as usize].range.contains(n))?;
+        let id = self.gaps.at_or_below(&memory.nodes, n).filter(|&id| memory.spans[id as usize].range.contains(n))?;
         self.hint = id;
         Some(id)
     }
@@ -256,8 +235,8 @@ impl Stream {
     /// Numbers up to `first` are missing.
     pub(super) fn open<S: Sink>(&mut self, first: SeqNo, line: Line, deadline: Nanos, out: &mut Out<'_, S>) {
         let range = SeqRange::new(self.mark, first);
-        let id = self.push(self.highest, range, What::Gap { opened_by: line, opened_at: out.now });
-        self.gaps.insert(id, range.first, deadline);
+        let id = self.push(out.memory, self.highest, range, What::Gap { opened_by: line, opened_at: out.now });
+        self.insert_gap(out.memory, id, range.first, deadline);
         self.mark = first;
         out.event(EventKind::Gap { range, line });
     }
@@ -268,13 +247,13 @@ impl Stream {
         if self.is_level() {
             self.release(part, false, out);
         } else {
-            self.hold(self.highest, part);
+            self.hold(out.memory, self.highest, part);
         }
     }
 
     /// Messages within the open gap `id`.
     pub(super) fn fill<S: Sink>(&mut self, id: u32, part: &Part<'_>, out: &mut Out<'_, S>) {
-        let span = &self.spans[id as usize];
+        let span = &out.memory.spans[id as usize];
         let (gap, before) = (span.range, span.before);
         let What::Gap { opened_by, opened_at } = span.what else { return };
         let range = part.range();
@@ -283,9 +262,9 @@ impl Stream {
         let to_end = range.end == gap.end;
         if at_front && id == self.lowest {
             if to_end {
-                self.close(id);
+                self.close(out.memory, id);
             } else {
-                self.shorten_front(id, range.end);
+                self.shorten_front(out.memory, id, range.end);
             }
             self.release(part, false, out);
             self.drain(out);
@@ -293,23 +272,23 @@ impl Stream {
         }
         // what is left of the gap before the messages, the messages, what is left behind
         let behind = if at_front { before } else { id };
-        let deadline = self.gaps.deadline(id);
+        let deadline = self.gaps.deadline(&out.memory.nodes, id);
         match (at_front, to_end) {
-            (true, true) => self.close(id),
-            (true, false) => self.shorten_front(id, range.end),
-            (false, _) => self.spans[id as usize].range.end = range.first,
+            (true, true) => self.close(out.memory, id),
+            (true, false) => self.shorten_front(out.memory, id, range.end),
+            (false, _) => out.memory.spans[id as usize].range.end = range.first,
         }
-        let held = self.hold(behind, part);
+        let held = self.hold(out.memory, behind, part);
         if !at_front && !to_end {
             let rest = SeqRange::new(range.end, gap.end);
-            let rest_id = self.push(held, rest, What::Gap { opened_by, opened_at });
-            self.gaps.insert(rest_id, rest.first, deadline);
+            let rest_id = self.push(out.memory, held, rest, What::Gap { opened_by, opened_at });
+            self.insert_gap(out.memory, rest_id, rest.first, deadline);
         }
     }
 
     /// Gives up the gap that is due first.
     pub(super) fn lose_due<S: Sink>(&mut self, out: &mut Out<'_, S>) {
-        if let Some((_, id)) = self.gaps.earliest() {
+        if let Some((_, id)) = self.gaps.earliest(&out.memory.nodes) {
             self.lose(id, LostReason::Deadline, out);
         }
     }
@@ -330,33 +309,33 @@ impl Stream {
 
     /// The lowest gap, where there is one.
     #[inline]
-    pub(super) fn lowest_gap(&self) -> Option<SeqRange> {
-        self.spans.get(self.lowest as usize).map(|span| span.range)
+    pub(super) fn lowest_gap(&self, memory: &Memory) -> Option<SeqRange> {
+        memory.spans.get(self.lowest as usize).map(|span| span.range)
     }
 
     fn lose<S: Sink>(&mut self, id: u32, reason: LostReason, out: &mut Out<'_, S>) {
-        let span = &mut self.spans[id as usize];
+        let span = &mut out.memory.spans[id as usize];
         let What::Gap { opened_by, opened_at } = span.what else { return };
         let range = span.range;
         span.what = What::Lost(reason);
-        self.gaps.remove(id);
+        self.remove_gap(out.memory, id);
         self.lost += range.len();
         self.lost_ranges.add(range);
         out.event(EventKind::Lost { range, reason, opened_by, opened_at });
-        self.join_lost(id);
+        self.join_lost(out.memory, id);
         self.drain(out);
     }
 
     /// Makes one of a lost span and its lost neighbours.
-    fn join_lost(&mut self, id: u32) {
-        for (low, high) in [(id, self.spans[id as usize].after), (self.spans[id as usize].before, id)] {
+    fn join_lost(&mut self, memory: &mut Memory, id: u32) {
+        for (low, high) in [(id, memory.spans[id as usize].after), (memory.spans[id as usize].before, id)] {
             if low == NIL || high == NIL {
                 continue;
             }
-            let lost = |id: u32| matches!(self.spans[id as usize].what, What::Lost(_));
+            let lost = |id: u32| matches!(memory.spans[id as usize].what, What::Lost(_));
             if lost(low) && lost(high) {
-                self.spans[low as usize].range.end = self.spans[high as usize].range.end;
-                self.unlink(high);
+                memory.spans[low as usize].range.end = memory.spans[high as usize].range.end;
+                self.unlink(memory, high);
             }
         }
     }
@@ -365,29 +344,29 @@ impl Stream {
     fn drain<S: Sink>(&mut self, out: &mut Out<'_, S>) {
         while self.lowest != NIL {
             let id = self.lowest;
-            let span = &self.spans[id as usize];
+            let span = &out.memory.spans[id as usize];
             let range = span.range;
             match span.what {
                 What::Gap { .. } => return,
                 What::Lost(reason) => {
-                    let Out { sink, now, channel, session } = out;
+                    let Out { sink, now, channel, session, .. } = out;
                     sink.loss(&Loss { channel: *channel, session: *session, range, reason, at: *now });
                     self.next = range.end;
                 }
                 What::Held { place, count, bytes, line, stamp, heartbeat, packing } => {
                     self.held_messages -= u64::from(count);
-                    self.held_bytes -= bytes;
+                    out.memory.let_go(bytes);
                     self.next = range.end;
                     self.delivered += u64::from(count);
-                    let body = self.hold.bytes(place);
+                    let body = out.memory.hold.bytes(place);
                     let part = Part { first: range.first, count, line, stamp, heartbeat, packing, body };
                     let mut run = part.run(out.channel, out.session);
                     run.flags.held = true;
                     out.sink.release(&run);
-                    self.hold.remove(place);
+                    out.memory.hold.remove(place);
                 }
             }
-            self.unlink(id);
+            self.unlink(out.memory, id);
         }
     }
 
@@ -401,70 +380,65 @@ impl Stream {
     }
 
     /// Copies messages into the hold, behind span `before`.
-    fn hold(&mut self, before: u32, part: &Part<'_>) -> u32 {
+    fn hold(&mut self, memory: &mut Memory, before: u32, part: &Part<'_>) -> u32 {
         let &Part { count, line, stamp, heartbeat, packing, .. } = part;
         let bytes = part.bytes();
         self.held_messages += u64::from(count);
-        self.held_bytes += bytes;
         let what = What::Held { place: 0, count, bytes, line, stamp, heartbeat, packing };
-        let id = self.push(before, part.range(), what);
-        let spans = &mut self.spans;
-        let mut settle = |owner: u32, to: Place| {
-            if let What::Held { place, .. } = &mut spans[owner as usize].what {
-                *place = to;
-            }
-        };
-        let place = self.hold.insert(id, part.body, &mut settle);
-        settle(id, place);
+        let id = self.push(memory, before, part.range(), what);
+        memory.hold(id, part.body, bytes);
         id
     }
 
     /// A new span behind `before` (at the front for `NIL`).
-    fn push(&mut self, before: u32, range: SeqRange, what: What) -> u32 {
-        let after = if before == NIL { self.lowest } else { self.spans[before as usize].after };
+    fn push(&mut self, memory: &mut Memory, before: u32, range: SeqRange, what: What) -> u32 {
+        let after = if before == NIL { self.lowest } else { memory.spans[before as usize].after };
         let span = Span { range, before, after, what };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.spans[id as usize] = span;
-                id
-            }
-            None => {
-                self.spans.push(span);
-                (self.spans.len() - 1) as u32
-            }
-        };
-        self.link(before, id);
-        self.link(id, after);
+        let id = memory.add_span(span);
+        self.link(memory, before, id);
+        self.link(memory, id, after);
         id
     }
 
     /// Makes `high` the span behind `low`; `NIL` is the end on either side.
-    fn link(&mut self, low: u32, high: u32) {
+    fn link(&mut self, memory: &mut Memory, low: u32, high: u32) {
         match low {
             NIL => self.lowest = high,
-            _ => self.spans[low as usize].after = high,
+            _ => memory.spans[low as usize].after = high,
         }
         match high {
             NIL => self.highest = low,
-            _ => self.spans[high as usize].before = low,
+            _ => memory.spans[high as usize].before = low,
         }
     }
 
-    fn unlink(&mut self, id: u32) {
-        let Span { before, after, .. } = self.spans[id as usize];
-        self.link(before, after);
-        self.free.push(id);
+    fn unlink(&mut self, memory: &mut Memory, id: u32) {
+        let Span { before, after, .. } = memory.spans[id as usize];
+        self.link(memory, before, after);
+        memory.free.push(id);
+        if self.hint == id {
+            // it may become another channel's
+            self.hint = NIL;
+        }
     }
 
-    fn close(&mut self, id: u32) {
-        self.gaps.remove(id);
-        self.unlink(id);
-        // a freed span is no gap: the look-up's hint must not take it for one
-        self.spans[id as usize].what = What::Lost(LostReason::Epoch);
+    fn close(&mut self, memory: &mut Memory, id: u32) {
+        self.remove_gap(memory, id);
+        self.unlink(memory, id);
     }
 
-    fn shorten_front(&mut self, id: u32, first: SeqNo) {
-        self.spans[id as usize].range.first = first;
-        self.gaps.set_first(id, first);
+    fn shorten_front(&mut self, memory: &mut Memory, id: u32, first: SeqNo) {
+        memory.spans[id as usize].range.first = first;
+        self.gaps.set_first(&mut memory.nodes, id, first);
+    }
+
+    fn insert_gap(&mut self, memory: &mut Memory, id: u32, first: SeqNo, deadline: Nanos) {
+        memory.gaps += 1;
+        self.gaps.insert(&mut memory.nodes, id, first, deadline);
+    }
+
+    fn remove_gap(&mut self, memory: &mut Memory, id: u32) {
+        memory.gaps -= 1;
+        self.gaps.remove(&mut memory.nodes, id);
     }
 }

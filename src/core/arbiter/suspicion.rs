@@ -1,4 +1,4 @@
-//! What may not be believed at once: jumps (ARBITRATION 4.1), strangers and the change of sessions (6.2, 6.3), marked resets
+//! What may not be believed at once: jumps (ARBITRATION 4.1), other sessions and the change to one (6.2, 6.3), marked resets
 //! (6.4), unmarked restarts (6.6), lines that are left in an older epoch (6.7).
 //!
 //! Everything here ends in one of three ways: the frame is accepted into the current epoch, it is put on the shelf, or it is
@@ -6,16 +6,16 @@
 
 use super::channel::{Candidate, Channel, Pending, Remembered, Shows, fell};
 use super::event::{EpochEndReason, Sink};
+use super::lost::LostRanges;
+use super::memory::{Memory, SESSIONS_REMEMBERED, Shared, WAITING_ROOM};
 use super::settings::Settings;
 use super::shelf::{Arrival, Fingerprint, Stored};
-use crate::frame::{Kind, LINES_MAX, Line, Reset, Session};
+use crate::frame::{FrameKind, LINES_MAX, Line, Reset, Session};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
 /// Frames that a line may have parked.
 pub(super) const PARKED_MAX: usize = 8;
-/// Sessions that are remembered.
-const SESSIONS_REMEMBERED: usize = 8;
 /// Other sessions of which the last showing is remembered.
 const OTHERS_REMEMBERED: usize = 16;
 /// Resets acted on that are remembered.
@@ -46,9 +46,9 @@ pub(super) fn agrees(stored: &Stored, first: SeqNo, line: Line, fingerprint: Fin
 
 impl Channel {
     /// A sequenced frame: of the current session, or of another.
-    pub(super) fn route<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+    pub(super) fn route<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         if arrival.frame.session != self.session {
-            self.stranger(cx, now, arrival, sink);
+            self.other_session(shared, now, arrival);
             return;
         }
         let view = &mut self.lines[arrival.line.index()];
@@ -58,27 +58,27 @@ impl Channel {
         if arrival.line != Line::RECOVERY {
             self.current_shown = now;
         }
-        self.in_session(cx, now, arrival, sink);
+        self.in_session(shared, now, arrival);
     }
 
     /// The frame's first number, as the line's mark and the channel's extend it.
-    fn extend(&self, cx: &Settings, arrival: &Arrival<'_>) -> SeqNo {
+    fn extend(&self, settings: &Settings, arrival: &Arrival<'_>) -> SeqNo {
         let mark = self.lines[arrival.line.index()].window.mark();
-        cx.rules.width.extend(arrival.frame.sequence, mark, self.stream.mark, cx.max_jump)
+        settings.rules.width.extend(arrival.frame.sequence, mark, self.stream.mark, settings.max_jump)
     }
 
     /// A frame of the current session: of which of its epochs?
-    pub(super) fn in_session<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+    pub(super) fn in_session<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let index = arrival.line.index();
-        self.bear_out_heartbeat_reset(cx, now, arrival, sink);
+        self.bear_out_heartbeat_reset(shared, now, arrival);
         match arrival.frame.reset {
-            Some(Reset::Marked(first)) if !self.goes_on_flagged(cx, arrival, first) => {
-                self.reset(cx, now, arrival.line, first, Fingerprint::of(&arrival.frame), sink);
+            Some(Reset::Marked(first)) if !self.goes_on_flagged(shared.settings, arrival, first) => {
+                self.reset(shared, now, arrival.line, first, arrival.fingerprint());
             }
             Some(Reset::Heartbeat(first)) => {
                 let view = &mut self.lines[index];
                 if view.heartbeat_reset.is_none() {
-                    view.heartbeat_reset = Some((first, Fingerprint::of(&arrival.frame)));
+                    view.heartbeat_reset = Some((first, arrival.fingerprint()));
                 }
                 return;
             }
@@ -86,63 +86,99 @@ impl Channel {
         }
         let newest = self.newest();
         if self.pending.is_some() && self.lines[index].epoch == newest {
-            self.hold_pending(cx, now, arrival, sink);
+            self.hold_pending(shared, now, arrival);
             return;
         }
-        let first = self.extend(cx, arrival);
-        let fell = fell(cx, &self.lines[index], first);
+        let first = self.extend(shared.settings, arrival);
+        let fell = fell(shared.settings, &self.lines[index], first);
         if self.pending.is_some() && self.lines[index].epoch == self.epoch && fell {
             self.move_to_newest(arrival.line);
-            self.hold_pending(cx, now, arrival, sink);
+            self.hold_pending(shared, now, arrival);
             return;
         }
         if self.lines[index].epoch < self.epoch {
-            if !self.enters_newest(cx, arrival, first) {
+            if !self.enters_newest(shared.settings, arrival, first) {
                 let view = &mut self.lines[index];
                 view.counts.stale += u64::from(arrival.frame.count);
                 view.window.raise(first + u64::from(arrival.frame.count));
                 return;
             }
             if self.pending.is_some() {
-                self.hold_pending(cx, now, arrival, sink);
+                self.hold_pending(shared, now, arrival);
                 return;
             }
         }
-        if cx.rules.unmarked_restart && self.pending.is_none() && self.may_be_restart(cx, now, arrival, first, sink) {
+        if shared.settings.rules.unmarked_restart
+            && self.pending.is_none()
+            && self.may_be_restart(shared, now, arrival, first)
+        {
             return;
         }
-        self.sequence(cx, now, arrival, sink);
+        self.sequence(shared, now, arrival);
     }
 
     /// A frame of the current epoch: accepted, or parked where it jumps too far (4.1).
-    pub(super) fn sequence<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
-        let first = self.extend(cx, arrival);
-        if first - self.stream.mark <= cx.max_jump {
-            self.accept(cx, now, arrival, first, sink);
+    pub(super) fn sequence<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
+        let first = self.extend(shared.settings, arrival);
+        if first - self.stream.mark <= shared.settings.max_jump {
+            self.accept(shared, now, arrival, first);
             return;
         }
-        let fingerprint = Fingerprint::of(&arrival.frame);
-        let borne_out = self.parked_here().any(|other| agrees(other, first, arrival.line, fingerprint, cx.max_jump));
+        let fingerprint = arrival.fingerprint();
+        let borne_out =
+            self.parked_here().any(|other| agrees(other, first, arrival.line, fingerprint, shared.settings.max_jump));
         if !borne_out {
-            self.park(arrival, first, fingerprint);
+            self.park(shared, arrival, first, fingerprint);
             return;
         }
         let session = self.session;
-        let near = |other: &Stored| other.session == session && other.first.abs_diff(first) <= cx.max_jump;
+        let near = |other: &Stored| other.session == session && other.first.abs_diff(first) <= shared.settings.max_jump;
         while let Some(at) = self.parked.iter().position(near) {
             let stored = self.parked.remove(at);
-            self.accept(cx, now, &stored.arrival(), stored.first, sink);
-            self.shelf.give_back(stored);
+            shared.memory.shelf.take(&stored);
+            self.accept(shared, now, &stored.arrival(), stored.first);
+            shared.memory.shelf.give_back(stored);
         }
-        self.accept(cx, now, arrival, first, sink);
+        self.accept(shared, now, arrival, first);
     }
 
-    fn park(&mut self, arrival: &Arrival<'_>, first: SeqNo, fingerprint: Fingerprint) {
-        let stored = self.shelf.store(arrival, first, fingerprint);
+    fn park<S: Sink>(
+        &mut self,
+        shared: &mut Shared<'_, S>,
+        arrival: &Arrival<'_>,
+        first: SeqNo,
+        fingerprint: Fingerprint,
+    ) {
+        let stored = shared.memory.shelf.store(arrival, first, fingerprint);
         if let Some(dropped) = park(&mut self.parked, stored) {
-            self.lines[dropped.line.index()].counts.implausible += u64::from(dropped.count);
-            self.shelf.give_back(dropped);
+            self.refuse(shared.memory, dropped);
         }
+        self.make_room(shared, 0);
+    }
+
+    /// A frame that waited is given up.
+    fn refuse(&mut self, memory: &mut Memory, stored: Stored) {
+        self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
+        memory.shelf.discard(stored);
+    }
+
+    /// Whether the feed has no room for what waits here and `more` frames (4.7).
+    fn waits_too_much(&self, memory: &Memory, settings: &Settings, more: usize) -> bool {
+        let own = self.parked.len() + self.of_other_sessions.len() + self.pending_frames.len() + self.restarts.len();
+        own + more > WAITING_ROOM && memory.waits_too_much(settings)
+    }
+
+    /// Gives up the oldest parked frames until the feed has room for what waits here and `more` frames; false where it has none
+    /// even so.
+    fn make_room<S: Sink>(&mut self, shared: &mut Shared<'_, S>, more: usize) -> bool {
+        while self.waits_too_much(shared.memory, shared.settings, more) {
+            if self.parked.is_empty() {
+                return false;
+            }
+            let oldest = self.parked.remove(0);
+            self.refuse(shared.memory, oldest);
+        }
+        true
     }
 
     /// The parked frames of the current session.
@@ -151,21 +187,22 @@ impl Channel {
     }
 
     /// Uses the oldest parked frame that is no longer beyond; false where there is none.
-    pub(super) fn use_parked<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
+    pub(super) fn use_parked<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) -> bool {
         let mark = self.stream.mark;
         let session = self.session;
-        let near = |stored: &Stored| stored.session == session && stored.first - mark <= cx.max_jump;
+        let near = |stored: &Stored| stored.session == session && stored.first - mark <= shared.settings.max_jump;
         let Some(at) = self.parked.iter().position(near) else { return false };
         let stored = self.parked.remove(at);
-        self.accept(cx, now, &stored.arrival(), stored.first, sink);
-        self.shelf.give_back(stored);
+        shared.memory.shelf.take(&stored);
+        self.accept(shared, now, &stored.arrival(), stored.first);
+        shared.memory.shelf.give_back(stored);
         true
     }
 
     // --- sessions (6.2, 6.3) ---
 
     /// A frame of a session that is not the current one.
-    fn stranger<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+    fn other_session<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let frame = &arrival.frame;
         let index = arrival.line.index();
         let end = frame.sequence.saturating_add(u64::from(frame.count));
@@ -174,7 +211,7 @@ impl Channel {
             .iter()
             .find(|past| past.session == frame.session)
             .is_some_and(|past| past.complete || SeqNo(end) <= past.next);
-        let fingerprint = Fingerprint::of(frame);
+        let fingerprint = arrival.fingerprint();
         self.other_shown(frame.session, now);
         self.show_other(now, arrival.line, frame.session, stale, fingerprint, end);
         if stale {
@@ -184,7 +221,7 @@ impl Channel {
         let first = SeqNo(frame.sequence);
         let session = frame.session;
         if !matches!(self.lines[index].shows, Shows::Other { session: shown, .. } if shown == session) {
-            self.park(arrival, first, fingerprint);
+            self.park(shared, arrival, first, fingerprint);
             return;
         }
         // it is borne out, and so are those that were parked
@@ -192,37 +229,39 @@ impl Channel {
         let (borne_out, parked): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked).into_iter().partition(of_line);
         self.parked = parked;
         for stored in borne_out {
-            self.hold_stranger(cx, now, stored, sink);
+            self.hold_other_session(shared, now, stored);
         }
-        let stored = self.shelf.store(arrival, first, fingerprint);
-        self.hold_stranger(cx, now, stored, sink);
+        let stored = shared.memory.shelf.store(arrival, first, fingerprint);
+        self.hold_other_session(shared, now, stored);
     }
 
     /// Holds a frame of a session that its line shows, within the limits. Where those are reached while no line shows the
     /// incumbent, that ends at once.
-    fn hold_stranger<S: Sink>(&mut self, cx: &Settings, now: Nanos, stored: Stored, sink: &mut S) {
+    fn hold_other_session<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, stored: Stored) {
         if stored.session == self.session {
-            self.route(cx, now, &stored.arrival(), sink);
-            self.shelf.give_back(stored);
+            shared.memory.shelf.take(&stored);
+            self.route(shared, now, &stored.arrival());
+            shared.memory.shelf.give_back(stored);
             return;
         }
         let (messages, bytes) = stored.weight();
-        let held = (self.strangers_weight.0 + messages, self.strangers_weight.1 + bytes);
-        if held.0 <= cx.hold_messages && held.1 <= cx.hold_bytes {
-            self.strangers_weight = held;
-            self.strangers.push(stored);
+        let held = (self.other_sessions_weight.0 + messages, self.other_sessions_weight.1 + bytes);
+        let within = held.0 <= shared.settings.hold_messages && held.1 <= shared.settings.hold_bytes;
+        if within && self.make_room(shared, 1) {
+            self.other_sessions_weight = held;
+            self.of_other_sessions.push(stored);
             return;
         }
         let incumbent = self.lines[..LINES_MAX].iter().any(|view| view.live && view.shows == Shows::Current);
         let winner = self.challenger().map(|(session, _)| session).filter(|_| !incumbent);
         if winner == Some(stored.session) {
-            self.strangers.push(stored);
+            self.of_other_sessions.push(stored);
         } else {
             self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
-            self.shelf.give_back(stored);
+            shared.memory.shelf.discard(stored);
         }
         if let Some(session) = winner {
-            self.change_session(cx, now, session, EpochEndReason::Bound, sink);
+            self.change_session(shared, now, session, EpochEndReason::Bound);
         }
     }
 
@@ -250,7 +289,7 @@ impl Channel {
             && *shown == session
         {
             if *was_stale && !stale {
-                // a stranger again, from now on: what it showed while it was stale speaks for nothing
+                // it is not stale any more, from now on: what it showed while it was stale speaks for nothing
                 (*since, *mark, *advanced) = (now, end, None);
             } else if end > *mark {
                 *mark = end;
@@ -282,15 +321,15 @@ impl Channel {
     }
 
     /// When the incumbent's grace is over, or it has stood idle for it while another session advanced.
-    pub(super) fn grace_due(&self, cx: &Settings) -> Option<Nanos> {
+    pub(super) fn grace_due(&self, settings: &Settings) -> Option<Nanos> {
         self.challenger()?;
-        let grace = self.current_shown + cx.session_grace;
-        self.idle(cx).map(|(_, at)| at).min().map_or(Some(grace), |idle| Some(idle.min(grace)))
+        let grace = self.current_shown + settings.session_grace;
+        self.idle(settings).map(|(_, at)| at).min().map_or(Some(grace), |idle| Some(idle.min(grace)))
     }
 
     /// The sessions that advanced while the incumbent did not, and when that has gone on for the grace.
-    fn idle(&self, cx: &Settings) -> impl Iterator<Item = (Session, Nanos)> + '_ {
-        let grace = cx.session_grace;
+    fn idle(&self, settings: &Settings) -> impl Iterator<Item = (Session, Nanos)> + '_ {
+        let grace = settings.session_grace;
         self.lines[..LINES_MAX].iter().filter_map(move |view| match view.shows {
             Shows::Other { session, stale: false, since, advanced: Some(advanced), .. } => {
                 // the grace may be over before the advance comes that was wanting
@@ -302,28 +341,28 @@ impl Channel {
     }
 
     /// Ends the current session where another has won (6.2); false where none has.
-    pub(super) fn take_over_if_due<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
+    pub(super) fn take_over_if_due<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) -> bool {
         let Some((oldest, _)) = self.challenger() else { return false };
         let (session, why) = if self.is_complete() {
             (oldest, EpochEndReason::End)
-        } else if let Some(session) = self.shown_by_every_line(cx) {
+        } else if let Some(session) = self.shown_by_every_line(shared.settings) {
             (session, EpochEndReason::Lines)
-        } else if self.current_shown + cx.session_grace <= now {
+        } else if self.current_shown + shared.settings.session_grace <= now {
             (oldest, EpochEndReason::Grace)
-        } else if let Some((session, _)) = self.idle(cx).find(|&(_, at)| at <= now) {
+        } else if let Some((session, _)) = self.idle(shared.settings).find(|&(_, at)| at <= now) {
             (session, EpochEndReason::Idle)
         } else {
             return false;
         };
-        self.change_session(cx, now, session, why, sink);
+        self.change_session(shared, now, session, why);
         true
     }
 
     /// The other session that every live line with `wait`, at least one, shows.
-    fn shown_by_every_line(&self, cx: &Settings) -> Option<Session> {
+    fn shown_by_every_line(&self, settings: &Settings) -> Option<Session> {
         let mut all = None;
-        for (i, view) in self.lines.iter().enumerate().take(cx.lines()) {
-            if !view.live || !cx.waits(i) {
+        for (i, view) in self.lines.iter().enumerate().take(settings.lines()) {
+            if !view.live || !settings.waits(i) {
                 continue;
             }
             match view.shows {
@@ -339,38 +378,39 @@ impl Channel {
     /// The current session is over; `session` begins, or is taken up again, and its held frames are used.
     fn change_session<S: Sink>(
         &mut self,
-        cx: &Settings,
+        shared: &mut Shared<'_, S>,
         now: Nanos,
         session: Session,
         why: EpochEndReason,
-        sink: &mut S,
     ) {
         if self.pending.is_some() {
-            self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+            self.begin_pending(shared, now, EpochEndReason::Reset);
         }
         for stored in std::mem::take(&mut self.restarts) {
             self.lines[stored.line.index()].counts.stale += u64::from(stored.count);
-            self.shelf.give_back(stored);
+            shared.memory.shelf.discard(stored);
         }
         let old = self.session;
-        self.end_epoch(now, why, sink);
+        self.end_epoch(shared, now, why);
         let complete = self.is_complete();
         // before the oldest is forgotten: it may be the one that comes back
         let again = self.remembered.iter().position(|past| past.session == session);
         let again = again.map(|at| self.remembered.remove(at));
         if self.remembered.len() == SESSIONS_REMEMBERED {
-            self.remembered.remove(0);
+            let forgotten = self.remembered.remove(0);
+            self.lost_ranges.push(forgotten.lost_ranges);
         }
+        let fresh = self.lost_ranges.pop().unwrap_or_else(|| LostRanges::with_room(0));
         self.remembered.push(Remembered {
             session: old,
             next: self.stream.next,
             complete,
             first: self.base,
             place: self.place,
-            lost_ranges: self.stream.take_lost_ranges(),
+            lost_ranges: self.stream.swap_lost_ranges(fresh),
         });
-        let first = again.as_ref().map_or(cx.rules.initial, |past| past.next);
-        self.begin_epoch(now, session, first, again, sink);
+        let first = again.as_ref().map_or(shared.settings.rules.initial, |past| past.next);
+        self.begin_epoch(shared, now, session, first, again);
         let shown = self.others_shown.iter().find(|(other, _)| *other == session);
         let shown = shown.map_or(now, |&(_, at)| at);
         self.other_shown(old, self.current_shown);
@@ -392,19 +432,21 @@ impl Channel {
             }
         }
         let of_session = |stored: &Stored| stored.session == session;
-        let (mut own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.strangers).into_iter().partition(of_session);
+        let (mut own, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.of_other_sessions).into_iter().partition(of_session);
         let (lone, parked): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked).into_iter().partition(of_session);
-        self.strangers = others;
+        self.of_other_sessions = others;
         self.parked = parked;
-        self.strangers_weight = self.strangers.iter().fold((0, 0), |(messages, bytes), stored| {
+        self.other_sessions_weight = self.of_other_sessions.iter().fold((0, 0), |(messages, bytes), stored| {
             let (more, more_bytes) = stored.weight();
             (messages + more, bytes + more_bytes)
         });
         own.extend(lone);
         own.sort_by_key(|stored| stored.order);
         for stored in own {
-            self.in_session(cx, now, &stored.arrival(), sink);
-            self.shelf.give_back(stored);
+            shared.memory.shelf.take(&stored);
+            self.in_session(shared, now, &stored.arrival());
+            shared.memory.shelf.give_back(stored);
         }
     }
 
@@ -416,54 +458,50 @@ impl Channel {
     }
 
     /// A reset heartbeat is believed when the line's next frame, that is not its copy, is below the line's mark as well.
-    fn bear_out_heartbeat_reset<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+    fn bear_out_heartbeat_reset<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let Some((first, fingerprint)) = self.lines[arrival.line.index()].heartbeat_reset else { return };
-        if Fingerprint::of(&arrival.frame) == fingerprint {
+        if arrival.fingerprint() == fingerprint {
             return;
         }
         self.lines[arrival.line.index()].heartbeat_reset = None;
-        let below = self.lines[arrival.line.index()].window.mark().is_some_and(|mark| self.extend(cx, arrival) < mark);
+        let below = self.lines[arrival.line.index()]
+            .window
+            .mark()
+            .is_some_and(|mark| self.extend(shared.settings, arrival) < mark);
         if below {
-            self.reset(cx, now, arrival.line, first, fingerprint, sink);
+            self.reset(shared, now, arrival.line, first, fingerprint);
         }
     }
 
     /// A frame outside of the sequence marks a reset (the start of a day that has number zero): as any other does.
-    pub(super) fn unsequenced_reset<S: Sink>(
-        &mut self,
-        cx: &Settings,
-        now: Nanos,
-        arrival: &Arrival<'_>,
-        sink: &mut S,
-    ) {
+    pub(super) fn unsequenced_reset<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         if let Some(Reset::Marked(first)) = arrival.frame.reset
             && arrival.frame.session == self.session
         {
-            self.reset(cx, now, arrival.line, first, Fingerprint::of(&arrival.frame), sink);
+            self.reset(shared, now, arrival.line, first, arrival.fingerprint());
         }
     }
 
     /// Whether a frame that carries the reset's flag, but not its first number, belongs to the run that the line is in: it brings
     /// what the line has not brought there. The first packets of a run all carry the flag, and may come in any order.
-    fn goes_on_flagged(&self, cx: &Settings, arrival: &Arrival<'_>, first: u64) -> bool {
+    fn goes_on_flagged(&self, settings: &Settings, arrival: &Arrival<'_>, first: u64) -> bool {
         let view = &self.lines[arrival.line.index()];
         let in_newest = view.epoch == self.newest() && self.pending.is_none();
-        if arrival.frame.kind == Kind::Unsequenced || arrival.frame.sequence <= first || !in_newest {
+        if arrival.frame.kind == FrameKind::Unsequenced || arrival.frame.sequence <= first || !in_newest {
             return false;
         }
-        let number = self.extend(cx, arrival);
+        let number = self.extend(settings, arrival);
         number >= self.base && view.window.misses(number)
     }
 
     /// A reset on `line`: opens an epoch, moves the line into the newest, or is one that was acted on already.
     fn reset<S: Sink>(
         &mut self,
-        cx: &Settings,
+        shared: &mut Shared<'_, S>,
         now: Nanos,
         line: Line,
         first: u64,
         fingerprint: Fingerprint,
-        sink: &mut S,
     ) {
         let view = &self.lines[line.index()];
         if view.epoch != self.newest() {
@@ -474,13 +512,13 @@ impl Channel {
             return;
         }
         if self.pending.is_some() {
-            self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+            self.begin_pending(shared, now, EpochEndReason::Reset);
         }
         if self.acted.len() == RESETS_REMEMBERED {
             self.acted.remove(0);
         }
         self.acted.push(fingerprint);
-        self.pending = Some(Pending { first: SeqNo(first), deadline: now + self.gap_timeout(cx) });
+        self.pending = Some(Pending { first: SeqNo(first), deadline: now + self.gap_timeout(shared.settings) });
         self.move_to_newest(line);
     }
 
@@ -499,45 +537,48 @@ impl Channel {
     }
 
     /// Holds a frame of the epoch that is about to begin; at the limit it begins at once.
-    fn hold_pending<S: Sink>(&mut self, cx: &Settings, now: Nanos, arrival: &Arrival<'_>, sink: &mut S) {
+    fn hold_pending<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let first = SeqNo(arrival.frame.sequence);
-        let stored = self.shelf.store(arrival, first, Fingerprint::of(&arrival.frame));
+        let stored = shared.memory.shelf.store(arrival, first, arrival.fingerprint());
         let (messages, bytes) = stored.weight();
         self.pending_weight.0 += messages;
         self.pending_weight.1 += bytes;
         let data = arrival.frame.count > 0 && arrival.frame.reset.is_none();
         self.lines[arrival.line.index()].data_in_epoch |= data;
         self.pending_frames.push(stored);
-        if self.pending_weight.0 > cx.hold_messages || self.pending_weight.1 > cx.hold_bytes {
-            self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+        let (messages, bytes) = self.pending_weight;
+        let within = messages <= shared.settings.hold_messages && bytes <= shared.settings.hold_bytes;
+        if !(within && self.make_room(shared, 0)) {
+            self.begin_pending(shared, now, EpochEndReason::Reset);
         }
     }
 
     /// Begins the pending epoch where nothing speaks against it any more; false where there is none, or something does.
-    pub(super) fn begin_pending_if_due<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
+    pub(super) fn begin_pending_if_due<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) -> bool {
         let newest = self.newest();
-        let moved = |(i, _): &(usize, _)| cx.waits(*i);
+        let moved = |(i, _): &(usize, _)| shared.settings.waits(*i);
         let all_moved = || {
-            let lines = self.lines.iter().enumerate().take(cx.lines()).filter(moved);
+            let lines = self.lines.iter().enumerate().take(shared.settings.lines()).filter(moved);
             lines.filter(|(_, view)| view.live).all(|(_, view)| view.epoch == newest)
         };
         if self.pending.is_none() || !self.stream.is_level() || !all_moved() {
             return false;
         }
-        self.begin_pending(cx, now, EpochEndReason::Reset, sink);
+        self.begin_pending(shared, now, EpochEndReason::Reset);
         true
     }
 
     /// The pending epoch begins, and its frames are used.
-    pub(super) fn begin_pending<S: Sink>(&mut self, cx: &Settings, now: Nanos, why: EpochEndReason, sink: &mut S) {
+    pub(super) fn begin_pending<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, why: EpochEndReason) {
         let Some(pending) = self.pending.take() else { return };
-        self.end_epoch(now, why, sink);
-        self.begin_epoch(now, self.session, pending.first, None, sink);
+        self.end_epoch(shared, now, why);
+        self.begin_epoch(shared, now, self.session, pending.first, None);
         self.enter_epoch(self.epoch);
         self.pending_weight = (0, 0);
         for stored in std::mem::take(&mut self.pending_frames) {
-            self.sequence(cx, now, &stored.arrival(), sink);
-            self.shelf.give_back(stored);
+            shared.memory.shelf.take(&stored);
+            self.sequence(shared, now, &stored.arrival());
+            shared.memory.shelf.give_back(stored);
         }
     }
 
@@ -552,16 +593,16 @@ impl Channel {
     }
 
     /// Whether a line in an older epoch of the session enters the newest with this frame (6.7).
-    fn enters_newest(&mut self, cx: &Settings, arrival: &Arrival<'_>, first: SeqNo) -> bool {
+    fn enters_newest(&mut self, settings: &Settings, arrival: &Arrival<'_>, first: SeqNo) -> bool {
         let view = &self.lines[arrival.line.index()];
         let Some(own) = view.window.mark() else {
             self.move_to_newest(arrival.line);
             return true;
         };
-        let near = cx.rules.width.extend(arrival.frame.sequence, None, self.stream.mark, cx.max_jump);
-        let enters = own - first > cx.settle
+        let near = settings.rules.width.extend(arrival.frame.sequence, None, self.stream.mark, settings.max_jump);
+        let enters = own - first > settings.settle
             || view.was_silent
-            || (near.abs_diff(self.stream.mark) <= cx.max_jump && near.abs_diff(own) > cx.settle);
+            || (near.abs_diff(self.stream.mark) <= settings.max_jump && near.abs_diff(own) > settings.settle);
         if enters {
             self.move_to_newest(arrival.line);
         }
@@ -573,52 +614,57 @@ impl Channel {
     /// Holds a frame that may be an unmarked restart of its line; the eighth ends the epoch. False where it is none.
     fn may_be_restart<S: Sink>(
         &mut self,
-        cx: &Settings,
+        shared: &mut Shared<'_, S>,
         now: Nanos,
         arrival: &Arrival<'_>,
         first: SeqNo,
-        sink: &mut S,
     ) -> bool {
         let index = arrival.line.index();
-        let initial = cx.rules.initial;
+        let initial = shared.settings.rules.initial;
         let view = &self.lines[index];
-        let fell = fell(cx, view, first);
+        let fell = fell(shared.settings, view, first);
         // as it is on the wire: a channel that has wrapped restarts in its first cycle
-        let near_initial = SeqNo(arrival.frame.sequence).abs_diff(initial) <= cx.max_jump;
+        let near_initial = SeqNo(arrival.frame.sequence).abs_diff(initial) <= shared.settings.max_jump;
         if view.restarting == 0 && !(fell && near_initial) {
             return false;
         }
         if !fell {
-            self.cancel_restart(cx, now, arrival.line, sink);
+            self.cancel_restart(shared, now, arrival.line);
             return false;
         }
-        let stored = self.shelf.store(arrival, first, Fingerprint::of(&arrival.frame));
+        let stored = shared.memory.shelf.store(arrival, first, arrival.fingerprint());
+        if !self.make_room(shared, 1) {
+            self.refuse(shared.memory, stored);
+            return true;
+        }
         self.restarts.push(stored);
         self.lines[index].restarting += 1;
         if self.lines[index].restarting < RESTART_FRAMES {
             return true;
         }
-        self.end_epoch(now, EpochEndReason::Restart, sink);
-        self.begin_epoch(now, self.session, initial, None, sink);
+        self.end_epoch(shared, now, EpochEndReason::Restart);
+        self.begin_epoch(shared, now, self.session, initial, None);
         self.lines[index].epoch = self.epoch;
         self.enter_epoch(self.epoch);
         for view in self.lines.iter_mut() {
             view.restarting = 0;
         }
         for stored in std::mem::take(&mut self.restarts) {
-            self.in_session(cx, now, &stored.arrival(), sink);
-            self.shelf.give_back(stored);
+            shared.memory.shelf.take(&stored);
+            self.in_session(shared, now, &stored.arrival());
+            shared.memory.shelf.give_back(stored);
         }
         true
     }
 
     /// A line went on where it was: what was held were old copies.
-    fn cancel_restart<S: Sink>(&mut self, cx: &Settings, now: Nanos, line: Line, sink: &mut S) {
+    fn cancel_restart<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, line: Line) {
         self.lines[line.index()].restarting = 0;
         while let Some(at) = self.restarts.iter().position(|stored| stored.line == line) {
             let stored = self.restarts.remove(at);
-            self.accept(cx, now, &stored.arrival(), stored.first, sink);
-            self.shelf.give_back(stored);
+            shared.memory.shelf.take(&stored);
+            self.accept(shared, now, &stored.arrival(), stored.first);
+            shared.memory.shelf.give_back(stored);
         }
     }
 
@@ -632,12 +678,13 @@ impl Channel {
     }
 
     /// Uses a frame whose restart was called off by another line's advance; false where there is none.
-    pub(super) fn use_called_off<S: Sink>(&mut self, cx: &Settings, now: Nanos, sink: &mut S) -> bool {
+    pub(super) fn use_called_off<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) -> bool {
         let called_off = |stored: &Stored| self.lines[stored.line.index()].restarting == 0;
         let Some(at) = self.restarts.iter().position(called_off) else { return false };
         let stored = self.restarts.remove(at);
-        self.accept(cx, now, &stored.arrival(), stored.first, sink);
-        self.shelf.give_back(stored);
+        shared.memory.shelf.take(&stored);
+        self.accept(shared, now, &stored.arrival(), stored.first);
+        shared.memory.shelf.give_back(stored);
         true
     }
 }

@@ -7,6 +7,8 @@ use crate::seq::{SeqNo, SeqRange};
 
 /// How far ahead it is looked whether the next numbers are the usual case: below the least width.
 const SMOOTH: u64 = 512;
+/// How wide a window is at least.
+const WIDTH_MIN: u64 = 4_096;
 
 pub(super) struct Window {
     bits: Box<[u64]>,
@@ -32,10 +34,14 @@ pub(super) struct Judged {
 }
 
 impl Window {
+    /// What it takes.
+    pub(super) fn bytes(settle: u64) -> u64 {
+        settle.max(WIDTH_MIN).next_power_of_two() / 8
+    }
+
     pub(super) fn new(settle: u64) -> Window {
-        let width = settle.max(4_096);
-        let words = width.next_power_of_two() / 64;
-        let bits = vec![0; words as usize].into_boxed_slice();
+        let width = settle.max(WIDTH_MIN);
+        let bits = vec![0; (Window::bytes(settle) / 8) as usize].into_boxed_slice();
         Window {
             bits,
             width,

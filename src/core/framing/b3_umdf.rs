@@ -8,22 +8,22 @@
 //!    u8             u16               u32              u64
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, the datagram behind its 16-byte header. What the packet holds
-//!   is the client's to read; nothing of it is checked here.
-//! * The channel is the key. The version is the session: 1 at the start of a week, one more with every failover, and in the loops of
-//!   snapshots and instruments one more with every loop. Numbers start at 1 in each.
-//! * Packets of number 0, which those loops have between their data, are unsequenced, and delivered as that.
-//! * After 4,294,967,295 comes 1. No reset but a new version (`SequenceReset`, which a loop begins with, has number 0). A week's version 1
-//!   after another that was 1 to its end has no mark: an unmarked restart is allowed. No end of session.
-//! * A heartbeat is a `Sequence` message (template 2) that says the next number. Whether its packet has consumed one is not in the
-//!   document at hand, and is taken from what it says: one whose next number is its own number has consumed none, any other has
-//!   consumed its number, as packets do. How often it comes is not there either: a second is assumed.
+//! * The number is the packet's: one packet is one message, namely the datagram without its 16-byte header. The content is for
+//!   the client to read; none of it is checked here.
+//! * The channel is the key. The version is the session: 1 at the start of a week, and one more with every failover; in the
+//!   snapshot and instrument loops, one more with every loop. Numbers start at 1 in each version.
+//! * Packets with number 0, which these loops have between their data, are unsequenced and delivered as such.
+//! * After 4,294,967,295 comes 1. Only a new version is a reset (`SequenceReset`, at the start of a loop, has number 0). If one week
+//!   ends with version 1, the next week's version 1 is not marked: an unmarked restart is allowed. No end of session.
+//! * A heartbeat is a `Sequence` message (template 2) that states the next number. The document at hand does not say whether its
+//!   packet consumes a number, so that is taken from the message: if the next number is the packet's own, it consumes none; otherwise
+//!   it consumes its number, as packets do. The interval is not documented either: 1 s is assumed.
 //!
-//! Source: B3 Binary UMDF specification 2.2, and captured packets of schema 1.5 (of a loop alone).
+//! Source: B3 Binary UMDF specification 2.2, and captured packets of schema 1.5 (from a loop only).
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -32,7 +32,7 @@ const HEADER: usize = 16;
 const MESSAGE_HEADER: usize = 12;
 const ENCODING_SBE: u16 = 0xEB50;
 const TEMPLATE_SEQUENCE: u16 = 2;
-/// Of a `Sequence` message: its own length, and the part behind the SBE header.
+/// Bytes of a `Sequence` message: its own length, and the part after the SBE header.
 const SEQUENCE_LEN: u16 = 16;
 const SEQUENCE_BLOCK: u16 = 4;
 const SCHEMA: u16 = 2;
@@ -57,12 +57,12 @@ impl B3Umdf {
         body.first_chunk::<MESSAGE_HEADER>().is_some_and(|head| le16::<6, _>(head) == TEMPLATE_SEQUENCE)
     }
 
-    /// What a `Sequence` message with a number is: its packet's kind, and how many numbers it has consumed.
+    /// For a `Sequence` message with a number: the kind of its packet, and how many numbers it consumes.
     #[cold]
-    fn heartbeat(sequence: u32, body: &[u8]) -> (Kind, u32) {
+    fn heartbeat(sequence: u32, body: &[u8]) -> (FrameKind, u32) {
         match body.get(MESSAGE_HEADER..).and_then(|block| block.first_chunk()) {
-            Some(next) if u32::from_le_bytes(*next) == sequence => (Kind::Heartbeat, 0),
-            _ => (Kind::Data, 1),
+            Some(next) if u32::from_le_bytes(*next) == sequence => (FrameKind::Heartbeat, 0),
+            _ => (FrameKind::Data, 1),
         }
     }
 }
@@ -110,8 +110,8 @@ impl Framing for B3Umdf {
         };
         let (sequence, heartbeat) = (le32::<4, _>(head), B3Umdf::is_heartbeat(body));
         let (kind, count) = match (sequence, heartbeat) {
-            (0, _) => (Kind::Unsequenced, 1),
-            (_, false) => (Kind::Data, 1),
+            (0, _) => (FrameKind::Unsequenced, 1),
+            (_, false) => (FrameKind::Data, 1),
             (_, true) => B3Umdf::heartbeat(sequence, body),
         };
         Some(Ok(Frame {
@@ -184,7 +184,7 @@ mod tests {
         let (framing, mut out) = (B3Umdf::default().with_key(50), Vec::new());
         assert_eq!(framing.encode(Session::number(3), 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!((frame.key, frame.session, frame.reset), (Some(50), Session::number(3), None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
     }
@@ -205,7 +205,7 @@ mod tests {
             let frame = parse(&datagram).unwrap();
             assert_eq!(
                 (frame.kind, frame.count, frame.heartbeat, frame.reset),
-                (Kind::Unsequenced, 1, heartbeat, None)
+                (FrameKind::Unsequenced, 1, heartbeat, None)
             );
             assert_eq!(frame.body, body);
         }
@@ -217,8 +217,8 @@ mod tests {
         assert_eq!(B3Umdf::default().encode_heartbeat(Session::number(1), 8, &mut out), 1);
         assert_eq!(out[16..], [16, 0, 0x50, 0xEB, 4, 0, 2, 0, 2, 0, 0, 0, 9, 0, 0, 0]);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
-        for (next, kind, count) in [(9, Kind::Data, 1), (1, Kind::Data, 1), (8, Kind::Heartbeat, 0)] {
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
+        for (next, kind, count) in [(9, FrameKind::Data, 1), (1, FrameKind::Data, 1), (8, FrameKind::Heartbeat, 0)] {
             let datagram = by_hand(8, &sequence_message(next));
             let frame = parse(&datagram).unwrap();
             assert_eq!(
@@ -244,8 +244,8 @@ mod tests {
     fn what_cannot_be_read_is_refused_under_its_reason() {
         let whole = by_hand(5, &sequence_message(5));
         for cut in 0..whole.len() {
-            // a heartbeat without its number is a packet as any other
-            let expected = if cut < HEADER { Err(Malformed::Header) } else { Ok((Kind::Data, cut - HEADER)) };
+            // a heartbeat without its number is a packet like any other
+            let expected = if cut < HEADER { Err(Malformed::Header) } else { Ok((FrameKind::Data, cut - HEADER)) };
             assert_eq!(parse(&whole[..cut]).map(|frame| (frame.kind, frame.body.len())), expected, "cut at {cut}");
         }
     }

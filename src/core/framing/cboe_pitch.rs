@@ -1,4 +1,4 @@
-//! Cboe PITCH behind the sequenced unit header: message-sequenced, little-endian, without sessions.
+//! Cboe PITCH with the sequenced unit header: message-sequenced, little-endian, without sessions.
 //!
 //! ```text
 //!  0        2       3      4          8
@@ -8,22 +8,21 @@
 //! ```
 //!
 //! * The length in the header counts the header and all messages. A message begins with its own length, in one byte that
-//!   counts itself: it is part of the message. Lines may pack messages differently.
+//!   counts itself, so it is part of the message. Lines may pack messages differently.
 //! * The number is the first message's. Numbers begin at 1 for each **unit**, which is the channel's key; several units may
 //!   share a group. After 4,294,967,295 comes 1.
-//! * A number of 0 is outside of the sequence: symbol mappings, what a gap server sends, and heartbeats out of hours.
-//! * A count of 0 is a heartbeat with the next expected number; it consumes none. Every second.
-//! * A heartbeat that says 1 after higher numbers is a restart, once the frame after it bears that out. No other mark: Unit
+//! * Number 0 is outside of the sequence: symbol mappings, what a gap server sends, and heartbeats outside of trading hours.
+//! * A count of 0 is a heartbeat with the next expected number; it consumes none. One per second.
+//! * A heartbeat with number 1 after higher numbers is a restart, once the next frame confirms it. There is no other mark: Unit
 //!   Clear (0x97) empties books, and is a message like any other. No unmarked restart.
-//! * The session ends with a message End of Session (0x2D) where it is the frame's last: 6 bytes, with a time of 4; newer
-//!   documents have 10, with a time of 8. It has a number of its own, so a publisher writes it only if it is given one.
+//! * An End of Session message (0x2D) ends the session if it is the last of its frame. It has 6 bytes, 4 of them a time; in newer
+//!   documents 10, with 8 for the time. It has a number of its own, so a publisher writes it only if it is given one.
 //!
-//! Sources: Cboe US Equities/Options Multicast PITCH specification 2.41.66; the size of End of Session by the
-//! Open-Markets-Initiative's dissectors (EDGX equities 2.41.66; futures TOP 1.2.20, where the time has 8 bytes); a
-//! captured stream.
+//! Sources: Cboe US Equities/Options Multicast PITCH specification 2.41.66; the Open-Markets-Initiative's dissectors for the
+//! size of End of Session (EDGX equities 2.41.66; futures TOP 1.2.20, where the time has 8 bytes); a captured stream.
 
 use super::{Framing, Malformed, Proof, unit_header};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -32,7 +31,7 @@ const TYPE_END_OF_SESSION: u8 = 0x2D;
 /// The Cboe PITCH framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CboePitch {
-    /// The unit whose frames are written; a reader takes every unit.
+    /// The unit that a publisher writes; a reader takes every unit.
     pub unit: u8,
 }
 
@@ -42,7 +41,7 @@ impl Default for CboePitch {
     }
 }
 
-/// Whether the last of the messages is End of Session. Looks at where it would begin, and walks there only if it might.
+/// Whether the last message is End of Session. Looks at the place where it would begin, and walks there only if it may be one.
 #[inline]
 fn ends_session(body: &[u8], count: u32) -> bool {
     let might = |len: u8| {
@@ -90,10 +89,10 @@ impl Framing for CboePitch {
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
         let mut frame = unit_header::frame(datagram, at)?;
         if let Ok(frame) = &mut frame
-            && frame.kind == Kind::Data
+            && frame.kind == FrameKind::Data
             && ends_session(frame.body, frame.count)
         {
-            frame.kind = Kind::Last;
+            frame.kind = FrameKind::Last;
         }
         Some(frame)
     }
@@ -129,7 +128,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (Kind::Data, 7, 2, Some(2)));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (FrameKind::Data, 7, 2, Some(2)));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\x03\x20a".as_slice(), b"\x06\x29bcde"]);
         assert_eq!((frame.heartbeat, frame.reset, frame.session), (false, None, Session::NONE));
@@ -158,10 +157,10 @@ mod tests {
         assert_eq!(CboePitch::default().encode_heartbeat(Session::NONE, 9, &mut out), 0);
         assert_eq!(out, b"\x08\0\0\x01\x09\0\0\0");
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 9, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 9, 0, true));
         assert_eq!(frame.reset, None);
         let frame = parse(b"\x08\0\0\x01\0\0\0\0").unwrap();
-        assert_eq!((frame.kind, frame.count, frame.heartbeat, frame.reset), (Kind::Unsequenced, 0, true, None));
+        assert_eq!((frame.kind, frame.count, frame.heartbeat, frame.reset), (FrameKind::Unsequenced, 0, true, None));
     }
 
     #[test]
@@ -174,18 +173,18 @@ mod tests {
     #[test]
     fn a_number_of_zero_is_outside_of_the_sequence() {
         let frame = parse(b"\x0a\0\x01\x01\0\0\0\0\x02\x2e").unwrap();
-        assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Unsequenced, 1, false));
+        assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Unsequenced, 1, false));
         // and ends nothing
-        assert_eq!(parse(b"\x0e\0\x01\x01\0\0\0\0\x06\x2dtime").unwrap().kind, Kind::Unsequenced);
+        assert_eq!(parse(b"\x0e\0\x01\x01\0\0\0\0\x06\x2dtime").unwrap().kind, FrameKind::Unsequenced);
     }
 
     #[test]
     fn the_session_ends_with_end_of_session_as_the_last_message() {
-        assert_eq!(parse(b"\x11\0\x02\x01\x07\0\0\0\x03\x20a\x06\x2dtime").unwrap().kind, Kind::Last);
-        assert_eq!(parse(b"\x12\0\x01\x01\x07\0\0\0\x0a\x2dlongtime").unwrap().kind, Kind::Last);
+        assert_eq!(parse(b"\x11\0\x02\x01\x07\0\0\0\x03\x20a\x06\x2dtime").unwrap().kind, FrameKind::Last);
+        assert_eq!(parse(b"\x12\0\x01\x01\x07\0\0\0\x0a\x2dlongtime").unwrap().kind, FrameKind::Last);
         // not as the first, nor where a message's own bytes look like one
-        assert_eq!(parse(b"\x11\0\x02\x01\x07\0\0\0\x06\x2dtime\x03\x20a").unwrap().kind, Kind::Data);
-        assert_eq!(parse(b"\x11\0\x01\x01\x07\0\0\0\x09\x20a\x06\x2dtime").unwrap().kind, Kind::Data);
+        assert_eq!(parse(b"\x11\0\x02\x01\x07\0\0\0\x06\x2dtime\x03\x20a").unwrap().kind, FrameKind::Data);
+        assert_eq!(parse(b"\x11\0\x01\x01\x07\0\0\0\x09\x20a\x06\x2dtime").unwrap().kind, FrameKind::Data);
     }
 
     #[test]

@@ -7,15 +7,15 @@
 //!  +-----------+------------------+---------------------- - -
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, the datagram behind its 12-byte header. What the packet holds
-//!   is the client's to read; nothing of it is checked here.
+//! * The number is the packet's: one packet is one message, namely the datagram without its 12-byte header. The content is for
+//!   the client to read; none of it is checked here.
 //! * A heartbeat (`AdminHeartbeat`, SBE template 12) is a packet like any other and consumes a number.
-//! * Numbers start at 1; zero is malformed. A restart has no mark.
+//! * Numbers start at 1; zero is malformed. A restart is not marked.
 //!
 //! Source: CME client-systems wiki, "MDP 3.0 - Binary Packet Header", and the real two-line capture (10,000 packets).
 
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -29,7 +29,7 @@ const TEMPLATE_HEARTBEAT: u16 = 12;
 pub struct CmeMdp3;
 
 impl CmeMdp3 {
-    /// The template of the first message, where there is one.
+    /// The template of the first message, if there is one.
     #[inline]
     fn template(body: &[u8]) -> Option<u16> {
         body.get(4..6).map(|field| u16::from_le_bytes([field[0], field[1]]))
@@ -76,7 +76,7 @@ impl Framing for CmeMdp3 {
         Some(Ok(Frame {
             key: None,
             session: Session::NONE,
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat: Self::template(body) == Some(TEMPLATE_HEARTBEAT),
@@ -123,7 +123,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(CmeMdp3.encode(Session::NONE, 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
     }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(CmeMdp3.encode_heartbeat(Session::NONE, 8, &mut out), 1);
         assert_eq!(out.len(), 22);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
     }
 
     #[test]

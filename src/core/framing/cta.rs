@@ -8,20 +8,19 @@
 //! ```
 //!
 //! * The size counts the block from its first byte. The checksum is the low 16 bits of the sum of all other bytes of the block,
-//!   and is verified. A message begins with its own length, in two bytes that count themselves: it is part of the message.
-//!   Behind it stand category and type.
+//!   and is verified. A message begins with its own length, in two bytes that count themselves, so it is part of the message.
+//!   Category and type follow.
 //! * The number is the first message's; numbers begin at 1. After 4,294,967,295 comes 1. The **feed**, `T` for trades and `Q` for
-//!   quotes, is the channel's key, as a number: 84 and 81. A line stands in no header.
+//!   quotes, is the channel's key, as a number: 84 and 81. No header names a line.
 //! * Control messages (category `C`) are alone in their block. `T`, line integrity, is a heartbeat: its count is 1, it carries
-//!   the **last** number sent (0 before the first) and consumes none. Every 10 s at most.
-//! * `A`, start of day, has number 0: a reset to 1, delivered as unsequenced. `L` resets the counter to the block's number, a
-//!   greater one, or 1 at the wrap; when the disaster recovery site takes over several come, each one higher. `Z`, end of
-//!   day, ends the session. A heartbeat with 0 after higher numbers is a restart, once the block after it bears that out.
-//!   No unmarked restart.
-//! * `V` marks a retransmission: the original numbers, and data; what it says of resets and ends was said before.
-//! * Any other block with number 0 is outside of the sequence, and so is one with a count of 0, which the document does not
-//!   have.
-//! * A publisher writes no end of day, which would consume a number.
+//!   the **last** number sent (0 before the first) and consumes none. At least every 10 s.
+//! * `A`, start of day, has number 0: a reset to 1, delivered as unsequenced. `L` resets the counter to the block's number: a
+//!   greater one, or 1 at the wrap. When the disaster recovery site takes over, several come, each one higher. `Z`, end of
+//!   day, ends the session. A heartbeat with 0 after higher numbers is a restart, once the next block confirms it. No
+//!   unmarked restart.
+//! * `V` marks a retransmission: data with the original numbers. It resets and ends nothing, because the original did.
+//! * Any other block with number 0 is outside of the sequence. So is one with a count of 0, which is not in the document.
+//! * A publisher writes no end of day, because it would consume a number.
 //!
 //! Sources: CTS 2.11b and CQS 2.10a multicast output binary specifications, and captured blocks (version 0 of 1.91 and 2).
 //! Types of control messages: the Open-Markets-Initiative's dissectors of both.
@@ -44,7 +43,7 @@ const LINE_INTEGRITY: &[u8; 26] = b"\0\x1aCTS\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
 /// The CTA framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cta {
-    /// The feed whose blocks are written; a reader takes every feed.
+    /// The feed that a publisher writes; a reader takes every feed.
     pub feed: u8,
 }
 
@@ -161,7 +160,7 @@ impl Cta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, Reset};
+    use crate::frame::{FrameKind, Reset};
 
     fn parse(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         let mut at = 0;
@@ -194,7 +193,7 @@ mod tests {
         // 2 + 29 + 'Q' + 'O' + 7 + 2, then 4 + "LT" and 5 + "LTx" = 2 + 29 + 81 + 79 + 7 + 2 + 164 + 285 = 649
         let hand = b"\x02\0\x1dQO\0\0\0\x07\x02\0\0\0\0\0\0\0\0\x02\x89\0\x04LT\0\x05LTx";
         let frame = parse(hand).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (Kind::Data, 7, 2, Some(81)));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (FrameKind::Data, 7, 2, Some(81)));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\0\x04LT".as_slice(), b"\0\x05LTx"]);
         let mut out = Vec::new();
@@ -214,7 +213,7 @@ mod tests {
             assert_eq!(Cta::default().encode_heartbeat(Session::NONE, next, &mut out), 0);
             assert_eq!((out.len(), &out[5..9]), (46, wire.to_be_bytes().as_slice()));
             let frame = parse(&out).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Heartbeat, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 0, true));
             assert_eq!(frame.sequence, Width::U32SkipZero.wire(SeqNo(next)));
             assert_eq!((frame.reset, frame.body), (reset, b"".as_slice()));
         }
@@ -224,14 +223,14 @@ mod tests {
     fn a_day_starts_resets_and_ends_by_control_messages() {
         let start = block(0, &[&control(b'A')]);
         let frame = parse(&start).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
         let reset = block(5_000, &[&control(b'L')]);
         let frame = parse(&reset).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 5_000, Some(Reset::Marked(5_000))));
-        assert_eq!(parse(&block(9, &[&control(b'Z')])).unwrap().kind, Kind::Last);
-        assert_eq!(parse(&block(9, &[&control(b'P')])).unwrap().kind, Kind::Data);
+        assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 5_000, Some(Reset::Marked(5_000))));
+        assert_eq!(parse(&block(9, &[&control(b'Z')])).unwrap().kind, FrameKind::Last);
+        assert_eq!(parse(&block(9, &[&control(b'P')])).unwrap().kind, FrameKind::Data);
         // not alone in its block: no rule says what it would mean
-        assert_eq!(parse(&block(9, &[&control(b'Z'), &control(b'Z')])).unwrap().kind, Kind::Data);
+        assert_eq!(parse(&block(9, &[&control(b'Z'), &control(b'Z')])).unwrap().kind, FrameKind::Data);
     }
 
     #[test]
@@ -239,7 +238,7 @@ mod tests {
         for kind in [b'A', b'Z', b'L', b'T'] {
             let again = altered(block(9, &[&control(kind)]), 4, b'V');
             let frame = parse(&again).unwrap();
-            assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 9, None), "{}", char::from(kind));
+            assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 9, None), "{}", char::from(kind));
         }
     }
 
@@ -247,9 +246,9 @@ mod tests {
     fn blocks_without_a_number_or_without_messages_touch_no_numbers() {
         let datagram = block(0, &[b"\0\x04LT"]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, None));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, None));
         let empty = block(9, &[]);
-        assert_eq!((parse(&empty).unwrap().kind, parse(&empty).unwrap().heartbeat), (Kind::Unsequenced, true));
+        assert_eq!((parse(&empty).unwrap().kind, parse(&empty).unwrap().heartbeat), (FrameKind::Unsequenced, true));
     }
 
     #[test]

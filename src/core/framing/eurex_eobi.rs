@@ -8,32 +8,32 @@
 //!    u16 = 32   u16          u32          u32           i32              u8          u8           u8    u8          u64
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, the datagram behind its 32-byte header. What the packet holds
-//!   is the client's to read; nothing of it is checked here.
-//! * The header's template is another in some releases (13002 and 13004 have been seen), so a packet is known by its body length, 32,
-//!   and by the four bytes `ff` in the place of a message's number.
-//! * The partition is the key. The numbers of a partition run over its products, so the market segment is none. Snapshots have numbers
+//! * The number is the packet's: one packet is one message, namely the datagram without its 32-byte header. The content is for
+//!   the client to read; none of it is checked here.
+//! * The template in the header differs between releases (13002 and 13004 have been seen). So a packet is recognised by its body
+//!   length, 32, and by four `ff` bytes in the place of a message's number.
+//! * The partition is the key. A partition's numbers run across its products, so the market segment is not a key. Snapshots have numbers
 //!   of their own, in a group of their own: give them a feed file of their own.
-//! * A heartbeat (template 13001) is a message inside a normal packet, which consumes a number. How often is not in the document:
-//!   a second is assumed.
+//! * A heartbeat (template 13001) is a message inside a normal packet, which consumes a number. The interval is not documented: 1 s is
+//!   assumed.
 //! * A datagram that begins `c0 f8` is a technical heartbeat: unsequenced, without messages.
 //! * Numbers start at 1; zero is malformed; after 4,294,967,295 comes 1. A restart begins at 1 again, and its first packets carry
-//!   the reset flag, which marks it. No unmarked restart. Packets of the sender before that come after the flag, and are near the new
-//!   numbers, cannot be told from them here: only their TransactTime is older.
+//!   the reset flag, which marks it. No unmarked restart. Packets of the previous sender that arrive after the flag, with numbers near
+//!   the new ones, cannot be told apart here: only their TransactTime is older.
 //! * No end of session.
 //!
 //! Source: Eurex T7 EOBI manual 14.1, and captured packets of release 6.0.
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
 const HEADER: usize = 32;
 const TEMPLATE_PACKET_HEADER: u16 = 13_002;
 const TEMPLATE_HEARTBEAT: u16 = 13_001;
-/// Where a message has its number, the packet header has this.
+/// What the packet header has in the place of a message's number.
 const NO_NUMBER: u32 = u32::MAX;
 const TECHNICAL_HEARTBEAT: [u8; 2] = [0xC0, 0xF8];
 
@@ -51,14 +51,14 @@ impl Default for EurexEobi {
 }
 
 impl EurexEobi {
-    /// What does not begin as a packet does.
+    /// A datagram that does not begin as a packet does.
     #[cold]
     fn no_packet(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         if datagram.starts_with(&TECHNICAL_HEARTBEAT) {
             return Ok(Frame {
                 key: None,
                 session: Session::NONE,
-                kind: Kind::Unsequenced,
+                kind: FrameKind::Unsequenced,
                 sequence: 0,
                 count: 0,
                 heartbeat: true,
@@ -122,7 +122,7 @@ impl Framing for EurexEobi {
         Some(Ok(Frame {
             key: Some(u32::from(head[16])),
             session: Session::NONE,
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat: body.first_chunk::<4>().is_some_and(|message| le16::<2, _>(message) == TEMPLATE_HEARTBEAT),
@@ -188,7 +188,7 @@ mod tests {
         let (framing, mut out) = (EurexEobi::default().with_key(6), Vec::new());
         assert_eq!(framing.encode(Session::NONE, 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!((frame.key, frame.session, frame.reset), (Some(6), Session::NONE, None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
     }
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(EurexEobi::default().encode_heartbeat(Session::NONE, 8, &mut out), 1);
         assert_eq!(out.len(), 48);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
         assert_eq!(frame.body.len(), 16);
     }
 
@@ -216,7 +216,7 @@ mod tests {
     fn a_technical_heartbeat_is_unsequenced() {
         for datagram in [&[0xC0, 0xF8][..], &[0xC0, 0xF8, 1, 2, 3], &[[0xC0, 0xF8]; 30].concat()] {
             let frame = parse(datagram).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Unsequenced, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Unsequenced, 0, true));
             assert!(frame.body.is_empty());
         }
     }

@@ -9,28 +9,28 @@
 //!  flags: bit 0 body compressed | 1..3 restarts | 4..6 high bits of the PSN | 7, 8 snapshot starts, ends | 9 status
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, the datagram behind its 16-byte header, as it is, also where it is
-//!   compressed (bit 0). What the packet holds is the client's to read; nothing of it is checked here.
+//! * The number is the packet's: one packet is one message, namely the datagram without its 16-byte header, even if it is compressed
+//!   (bit 0). The content is for the client to read; none of it is checked here.
 //! * The number has 35 bits: the low 32 in its own field, the high three in the flags. It starts at 1; zero is malformed.
 //! * The channel is the key.
-//! * The count of restarts is the session: 0 each morning, one more with every restart of the gateway, which starts the numbers again.
-//!   Where a start of the day (1101) is seen below what has come, it marks a reset: the morning's session has the same count as that
-//!   of the day before.
-//! * A packet with a health status (1103) is a normal one that consumes a number: bit 9, without a start or an end of the day at its
-//!   front; where the body is compressed, bit 9 alone. How often it comes is not in the document at hand: a second is assumed.
+//! * The count of restarts is the session: 0 each morning, and one more with every restart of the gateway, which restarts the numbers.
+//!   A start of day (1101) whose number is below what has come marks a reset: a morning's session has the same count as the day
+//!   before.
+//! * A packet with a health status (1103) is a normal one that consumes a number. It is recognised by bit 9 and no start or end of day
+//!   as the first message; in a compressed body, by bit 9 alone. The interval is not in the document at hand: 1 s is assumed.
 //! * No end of session, and no unmarked restart.
 //!
 //! Source: Euronext Optiq MDG specification 5.31. No captured packets were at hand.
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
 const HEADER: usize = 16;
 const COMPRESSED: u16 = 1;
-/// A health status, a start of the day, or an end of it is in the packet.
+/// The packet has a health status, a start of day or an end of day.
 const STATUS: u16 = 1 << 9;
 const TEMPLATE_START_OF_DAY: u16 = 1_101;
 const TEMPLATE_END_OF_DAY: u16 = 1_102;
@@ -52,7 +52,7 @@ impl Default for EuronextOptiq {
 }
 
 impl EuronextOptiq {
-    /// What a packet with the status flag is: whether a heartbeat, whether a reset.
+    /// For a packet with the status flag: whether it is a heartbeat, and whether it is a reset.
     #[cold]
     fn status(flags: u16, body: &[u8]) -> (bool, Option<Reset>) {
         // behind the message's length and its block length
@@ -130,7 +130,7 @@ impl Framing for EuronextOptiq {
         Some(Ok(Frame {
             key: Some(u32::from(le16::<14, _>(head))),
             session: Session::number(u64::from(flags >> 1 & 7)),
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat,
@@ -192,7 +192,7 @@ mod tests {
         let (framing, mut out) = (EuronextOptiq::default().with_key(310), Vec::new());
         assert_eq!(framing.encode(Session::number(3), 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!((frame.key, frame.session, frame.reset), (Some(310), Session::number(3), None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
         assert_eq!(out[8..16], [0xEF, 0x15, 0, 0, 6, 0, 0x36, 1]);
@@ -226,7 +226,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(EuronextOptiq::default().encode_heartbeat(Session::number(0), 8, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
         assert_eq!((frame.body.len(), frame.reset), (26, None));
         let flagged = |flags, body: &[u8]| {
             let datagram = by_hand(8, flags, body);
@@ -242,7 +242,7 @@ mod tests {
     fn a_start_of_the_day_marks_a_reset() {
         let datagram = by_hand(1, STATUS, &message(1_101));
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.heartbeat), (Kind::Data, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.heartbeat), (FrameKind::Data, 1, false));
         assert_eq!(frame.reset, Some(Reset::Marked(1)));
     }
 

@@ -1,4 +1,4 @@
-//! Numbers in a header of known size, by their offset: that a field lies within the header is checked when this is compiled.
+//! Numbers in a header of known size, by their offset. That a field lies within the header is checked at compile time.
 
 /// 16 bits, little-endian, at `AT`.
 #[inline]

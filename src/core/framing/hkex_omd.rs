@@ -8,19 +8,19 @@
 //! ```
 //!
 //! * The length in the header counts the header and all messages. A message begins with its own length, in two bytes that
-//!   count themselves: it is part of the message. Lines may pack messages differently, and the document says that they do.
-//! * The number is the first message's; numbers begin at 1, and zero is malformed. After 4,294,967,295 comes 1. The channel
-//!   stands in no header: a channel is a group.
-//! * A count of 0 is a heartbeat with the **last** number sent, 0 before the first; it consumes none. Every 2 s. One that
-//!   says 0 after higher numbers is a restart, once the frame after it bears that out.
-//! * A reset is message 100 at the head of a packet: it names the next number (1). Its own number is to be ignored, so the
-//!   packet is outside of the sequence; it may come several times. No unmarked restart.
+//!   count themselves, so it is part of the message. Lines may pack messages differently; the document says that they do.
+//! * The number is the first message's; numbers begin at 1, and zero is malformed. After 4,294,967,295 comes 1. No header names
+//!   the channel: a channel is a group.
+//! * A count of 0 is a heartbeat with the **last** number sent, 0 before the first; it consumes none. One per 2 s. A heartbeat
+//!   with 0 after higher numbers is a restart, once the next frame confirms it.
+//! * A reset is message 100 as the first of a packet: it states the next number (1). The packet's own number must be ignored, so
+//!   the packet is outside of the sequence; it may come several times. No unmarked restart.
 //! * No end of session.
 //!
-//! Source: HKEX OMD-C binary interface specification 1.45; no capture was at hand.
+//! Source: HKEX OMD-C binary interface specification 1.45. No captured packets were at hand.
 
 use super::{Framing, Malformed, Proof, append, next_after};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -37,7 +37,7 @@ fn is_reset(rest: &[u8]) -> bool {
     rest.get(2..4) == Some(TYPE_SEQUENCE_RESET.to_le_bytes().as_slice())
 }
 
-/// The next number that a sequence reset names.
+/// The next number that a sequence reset states.
 #[cold]
 fn new_number(body: &[u8]) -> Result<u64, Malformed> {
     let message = Packing::OWN_LE16.messages(body).next().unwrap_or_default();
@@ -94,16 +94,16 @@ impl Framing for HkexOmd {
         };
         let body = &rest[..body];
         let (kind, sequence, reset) = if count == 0 {
-            (Kind::Heartbeat, next_after(number), (number == 0).then_some(Reset::Heartbeat(1)))
+            (FrameKind::Heartbeat, next_after(number), (number == 0).then_some(Reset::Heartbeat(1)))
         } else if is_reset(body) {
             match new_number(body) {
-                Ok(next) => (Kind::Unsequenced, u64::from(number), Some(Reset::Marked(next))),
+                Ok(next) => (FrameKind::Unsequenced, u64::from(number), Some(Reset::Marked(next))),
                 Err(reason) => return Some(Err(reason)),
             }
         } else if number == 0 {
             return Some(Err(Malformed::Sequence));
         } else {
-            (Kind::Data, u64::from(number), None)
+            (FrameKind::Data, u64::from(number), None)
         };
         Some(Ok(Frame {
             key: None,
@@ -111,7 +111,7 @@ impl Framing for HkexOmd {
             kind,
             sequence,
             count,
-            heartbeat: kind == Kind::Heartbeat,
+            heartbeat: kind == FrameKind::Heartbeat,
             reset,
             packing: Packing::OWN_LE16,
             body,
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand_is_read_and_written() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (Kind::Data, 7, 2, None));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (FrameKind::Data, 7, 2, None));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\x06\0\x1e\0ab".as_slice(), b"\x07\0\x21\0cde"]);
         let mut out = Vec::new();
@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(HkexOmd.encode_heartbeat(Session::NONE, next, &mut out), 0);
             assert_eq!(out[4..8], wire.to_le_bytes(), "next {next}");
             let frame = parse(&out).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Heartbeat, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 0, true));
             assert_eq!(frame.sequence, Width::U32SkipZero.wire(SeqNo(next)));
             assert_eq!(frame.reset, reset, "next {next}");
         }
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_sequence_reset_names_the_next_number_and_its_own_is_ignored() {
         let frame = parse(RESET).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
         assert!(!frame.heartbeat && frame.body.len() == 8, "it is delivered");
         let mut to_zero = RESET.to_vec();
         to_zero[20] = 0;

@@ -1,5 +1,5 @@
-//! ICE iMpact: message-sequenced, big-endian, with numeric sessions. Read, and not published: the venue's document was not
-//! at hand.
+//! ICE iMpact: message-sequenced, big-endian, with numeric sessions. It is read but not published, because the venue's document
+//! was not at hand.
 //!
 //! ```text
 //!  0         2          6       8           16
@@ -8,17 +8,16 @@
 //!  +---------+----------+-------+-----------+--------------------------- - -
 //! ```
 //!
-//! * A message is a type, a character; the length of its body, in two bytes; the body. All of it is the message.
-//! * The number is the first message's; zero is malformed. After 4,294,967,295 is taken to come 1.
-//! * A count of 0 is a heartbeat with the next expected number; it consumes none. How often one comes is not known: 1 s is
-//!   taken, and decides when a line counts as silent.
-//! * A new session starts its numbers afresh, from 1 as it is taken. No other reset is known; no unmarked restart; no end of
-//!   session.
+//! * A message is a type (one character), the length of its body in two bytes, and the body. All of it is the message.
+//! * The number is the first message's; zero is malformed. After 4,294,967,295, 1 is assumed to come.
+//! * A count of 0 is a heartbeat with the next expected number; it consumes none. The interval is not known: 1 s is assumed,
+//!   which decides when a line counts as silent.
+//! * A new session starts its numbers afresh; 1 is assumed. No other reset is known. No unmarked restart, no end of session.
 //!
 //! Sources: the Open-Markets-Initiative's dissector of iMpact 1.1.33, and captured packets.
 
 use super::{Framing, Malformed, Proof, append};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -78,7 +77,7 @@ impl Framing for IceImpact {
         Some(Ok(Frame {
             key: None,
             session: Session::number(session),
-            kind: if heartbeat { Kind::Heartbeat } else { Kind::Data },
+            kind: if heartbeat { FrameKind::Heartbeat } else { FrameKind::Data },
             sequence,
             count,
             heartbeat,
@@ -125,7 +124,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand_is_read_and_written() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Data, 7, 2));
+        assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Data, 7, 2));
         assert_eq!((frame.session.to_string().as_str(), frame.key, frame.reset), ("1291", None, None));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"T\0\x01S".as_slice(), b"X\0\0"]);
@@ -141,7 +140,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(IceImpact.encode_heartbeat(Session::number(1), u64::from(u32::MAX) + 1, &mut out), 0);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 1, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 1, 0, true));
     }
 
     #[test]

@@ -8,25 +8,25 @@
 //!    1            u16        u32       u32       u16           u16     i64             i64              i64 ns      u16 length | message
 //! ```
 //!
-//! * The sequence is that of the first message; numbers start at 1 in every session. They are signed on the wire: zero and
-//!   less are malformed.
-//! * Count 0 with an empty payload is a heartbeat and carries the next expected number; one a second.
-//! * The length of a block does not count itself and may be zero. It belongs to the transport: it is not part of the message.
-//! * The stream offset counts payload bytes from the session's start, so that `offset + payload len` is the next segment's offset.
-//!   It finds what the numbers find already, and more only where a payload's length is not that of its messages: such a frame is
-//!   malformed. The offset itself is checked for its sign alone.
-//! * The channel is the key. The protocol id (TOPS or DEEP, and its version) is what the messages are about; it is not looked at.
-//! * A new session restarts the numbers, and there is no other mark of a restart, but captured streams have some within a session:
-//!   heartbeats that say 1 come first. So a heartbeat that says 1 may be a reset, and an unmarked restart is allowed.
+//! * The sequence number is that of the first message; numbers start at 1 in every session. They are signed on the wire: zero and
+//!   below are malformed.
+//! * Count 0 with an empty payload is a heartbeat with the next expected number. One per second.
+//! * The length of a block does not count itself and may be zero. It belongs to the transport, so it is not part of the message.
+//! * The stream offset counts payload bytes from the start of the session, so `offset + payload len` is the offset of the next
+//!   segment. It shows nothing that the numbers do not show, unless the payload length is not that of the messages: such a
+//!   frame is malformed. Of the offset itself, only the sign is checked.
+//! * The channel is the key. The protocol id (TOPS or DEEP, and its version) says what the messages are about; it is ignored.
+//! * A new session restarts the numbers. No other restart is documented, but captured streams have some within a session, which begin
+//!   with heartbeats of number 1. So a heartbeat with number 1 may be a reset, and an unmarked restart is allowed.
 //! * No end of session.
 //!
-//! What is published here is of protocol 0x8003 (TOPS 1.6); its stream offset is always 0, since it would take all payloads before.
+//! A publisher here writes protocol 0x8003 (TOPS 1.6), with a stream offset of 0: a true one would need all payloads before.
 //!
 //! Source: IEX Transport Protocol specification 1.26 (June 2026), and a captured stream of 57,674 messages.
 
 use super::field::{le16, le32, le64};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -122,7 +122,7 @@ impl Framing for IexTp {
         Some(Ok(Frame {
             key: Some(le32::<4, _>(head)),
             session: Session::number(u64::from(le32::<8, _>(head))),
-            kind: if count > 0 { Kind::Data } else { Kind::Heartbeat },
+            kind: if count > 0 { FrameKind::Data } else { FrameKind::Heartbeat },
             sequence,
             count,
             heartbeat: count == 0,
@@ -195,7 +195,7 @@ mod tests {
     fn what_is_written_is_read() {
         let datagram = data(7, &[b"one", b"", b"three"]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 7, 3, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 7, 3, false));
         assert_eq!((frame.key, frame.session.to_string().as_str(), frame.reset), (Some(7), "1283", None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"one".as_slice(), b"", b"three"]);
     }
@@ -214,7 +214,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(IexTp::default().encode_heartbeat(Session::number(5), 9, &mut out), 0);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 9, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 9, 0, true));
         assert_eq!((frame.key, frame.session, frame.reset), (Some(1), Session::number(5), None));
         assert_eq!(parse(&header(0, 0, 0, 1)).unwrap().reset, Some(Reset::Heartbeat(1)));
         let mut first = header(3, 1, 0, 1);

@@ -1,5 +1,4 @@
-//! LSE MITCH (Millennium): the shape of Cboe's unit header with another policy. Message-sequenced, little-endian, without
-//! sessions.
+//! LSE MITCH (Millennium): Cboe's unit header with other rules. Message-sequenced, little-endian, without sessions.
 //!
 //! ```text
 //!  0        2       3       4          8
@@ -9,17 +8,17 @@
 //! ```
 //!
 //! * The length in the header counts the header and all messages. A message begins with its own length, in one byte that
-//!   counts itself: it is part of the message. (The Group Ticker Plant's messages have a 16-bit length behind the same
-//!   header: that is not read here.)
+//!   counts itself, so it is part of the message. (The Group Ticker Plant's messages have a 16-bit length after the same
+//!   header; they are not read here.)
 //! * The number is the first message's. The market data **group**, a character, is the channel's key, as a number: `A` is 65.
-//! * A number of 0 is outside of the sequence: recovery and administration.
-//! * A count of 0 is a heartbeat with the next expected number; it consumes none. The document has no interval: 1 s is
-//!   taken, and decides when a line counts as silent.
-//! * After a failover or a restart numbers begin at 1 again, without a mark: an unmarked restart is allowed. A heartbeat that
-//!   says 1 after higher numbers is one too, once the frame after it bears that out. After 4,294,967,295 comes 1.
+//! * Number 0 is outside of the sequence: recovery and administration.
+//! * A count of 0 is a heartbeat with the next expected number; it consumes none. The interval is not documented: 1 s is
+//!   assumed, which decides when a line counts as silent.
+//! * After a failover or a restart, numbers begin at 1 again without a mark: an unmarked restart is allowed. A heartbeat with
+//!   number 1 after higher numbers is a restart too, once the next frame confirms it. After 4,294,967,295 comes 1.
 //! * No end of session.
 //!
-//! Source: London Stock Exchange MIT303 Level 2-MITCH 11.9; no capture was at hand.
+//! Source: London Stock Exchange MIT303 Level 2-MITCH 11.9. No captured packets were at hand.
 
 use super::{Framing, Malformed, Proof, unit_header};
 use crate::frame::{Frame, Packing, SequenceRules, Session};
@@ -29,7 +28,7 @@ use crate::time::Nanos;
 /// The LSE MITCH framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LseMitch {
-    /// The market data group whose frames are written; a reader takes every group.
+    /// The market data group that a publisher writes; a reader takes every group.
     pub group: u8,
 }
 
@@ -88,7 +87,7 @@ impl Framing for LseMitch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, Reset};
+    use crate::frame::{FrameKind, Reset};
 
     fn parse(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         LseMitch::default().frame(datagram, &mut 0).expect("a datagram holds a frame or an error")
@@ -99,7 +98,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand_is_read_and_written() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Data, 7, 2));
+        assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Data, 7, 2));
         assert_eq!((frame.key, frame.reset, frame.heartbeat), (Some(68), None, false));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\x03\x54a".as_slice(), b"\x06\x41bcde"]);
@@ -113,15 +112,15 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(LseMitch::default().encode_heartbeat(Session::NONE, 9, &mut out), 0);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.heartbeat, frame.reset), (Kind::Heartbeat, 9, true, None));
+        assert_eq!((frame.kind, frame.sequence, frame.heartbeat, frame.reset), (FrameKind::Heartbeat, 9, true, None));
         assert_eq!(parse(b"\x08\0\0A\x01\0\0\0").unwrap().reset, Some(Reset::Heartbeat(1)));
     }
 
     #[test]
     fn recovery_and_administration_carry_no_number() {
-        assert_eq!(parse(b"\x0a\0\x01A\0\0\0\0\x02R").unwrap().kind, Kind::Unsequenced);
+        assert_eq!(parse(b"\x0a\0\x01A\0\0\0\0\x02R").unwrap().kind, FrameKind::Unsequenced);
         // Cboe's End of Session means nothing here
-        assert_eq!(parse(b"\x0e\0\x01A\x05\0\0\0\x06\x2dtime").unwrap().kind, Kind::Data);
+        assert_eq!(parse(b"\x0e\0\x01A\x05\0\0\0\x06\x2dtime").unwrap().kind, FrameKind::Data);
     }
 
     #[test]

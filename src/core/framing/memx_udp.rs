@@ -1,4 +1,4 @@
-//! MEMX-UDP (MEMX; also Blue Ocean and 24X): message-sequenced, big-endian. It looks like MoldUDP64 and is not.
+//! MEMX-UDP (MEMX; also Blue Ocean and 24X): message-sequenced, big-endian. It resembles MoldUDP64 but is not compatible.
 //!
 //! ```text
 //!  0      1               2             10            18      20
@@ -7,20 +7,20 @@
 //!  +------+---------------+-------------+-------------+- - - -+------------+--------- - -
 //! ```
 //!
-//! * Type 2 has messages: their count (`u16`) stands behind the header, and the sequence is that of the first. The header may
-//!   grow: its length says where it ends, 18 bytes now.
-//! * Type 0 is a heartbeat and carries the *last* number that was published, 0 where none was: here it is the next one. How often
-//!   is not in the document: a second is assumed.
-//! * Type 1 is the end of the session, repeated, and carries the last number as well.
-//! * The length of a block does not count itself and may be zero. It belongs to the transport: it is not part of the message.
-//! * Numbers start at 1 in every session. No reset but a new session; no unmarked restart.
-//! * A type 2 without messages is read as a heartbeat; the document has none.
+//! * Type 2 has messages: their count (`u16`) follows the header, and the sequence number is that of the first. The header may
+//!   grow: its length says where it ends, now 18 bytes.
+//! * Type 0 is a heartbeat with the *last* number published, or 0 if there was none; a frame here has the next one. The interval
+//!   is not documented: 1 s is assumed.
+//! * Type 1 is the end of the session. It is repeated, and also carries the last number.
+//! * The length of a block does not count itself and may be zero. It belongs to the transport, so it is not part of the message.
+//! * Numbers start at 1 in every session. Only a new session is a reset; no unmarked restart.
+//! * A type 2 without messages, which the document does not have, is read as a heartbeat.
 //!
 //! Source: MEMX-UDP specification 1.1, and captured packets.
 
 use super::field::be64;
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -41,12 +41,12 @@ fn header(kind: u8, session: Session, sequence: u64, out: &mut Vec<u8>) {
 }
 
 impl MemxUdp {
-    /// A heartbeat or the end of a session: `last` was the last number.
+    /// A heartbeat, or the end of a session, after number `last`.
     #[cold]
     fn without_messages<'a>(kind: u8, head: &[u8; HEADER], datagram: &'a [u8]) -> Result<Frame<'a>, Malformed> {
         let kind = match kind {
-            TYPE_HEARTBEAT => Kind::Heartbeat,
-            TYPE_SHUTDOWN => Kind::EndOfSession,
+            TYPE_HEARTBEAT => FrameKind::Heartbeat,
+            TYPE_SHUTDOWN => FrameKind::EndOfSession,
             _ => return Err(Malformed::Type),
         };
         let Some(next) = be64::<10, _>(head).checked_add(1) else {
@@ -57,7 +57,7 @@ impl MemxUdp {
 
     #[inline]
     fn frame_of<'a>(
-        kind: Kind,
+        kind: FrameKind,
         head: &[u8; HEADER],
         sequence: u64,
         count: u16,
@@ -70,7 +70,7 @@ impl MemxUdp {
             kind,
             sequence,
             count: u32::from(count),
-            heartbeat: kind == Kind::Heartbeat,
+            heartbeat: kind == FrameKind::Heartbeat,
             reset: None,
             packing: Packing::LENGTH_BE16,
             body,
@@ -134,7 +134,7 @@ impl Framing for MemxUdp {
         let Some(len) = Packing::LENGTH_BE16.blocks_len(blocks, u32::from(count)) else {
             return Some(Err(Malformed::Overrun));
         };
-        let kind = if count > 0 { Kind::Data } else { Kind::Heartbeat };
+        let kind = if count > 0 { FrameKind::Data } else { FrameKind::Heartbeat };
         Some(Ok(MemxUdp::frame_of(kind, head, sequence, count, &blocks[..len], datagram)))
     }
 
@@ -193,14 +193,14 @@ mod tests {
     fn what_is_written_is_read() {
         let datagram = data(7, &[b"one", b"", b"three"]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 7, 3, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 7, 3, false));
         assert_eq!((frame.key, frame.session, frame.reset), (None, Session::number(77), None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"one".as_slice(), b"", b"three"]);
     }
 
     #[test]
     fn heartbeats_and_ends_carry_the_last_number_on_the_wire_and_the_next_one_here() {
-        for (kind, read) in [(0, Kind::Heartbeat), (1, Kind::EndOfSession)] {
+        for (kind, read) in [(0, FrameKind::Heartbeat), (1, FrameKind::EndOfSession)] {
             for (last, next) in [(0, 1), (8, 9)] {
                 let datagram = by_hand(kind, 18, last, b"");
                 let frame = parse(&datagram).unwrap();
@@ -242,7 +242,7 @@ mod tests {
     fn a_count_of_none_says_the_next_number() {
         let datagram = by_hand(2, 18, 4, &[0, 0]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 4, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 4, 0, true));
     }
 
     #[test]

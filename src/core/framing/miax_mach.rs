@@ -1,4 +1,4 @@
-//! MIAX MACH: message-sequenced, little-endian, several frames a datagram.
+//! MIAX MACH: message-sequenced, little-endian, several frames per datagram.
 //!
 //! ```text
 //!  0              8        10     11        12
@@ -8,19 +8,20 @@
 //!                   u16      u8     u8      <- length ->
 //! ```
 //!
-//! * A datagram holds MACH packets one behind the other (1 to 21 have been seen), each a frame with one message and a number of its
-//!   own: the payload behind its 12 bytes. The length counts the header. A packet that cannot be read ends the datagram.
-//! * Type 3 is data. Type 0 is a heartbeat, alone in its datagram, once a second; it carries the *last* number: here it is the next.
-//! * Type 1 starts a session, also in the middle of a day and without an end before: the next number is 1, whatever the session.
-//!   It marks a reset. Type 2 ends the session and carries the last number.
-//! * Session 0 is none: what comes in it, before the start of the day, is unsequenced.
+//! * A datagram holds MACH packets one after the other (1 to 21 have been seen). Each is a frame with a number of its own and one
+//!   message: the payload after its 12 bytes. The length counts the header. A packet that cannot be read ends the datagram.
+//! * Type 3 is data. Type 0 is a heartbeat, alone in its datagram, one per second; it carries the *last* number, and a frame here has
+//!   the next one.
+//! * Type 1 starts a session, even in the middle of a day and without an end of the one before. The next number is 1, whatever the
+//!   session, so it marks a reset. Type 2 ends the session and carries the last number.
+//! * Session 0 is no session: what comes in it, before the start of the day, is unsequenced.
 //! * Numbers start at 1; zero is malformed in data. No unmarked restart.
 //!
 //! Source: MIAX MACH specification 1.2e, and a captured stream of 50,952 MACH packets.
 
 use super::field::{le16, le64};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -41,7 +42,7 @@ fn header(session: Session, sequence: u64, len: u16, kind: u8, out: &mut Vec<u8>
 }
 
 impl MiaxMach {
-    /// Whatever is not data of a session.
+    /// Everything that is not data of a session.
     #[cold]
     fn other<'a>(head: &[u8; HEADER], body: &'a [u8], bytes: &'a [u8]) -> Result<Frame<'a>, Malformed> {
         let (last, kind, session) = (le64::<0, _>(head), head[10], head[11]);
@@ -51,7 +52,7 @@ impl MiaxMach {
         let mut frame = Frame {
             key: None,
             session: Session::number(u64::from(session)),
-            kind: Kind::Unsequenced,
+            kind: FrameKind::Unsequenced,
             sequence: 0,
             count: u32::from(kind == TYPE_DATA),
             heartbeat: matches!(kind, TYPE_HEARTBEAT | TYPE_START_OF_SESSION),
@@ -64,11 +65,11 @@ impl MiaxMach {
             return Ok(frame);
         }
         (frame.kind, frame.sequence) = match kind {
-            TYPE_START_OF_SESSION => (Kind::Heartbeat, 1),
+            TYPE_START_OF_SESSION => (FrameKind::Heartbeat, 1),
             // data with a number that cannot be
             TYPE_DATA => return Err(Malformed::Sequence),
             _ => {
-                let kind = if kind == TYPE_HEARTBEAT { Kind::Heartbeat } else { Kind::EndOfSession };
+                let kind = if kind == TYPE_HEARTBEAT { FrameKind::Heartbeat } else { FrameKind::EndOfSession };
                 (kind, last.checked_add(1).ok_or(Malformed::Sequence)?)
             }
         };
@@ -135,7 +136,7 @@ impl Framing for MiaxMach {
         Some(Ok(Frame {
             key: None,
             session: Session::number(u64::from(session)),
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat: false,
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(out, [by_hand(7, 3, 2, b"one"), by_hand(8, 3, 2, b""), by_hand(9, 3, 2, b"three")].concat());
         let (frames, end) = parse(&out);
         let read: Vec<_> = frames.iter().map(|f| (f.kind, f.sequence, f.count, f.session, f.body)).collect();
-        let data = |sequence, body: &'static [u8]| (Kind::Data, sequence, 1, Session::number(2), body);
+        let data = |sequence, body: &'static [u8]| (FrameKind::Data, sequence, 1, Session::number(2), body);
         assert_eq!((read, end), (vec![data(7, b"one"), data(8, b""), data(9, b"three")], None));
         let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes).copied().collect();
         assert_eq!(bytes, out, "each frame is its own bytes");
@@ -226,12 +227,12 @@ mod tests {
         assert_eq!(MiaxMach.encode_heartbeat(Session::number(3), 9, &mut out), 0);
         assert_eq!(out, by_hand(8, 0, 3, b""));
         let frame = one(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 9, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 9, 0, true));
         assert_eq!((frame.session, frame.reset), (Session::number(3), None));
         assert!(MiaxMach.encode_end(Session::number(3), 9, &mut out));
         assert_eq!(out, by_hand(8, 2, 3, b""));
         let frame = one(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::EndOfSession, 9, 0, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::EndOfSession, 9, 0, false));
         assert_eq!(one(&by_hand(0, 0, 3, b"")).unwrap().sequence, 1, "none was sent yet");
         for kind in [0, 2] {
             assert_eq!(one(&by_hand(u64::MAX, kind, 3, b"")).unwrap_err(), Malformed::Sequence);
@@ -242,7 +243,7 @@ mod tests {
     fn a_start_of_session_marks_a_reset() {
         let datagram = by_hand(0, 1, 4, b"");
         let frame = one(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Heartbeat, 1, 0));
+        assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Heartbeat, 1, 0));
         assert_eq!((frame.session, frame.reset), (Session::number(4), Some(Reset::Marked(1))));
     }
 
@@ -253,7 +254,7 @@ mod tests {
             let frame = one(&datagram).unwrap();
             assert_eq!(
                 (frame.kind, frame.count, frame.heartbeat),
-                (Kind::Unsequenced, count, heartbeat),
+                (FrameKind::Unsequenced, count, heartbeat),
                 "type {kind}"
             );
             assert_eq!((frame.body, frame.reset), (&b"early"[..5 * count as usize], None));

@@ -1,14 +1,14 @@
-//! Bytes to frames and back: one file a framing, and nothing of arbitration.
+//! Bytes to frames and back: one file per framing. Nothing here knows about arbitration.
 //!
-//! A [`Framing`] is a checked view: [`Framing::frame`] reads one frame and has then checked every length and count in it,
-//! so that nobody after it can run off the datagram's end. It refuses only what cannot be delivered safely; bytes behind
-//! the last message that the header counts are left alone.
+//! A [`Framing`] gives a checked view: [`Framing::frame`] reads one frame and checks every length and count in it, so that nothing
+//! downstream can run past the end of the datagram. It refuses only what cannot be delivered safely. Bytes after the last
+//! message that the header counts are ignored.
 //!
-//! To add one: a file here, a line in `framings!`, a feed file, tests. Nothing else changes.
+//! To add a framing: a file here, a line in `framings!`, a feed file, tests. Nothing else changes.
 
 use std::fmt;
 
-use crate::frame::{Frame, Packing, SequenceRules, Session};
+use crate::frame::{Frame, Packing, SequenceRules, Session, SizeRule};
 
 mod b3_umdf;
 mod cboe_pitch;
@@ -49,20 +49,20 @@ pub use moldudp64::MoldUdp64;
 pub use nyse_pillar::NysePillar;
 pub use opra::Opra;
 
-/// Why a datagram, or what is left of it, is not a frame.
+/// Why a datagram, or the rest of it, is not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Malformed {
-    /// Shorter than the framing's header; an empty datagram is.
+    /// Shorter than the framing's header; an empty datagram, too.
     Header,
     /// The messages that the header counts are not all there.
     Overrun,
-    /// A sequence number of zero where the framing has none, or one that runs over the end of its range.
+    /// A sequence number of zero in a framing that has no zero, or numbers that run past the end of their range.
     Sequence,
-    /// A length in the header that cannot be: less than the header itself, or more than the datagram holds.
+    /// An impossible length in the header: less than the header itself, or more than the datagram holds.
     Length,
     /// A type, a flag or a version that the framing does not have.
     Type,
-    /// The checksum in the header is not that of the bytes.
+    /// The checksum in the header does not match the bytes.
     Checksum,
 }
 
@@ -77,7 +77,7 @@ impl Malformed {
         Malformed::Checksum,
     ];
 
-    /// Its place in [`Malformed::ALL`].
+    /// Its index in [`Malformed::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -101,21 +101,21 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// What a framing here was held against.
+/// What a framing here was checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// A captured stream, whole.
+    /// A whole captured stream.
     Stream,
     /// Captured packets.
     Packets,
-    /// The venue's document alone.
+    /// Only the venue's document.
     Document,
-    /// Captured packets and another's dissector, without the venue's document: it is read, and not published.
+    /// Captured packets and a third-party dissector, without the venue's document: the framing is read but not published.
     Dissector,
 }
 
 impl Proof {
-    /// In words, as the README has it.
+    /// In words, as in the README.
     pub const fn words(self) -> &'static str {
         match self {
             Proof::Stream => "on a real stream",
@@ -126,69 +126,69 @@ impl Proof {
     }
 }
 
-/// A framing, both ways. Its value is what a publisher writes: a reader takes what comes.
+/// A framing, both ways. A value may hold what a publisher writes, such as a channel's key; it makes no difference to a reader.
 pub trait Framing: Copy + Send + Sync + 'static {
     /// Its name in feed files.
     const NAME: &'static str;
-    /// What it was held against.
+    /// What it was checked against.
     const PROOF: Proof;
 
-    /// Its name in feed files, of the value: [`AnyFraming`] has that of the framing that it is.
+    /// The name in feed files of this value: [`AnyFraming`] gives that of the framing in it.
     fn name(self) -> &'static str {
         Self::NAME
     }
 
-    /// What the arbiter must know of its numbers.
+    /// What the arbiter must know about its numbers.
     fn rules(self) -> SequenceRules;
 
-    /// Whether a packet is one number whatever it holds; a publisher cannot pack such a framing in two ways.
+    /// Whether each packet has one number, whatever it holds. A publisher cannot pack such a framing in two ways.
     fn packet_sequenced(self) -> bool;
 
-    /// How its frames pack messages; a frame that does otherwise says so itself.
+    /// How its frames pack messages; a frame that packs differently says so itself ([`Frame::packing`]).
     fn packing(self) -> Packing;
 
-    /// The same, writing frames of the channel that `key` names. Nothing changes in a framing whose frames name none.
+    /// The same framing, writing frames of the channel with this key. No change in a framing whose frames name no channel.
     #[must_use]
     fn with_key(self, key: u32) -> Self {
         let _ = key;
         self
     }
 
-    /// The session that a publisher's text names: a number where the framing has one, [`Session::NONE`] where it has none;
-    /// `None` where the text names no session of this framing.
+    /// The session that a publisher's text names: a number if the framing's sessions are numbers, [`Session::NONE`] if it has no
+    /// sessions. `None` if the text names no session of this framing.
     fn session(self, text: &str) -> Option<Session> {
         let _ = text;
         Some(Session::NONE)
     }
 
-    /// The frame that begins at `*at`, moving `*at` behind it; `None` at the end of the datagram. An empty datagram is
+    /// Reads the frame that begins at `*at`, and moves `*at` past it; `None` at the end of the datagram. An empty datagram is
     /// malformed, not at its end.
     ///
     /// # Errors
-    /// The reason why the rest of the datagram is no frame; the caller gives up the rest.
+    /// The reason why the rest of the datagram is not a frame; the caller drops the rest.
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>>;
 
-    /// Appends to `out` (which it clears) one datagram with `messages`, the first of which is number `sequence`; each is as
-    /// [`Packing::wrap`] makes it. Returns how many messages went in: as many as `out` may hold (`max_len` bytes, at least one
-    /// message); none where the first cannot be carried.
+    /// Makes `out` one datagram with `messages`, the first of which has the number `sequence`; each is as [`Packing::wrap`] makes
+    /// it. Returns how many went in: as many as fit into `max_len` bytes, but at least one; zero if the first cannot be
+    /// carried.
     fn encode(self, session: Session, sequence: u64, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> usize;
 
-    /// Makes `out` a heartbeat of a stream whose next number is `next`; leaves it empty where the framing has none. Returns how
-    /// many numbers it consumes.
+    /// Makes `out` a heartbeat of a stream whose next number is `next`; leaves it empty if the framing has no heartbeat. Returns
+    /// how many numbers the heartbeat consumes.
     fn encode_heartbeat(self, session: Session, next: u64, out: &mut Vec<u8>) -> u32;
 
-    /// Makes `out` an end of session; returns false where the framing has none.
+    /// Makes `out` an end of session; false if the framing has none.
     fn encode_end(self, session: Session, next: u64, out: &mut Vec<u8>) -> bool;
 }
 
-/// Declares the list of framings: [`AnyFraming`], its names, and the one place where a name becomes a type.
+/// Declares the list of framings: [`AnyFraming`], its names, and the only place where a name becomes a type.
 macro_rules! framings {
     ($($variant:ident),+ $(,)?) => {
-        /// A framing that was named at run time. Match it once, at start: [`AnyFraming::with`].
+        /// A framing that was chosen at run time. Match it once, at start: [`AnyFraming::with`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum AnyFraming {
             $(#[doc = concat!("[`", stringify!($variant), "`](struct@", stringify!($variant), ")")] $variant($variant),)+
-            /// [`Fixed`](struct@Fixed): the one that has no rules of its own but those of its feed file.
+            /// [`Fixed`](struct@Fixed): has no rules of its own, only those of a feed file.
             Fixed(Fixed),
         }
 
@@ -205,10 +205,10 @@ macro_rules! framings {
         }
 
         impl AnyFraming {
-            /// The name of every framing that has rules of its own: all but [`Fixed`](struct@Fixed).
+            /// The names of all framings that have rules of their own: all except [`Fixed`](struct@Fixed).
             pub const NAMES: &'static [&'static str] = &[$(<$variant as Framing>::NAME),+];
 
-            /// The framing of this name, of those that have rules of their own.
+            /// The framing with this name, if it is one of [`AnyFraming::NAMES`].
             pub fn from_name(name: &str) -> Option<AnyFraming> {
                 $(if name == <$variant as Framing>::NAME { return Some(AnyFraming::$variant($variant::default())); })+
                 None
@@ -222,7 +222,7 @@ macro_rules! framings {
                 }
             }
 
-            /// What it was held against.
+            /// What it was checked against.
             pub fn proof(self) -> Proof {
                 match self {
                     $(AnyFraming::$variant(_) => <$variant as Framing>::PROOF,)+
@@ -230,7 +230,7 @@ macro_rules! framings {
                 }
             }
 
-            /// What the arbiter must know of its numbers.
+            /// What the arbiter must know about its numbers.
             pub fn rules(self) -> SequenceRules {
                 match self {
                     $(AnyFraming::$variant(framing) => framing.rules(),)+
@@ -262,7 +262,7 @@ macro_rules! framings {
                 }
             }
 
-            /// The same, writing frames of the channel that `key` names.
+            /// The same framing, writing frames of the channel with this key.
             #[must_use]
             pub fn with_key(self, key: u32) -> AnyFraming {
                 match self {
@@ -280,8 +280,8 @@ macro_rules! framings {
             }
         }
 
-        /// For whom a datagram's cost does not matter: the framing is matched anew for each. What is built once for this type
-        /// need not be built for every framing.
+        /// For callers to whom the cost of a datagram does not matter: the framing is matched again for each. Code that is
+        /// compiled once for this type is not compiled again for every framing.
         impl Framing for AnyFraming {
             const NAME: &'static str = "any";
             const PROOF: Proof = Proof::Document;
@@ -360,16 +360,24 @@ framings!(
     MoexSimba,
 );
 
-/// What to do once the framing is a type: the one match, after which everything is monomorphised.
+/// What to do once the framing is a type: everything after this one match is monomorphised.
 pub trait WithFraming {
-    /// What comes of it.
+    /// The result.
     type Output;
 
     /// Goes on with `framing`.
     fn with<F: Framing>(self, framing: F) -> Self::Output;
 }
 
-/// Puts as many messages behind a header as the datagram may hold, at least one; none where the first is no block.
+/// Every rule for the size of messages without a length field. The ids stand in rings: one is never reused.
+const SIZE_RULES: &[&SizeRule] = &[&opra::RULE];
+
+/// The packing that [`Packing::to_bytes`] gave; `None` if it is by a rule that no framing here has.
+pub fn packing(raw: [u8; 8]) -> Option<Packing> {
+    Packing::from_bytes(raw, SIZE_RULES)
+}
+
+/// Appends as many messages to a header as fit into `max_len` bytes, but at least one; none if the first is not a block.
 fn append(packing: Packing, messages: &[&[u8]], max_count: usize, max_len: usize, out: &mut Vec<u8>) -> usize {
     let mut count = 0;
     for message in messages.iter().take(max_count) {
@@ -383,7 +391,7 @@ fn append(packing: Packing, messages: &[&[u8]], max_count: usize, max_len: usize
     count
 }
 
-/// The number after `last`, as a 32-bit counter has it that skips zero; the first where none was sent yet.
+/// The number after `last` of a 32-bit counter that skips zero; 1 after 0, when none was sent yet.
 #[inline]
 fn next_after(last: u32) -> u64 {
     u64::from(last.checked_add(1).unwrap_or(1))

@@ -8,22 +8,22 @@
 //!    u32         u16       u16      u64            in incremental packets only (flag 8)
 //! ```
 //!
-//! * The number is the packet's: one packet is one message, what is behind its header (16 bytes, 28 in incremental packets) up to
-//!   `MsgSize`, which counts the header. What the packet holds is the client's to read; nothing else of it is checked here.
-//! * Numbers start at 1, every day, which no packet marks: an unmarked restart is allowed. Zero is malformed; after 4,294,967,295
-//!   comes 1. The trading session of incremental packets is what they are about, and no session here: nothing
-//!   says that the numbers start again with it.
-//! * A heartbeat (message 1) is a packet like any other, which consumes a number; every 30 s.
-//! * `SequenceReset` (message 2) says the number of the packet that comes next; a cycle of snapshots ends with one, that says 1. It
-//!   marks a reset, and is delivered as unsequenced: nothing comes after its own number.
-//! * Packets that were sent before (flag 16) keep their numbers and are as any other.
+//! * The number is the packet's: one packet is one message, namely what follows its header (16 bytes; 28 in incremental packets) up to
+//!   `MsgSize`, which counts the header. The content is for the client to read; none of it is checked here.
+//! * Numbers start at 1 every day, which no packet marks: an unmarked restart is allowed. Zero is malformed; after 4,294,967,295
+//!   comes 1. The trading session in incremental packets is part of the content and not a session here: nothing says that the
+//!   numbers restart with it.
+//! * A heartbeat (message 1) is a packet like any other, which consumes a number. One per 30 s.
+//! * `SequenceReset` (message 2) states the number of the next packet; a snapshot cycle ends with one that states 1. It marks a reset,
+//!   and is delivered as unsequenced: no packet continues from its own number.
+//! * Retransmitted packets (flag 16) keep their numbers and are like any other.
 //! * No end of session.
 //!
 //! Source: SIMBA SPECTRA specification of October 2023. No captured packets were at hand.
 
 use super::field::{le16, le32};
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -42,13 +42,13 @@ const SCHEMA: u16 = 19_780;
 pub struct MoexSimba;
 
 impl MoexSimba {
-    /// The template of the first message; 0, which is none, where there is no message.
+    /// The template of the first message; 0, which is no template, if there is no message.
     #[inline]
     fn template(body: &[u8]) -> u16 {
         body.first_chunk::<SBE_HEADER>().map_or(0, le16::<2, _>)
     }
 
-    /// A `SequenceReset`: what `frame` would be, had it another message.
+    /// Makes a `SequenceReset` of `frame`, which is as if it had any other message.
     #[cold]
     fn reset<'a>(frame: Frame<'a>) -> Result<Frame<'a>, Malformed> {
         let Some(next) = frame.body.get(SBE_HEADER..).and_then(|block| block.first_chunk()) else {
@@ -56,7 +56,7 @@ impl MoexSimba {
         };
         match u64::from(u32::from_le_bytes(*next)) {
             0 => Err(Malformed::Sequence),
-            next => Ok(Frame { kind: Kind::Unsequenced, sequence: 0, reset: Some(Reset::Marked(next)), ..frame }),
+            next => Ok(Frame { kind: FrameKind::Unsequenced, sequence: 0, reset: Some(Reset::Marked(next)), ..frame }),
         }
     }
 }
@@ -107,7 +107,7 @@ impl Framing for MoexSimba {
         let frame = Frame {
             key: None,
             session: Session::NONE,
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             sequence,
             count: 1,
             heartbeat: template == TEMPLATE_HEARTBEAT,
@@ -174,7 +174,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(MoexSimba.encode(Session::NONE, 5_615, &[b"body", b"next"], 1_400, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 5_615, 1, false));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 5_615, 1, false));
         assert_eq!((frame.key, frame.session, frame.reset), (None, Session::NONE, None));
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"body"]);
         assert_eq!(out[4..8], [32, 0, 9, 0]);
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(parse(&snapshot).unwrap().body, order);
         let incremental = by_hand(7, 9 | 16, &[[9; 12].as_slice(), &order].concat());
         let frame = parse(&incremental).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.body), (Kind::Data, 7, order.as_slice()));
+        assert_eq!((frame.kind, frame.sequence, frame.body), (FrameKind::Data, 7, order.as_slice()));
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(MoexSimba.encode_heartbeat(Session::NONE, 8, &mut out), 1);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Data, 8, 1, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Data, 8, 1, true));
         assert!(parse(&by_hand(8, 1, &message(1, b""))).unwrap().heartbeat, "also where it is not incremental");
     }
 
@@ -205,7 +205,7 @@ mod tests {
             let reset = |next: u32| by_hand(17, flags, &[more, &message(2, &next.to_le_bytes())].concat());
             let datagram = reset(1);
             let frame = parse(&datagram).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+            assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
             assert_eq!((frame.heartbeat, frame.body.len()), (false, 12));
             assert_eq!(parse(&reset(900)).unwrap().reset, Some(Reset::Marked(900)));
             assert_eq!(parse(&reset(0)).unwrap_err(), Malformed::Sequence);

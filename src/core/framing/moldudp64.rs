@@ -7,16 +7,16 @@
 //!  +----------+-------------------+-------+--------- - -
 //! ```
 //!
-//! * The sequence is that of the first message; numbers start at 1 in every session, and zero is malformed.
-//! * Count 0 is a heartbeat, count 65,535 the end of the session; both carry the next expected number.
-//! * The length does not count itself and may be zero. It belongs to the transport: it is not part of the message.
-//! * A request is byte-identical to a header whose messages are missing, and is refused as that.
-//! * No reset but a new session; no unmarked restart.
+//! * The sequence number is that of the first message; numbers start at 1 in every session, and zero is malformed.
+//! * Count 0 is a heartbeat, count 65,535 the end of the session. Both carry the next expected number.
+//! * The length does not count itself and may be zero. It belongs to the transport, so it is not part of the message.
+//! * A request is byte-identical to a header whose messages are missing, and is refused as such.
+//! * Only a new session is a reset; no unmarked restart.
 //!
 //! Source: Nasdaq MoldUDP64 protocol specification 1.00.
 
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -83,9 +83,9 @@ impl Framing for MoldUdp64 {
         let sequence = u64::from_be_bytes(*sequence);
         let wire_count = u16::from_be_bytes([head[18], head[19]]);
         let (kind, count) = match wire_count {
-            1..COUNT_END_OF_SESSION => (Kind::Data, wire_count),
-            0 => (Kind::Heartbeat, 0),
-            COUNT_END_OF_SESSION => (Kind::EndOfSession, 0),
+            1..COUNT_END_OF_SESSION => (FrameKind::Data, wire_count),
+            0 => (FrameKind::Heartbeat, 0),
+            COUNT_END_OF_SESSION => (FrameKind::EndOfSession, 0),
         };
         if sequence == 0 || sequence.checked_add(u64::from(count)).is_none() {
             return Some(Err(Malformed::Sequence));
@@ -99,7 +99,7 @@ impl Framing for MoldUdp64 {
             kind,
             sequence,
             count: u32::from(count),
-            heartbeat: kind == Kind::Heartbeat,
+            heartbeat: kind == FrameKind::Heartbeat,
             reset: None,
             packing: Packing::LENGTH_BE16,
             body: &rest[..len],
@@ -156,7 +156,7 @@ mod tests {
     fn what_is_written_is_read() {
         let datagram = data(7, &[b"one", b"", b"three"]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Data, 7, 3));
+        assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Data, 7, 3));
         assert_eq!(frame.session.to_string(), "TWIN000001");
         assert_eq!(frame.packing.messages(frame.body).collect::<Vec<_>>(), [b"one".as_slice(), b"", b"three"]);
     }
@@ -166,9 +166,9 @@ mod tests {
         let mut out = Vec::new();
         MoldUdp64.encode_heartbeat(Session::text(b"S"), 9, &mut out);
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (Kind::Heartbeat, 9, 0, true));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 9, 0, true));
         assert!(MoldUdp64.encode_end(Session::text(b"S"), 9, &mut out));
-        assert_eq!(parse(&out).unwrap().kind, Kind::EndOfSession);
+        assert_eq!(parse(&out).unwrap().kind, FrameKind::EndOfSession);
         assert_eq!(parse(&out).unwrap().session.to_string(), "S         ");
     }
 

@@ -8,23 +8,23 @@
 //! ```
 //!
 //! * The length in the header counts the header and all messages. A message begins with its own length, in two bytes that
-//!   count themselves: it is part of the message. Lines may pack messages differently.
-//! * The number is the first message's; numbers begin at 1, and zero is malformed. After 4,294,967,295 comes 1. Product and
-//!   channel stand in no header: a channel is a group.
-//! * A count of 0 is a heartbeat (flag 1) with the next expected number; it consumes none. Every second. One that says 1
-//!   after higher numbers is a restart, once the frame after it bears that out.
-//! * A reset is a packet of its own with number 1 (flag 12, or message type 1 under flag 10 at a failover); it consumes that
+//!   count themselves, so it is part of the message. Lines may pack messages differently.
+//! * The number is the first message's; numbers begin at 1, and zero is malformed. After 4,294,967,295 comes 1. No header names
+//!   the product or the channel: a channel is a group.
+//! * A count of 0 is a heartbeat (flag 1) with the next expected number; it consumes none. One per second. A heartbeat with
+//!   number 1 after higher numbers is a restart, once the next frame confirms it.
+//! * A reset is a packet of its own with number 1 (flag 12, or at a failover message type 1 under flag 10). It consumes that
 //!   number, and is repeated for seconds. No unmarked restart.
-//! * Refresh packets (flags 17 to 20) and "message unavailable" (21) have numbers of other counts: they are outside of the
-//!   sequence. Retransmitted packets (13, 15) have the original numbers, maybe packed differently, and are data. So is any
-//!   other flag.
+//! * Refresh packets (flags 17 to 20) and "message unavailable" (21) are numbered separately, so they are outside of the
+//!   sequence. Retransmitted packets (13, 15) are data with the original numbers, perhaps packed differently. Any other flag
+//!   is data as well.
 //! * No end of session.
 //!
 //! Sources: NYSE Pillar Common Client specification 2.4p and the Options one; a captured stream (Imbalances), whose
-//! heartbeats after a reset say 2.
+//! heartbeats after a reset have number 2.
 
 use super::{Framing, Malformed, Proof, append};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -33,7 +33,7 @@ const FLAG_HEARTBEAT: u8 = 1;
 const FLAG_FAILOVER: u8 = 10;
 const FLAG_ORIGINAL: u8 = 11;
 const FLAG_SEQUENCE_RESET: u8 = 12;
-/// Of a refresh: alone, start, part, end.
+/// The flags of a refresh: alone, start, part, end.
 const FLAG_REFRESH: u8 = 17;
 const FLAG_REFRESH_END: u8 = 20;
 const FLAG_UNAVAILABLE: u8 = 21;
@@ -90,18 +90,18 @@ impl Framing for NysePillar {
             return Some(Err(Malformed::Length));
         };
         let kind = match flag {
-            FLAG_REFRESH..=FLAG_REFRESH_END | FLAG_UNAVAILABLE => Kind::Unsequenced,
+            FLAG_REFRESH..=FLAG_REFRESH_END | FLAG_UNAVAILABLE => FrameKind::Unsequenced,
             _ if sequence == 0 => return Some(Err(Malformed::Sequence)),
-            _ if count == 0 => Kind::Heartbeat,
-            _ => Kind::Data,
+            _ if count == 0 => FrameKind::Heartbeat,
+            _ => FrameKind::Data,
         };
         let Some(body) = Packing::OWN_LE16.blocks_len(rest, count) else {
             return Some(Err(Malformed::Overrun));
         };
         let body = &rest[..body];
         let reset = match kind {
-            Kind::Data if resets(flag, body) => Some(Reset::Marked(sequence)),
-            Kind::Heartbeat if sequence == 1 => Some(Reset::Heartbeat(1)),
+            FrameKind::Data if resets(flag, body) => Some(Reset::Marked(sequence)),
+            FrameKind::Heartbeat if sequence == 1 => Some(Reset::Heartbeat(1)),
             _ => None,
         };
         Some(Ok(Frame {
@@ -110,7 +110,7 @@ impl Framing for NysePillar {
             kind,
             sequence,
             count,
-            heartbeat: kind == Kind::Heartbeat,
+            heartbeat: kind == FrameKind::Heartbeat,
             reset,
             packing: Packing::OWN_LE16,
             body,
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_datagram_by_hand_is_read_and_written() {
         let frame = parse(TWO).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (Kind::Data, 7, 2, None));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.key), (FrameKind::Data, 7, 2, None));
         let messages: Vec<_> = frame.packing.messages(frame.body).collect();
         assert_eq!(messages, [b"\x06\0\x64\0ab".as_slice(), b"\x07\0\x66\0cde"]);
         let mut out = Vec::new();
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(NysePillar.encode_heartbeat(Session::NONE, 9, &mut out), 0);
         assert_eq!(&out[..8], b"\x10\0\x01\0\x09\0\0\0");
         let frame = parse(&out).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.heartbeat, frame.reset), (Kind::Heartbeat, 9, true, None));
+        assert_eq!((frame.kind, frame.sequence, frame.heartbeat, frame.reset), (FrameKind::Heartbeat, 9, true, None));
         assert_eq!(parse(&packet(1, 1, &[])).unwrap().reset, Some(Reset::Heartbeat(1)));
     }
 
@@ -198,7 +198,7 @@ mod tests {
         for flag in [12, 10] {
             let reset = packet(flag, 1, &[RESET]);
             let frame = parse(&reset).unwrap();
-            assert_eq!((frame.kind, frame.sequence, frame.count), (Kind::Data, 1, 1));
+            assert_eq!((frame.kind, frame.sequence, frame.count), (FrameKind::Data, 1, 1));
             assert_eq!(frame.reset, Some(Reset::Marked(1)), "flag {flag}");
         }
         // a failover's data, and a reset that is sent again on request, mark none
@@ -211,9 +211,9 @@ mod tests {
         for flag in 0..=u8::MAX {
             let packet = packet(flag, 1_379_122, &[b"\x04\0\x6a\0"]);
             let kind = parse(&packet).unwrap().kind;
-            assert_eq!(kind == Kind::Unsequenced, (17..=21).contains(&flag), "flag {flag}");
+            assert_eq!(kind == FrameKind::Unsequenced, (17..=21).contains(&flag), "flag {flag}");
         }
-        assert_eq!(parse(&packet(18, 0, &[b"\x04\0\x23\0"])).unwrap().kind, Kind::Unsequenced);
+        assert_eq!(parse(&packet(18, 0, &[b"\x04\0\x23\0"])).unwrap().kind, FrameKind::Unsequenced);
     }
 
     #[test]

@@ -17,38 +17,38 @@
 //!   | `a` last sale | 43 |
 //!   | `d` open interest | 30 |
 //!   | `f` end-of-day summary | 72 |
-//!   | `k` long quote | 43, and 10 for each of best bid and best offer that is appended |
-//!   | `q` short quote | 29, and the same |
-//!   | `C` administrative | 14, and the text whose length stands in the last two of them |
+//!   | `k` long quote | 43, plus 10 for each appended best bid or best offer |
+//!   | `q` short quote | 29, plus the same |
+//!   | `C` administrative | 14, plus the text, whose length is in the last two of them |
 //!   | `H` control | 12 |
 //!   | `R` series mapping | 155 |
 //!   | `Y` underlying value | 27 |
 //!
-//!   Indicators `M`, `N`, `P` append a best bid, `C`, `G`, `K` a best offer, `O` both. A message of another category is all
-//!   that is left of its block. Where the header counts more behind it, the block cannot be told apart: it is refused as
-//!   `type`, so that its numbers are a gap which another line may fill, or a loss that is told. Delivering its first
-//!   messages or all of its bytes under one number would shift the numbers of the others.
+//!   Indicators `M`, `N`, `P` append a best bid, `C`, `G`, `K` a best offer, `O` both. A message of any other category is
+//!   everything that is left of its block. If the header counts more messages after it, they cannot be told apart, and the
+//!   block is refused as `type`. Its numbers are then a gap, which another line may fill, or a reported loss. Delivering only
+//!   its first messages, or all of its bytes under one number, would shift the numbers of the others.
 //! * The number is the first message's; numbers begin at 1. After 4,294,967,295 comes 1. The session byte (regular hours or
-//!   others) is none: the numbers go on over it. A line stands in no header: a channel is a group.
+//!   other) is not a session: the numbers continue across it. No header names a line: a channel is a group.
 //! * Control messages (category `H`) are alone in their block. `N`, line integrity, is a heartbeat: its count is 1, it carries
-//!   the **last** number sent (0 before the first) and consumes none. Every 10 s at most.
+//!   the **last** number sent (0 before the first) and consumes none. At least every 10 s.
 //! * `C`, start of day, has number 0: a reset to 1, delivered as unsequenced. `K` resets the counter to the block's number,
-//!   and may name a greater one. `J`, end of day, ends the session. A heartbeat with 0 after higher numbers is a restart, once
-//!   the block after it bears that out. No unmarked restart.
-//! * `V` marks a retransmission: the original numbers, and data; what it says of resets and ends was said before.
-//! * Any other block with number 0 is outside of the sequence, and so is one with a count of 0, which the document does not
-//!   have.
-//! * A publisher's bytes become the text of an administrative message. (OPRA sends such a message alone in its block, of 200
-//!   characters at most; a publisher packs what it is told to.) It writes no end of day, which would consume a number.
+//!   which may be a greater one. `J`, end of day, ends the session. A heartbeat with 0 after higher numbers is a restart, once
+//!   the next block confirms it. No unmarked restart.
+//! * `V` marks a retransmission: data with the original numbers. It resets and ends nothing, because the original did.
+//! * Any other block with number 0 is outside of the sequence. So is one with a count of 0, which is not in the document.
+//! * A publisher's bytes become the text of an administrative message. (OPRA sends such a message alone in its block, with at
+//!   most 200 characters; a publisher packs as it is told.) A publisher writes no end of day, because it would consume a number.
 //!
 //! Sources: OPRA binary data recipient interface specification 6.2, and captured blocks (checksums, sizes of `k`, `q`, `C`,
-//! `H`). Sizes and types: the Open-Markets-Initiative's dissector of 6.2, and a model of 6.4a in C++ (`opra.hpp`, of a
-//! public repository, whose comments name the specification's sections). They differ in one: the dissector gives `Y` with type
-//! `I` 31 bytes, the model 27 (section 6.08.2), as the dissector of the participants' input 5.0i implies; 27 is taken.
+//! `H`). Sizes and types: the Open-Markets-Initiative's dissector of 6.2, and a C++ model of 6.4a (`opra.hpp` of a public
+//! repository, whose comments name the sections of the specification). They differ in one size: for `Y` with type `I`, the
+//! dissector has 31 bytes and the model 27 (section 6.08.2). The dissector of the participants' input 5.0i implies 27, which
+//! is used here.
 
 use super::siac::{self, Block, Control};
 use super::{Framing, Malformed, Proof, append};
-use crate::frame::{Frame, Packing, SequenceRules, Session};
+use crate::frame::{Frame, Packing, SequenceRules, Session, SizeRule};
 use crate::seq::{SeqNo, Width};
 use crate::time::Nanos;
 
@@ -60,13 +60,44 @@ const ORIGINAL: u8 = b' ';
 const AGAIN: u8 = b'V';
 const BLOCK_MAX: usize = 1_000;
 const CATEGORY_CONTROL: u8 = b'H';
-/// Those whose messages [`Packing::OPRA`] knows the size of.
+/// The categories whose sizes [`size`] knows.
 const CATEGORIES: &[u8] = b"adfkqCHRY";
+/// What precedes the text of an administrative message from OPRA's processor: participant, category, type, indicator,
+/// transaction, reference, length of the text.
+const TEXT: [u8; 14] = *b"OC  \0\0\0\0\0\0\0\0\0\0";
+/// How long messages are. A publisher's bytes become the text of an administrative message.
+pub(super) static RULE: SizeRule = SizeRule { id: u8::MAX, size, front: &TEXT };
+const PACKING: Packing =
+    Packing { width: RULE.id, offset: 12, big_endian: true, length_adds: 14, skip: 0, rule: Some(&RULE) };
 const LINE_INTEGRITY: &[u8; 12] = b"OHN \0\0\0\0\0\0\0\0";
 
 /// The OPRA framing. The head of this file shows its header and rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opra;
+
+/// The size of the message that `rest` begins with, by its category: header and body, and the appendages that a
+/// quote's indicator announces. The head of this file names the sources.
+fn size(rest: &[u8]) -> Option<usize> {
+    // participant, category, type, indicator, transaction, reference
+    let head = rest.first_chunk::<12>()?;
+    let appendages = || match head[3] {
+        b'C' | b'G' | b'K' | b'M' | b'N' | b'P' => 10,
+        b'O' => 20,
+        _ => 0,
+    };
+    Some(match head[1] {
+        b'a' => 43,
+        b'd' => 30,
+        b'f' => 72,
+        b'k' => 43 + appendages(),
+        b'q' => 29 + appendages(),
+        b'C' => TEXT.len() + usize::from(u16::from_be_bytes([*rest.get(12)?, *rest.get(13)?])),
+        b'H' => 12,
+        b'R' => 155,
+        b'Y' => 27,
+        _ => rest.len(),
+    })
+}
 
 #[inline]
 fn control(body: &[u8]) -> Option<Control> {
@@ -82,15 +113,15 @@ fn control(body: &[u8]) -> Option<Control> {
     }
 }
 
-/// Whether a message's size follows from its category.
+/// Whether the category of a message determines its size.
 fn is_known(message: &[u8]) -> bool {
     message.get(1).is_some_and(|category| CATEGORIES.contains(category))
 }
 
-/// The messages are not all there, or cannot be told apart.
+/// The reason why a block cannot be read: its messages are not all there, or cannot be told apart.
 #[cold]
 fn unread(rest: &[u8], count: u32) -> Malformed {
-    let last = Packing::OPRA.messages(rest).take(count as usize).last();
+    let last = PACKING.messages(rest).take(count as usize).last();
     if last.is_some_and(|last| !is_known(last)) { Malformed::Type } else { Malformed::Overrun }
 }
 
@@ -115,7 +146,7 @@ impl Framing for Opra {
 
     #[inline]
     fn packing(self) -> Packing {
-        Packing::OPRA
+        PACKING
     }
 
     #[inline]
@@ -139,7 +170,7 @@ impl Framing for Opra {
             return Some(Err(Malformed::Type));
         }
         let count = u32::from(head[10]);
-        let Some(body) = Packing::OPRA.blocks_len(rest, count) else {
+        let Some(body) = PACKING.blocks_len(rest, count) else {
             return Some(Err(unread(rest, count)));
         };
         let body = &rest[..body];
@@ -149,7 +180,7 @@ impl Framing for Opra {
             count,
             again: head[4] == AGAIN,
             control: if count == 1 { control(body) } else { None },
-            packing: Packing::OPRA,
+            packing: PACKING,
             body,
             bytes,
         };
@@ -176,11 +207,11 @@ fn write(number: u32, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> 
     out.extend_from_slice(&[VERSION, 0, 0, FEED, ORIGINAL, 0]);
     out.extend_from_slice(&number.to_be_bytes());
     out.resize(HEADER, 0);
-    // one whose size is not known is the last of its block, and ends with it
+    // a message of unknown size is the last of its block and ends with it
     let telling = messages.iter().take_while(|message| is_known(message)).count();
     let messages = &messages[..messages.len().min(telling + 1)];
-    // the pad byte has its place
-    let count = append(Packing::OPRA, messages, usize::from(u8::MAX), max_len.min(BLOCK_MAX) & !1, out);
+    // keep room for the pad byte
+    let count = append(PACKING, messages, usize::from(u8::MAX), max_len.min(BLOCK_MAX) & !1, out);
     if count <= telling && out.len() % 2 == 1 {
         out.push(0);
     }
@@ -191,7 +222,7 @@ fn write(number: u32, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, Reset};
+    use crate::frame::{FrameKind, Reset};
 
     fn parse(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         let mut at = 0;
@@ -229,7 +260,7 @@ mod tests {
         // one control message, number 7: 6 + 34 + 'O' + ' ' + 7 + 1 + "OHE " = 6 + 34 + 79 + 32 + 7 + 1 + 252 = 411
         let hand = b"\x06\0\x22O \0\0\0\0\x07\x01\0\0\0\0\0\0\0\0\x01\x9bOHE \0\0\0\0\0\0\0\0\0";
         let frame = parse(hand).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (Kind::Data, 7, 1, None));
+        assert_eq!((frame.kind, frame.sequence, frame.count, frame.reset), (FrameKind::Data, 7, 1, None));
         assert_eq!(frame.body, b"OHE \0\0\0\0\0\0\0\0", "without the pad byte");
         assert_eq!(block(7, &[b"OHE \0\0\0\0\0\0\0\0"]), hand);
     }
@@ -251,12 +282,50 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_as_long_as_their_category_says() {
+        let message = |category: u8, indicator: u8, len: usize| {
+            let mut message = vec![0; len];
+            message[..4].copy_from_slice(&[b'O', category, b' ', indicator]);
+            message
+        };
+        for (category, indicator, len) in [
+            (b'a', b' ', 43),
+            (b'd', b' ', 30),
+            (b'f', b' ', 72),
+            (b'k', b'A', 43),
+            (b'k', b'G', 53),
+            (b'k', b'O', 63),
+            (b'q', b' ', 29),
+            (b'q', b'M', 39),
+            (b'q', b'O', 49),
+            (b'C', b' ', 14),
+            (b'H', b' ', 12),
+            (b'R', b' ', 155),
+            (b'Y', b' ', 27),
+        ] {
+            let one = message(category, indicator, len);
+            assert_eq!(PACKING.block_len(&one), Some(len), "{}", char::from(category));
+            assert_eq!(PACKING.block_len(&one[..len - 1]), None, "{}", char::from(category));
+            let two = [one.clone(), message(b'H', b' ', 12)].concat();
+            assert_eq!(PACKING.blocks_len(&two, 2), Some(len + 12));
+            assert_eq!(PACKING.messages(&two).map(<[u8]>::len).collect::<Vec<_>>(), [len, 12]);
+        }
+        // what is not known is all that is left: as the last message it can be told from the others, in front it cannot
+        let unknown = [message(b'H', b' ', 12), message(b'!', b' ', 33)].concat();
+        assert_eq!(PACKING.blocks_len(&unknown, 2), Some(45));
+        assert_eq!(PACKING.blocks_len(&unknown, 3), None);
+        assert_eq!(PACKING.messages(&unknown).map(<[u8]>::len).collect::<Vec<_>>(), [12, 33]);
+        assert_eq!(crate::framing::packing(PACKING.to_bytes()), Some(PACKING));
+    }
+
+    #[test]
     fn bytes_of_any_kind_are_published_as_text() {
         let (mut one, mut two, mut out) = (Vec::new(), Vec::new(), Vec::new());
-        assert!(Packing::OPRA.wrap(b"", &mut one) && Packing::OPRA.wrap(b"any", &mut two));
+        assert!(PACKING.wrap(b"", &mut one) && PACKING.wrap(b"any", &mut two));
+        assert_eq!(two, b"OC  \0\0\0\0\0\0\0\0\0\x03any");
         assert_eq!(Opra.encode(Session::NONE, 5, &[&one, &two], 1_400, &mut out), 2);
         let frame = parse(&out).unwrap();
-        let texts: Vec<_> = frame.packing.messages(frame.body).map(|m| Packing::OPRA.content(m)).collect();
+        let texts: Vec<_> = frame.packing.messages(frame.body).map(|m| PACKING.content(m)).collect();
         assert_eq!(texts, [b"".as_slice(), b"any"]);
     }
 
@@ -269,7 +338,7 @@ mod tests {
             assert_eq!(Opra.encode_heartbeat(Session::NONE, next, &mut out), 0);
             assert_eq!((out.len(), &out[6..10]), (34, wire.to_be_bytes().as_slice()));
             let frame = parse(&out).unwrap();
-            assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Heartbeat, 0, true));
+            assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Heartbeat, 0, true));
             assert_eq!(frame.sequence, Width::U32SkipZero.wire(SeqNo(next)));
             assert_eq!((frame.reset, frame.body), (reset, b"".as_slice()));
         }
@@ -279,17 +348,17 @@ mod tests {
     fn a_day_starts_resets_and_ends_by_control_messages() {
         let start = block(0, &[&control(b'C')]);
         let frame = parse(&start).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, Some(Reset::Marked(1))));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, Some(Reset::Marked(1))));
         assert!(!frame.heartbeat);
         let reset = block(5_000, &[&control(b'K')]);
         let frame = parse(&reset).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 5_000, Some(Reset::Marked(5_000))));
+        assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 5_000, Some(Reset::Marked(5_000))));
         assert_eq!(parse(&block(0, &[&control(b'K')])).unwrap().reset, Some(Reset::Marked(1)));
         let end = block(9, &[&control(b'J')]);
-        assert_eq!((parse(&end).unwrap().kind, parse(&end).unwrap().count), (Kind::Last, 1));
+        assert_eq!((parse(&end).unwrap().kind, parse(&end).unwrap().count), (FrameKind::Last, 1));
         // others are messages like any
         for kind in [b'E', b'F', b'L', b'M', b'P'] {
-            assert_eq!(parse(&block(9, &[&control(kind)])).unwrap().kind, Kind::Data);
+            assert_eq!(parse(&block(9, &[&control(kind)])).unwrap().kind, FrameKind::Data);
         }
     }
 
@@ -298,7 +367,7 @@ mod tests {
         for kind in [b'C', b'J', b'K', b'N'] {
             let again = altered(block(9, &[&control(kind)]), 4, b'V');
             let frame = parse(&again).unwrap();
-            assert_eq!((frame.kind, frame.sequence, frame.reset), (Kind::Data, 9, None), "{}", char::from(kind));
+            assert_eq!((frame.kind, frame.sequence, frame.reset), (FrameKind::Data, 9, None), "{}", char::from(kind));
         }
     }
 
@@ -306,10 +375,10 @@ mod tests {
     fn blocks_without_a_number_or_without_messages_touch_no_numbers() {
         let datagram = block(0, &[&message(b'a', b' ', 43)]);
         let frame = parse(&datagram).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.reset), (Kind::Unsequenced, 1, None));
+        assert_eq!((frame.kind, frame.count, frame.reset), (FrameKind::Unsequenced, 1, None));
         let empty = block(9, &[]);
         let frame = parse(&empty).unwrap();
-        assert_eq!((frame.kind, frame.count, frame.heartbeat), (Kind::Unsequenced, 0, true));
+        assert_eq!((frame.kind, frame.count, frame.heartbeat), (FrameKind::Unsequenced, 0, true));
     }
 
     #[test]
@@ -331,7 +400,7 @@ mod tests {
         for category in 0..=u8::MAX {
             let mut long = message(category, b' ', 500);
             long[12..14].copy_from_slice(&[0, 9]);
-            let all_that_is_left = Packing::OPRA.block_len(&long) == Some(500);
+            let all_that_is_left = PACKING.block_len(&long) == Some(500);
             assert_eq!(is_known(&long), !all_that_is_left, "{category}");
         }
     }

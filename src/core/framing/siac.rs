@@ -1,27 +1,27 @@
-//! What the blocks of OPRA and CTA have in common: the checksum, and what control messages do to the numbers.
+//! What OPRA and CTA have in common: the checksum of a block, and what control messages do to the numbers.
 
 use super::{Malformed, next_after};
-use crate::frame::{Frame, Kind, Packing, Reset, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, Session};
 
-/// What a control message that stands alone in its block says.
+/// What a control message that is alone in its block means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Control {
     StartOfDay,
     EndOfDay,
     /// The counter is reset to the block's number.
     Reset,
-    /// The last number sent; it consumes none.
+    /// A heartbeat with the last number sent; it consumes none.
     LineIntegrity,
 }
 
-/// A block whose header was read.
+/// A block whose header has been read.
 pub(super) struct Block<'a> {
     pub(super) key: Option<u32>,
     pub(super) number: u32,
     pub(super) count: u32,
-    /// Whether it was sent before: what it says of the numbers was said then.
+    /// Whether it is a retransmission: then it resets and ends nothing, because the original did.
     pub(super) again: bool,
-    /// What its only message says.
+    /// What its only message means, if that is a control message.
     pub(super) control: Option<Control>,
     pub(super) packing: Packing,
     pub(super) body: &'a [u8],
@@ -29,14 +29,14 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The frame that it is.
+    /// The block as a frame.
     #[inline]
     pub(super) fn frame(self) -> Frame<'a> {
         let plain = self.number != 0 && self.count != 0 && self.control.is_none();
         let (kind, sequence, reset) =
-            if plain { (Kind::Data, u64::from(self.number), None) } else { self.out_of_the_ordinary() };
-        let heartbeat = kind == Kind::Heartbeat || self.count == 0;
-        let messages = kind != Kind::Heartbeat;
+            if plain { (FrameKind::Data, u64::from(self.number), None) } else { self.out_of_the_ordinary() };
+        let heartbeat = kind == FrameKind::Heartbeat || self.count == 0;
+        let messages = kind != FrameKind::Heartbeat;
         Frame {
             key: self.key,
             session: Session::NONE,
@@ -52,21 +52,21 @@ impl<'a> Block<'a> {
     }
 
     #[cold]
-    fn out_of_the_ordinary(&self) -> (Kind, u64, Option<Reset>) {
+    fn out_of_the_ordinary(&self) -> (FrameKind, u64, Option<Reset>) {
         let number = u64::from(self.number);
         let control = if self.again { None } else { self.control };
         match (control, self.number) {
             (Some(Control::LineIntegrity), last) => {
-                (Kind::Heartbeat, next_after(last), (last == 0).then_some(Reset::Heartbeat(1)))
+                (FrameKind::Heartbeat, next_after(last), (last == 0).then_some(Reset::Heartbeat(1)))
             }
             // a reset to zero: what follows is 1
-            (Some(Control::StartOfDay | Control::Reset), 0) => (Kind::Unsequenced, 0, Some(Reset::Marked(1))),
-            // what has no number, and what has no messages: what its number would mean is not documented
-            (_, 0) => (Kind::Unsequenced, 0, None),
-            _ if self.count == 0 => (Kind::Unsequenced, number, None),
-            (Some(Control::Reset), _) => (Kind::Data, number, Some(Reset::Marked(number))),
-            (Some(Control::EndOfDay), _) => (Kind::Last, number, None),
-            (Some(Control::StartOfDay) | None, _) => (Kind::Data, number, None),
+            (Some(Control::StartOfDay | Control::Reset), 0) => (FrameKind::Unsequenced, 0, Some(Reset::Marked(1))),
+            // no number, or no messages: the document does not say what the number of an empty block means
+            (_, 0) => (FrameKind::Unsequenced, 0, None),
+            _ if self.count == 0 => (FrameKind::Unsequenced, number, None),
+            (Some(Control::Reset), _) => (FrameKind::Data, number, Some(Reset::Marked(number))),
+            (Some(Control::EndOfDay), _) => (FrameKind::Last, number, None),
+            (Some(Control::StartOfDay) | None, _) => (FrameKind::Data, number, None),
         }
     }
 }
@@ -87,7 +87,7 @@ pub(super) fn checksum(block: &[u8], at: usize) -> u16 {
     (all - own) as u16
 }
 
-/// Writes length and checksum of a block that is otherwise whole; false where it is too long for its length field.
+/// Writes the length and the checksum of a block that is otherwise complete; false if it is too long for its length field.
 pub(super) fn seal(out: &mut [u8], checksum_at: usize) -> bool {
     let Ok(len) = u16::try_from(out.len()) else { return false };
     out[1..3].copy_from_slice(&len.to_be_bytes());

@@ -1,11 +1,11 @@
-//! The unit header that Cboe and LSE share: its shape here, what its numbers mean with each of them.
+//! The unit header that Cboe and LSE share. Its shape is here; what its numbers mean is with each of them.
 
 use super::{Malformed, append};
-use crate::frame::{Frame, Kind, Packing, Reset, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, Session};
 use crate::seq::{SeqNo, Width};
 
 pub(super) const HEADER: usize = 8;
-/// How messages lie behind it.
+/// How messages are packed after it.
 pub(super) const PACKING: Packing = Packing::OWN_U8;
 
 /// Reads the one frame of a datagram.
@@ -36,9 +36,9 @@ pub(super) fn frame<'a>(datagram: &'a [u8], at: &mut usize) -> Option<Result<Fra
     };
     let heartbeat = count == 0;
     let kind = match (sequence, heartbeat) {
-        (0, _) => Kind::Unsequenced,
-        (_, false) => Kind::Data,
-        (_, true) => Kind::Heartbeat,
+        (0, _) => FrameKind::Unsequenced,
+        (_, false) => FrameKind::Data,
+        (_, true) => FrameKind::Heartbeat,
     };
     Some(Ok(Frame {
         key: Some(id),

@@ -70,7 +70,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("receive", &["method", "buffer", "core", "kernel_stamps"]),
+    ("receive", &["method", "buffer", "core", "kernel_stamps", "lock_memory"]),
     (
         "fixed",
         &[
@@ -206,7 +206,7 @@ pub struct ArbiterConfig {
     pub settle: u64,
     /// How many messages may wait behind gaps, per channel.
     pub hold_messages: u64,
-    /// How many bytes of messages may wait behind gaps, per channel.
+    /// How many bytes of messages may wait behind gaps, on all channels together.
     pub hold_bytes: u64,
     /// How many numbers a single frame may jump ahead and be believed.
     pub max_jump: u64,
@@ -290,11 +290,13 @@ pub struct ReceiveConfig {
     pub core: Option<usize>,
     /// Whether to ask the kernel for a receive stamp with every datagram.
     pub kernel_stamps: bool,
+    /// Whether `run` takes all memory that it may need at the start, and locks it.
+    pub lock_memory: bool,
 }
 
 impl Default for ReceiveConfig {
     fn default() -> ReceiveConfig {
-        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false }
+        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false, lock_memory: false }
     }
 }
 

@@ -393,6 +393,9 @@ fn receive(table: &Table<'_>) -> Result<ReceiveConfig, ConfigError> {
     if let Some(typed) = table.get("kernel_stamps") {
         receive.kernel_stamps = typed.boolean()?;
     }
+    if let Some(typed) = table.get("lock_memory") {
+        receive.lock_memory = typed.boolean()?;
+    }
     Ok(receive)
 }
 

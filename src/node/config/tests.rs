@@ -66,7 +66,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(feed.arbiter, ArbiterConfig::default());
     assert_eq!(
         feed.receive,
-        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false }
+        ReceiveConfig { method: Method::Socket, buffer: 8 << 20, core: None, kernel_stamps: false, lock_memory: false }
     );
 }
 
@@ -89,6 +89,7 @@ fn every_key_is_read() {
         buffer = 65_536
         core = 3
         kernel_stamps = true
+        lock_memory = true
         "#,
     ))
     .unwrap();
@@ -107,7 +108,7 @@ fn every_key_is_read() {
     );
     assert_eq!(
         feed.receive,
-        ReceiveConfig { method: Method::Packet, buffer: 65_536, core: Some(3), kernel_stamps: true }
+        ReceiveConfig { method: Method::Packet, buffer: 65_536, core: Some(3), kernel_stamps: true, lock_memory: true }
     );
 }
 
@@ -450,6 +451,7 @@ fn in_a_parameter_each_fault_is_named_with_its_line_and_key() {
         ("[receive]\nbuffer = 10", "receive.buffer: expected a whole number from 4096 to 536870912, found 10".to_owned()),
         ("[receive]\ncore = 1024", "receive.core: expected a whole number from 0 to 1023, found 1024".to_owned()),
         ("[receive]\nmethod = 1", "receive.method: expected one of: socket, packet, xdp, auto, found the number 1".to_owned()),
+        ("[receive]\nlock_memory = \"yes\"", "receive.lock_memory: expected true or false, found the text \"yes\"".to_owned()),
         ("[receive]\nkernel_stamps = 1", "receive.kernel_stamps: expected true or false, found the number 1".to_owned()),
     ] {
         assert_eq!(refusal(&with(typed)), format!("line 8: {said}"), "{typed}");

@@ -12,7 +12,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::source::Datagram;
-use twinline_client::ring::{self, Broken, Consumer, Polled, Producer, RingError, Shape};
+use twinline_client::ring::{self, BrokenRing, Consumer, Polled, Producer, RingError, Shape};
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
 
@@ -102,8 +102,8 @@ impl Tapped {
     /// The next one; the one before is given back.
     ///
     /// # Errors
-    /// [`Broken`], and then always.
-    pub fn poll(&mut self) -> Result<Polled<Recorded<'_>>, Broken> {
+    /// [`BrokenRing`], and then always.
+    pub fn poll(&mut self) -> Result<Polled<Recorded<'_>>, BrokenRing> {
         self.consumer.release();
         if !self.consumer.ready()? {
             if !self.consumer.closed() {

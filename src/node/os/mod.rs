@@ -14,6 +14,7 @@ pub mod clock;
 pub mod cpu;
 mod filter;
 pub mod machine;
+pub mod memory;
 pub mod netns;
 pub mod packet;
 pub mod raw;

@@ -6,7 +6,7 @@
 
 use fastrand::Rng;
 
-use twinline_core::frame::{Kind, Line, Session};
+use twinline_core::frame::{FrameKind, Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
@@ -151,7 +151,7 @@ impl<F: Framing> Lanes<F> {
         lane.packed.drain(..used);
         let first = lane.next;
         lane.next += took as u64;
-        self.emit(at, Kind::Data, first, took as u32, bytes, now);
+        self.emit(at, FrameKind::Data, first, took as u32, bytes, now);
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl<F: Framing> Lanes<F> {
             return 0; // a framing that a feed file describes may have none
         }
         self.lanes[at].next += u64::from(consumed);
-        self.emit(at, Kind::Heartbeat, next, consumed, bytes, now);
+        self.emit(at, FrameKind::Heartbeat, next, consumed, bytes, now);
         consumed
     }
 
@@ -174,7 +174,7 @@ impl<F: Framing> Lanes<F> {
         let next = self.lanes[at].next;
         let known = self.framing.encode_end(self.session, next, &mut bytes);
         if known {
-            self.emit(at, Kind::EndOfSession, next, 0, bytes, now);
+            self.emit(at, FrameKind::EndOfSession, next, 0, bytes, now);
         }
         known
     }
@@ -190,7 +190,7 @@ impl<F: Framing> Lanes<F> {
     }
 
     /// A datagram meets its line's faults.
-    fn emit(&mut self, at: usize, kind: Kind, first: u64, count: u32, bytes: Vec<u8>, now: Nanos) {
+    fn emit(&mut self, at: usize, kind: FrameKind, first: u64, count: u32, bytes: Vec<u8>, now: Nanos) {
         let lane = &mut self.lanes[at];
         let mut datagram = Datagram {
             due: now,

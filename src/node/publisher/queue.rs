@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use twinline_core::frame::{Kind, Line};
+use twinline_core::frame::{FrameKind, Line};
 use twinline_core::time::Nanos;
 
 use crate::fault::DropCause;
@@ -19,7 +19,7 @@ pub(super) struct Datagram {
     pub(super) due: Nanos,
     pub(super) line: Line,
     pub(super) group: u16,
-    pub(super) kind: Kind,
+    pub(super) kind: FrameKind,
     pub(super) first: u64,
     pub(super) count: u32,
     pub(super) dropped: Option<DropCause>,
@@ -101,7 +101,7 @@ mod tests {
             due: Nanos(due),
             line: Line(0),
             group: 0,
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             first,
             count: 1,
             dropped: None,

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 
 use crate::os::clock::Clock;
 use crate::os::signal::Stop;
-use twinline_core::frame::{Kind, Line};
+use twinline_core::frame::{FrameKind, Line};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
@@ -189,7 +189,7 @@ fn run<F: Framing, S: MessageSource>(
         let at = pacer.wait(datagram.due, report.stopped);
         let sent = wire.send(datagram.line, datagram.group, datagram.bytes);
         report.truth.record(&datagram, sent.is_ok());
-        if datagram.kind == Kind::Data {
+        if datagram.kind == FrameKind::Data {
             report.elapsed = at - begun;
         }
         let tally = &mut report.lines[datagram.line.index()];
@@ -199,7 +199,7 @@ fn run<F: Framing, S: MessageSource>(
                 tally.bytes += datagram.bytes.len() as u64;
                 if !datagram.copy {
                     tally.messages += u64::from(datagram.count);
-                    tally.heartbeats += u64::from(datagram.kind == Kind::Heartbeat);
+                    tally.heartbeats += u64::from(datagram.kind == FrameKind::Heartbeat);
                 }
                 if timed {
                     report.lateness.saturating_record((at - datagram.due).0);

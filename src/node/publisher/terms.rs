@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use twinline_core::frame::{Kind, LINES_MAX, Line, Session};
+use twinline_core::frame::{FrameKind, LINES_MAX, Line, Session};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
@@ -175,7 +175,7 @@ pub struct Planned<'a> {
     /// The position of the group in the line's list.
     pub group: u16,
     /// What it is. A heartbeat may consume a number: then `count` is 1.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// The first number in it; the next number if it has none.
     pub first: u64,
     /// How many numbers it has.

@@ -170,7 +170,7 @@ fn add(ranges: &mut Vec<GroupRange>, omitted: &mut u64, group: u16, number: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinline_core::frame::Kind;
+    use twinline_core::frame::FrameKind;
     use twinline_core::time::Nanos;
 
     fn planned(line: u8, first: u64, count: u32) -> Planned<'static> {
@@ -178,7 +178,7 @@ mod tests {
             due: Nanos::ZERO,
             line: Line(line),
             group: 0,
-            kind: Kind::Data,
+            kind: FrameKind::Data,
             first,
             count,
             dropped: None,

@@ -6,8 +6,8 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use twinline::capture::{CaptureReader, Captures, LineMap, RecordCounts};
-use twinline::config::{ArbiterConfig, Feed, LineConfig};
+use twinline_node::capture::{CaptureReader, Captures, LineMap, RecordCounts};
+use twinline_node::config::{ArbiterConfig, Feed, LineConfig};
 
 fuzz_target!(|bytes: &[u8]| {
     let feed = feed();
@@ -108,7 +108,7 @@ fn feed() -> Feed {
     };
     Feed {
         name: "fuzz".into(),
-        framing: twinline::framing::MoldUdp64.into(),
+        framing: twinline_core::framing::MoldUdp64.into(),
         fixed: None,
         units: Vec::new(),
         lines: vec![

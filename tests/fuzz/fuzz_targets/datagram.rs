@@ -9,12 +9,12 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use twinline::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
-use twinline::config::Feed;
-use twinline::frame::{Frame, Kind, Line};
-use twinline::framing::{AnyFraming, Framing, WithFraming};
-use twinline::seq::SeqNo;
-use twinline::time::Nanos;
+use twinline_core::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
+use twinline_node::config::Feed;
+use twinline_core::frame::{Frame, FrameKind, Line};
+use twinline_core::framing::{AnyFraming, Framing, WithFraming};
+use twinline_core::seq::SeqNo;
+use twinline_core::time::Nanos;
 
 /// Feed files that describe their framing themselves.
 const DESCRIBED: &[&str] = &[
@@ -52,7 +52,7 @@ impl Sink for Ordered {
     fn event(&mut self, event: &Event) {
         assert!(event.at >= self.last, "events go back in time");
         self.last = event.at;
-        if let twinline::arbiter::EventKind::Epoch { first, .. } = event.kind {
+        if let twinline_core::arbiter::EventKind::Epoch { first, .. } = event.kind {
             let at = usize::from(event.channel.index);
             self.next.resize(self.next.len().max(at + 1), None);
             self.next[at] = Some(first);
@@ -82,18 +82,18 @@ fn check(frame: &Frame<'_>, datagram: &[u8], from: usize, to: usize) {
     let messages = frame.packing.messages(frame.body).take(frame.count as usize).count();
     assert_eq!(messages, frame.count as usize, "as many messages as it counts");
     match frame.kind {
-        Kind::Data | Kind::Last => {
+        FrameKind::Data | FrameKind::Last => {
             assert_eq!(frame.packing.messages(frame.body).count(), frame.count as usize, "and no more");
             assert_eq!(frame.packing.blocks_len(frame.body, frame.count), Some(frame.body.len()));
         }
-        Kind::Heartbeat | Kind::EndOfSession => assert_eq!(frame.count, 0),
-        Kind::Unsequenced => {}
+        FrameKind::Heartbeat | FrameKind::EndOfSession => assert_eq!(frame.count, 0),
+        FrameKind::Unsequenced => {}
     }
 }
 
 /// What is written is read: a frame's messages, encoded anew, come back as they were.
 fn again<F: Framing>(framing: F, frame: &Frame<'_>) {
-    if frame.kind != Kind::Data || frame.heartbeat || frame.reset.is_some() || frame.packing != framing.packing() {
+    if frame.kind != FrameKind::Data || frame.heartbeat || frame.reset.is_some() || frame.packing != framing.packing() {
         return;
     }
     let messages: Vec<&[u8]> = frame.packing.messages(frame.body).collect();

@@ -9,13 +9,12 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use twinline::config::Feed;
-use twinline::framing::AnyFraming;
-use twinline::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring};
-use twinline::os::receive::ReceiveOptions;
-use twinline::source::mapped::Mapped;
-use twinline::source::watch::LiveWatch;
-use twinline::source::{CountedSource, Source};
+use twinline_node::config::Feed;
+use twinline_node::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, MappedRingError};
+use twinline_node::os::receive::ReceiveOptions;
+use twinline_node::source::mapped::Mapped;
+use twinline_node::source::watch::LiveWatch;
+use twinline_node::source::{CountedSource, Source};
 
 /// What is in the rings of both lines.
 type Frames = Rc<RefCell<VecDeque<(Vec<u8>, u8)>>>;

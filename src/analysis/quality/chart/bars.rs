@@ -1,4 +1,4 @@
-//! How often what was how large: columns by class, and leads either side of zero.
+//! Distributions: columns by class, and leads on either side of zero.
 
 use std::fmt::Write;
 
@@ -8,7 +8,8 @@ use super::{
 
 const FIELD: f64 = 170.0;
 
-/// Counts by class, side by side for each name, on a logarithmic scale: one long burst among a thousand short ones is seen.
+/// Counts by class, side by side for each name, on a logarithmic scale, so that one long burst is visible among a thousand short
+/// ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     /// What is drawn.
@@ -19,7 +20,7 @@ pub struct Columns {
     pub unit: String,
     /// The classes.
     pub classes: Vec<String>,
-    /// Who, and how many of each class.
+    /// The name and colour of each group, and its counts per class.
     pub groups: Vec<(String, Colour, Vec<u64>)>,
 }
 
@@ -90,7 +91,7 @@ const PER_DECADE: i32 = 8;
 /// Leads below a microsecond may all be one: clocks are that coarse. What is below this is drawn in the middle.
 const LEAST: f64 = 10.0;
 
-/// By how much one line was ahead of another, either way: to the right the first came first, to the left the second.
+/// By how much one of two lines was ahead: on the right, the first line was ahead; on the left, the second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leads {
     /// What is drawn.
@@ -101,9 +102,9 @@ pub struct Leads {
     pub first: (String, usize),
     /// The second's.
     pub second: (String, usize),
-    /// By how many nanoseconds the first came first, and how often.
+    /// By how many nanoseconds the first line was ahead, and how often.
     pub first_ahead: Vec<(u64, u64)>,
-    /// The same of the second.
+    /// The same for the second line.
     pub second_ahead: Vec<(u64, u64)>,
 }
 

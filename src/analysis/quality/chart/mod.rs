@@ -1,8 +1,8 @@
 //! Pictures of what lines did, as SVG: over time ([`time`]), and by size ([`bars`]).
 //!
-//! A picture refers to nothing but [`STYLE`](crate::chart::STYLE), which the page has once. It is as wide as a phone's
-//! screen, so that its text can be read there; a wide page puts several side by side. Each says in words what it shows, for who
-//! does not see it.
+//! A picture refers to nothing but [`STYLE`](crate::chart::STYLE), which stands once in the page. It is as wide as a phone's screen,
+//! so that its text can be read there; a wide page puts several side by side. Each picture also says in words what it shows, for
+//! readers who cannot see it.
 
 use std::fmt::Write;
 
@@ -20,12 +20,12 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 32.0;
 const LEGEND_ROW: f64 = 19.0;
 
-/// Whose a curve or a bar is.
+/// Whom a curve or a bar belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// A line's, by its place in the feed file.
+    /// A line, by its place in the feed file.
     Line(usize),
-    /// The arbitrated stream's, or nobody's.
+    /// The arbitrated stream, or nobody.
     Stream,
 }
 
@@ -64,7 +64,7 @@ fn nothing(title: &str, what: &str) -> String {
     svg
 }
 
-/// How many rows names take as a legend, two in one where they are short.
+/// How many rows the names take as a legend; short ones go two in a row.
 fn legend_height(names: &[&str]) -> f64 {
     names.len().div_ceil(legend_columns(names)) as f64 * LEGEND_ROW
 }
@@ -88,7 +88,7 @@ fn legend(svg: &mut String, names: &[&str], top: f64, mut mark: impl FnMut(&mut 
     }
 }
 
-/// What a count is on an axis: `0`, `250`, `40k`, `1.5M`.
+/// A count as it stands on an axis: `0`, `250`, `40k`, `1.5M`.
 pub fn count_text(count: f64) -> String {
     let (value, unit) = match count.abs() {
         n if n < 1e3 => (count, ""),
@@ -108,7 +108,7 @@ pub fn signed_text(nanos: f64) -> String {
     if nanos == 0.0 { "0".to_owned() } else { format!("{sign}{}", short_span(nanos.abs())) }
 }
 
-/// A span without needless zeros: `200 ns`, `1.5 ms`, `40 s`, `5 min`, `3 h`.
+/// A span without trailing zeros: `200 ns`, `1.5 ms`, `40 s`, `5 min`, `3 h`.
 pub fn short_span(nanos: f64) -> String {
     let (value, unit) = match nanos {
         n if n < 1e3 => (n, "ns"),
@@ -139,12 +139,12 @@ fn step(span: f64, most: f64) -> f64 {
 pub struct TimeAxis {
     /// When it begins.
     pub start: Nanos,
-    /// How long it is; not zero.
+    /// How long it is; above zero.
     pub span: Nanos,
 }
 
 impl TimeAxis {
-    /// Where a moment lies.
+    /// The horizontal place of a moment.
     fn x(&self, at: Nanos) -> f64 {
         let share = (at - self.start).0 as f64 / self.span.0.max(1) as f64;
         LEFT + (WIDTH - LEFT - RIGHT) * share.clamp(0.0, 1.0)
@@ -182,7 +182,7 @@ impl TimeAxis {
             let x = self.x(at);
             rule(svg, (x, top), (x, bottom));
             let words = if n == 0 { "0".to_owned() } else { format!("+{}", short_span(after)) };
-            let time = super::utc::time_of_day(at, digits);
+            let time = crate::report::utc::time_of_day(at, digits);
             let half = time.len() as f64 * 3.4;
             let (class, place) = if x + half > WIDTH - 2.0 { ("e", WIDTH - 2.0) } else { ("m", x) };
             text(svg, class, place, bottom + 15.0, &words);

@@ -1,33 +1,10 @@
 //! Pictures are well formed, refer to nothing, and say what they should.
 
 use super::bars::{Columns, Leads};
-use super::time::{Curves, Kind, Row, Rows, Scale, Segment, Strips, TimeCurve};
+use super::time::{Curves, Row, Rows, Scale, StripKind, StripSegment, Strips, TimeCurve};
 use super::*;
+use crate::chart::tests::well_formed;
 use crate::quality::account::Lengths;
-
-/// Every element is closed, in order, and every attribute is quoted; nothing refers elsewhere but the namespace's name.
-#[track_caller]
-fn well_formed(svg: &str) {
-    let mut open = Vec::new();
-    let mut rest = svg;
-    while let Some(at) = rest.find('<') {
-        let end = at + rest[at..].find('>').expect("a tag ends");
-        let tag = &rest[at + 1..end];
-        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name), "{tag}");
-        } else if !tag.ends_with('/') {
-            open.push(tag.split([' ', '>']).next().unwrap());
-        }
-        rest = &rest[end + 1..];
-    }
-    assert!(open.is_empty(), "{open:?}");
-    let elsewhere = svg.replace("http://www.w3.org/2000/svg", "");
-    for word in ["http", "//", "url(", "href", "@import", "<script"] {
-        assert!(!elsewhere.contains(word), "{word}");
-    }
-    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-}
 
 const HOSTILE: &str = "<script>&\"'\u{1}";
 
@@ -110,10 +87,10 @@ fn rows_and_strips_are_well_formed_and_say_how_many() {
     let svg = rows.svg();
     well_formed(&svg);
     assert!(labels(&svg).contains(&"no missing") && labels(&svg).contains(&"400 missing, at most 1 a bar"));
-    let segment = |from, to| Segment { from: Nanos(from), to: Nanos(to), kind: 0, words: HOSTILE.into() };
+    let segment = |from, to| StripSegment { from: Nanos(from), to: Nanos(to), kind: 0, words: HOSTILE.into() };
     let start = axis(1).start.0;
     let (title, words) = (HOSTILE.to_owned(), HOSTILE.to_owned());
-    let kinds = vec![Kind { name: "silent", fill: "var(--c1)" }];
+    let kinds = vec![StripKind { name: "silent", fill: "var(--c1)" }];
     let stretches = vec![segment(start, start), segment(0, u64::MAX), segment(start + 5, start)];
     let rows = vec![(HOSTILE.to_owned(), stretches), ("B".to_owned(), vec![])];
     well_formed(&Strips { title, words, axis: axis(400), kinds, rows }.svg());

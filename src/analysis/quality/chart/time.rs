@@ -21,16 +21,16 @@ pub enum Scale {
     SignedSpan,
 }
 
-/// One line of a picture: a value a cell, where there is one.
+/// One curve: a value per cell, or none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimeCurve {
     /// What it is called.
     pub name: String,
-    /// Whose it is. The stream's is drawn as an area, behind the lines'.
+    /// Whom it belongs to. The stream is drawn as an area, behind the lines.
     pub colour: Colour,
     /// The values.
     pub values: Vec<Option<f64>>,
-    /// Where most values lie, a range a cell; empty where that is not told.
+    /// The range in which most values lie, per cell; empty if there is no such range.
     pub band: Vec<Option<(f64, f64)>>,
 }
 
@@ -206,7 +206,7 @@ fn line(svg: &mut String, i: usize, curve: &TimeCurve, x: &impl Fn(usize, f64) -
     );
 }
 
-/// A row of bars, a number a cell.
+/// A row of bars, one number per cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// What it is called.
@@ -217,7 +217,7 @@ pub struct Row {
     pub counts: Vec<u64>,
 }
 
-/// Rows of bars over time, each on its own scale: a few among many stay to be seen.
+/// Rows of bars over time, each on its own scale, so that small rows stay visible beside large ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rows {
     /// What is drawn.
@@ -278,20 +278,20 @@ impl Rows {
 
 /// A stretch of a strip.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub struct StripSegment {
     /// When it begins.
     pub from: Nanos,
     /// When it ends.
     pub to: Nanos,
     /// Which of the strips' kinds it is.
     pub kind: usize,
-    /// What to say of it.
+    /// What it says when pointed at.
     pub words: String,
 }
 
-/// What a stretch may be, and how it is filled.
+/// A kind of stretch, and how it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct StripKind {
     /// What it is called.
     pub name: &'static str,
     /// A style's `fill`.
@@ -307,10 +307,10 @@ pub struct Strips {
     pub words: String,
     /// The time that it shows.
     pub axis: TimeAxis,
-    /// What stretches may be.
-    pub kinds: Vec<Kind>,
+    /// The kinds of stretches.
+    pub kinds: Vec<StripKind>,
     /// The strips, from the top, each with its stretches.
-    pub rows: Vec<(String, Vec<Segment>)>,
+    pub rows: Vec<(String, Vec<StripSegment>)>,
 }
 
 impl Strips {

@@ -194,8 +194,8 @@ fn a_stamp_at_the_end_of_time_is_one_like_any_other() {
 }
 
 #[test]
-fn limits_beyond_what_a_channel_can_hold_are_brought_down() {
+fn limits_beyond_what_a_feed_file_may_ask_for_are_brought_down() {
     let f = Feed::mold_with(2, |s| (s.hold_messages, s.hold_bytes, s.gaps_max) = (u64::MAX, u64::MAX, usize::MAX));
     let settings = f.arbiter.settings();
-    assert_eq!((settings.hold_messages, settings.hold_bytes, settings.gaps_max), (1 << 24, 1 << 30, 1 << 24));
+    assert_eq!((settings.hold_messages, settings.hold_bytes, settings.gaps_max), (1 << 24, 64 << 30, 1 << 24));
 }

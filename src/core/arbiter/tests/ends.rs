@@ -81,16 +81,16 @@ fn rule_6_5_the_ended_epoch_stays_the_current_one() {
 #[test]
 fn rule_6_5_messages_may_end_their_session_themselves() {
     let mut f = Feed::hand().joined();
-    f.frame(1, A, Kind::Last, 2..5);
+    f.frame(1, A, FrameKind::Last, 2..5);
     f.says(&[]);
     f.data(2, B, 2..4);
-    f.frame(3, B, Kind::Last, 4..5);
+    f.frame(3, B, FrameKind::Last, 4..5);
     f.says(&["3 ended S1 5"]);
     f.released("1..5");
     assert!(f.arbiter.all_ended());
     assert_eq!((f.counts(A).first_arrivals, f.counts(B).duplicate), (1 + 3, 1 + 3));
     // a copy says it once more, what goes beyond unsays it
-    f.frame(4, A, Kind::Last, 2..5);
+    f.frame(4, A, FrameKind::Last, 2..5);
     f.says(&[]);
     f.data(5, A, 5..6);
     assert!(!f.report().ended);

@@ -22,6 +22,7 @@ mod divergence;
 mod ends;
 mod gaps;
 mod lines;
+mod memory;
 mod numbers;
 mod random;
 mod record;
@@ -181,20 +182,20 @@ impl Feed {
 
     /// Messages come.
     fn data(&mut self, at: u64, line: Line, numbers: Range<u64>) {
-        self.frame(at, line, Kind::Data, numbers);
+        self.frame(at, line, FrameKind::Data, numbers);
     }
 
     /// A heartbeat comes: `next` will be the next number.
     fn heartbeat(&mut self, at: u64, line: Line, next: u64) {
-        self.frame(at, line, Kind::Heartbeat, next..next);
+        self.frame(at, line, FrameKind::Heartbeat, next..next);
     }
 
     /// The end of the session is said, before number `next`.
     fn end(&mut self, at: u64, line: Line, next: u64) {
-        self.frame(at, line, Kind::EndOfSession, next..next);
+        self.frame(at, line, FrameKind::EndOfSession, next..next);
     }
 
-    fn frame(&mut self, at: u64, line: Line, kind: Kind, numbers: Range<u64>) {
+    fn frame(&mut self, at: u64, line: Line, kind: FrameKind, numbers: Range<u64>) {
         let special = std::mem::take(&mut self.special);
         self.now = Nanos(at * self.unit);
         let name = special.session.unwrap_or("S1");
@@ -209,10 +210,10 @@ impl Feed {
                 let frame = Frame {
                     key: special.key,
                     session,
-                    kind: if special.unsequenced { Kind::Unsequenced } else { kind },
+                    kind: if special.unsequenced { FrameKind::Unsequenced } else { kind },
                     sequence: numbers.start,
                     count: (numbers.end - numbers.start) as u32,
-                    heartbeat: kind == Kind::Heartbeat,
+                    heartbeat: kind == FrameKind::Heartbeat,
                     reset: special.reset,
                     packing: Packing::LENGTH_BE16,
                     body: &bytes[head..],
@@ -223,8 +224,10 @@ impl Feed {
             Wire::Mold => {
                 let session = Session::text(format!("{name:10}").as_bytes());
                 match kind {
-                    Kind::EndOfSession => assert!(MoldUdp64.encode_end(session, numbers.start, &mut bytes)),
-                    Kind::Heartbeat => assert_eq!(MoldUdp64.encode_heartbeat(session, numbers.start, &mut bytes), 0),
+                    FrameKind::EndOfSession => assert!(MoldUdp64.encode_end(session, numbers.start, &mut bytes)),
+                    FrameKind::Heartbeat => {
+                        assert_eq!(MoldUdp64.encode_heartbeat(session, numbers.start, &mut bytes), 0)
+                    }
                     _ => encode(MoldUdp64, session, numbers, special.altered, &mut bytes),
                 }
                 bytes.extend(std::iter::repeat_n(special.stamp, usize::from(special.stamp)));
@@ -232,7 +235,7 @@ impl Feed {
             }
             Wire::Cme => {
                 match kind {
-                    Kind::Heartbeat => {
+                    FrameKind::Heartbeat => {
                         assert_eq!(CmeMdp3.encode_heartbeat(Session::NONE, numbers.start, &mut bytes), 1)
                     }
                     _ => encode(CmeMdp3, Session::NONE, numbers, special.altered, &mut bytes),

@@ -9,7 +9,7 @@ enum Step {
     Frame {
         at: u64,
         line: Line,
-        kind: Kind,
+        kind: FrameKind,
         numbers: Range<u64>,
         session: &'static str,
         key: Option<u32>,
@@ -72,7 +72,7 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
         if rng.u8(..) < 6 {
             own.next = front;
         }
-        let (mut kind, mut session) = (Kind::Data, own.session);
+        let (mut kind, mut session) = (FrameKind::Data, own.session);
         let (mut reset, mut unsequenced) = (None, false);
         let len = if rng.u8(..) < 4 { rng.u64(1..300) } else { rng.u64(1..6) };
         let mut first = own.next;
@@ -84,8 +84,8 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
                 own.next = first.saturating_add(len);
             }
             165..195 => first = first.saturating_sub(rng.u64(..60)).max(1),
-            195..215 => kind = Kind::Heartbeat,
-            215..218 => kind = Kind::EndOfSession,
+            195..215 => kind = FrameKind::Heartbeat,
+            215..218 => kind = FrameKind::EndOfSession,
             218..224 => {
                 first = first.saturating_add(rng.u64(..3_000));
                 own.next = first.saturating_add(len);
@@ -101,7 +101,7 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
                 own.next = 700 + len;
             }
             240..243 => {
-                (first, kind, reset) = (1, Kind::Heartbeat, Some(Reset::Heartbeat(1)));
+                (first, kind, reset) = (1, FrameKind::Heartbeat, Some(Reset::Heartbeat(1)));
                 own.next = 1;
             }
             243..245 => own.next = 1,
@@ -137,13 +137,13 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
             // one packet, one number
             (reset, unsequenced) = (None, false);
             own.next = own.next.min(first.saturating_add(1));
-            kind = if kind == Kind::EndOfSession { Kind::Data } else { kind };
+            kind = if kind == FrameKind::EndOfSession { FrameKind::Data } else { kind };
         }
         let end = match kind {
-            Kind::Data => first.saturating_add(if matches!(wire, Wire::Cme) { 1 } else { len }),
+            FrameKind::Data => first.saturating_add(if matches!(wire, Wire::Cme) { 1 } else { len }),
             _ => first,
         };
-        if kind == Kind::Data && first == end {
+        if kind == FrameKind::Data && first == end {
             continue; // there are no more numbers
         }
         steps.push(Step::Frame {
@@ -286,6 +286,28 @@ fn rule_1_1_the_same_list_cut_anywhere_says_the_same_up_to_the_cut() {
             assert_eq!(f.record.json(), whole[..*events], "cut at {cut}");
             assert_eq!((&f.record.ordered.to_string(), &f.record.first.to_string()), (ordered, first), "cut at {cut}");
         }
+    }
+}
+
+/// Memory is taken as it is needed, or all of it at the start: nothing that is said or counted follows from it.
+#[test]
+fn what_memory_was_taken_before_decides_nothing() {
+    for seed in 0..60 {
+        let _seed = Seed(seed);
+        let [little, all] = [false, true].map(|reserve_all| {
+            let (mut f, steps) = scenario(seed, 400);
+            // the keys that come, so that no more channels are prepared than there can be
+            let settings = f.arbiter.settings().clone();
+            f.arbiter = Arbiter::new(Settings { reserve_all, keys: vec![0, 1, 2], ..settings });
+            steps.iter().for_each(|step| apply(&mut f, step));
+            f.finish_now();
+            f
+        });
+        assert_eq!(all.record.json(), little.record.json());
+        assert_eq!(all.record.ordered.to_string(), little.record.ordered.to_string());
+        assert_eq!(all.record.first.to_string(), little.record.first.to_string());
+        let reports = |f: &Feed| f.arbiter.channels().collect::<Vec<_>>();
+        assert_eq!(reports(&all), reports(&little));
     }
 }
 

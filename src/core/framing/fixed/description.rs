@@ -1,25 +1,25 @@
-//! What a feed file says of a framing that it describes itself: plain data. [`Fixed`](super::Fixed) reads datagrams by it; the
-//! feed file's reader makes it and checks it.
+//! The description of a framing in a feed file, as plain data. The reader of the feed file makes and checks it;
+//! [`Fixed`](super::Fixed) reads datagrams by it.
 
 use crate::time::Nanos;
 
-/// The name that a feed file gives a framing which it describes itself.
+/// The name, in feed files, of a framing that the feed file describes.
 pub const FIXED: &str = "fixed";
 
 /// A framing as a feed file describes it, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedConfig {
-    /// Whether the number is the packet's; else it is the first message's.
+    /// Whether the number is the packet's; otherwise it is the first message's.
     pub packet: bool,
-    /// How many bytes the header has.
+    /// Bytes of the header.
     pub header: usize,
     /// The sequence number.
     pub sequence: Field,
-    /// Whether zero is left out when a number narrower than 64 bits wraps.
+    /// Whether a number narrower than 64 bits skips zero when it wraps.
     pub skips_zero: bool,
     /// The first number of a session.
     pub initial: u64,
-    /// How many messages there are; `None` in a packet-sequenced framing.
+    /// The count of messages; `None` in a packet-sequenced framing.
     pub count: Option<Field>,
     /// The session.
     pub session: Option<SessionField>,
@@ -27,25 +27,25 @@ pub struct FixedConfig {
     pub channel: Option<Field>,
     /// The header's own length field.
     pub length: Option<LengthField>,
-    /// How a message says its length; `None` where what is behind the header is one message.
+    /// The length of a message; `None` if everything after the header is one message.
     pub message: Option<MessageLength>,
-    /// What every frame has; one that has it not is malformed.
+    /// What every frame must have; one without it is malformed.
     pub must_be: Vec<Test>,
-    /// What a publisher writes beside that into every frame, and a reader does not look at.
+    /// What a publisher writes into every frame besides, and a reader ignores.
     pub writes: Vec<Test>,
-    /// How a heartbeat is known.
+    /// How a heartbeat is recognised.
     pub heartbeat: Option<Heartbeat>,
-    /// How often an idle line is heard.
+    /// The longest time between two frames of an idle line.
     pub heartbeat_interval: Nanos,
-    /// How the end of a session is known, and the number it carries.
+    /// How the end of a session is recognised, and what number it carries.
     pub end: Option<(Rule, Carries)>,
     /// Frames outside of the sequence.
     pub unsequenced: Rule,
     /// Frames that reset the numbers.
     pub reset: Rule,
-    /// Whether they are reset to the initial number; else to the number of the frame that does it.
+    /// Whether these reset to the initial number; otherwise they reset to their own.
     pub reset_to_initial: bool,
-    /// Whether the numbers may fall back to the initial one without a mark.
+    /// Whether the numbers may restart at the initial one without a mark.
     pub unmarked_restart: bool,
 }
 
@@ -54,19 +54,19 @@ impl FixedConfig {
     pub const HEADER_MAX: usize = 256;
 }
 
-/// A number in the header, or behind it.
+/// A number in the header, or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Where it begins.
+    /// Where it begins, in bytes from the start.
     pub at: u16,
-    /// How many bytes it has: 1, 2, 4 or 8.
+    /// Its width in bytes: 1, 2, 4 or 8.
     pub width: u8,
     /// Whether it is big-endian.
     pub big_endian: bool,
 }
 
 impl Field {
-    /// The highest number that it holds.
+    /// The highest number that it can hold.
     pub const fn most(self) -> u64 {
         match self.width {
             1 => 0xFF,
@@ -81,7 +81,7 @@ impl Field {
         self.at as usize + self.width as usize
     }
 
-    /// The number that it holds; `None` where `bytes` do not reach so far.
+    /// Its value; `None` if `bytes` end before it does.
     #[inline]
     pub fn read(self, bytes: &[u8]) -> Option<u64> {
         let rest = bytes.get(usize::from(self.at)..)?;
@@ -103,7 +103,7 @@ impl Field {
         Some(if self.big_endian { big } else { little })
     }
 
-    /// Writes the lower bytes of `n` where the field is; nothing where `bytes` do not reach so far.
+    /// Writes the lower bytes of `n`; nothing if `bytes` end before the field does.
     pub fn write(self, n: u64, bytes: &mut [u8]) {
         let width = usize::from(self.width).min(8);
         let Some(field) = bytes.get_mut(usize::from(self.at)..usize::from(self.at) + width) else { return };
@@ -120,11 +120,11 @@ impl Field {
 pub enum SessionField {
     /// A number.
     Number(Field),
-    /// Text: where it begins, and of how many bytes, up to 14.
+    /// Text of up to 14 bytes.
     Text {
-        /// Where it begins.
+        /// Where it begins, in bytes.
         at: u16,
-        /// How many bytes.
+        /// Its length in bytes.
         len: u8,
     },
 }
@@ -132,20 +132,20 @@ pub enum SessionField {
 /// The header's own length field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LengthField {
-    /// Where it stands.
+    /// Where it is.
     pub field: Field,
-    /// Whether it counts the header too; else what is behind it alone.
+    /// Whether it counts the header too; otherwise only what follows the header.
     pub counts_header: bool,
 }
 
-/// How a message says its length.
+/// The length field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageLength {
-    /// Where the length stands in the message's block; 1 or 2 bytes wide.
+    /// Where it is in the message's block; 1 or 2 bytes wide.
     pub field: Field,
-    /// What to add to it for the block's size.
+    /// What to add to its value to get the size of the block, in bytes.
     pub adds: u8,
-    /// Bytes at the block's front that are not part of the message.
+    /// Bytes at the front of the block that are not part of the message.
     pub skip: u8,
 }
 
@@ -156,31 +156,32 @@ pub enum Carries {
     Next,
     /// The last one sent.
     Last,
-    /// None: what stands there says nothing.
+    /// None: the field is ignored.
     Nothing,
 }
 
-/// How a heartbeat is known, and what it does.
+/// How a heartbeat is recognised, and what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Which frames it is.
+    /// Which frames are heartbeats.
     pub when: Rule,
-    /// The number that it carries; its own where it consumes one.
+    /// The number that it carries; its own if it consumes one.
     pub carries: Carries,
     /// Whether it consumes a number.
     pub consumes: bool,
-    /// Whether one that has the initial number for the next announces a restart.
+    /// Whether one whose next number is the initial one announces a restart.
     pub resets: bool,
 }
 
-/// Which frames are meant: those of any of its alternatives, each a chain of tests joined by [`Test::and`].
+/// Matches some frames: those for which any of its alternatives holds. Each alternative is a chain of tests joined by
+/// [`Test::and`]. The empty rule matches none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule(pub Vec<Test>);
 
 impl Rule {
-    /// Whether it means a frame with this header and body (what is behind the header).
+    /// Whether it matches the frame of this datagram.
     #[inline]
-    pub fn means(&self, datagram: &[u8], seen: Seen) -> bool {
+    pub fn means(&self, datagram: &[u8], seen: HeaderValues) -> bool {
         let mut all = true;
         for test in &self.0 {
             all = all && test.holds(datagram, seen);
@@ -200,47 +201,47 @@ impl Rule {
     }
 }
 
-/// What of a frame has been read when rules are asked.
+/// The values of a frame that have been read by the time rules are tested.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct HeaderValues {
     /// The sequence number as on the wire.
     pub sequence: u64,
     /// The count as on the wire; 1 in a packet-sequenced framing.
     pub count: u64,
-    /// How many bytes are behind the header.
+    /// Bytes after the header.
     pub body: usize,
 }
 
-/// One test of a frame.
+/// One test of a frame: whether a value is in a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Test {
-    /// What is looked at.
+    /// The value that is tested.
     pub what: Looked,
-    /// The lowest value that it holds for.
+    /// The lowest value for which it holds.
     pub low: u64,
-    /// The highest.
+    /// The highest value for which it holds.
     pub high: u64,
-    /// Whether the test behind it must hold too.
+    /// Whether the next test must hold too.
     pub and: bool,
 }
 
-/// What a test looks at.
+/// The value that a test looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looked {
     /// The sequence number.
     Sequence,
     /// The count.
     Count,
-    /// How many bytes are behind the header.
+    /// The number of bytes after the header.
     Body,
-    /// The bits of `mask` in a field, of the header or behind it.
+    /// The bits of a mask in a field of the header, or after it.
     Field(Field, u64),
 }
 
 impl Test {
-    /// Whether it holds. Where the datagram does not reach to the field, it does not.
+    /// Whether it holds. It does not if the datagram ends before the field.
     #[inline]
-    pub fn holds(&self, datagram: &[u8], seen: Seen) -> bool {
+    pub fn holds(&self, datagram: &[u8], seen: HeaderValues) -> bool {
         let value = match self.what {
             Looked::Sequence => seen.sequence,
             Looked::Count => seen.count,

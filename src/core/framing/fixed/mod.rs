@@ -1,4 +1,4 @@
-//! A framing that a feed file describes itself, under `[fixed]`: a house feed, or a venue that has no framing here.
+//! A framing that a feed file describes, under `[fixed]`: for an in-house feed, or a venue that has no framing here.
 //!
 //! ```text
 //!  0                                  header
@@ -7,49 +7,50 @@
 //!  +----------------------------------+------------------- - -
 //! ```
 //!
-//! * One header a datagram, of a size that is always the same. What it has, and what it means, is [`FixedConfig`];
-//!   `feeds/README.md` says every key, and `feeds/fixed-*.toml` are whole descriptions.
-//! * A frame is the first of these that its rules name it: unsequenced, end of session, heartbeat; else it has messages.
-//! * A count of zero that no rule names is a frame without messages whose number says nothing.
-//! * A rule that looks at a field which the datagram does not reach means not that datagram.
+//! * One header per datagram, always of the same size. [`FixedConfig`] says what is in it and what that means;
+//!   `feeds/README.md` explains every key, and `feeds/fixed-*.toml` are complete descriptions.
+//! * A frame is the first of these whose rule matches: unsequenced, end of session, heartbeat. Otherwise it has messages.
+//! * A frame with a count of zero that no rule matches has no messages, and its number is ignored.
+//! * A rule that looks at a field beyond the end of the datagram does not match.
 //!
-//! It cannot say: headers of several sizes, several headers a datagram, checksums, a mark in any but the first message, a
-//! number of another width than 8, 16, 32 or 64 bits.
+//! It cannot describe headers of several sizes, several headers per datagram, checksums, marks in any message but the first,
+//! or numbers of a width other than 8, 16, 32 or 64 bits.
 //!
-//! It reads field by field, each at a place that is looked up, where the other framings are compiled for theirs: a framing of
-//! its own is faster (`twinline-perf framing`).
+//! It looks up the place of each field, while the other framings are compiled for theirs. So a framing of its own is faster
+//! (`twinline-perf framing`).
 //!
 //! Source: the feed file.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::{Framing, Malformed, Proof};
-use crate::frame::{Frame, Kind, Packing, Reset, SequenceRules, Session};
+use crate::frame::{Frame, FrameKind, Packing, Reset, SequenceRules, Session};
 use crate::seq::{SeqNo, Width};
 
 mod description;
 
 pub use description::{
-    Carries, FIXED, Field, FixedConfig, Heartbeat, LengthField, Looked, MessageLength, Rule, Seen, SessionField, Test,
+    Carries, FIXED, Field, FixedConfig, HeaderValues, Heartbeat, LengthField, Looked, MessageLength, Rule,
+    SessionField, Test,
 };
 
-/// A framing that a feed file describes. The head of this file says what can be described.
+/// A framing that a feed file describes. The head of this file says what it can describe.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed {
     layout: &'static Layout,
-    /// The channel that a publisher writes.
+    /// The key of the channel that a publisher writes.
     key: u32,
 }
 
-/// A description, with what follows from it.
+/// A description, and what follows from it.
 #[derive(Debug)]
 struct Layout {
     described: FixedConfig,
     width: Width,
     packing: Packing,
-    /// Whether zero is no number of the stream.
+    /// Whether zero is not a number of the stream.
     zero_is_none: bool,
-    /// The most messages that a publisher puts into a frame: one less than a count that means something else.
+    /// The most messages that a publisher puts into a frame: below any count that means something else.
     count_most: u64,
 }
 
@@ -70,6 +71,7 @@ impl Layout {
             big_endian: length.field.big_endian,
             length_adds: length.adds,
             skip: length.skip,
+            ..Packing::WHOLE
         });
         let zero_is_none = described.skips_zero || width == Width::U64 && described.initial > 0;
         let mut count_most = described.count.map_or(1, |count| count.most().min(u64::from(u32::MAX)));
@@ -85,8 +87,8 @@ impl Layout {
     }
 }
 
-/// Every layout that was ever made: each is there once, and for as long as the program runs, so that a framing is a value
-/// that can be copied. A program reads a few feed files.
+/// Every layout that was ever made. Each is stored once and for as long as the program runs, so that a framing is a value that
+/// can be copied. A program reads a few feed files, so there are a few.
 static LAYOUTS: Mutex<Vec<&'static Layout>> = Mutex::new(Vec::new());
 
 impl PartialEq for Fixed {
@@ -109,7 +111,7 @@ impl Fixed {
         Fixed { layout, key: 1 }
     }
 
-    /// The number behind `last`, as wide as on the wire; the initial one where there is no last yet.
+    /// The number after `last`, as wide as on the wire; the initial one if there is no last yet.
     fn behind(self, last: u64) -> Result<u64, Malformed> {
         let (layout, described) = (self.layout, &self.layout.described);
         if last == 0 && layout.zero_is_none {
@@ -136,7 +138,7 @@ impl Fixed {
         }
     }
 
-    /// What a frame without messages says of the next number.
+    /// The next number, as a frame without messages states it.
     fn next(self, carries: Carries, sequence: u64) -> Result<u64, Malformed> {
         let next = if carries == Carries::Last { self.behind(sequence)? } else { sequence };
         if next == 0 && self.layout.zero_is_none { Err(Malformed::Sequence) } else { Ok(next) }
@@ -146,7 +148,7 @@ impl Fixed {
     fn read(self, datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
         let described = &self.layout.described;
         let Some((head, rest)) = datagram.split_at_checked(described.header) else { return Err(Malformed::Header) };
-        let of_header = Seen { sequence: 0, count: 0, body: 0 };
+        let of_header = HeaderValues { sequence: 0, count: 0, body: 0 };
         if !described.must_be.iter().all(|test| test.holds(head, of_header)) {
             return Err(Malformed::Type);
         }
@@ -165,7 +167,7 @@ impl Fixed {
             None => 1,
         };
         let whole = &datagram[..described.header + body.len()];
-        let seen = Seen { sequence, count, body: body.len() };
+        let seen = HeaderValues { sequence, count, body: body.len() };
         let session = match described.session {
             None => Session::NONE,
             Some(SessionField::Number(field)) => Session::number(field.read(datagram).ok_or(Malformed::Header)?),
@@ -179,7 +181,7 @@ impl Fixed {
         let empty = Frame {
             key,
             session,
-            kind: Kind::Unsequenced,
+            kind: FrameKind::Unsequenced,
             sequence,
             count: 0,
             heartbeat: heartbeat.is_some(),
@@ -193,7 +195,7 @@ impl Fixed {
             if let Some((end, carries)) = &described.end
                 && end.means(whole, seen)
             {
-                return Ok(Frame { kind: Kind::EndOfSession, sequence: self.next(*carries, sequence)?, ..empty });
+                return Ok(Frame { kind: FrameKind::EndOfSession, sequence: self.next(*carries, sequence)?, ..empty });
             }
             if let Some(heartbeat) = heartbeat
                 && !heartbeat.consumes
@@ -204,7 +206,7 @@ impl Fixed {
                 let next = self.next(heartbeat.carries, sequence)?;
                 let resets = heartbeat.resets && next == described.initial;
                 let reset = resets.then_some(Reset::Heartbeat(next));
-                return Ok(Frame { kind: Kind::Heartbeat, sequence: next, reset, ..empty });
+                return Ok(Frame { kind: FrameKind::Heartbeat, sequence: next, reset, ..empty });
             }
         }
         let sequenced = !unsequenced && count > 0;
@@ -221,10 +223,10 @@ impl Fixed {
         } else {
             sequence
         }));
-        Ok(Frame { kind: Kind::Data, reset, ..frame })
+        Ok(Frame { kind: FrameKind::Data, reset, ..frame })
     }
 
-    /// A header in `out`, without its length and its count.
+    /// Makes `out` a header, without its length and its count.
     fn header(self, session: Session, sequence: u64, out: &mut Vec<u8>) {
         let described = &self.layout.described;
         out.clear();
@@ -245,7 +247,7 @@ impl Fixed {
         described.must_be.iter().chain(&described.writes).for_each(|test| put(test, out));
     }
 
-    /// A frame without messages, of which `rule` is true.
+    /// Makes `out` a frame without messages that `rule` matches.
     fn empty(self, session: Session, carries: Carries, next: u64, rule: &Rule, out: &mut Vec<u8>) {
         let sequence = match carries {
             Carries::Next => self.layout.width.wire(SeqNo(next)),
@@ -257,7 +259,7 @@ impl Fixed {
         self.put_length(out);
     }
 
-    /// Makes a rule true, by its first alternative.
+    /// Makes a rule match, by its first alternative.
     fn mark(self, rule: &Rule, out: &mut Vec<u8>) {
         for test in rule.alternatives().next().into_iter().flatten() {
             if let (Looked::Count, Some(count)) = (test.what, self.layout.described.count) {
@@ -267,7 +269,7 @@ impl Fixed {
         }
     }
 
-    /// Writes the header's own length; false where it does not fit.
+    /// Writes the header's length field; false if the length does not fit.
     fn put_length(self, out: &mut [u8]) -> bool {
         let Some(length) = self.layout.described.length else { return true };
         let counted = if length.counts_header { out.len() } else { out.len() - self.layout.described.header };
@@ -276,7 +278,7 @@ impl Fixed {
     }
 }
 
-/// Writes what makes a test true, if it looks at a field; `out` grows up to it.
+/// Writes what makes a test true, if it looks at a field; extends `out` to the field if need be.
 fn put(test: &Test, out: &mut Vec<u8>) {
     let Looked::Field(field, mask) = test.what else { return };
     if out.len() < field.end() {
@@ -331,7 +333,7 @@ impl Framing for Fixed {
     #[inline]
     fn frame<'a>(self, datagram: &'a [u8], at: &mut usize) -> Option<Result<Frame<'a>, Malformed>> {
         if *at > 0 {
-            return None; // one frame a datagram
+            return None; // one frame per datagram
         }
         *at = datagram.len().max(1);
         Some(self.read(datagram))
@@ -340,7 +342,7 @@ impl Framing for Fixed {
     fn encode(self, session: Session, sequence: u64, messages: &[&[u8]], max_len: usize, out: &mut Vec<u8>) -> usize {
         let Layout { described, packing, count_most, .. } = self.layout;
         self.header(session, self.layout.width.wire(SeqNo(sequence)), out);
-        // what a length counts, and how far it goes
+        // the longest datagram that the length field can state
         let len_most = described.length.map_or(u64::MAX, |length| {
             length.field.most().saturating_add(if length.counts_header { 0 } else { described.header as u64 })
         });
@@ -362,8 +364,8 @@ impl Framing for Fixed {
             field.write(count as u64, out);
         }
         self.put_length(out);
-        // a description may leave out what tells messages from the rest: then nothing can be sent
-        let read = self.read(out).is_ok_and(|frame| frame.kind == Kind::Data && frame.count as usize == count);
+        // a description may not distinguish messages from the rest: then nothing can be sent
+        let read = self.read(out).is_ok_and(|frame| frame.kind == FrameKind::Data && frame.count as usize == count);
         if read { count } else { 0 }
     }
 
@@ -394,7 +396,7 @@ impl Framing for Fixed {
     }
 }
 
-/// Appends the block of a message that is as [`Packing::wrap`] makes it; false where it is none, or its length does not fit.
+/// Appends the block of a message that is as [`Packing::wrap`] makes it; false if it is not a block, or its length does not fit.
 fn block(packing: Packing, message: &[u8], out: &mut Vec<u8>) -> bool {
     let begin = out.len();
     out.resize(begin + usize::from(packing.skip), 0);

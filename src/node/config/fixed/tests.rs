@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Feed;
-use twinline_core::framing::fixed::Seen;
+use twinline_core::framing::fixed::HeaderValues;
 
 /// As short as a description can be. It begins at line 7.
 const LEAST: &str = "unit = \"message\"\nheader = 20\nendian = \"big\"\nsequence = \"u64 at 10\"\ncount = \"u16 at 18\"\nheartbeat = \"count = 0\"\nheartbeat_carries = \"next\"\n";
@@ -73,13 +73,13 @@ fn rules_are_alternatives_of_chains() {
     let rule = fixed.unwrap().reset;
     assert_eq!(rule.0, [flag(10), behind, flag(12), behind, body]);
     assert_eq!(rule.alternatives().count(), 3);
-    let seen = Seen { sequence: 1, count: 1, body: 12 };
+    let seen = HeaderValues { sequence: 1, count: 1, body: 12 };
     let mut datagram = [0; 32];
     assert!(!rule.means(&datagram, seen));
     (datagram[0], datagram[30]) = (12, 0x1F);
     assert!(rule.means(&datagram, seen));
     assert!(!rule.means(&datagram[..31], seen), "a field that is not there");
-    assert!(rule.means(&[], Seen { body: 0, ..seen }));
+    assert!(rule.means(&[], HeaderValues { body: 0, ..seen }));
 }
 
 #[test]

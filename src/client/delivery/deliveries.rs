@@ -1,0 +1,358 @@
+//! The set of clients that one arbiter writes to: the hot thread's end of it, and the end of the thread that looks after it.
+//!
+//! ```text
+//!   any other thread                                       the hot thread
+//!   Roster::attach   -- the client's writer ------------>  Deliveries::tend takes it up
+//!   Roster::detach   -- its id ------------------------->  Deliveries::tend gives it back
+//!   Roster::returned <-- a writer, of a client that was detached or has gone ----
+//! ```
+//!
+//! Both ways are queues without a lock. The hot thread neither allocates nor frees: it takes a writer by value, and gives it
+//! back the same way, to be dropped by the other thread. Everything that changes the set happens in [`Tend::tend`], between
+//! two frames, so every client gets whole frames.
+//!
+//! ```
+//! use twinline_client::client::{self, Polled};
+//! use twinline_client::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, StreamKind, Tend};
+//! # use twinline_core::frame::Packing;
+//!
+//! let (mut deliveries, mut roster) = Deliveries::new(8);
+//! // `deliveries` goes to the hot thread; at any time later, here:
+//! # let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
+//! let (delivery, mut client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN)?;
+//! let id = roster.attach(delivery)?;
+//! // the hot thread, between two frames
+//! deliveries.tend();
+//! # assert_eq!(deliveries.iter().count(), 1);
+//! assert!(roster.detach(id));
+//! # deliveries.tend();
+//! // and once it has done so again
+//! let (returned, delivery) = roster.returned().expect("the writer is back");
+//! assert_eq!(returned, id);
+//! drop(delivery);
+//! assert_eq!(client.poll()?, Polled::Ended);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+
+use super::Delivery;
+use crate::ring::{Giver, Taker, handoff};
+use twinline_core::arbiter::{ChannelRef, Event, Loss, Run, Sink};
+use twinline_core::frame::Session;
+use twinline_core::seq::SeqRange;
+use twinline_core::time::Nanos;
+
+/// The most clients that one [`Deliveries`] can have. Each costs the hot thread a copy of every message.
+pub const DIRECT_MAX: usize = 64;
+
+/// Every so many calls of [`Deliveries::tend`](Tend::tend), one client is asked whether it has gone. The answer stands on a cache
+/// line that the client writes, so asking is not free.
+pub const LOOK_EVERY: u32 = 1_024;
+
+/// What a sink does between two frames. The thread that feeds the sink calls it whenever a pass over the source is over, with
+/// or without frames, and once before the first.
+pub trait Tend {
+    /// Does what is due. Cheap if nothing is: it must not wait, allocate or make a system call.
+    #[inline]
+    fn tend(&mut self) {}
+}
+
+impl Tend for Delivery {
+    /// Reports an overrun as soon as a quarter of the ring is free ([`Delivery::settle`]).
+    #[inline]
+    fn tend(&mut self) {
+        self.settle();
+    }
+}
+
+/// A client of a [`Deliveries`], as its [`Roster`] names it. No two clients of one roster have the same id, ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(u64);
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the roster asks of the hot thread.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the hot thread would have to free the box")]
+enum Order {
+    Attach(ClientId, Delivery),
+    Detach(ClientId),
+}
+
+/// The [`Sink`] over every client of an arbiter, each served in the order in which it was attached.
+///
+/// Invariant: `ids` has one entry per writer, in the same order. With an exchange, both have room for as many clients as the
+/// roster may attach.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    writers: Vec<Delivery>,
+    ids: Vec<ClientId>,
+    exchange: Option<Exchange>,
+}
+
+/// The hot thread's ends of the queues.
+#[derive(Debug)]
+struct Exchange {
+    orders: Taker<Order>,
+    returned: Giver<(ClientId, Delivery)>,
+    /// Calls until a client is asked whether it has gone.
+    until_look: u32,
+    /// Which one; past the end, the first.
+    look_at: usize,
+}
+
+impl Deliveries {
+    /// A set without clients yet, for up to `capacity` of them, and the roster that attaches and detaches them while the set
+    /// is in use.
+    ///
+    /// # Panics
+    /// If `capacity` is zero or more than [`DIRECT_MAX`].
+    pub fn new(capacity: usize) -> (Deliveries, Roster) {
+        assert!((1..=DIRECT_MAX).contains(&capacity), "{capacity} clients, where 1 to {DIRECT_MAX} are possible");
+        // a client can be attached and detached before the hot thread looks
+        let (orders_in, orders) = handoff(2 * capacity);
+        let (returned_in, returned) = handoff(capacity);
+        let exchange = Exchange { orders, returned: returned_in, until_look: LOOK_EVERY, look_at: 0 };
+        let deliveries = Deliveries {
+            writers: Vec::with_capacity(capacity),
+            ids: Vec::with_capacity(capacity),
+            exchange: Some(exchange),
+        };
+        (deliveries, Roster { orders: orders_in, returned, capacity, seats: Vec::with_capacity(capacity), next: 0 })
+    }
+
+    /// These clients' writers, and no others, for as long as the set lives.
+    pub fn fixed(writers: Vec<Delivery>) -> Deliveries {
+        let ids = (0..writers.len() as u64).map(ClientId).collect();
+        Deliveries { writers, ids, exchange: None }
+    }
+
+    /// The writers, in the order in which they are served.
+    pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        self.writers.iter()
+    }
+
+    /// [`Delivery::settle`] for each. Returns whether every client has been told of every overrun.
+    #[inline]
+    pub fn settle(&mut self) -> bool {
+        let mut settled = true;
+        for writer in &mut self.writers {
+            settled &= writer.settle();
+        }
+        settled
+    }
+
+    /// Does what the roster has asked for, in its order.
+    #[cold]
+    fn obey(&mut self) {
+        while let Some(order) = self.exchange.as_mut().and_then(|exchange| exchange.orders.take()) {
+            match order {
+                Order::Attach(id, delivery) => {
+                    // never beyond what was reserved: the roster counts
+                    self.writers.push(delivery);
+                    self.ids.push(id);
+                }
+                Order::Detach(id) => {
+                    // it may have gone, and been given back, by itself
+                    if let Some(at) = self.ids.iter().position(|known| *known == id) {
+                        self.give_back(at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks one client whether it has gone, each in its turn.
+    #[cold]
+    fn look(&mut self) {
+        let Some(exchange) = &mut self.exchange else { return };
+        exchange.until_look = LOOK_EVERY;
+        let at = if exchange.look_at < self.writers.len() { exchange.look_at } else { 0 };
+        exchange.look_at = at + 1;
+        if self.writers.get(at).is_some_and(Delivery::client_gone) {
+            exchange.look_at = at;
+            self.give_back(at);
+        }
+    }
+
+    fn give_back(&mut self, at: usize) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let (id, mut writer) = (self.ids.remove(at), self.writers.remove(at));
+        // the client sees its end now, whenever the other side takes the writer back
+        writer.close();
+        // there is a place for every client; were there none, it would stay
+        if let Err((id, writer)) = exchange.returned.give((id, writer)) {
+            self.ids.push(id);
+            self.writers.push(writer);
+        }
+    }
+}
+
+impl Tend for Deliveries {
+    /// Takes up the clients that were attached, gives back those that were detached or have gone, and reports overruns as
+    /// [`Delivery::tend`](Tend::tend) does.
+    #[inline]
+    fn tend(&mut self) {
+        self.settle();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.until_look -= 1;
+            let look = exchange.until_look == 0;
+            if exchange.orders.ready() {
+                self.obey();
+            }
+            if look {
+                self.look();
+            }
+        }
+    }
+}
+
+impl Sink for Deliveries {
+    fn event(&mut self, event: &Event) {
+        self.writers.iter_mut().for_each(|writer| writer.event(event));
+    }
+
+    #[inline]
+    fn release(&mut self, run: &Run<'_>) {
+        self.writers.iter_mut().for_each(|writer| writer.release(run));
+    }
+
+    fn loss(&mut self, loss: &Loss) {
+        self.writers.iter_mut().for_each(|writer| writer.loss(loss));
+    }
+
+    fn late(&mut self, run: &Run<'_>) {
+        self.writers.iter_mut().for_each(|writer| writer.late(run));
+    }
+
+    fn unsequenced(&mut self, run: &Run<'_>) {
+        self.writers.iter_mut().for_each(|writer| writer.unsequenced(run));
+    }
+
+    #[inline]
+    fn first(&mut self, run: &Run<'_>) {
+        self.writers.iter_mut().for_each(|writer| writer.first(run));
+    }
+
+    fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
+        self.writers.iter_mut().for_each(|writer| writer.first_gap(at, channel, session, range));
+    }
+
+    #[inline]
+    fn after_pass(&mut self, _: usize) {
+        self.tend();
+    }
+
+    fn close(&mut self) {
+        self.writers.iter_mut().for_each(Delivery::close);
+    }
+}
+
+/// Attaches clients to a [`Deliveries`] that another thread uses, and takes them back.
+///
+/// Invariant: the queue of orders has a free place for each client that is attached and was not asked back yet, so that
+/// [`Roster::detach`] always finds one.
+#[derive(Debug)]
+pub struct Roster {
+    orders: Giver<Order>,
+    returned: Taker<(ClientId, Delivery)>,
+    capacity: usize,
+    seats: Vec<Seat>,
+    /// The next client's id.
+    next: u64,
+}
+
+/// A client that was attached and has not come back.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    id: ClientId,
+    /// Whether it was asked back.
+    detached: bool,
+}
+
+impl Roster {
+    /// Hands a client's writer to the hot thread, which takes it up between two frames. The client's stream begins with the
+    /// next frame: what channel and session each message belongs to, it is told as any client is; earlier messages it does not
+    /// get.
+    ///
+    /// # Errors
+    /// [`AttachError`] with the writer in it: as many clients are attached as there may be, or the hot thread has ended.
+    pub fn attach(&mut self, delivery: Delivery) -> Result<ClientId, AttachError> {
+        let reason = if self.orders.taker_gone() {
+            AttachReason::Ended
+        } else if self.seats.len() == self.capacity || self.orders.free() < self.waiting() + 2 {
+            AttachReason::Full
+        } else {
+            let id = ClientId(self.next);
+            let Err(Order::Attach(_, delivery)) = self.orders.give(Order::Attach(id, delivery)) else {
+                self.next += 1;
+                self.seats.push(Seat { id, detached: false });
+                return Ok(id);
+            };
+            return Err(AttachError { reason: AttachReason::Full, delivery: Box::new(delivery) });
+        };
+        Err(AttachError { reason, delivery: Box::new(delivery) })
+    }
+
+    /// Asks for a client's writer: the hot thread gives it back between two frames, and then [`Roster::returned`] has it. False
+    /// if no such client is attached, or it was asked for before.
+    pub fn detach(&mut self, id: ClientId) -> bool {
+        let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id && !seat.detached) else { return false };
+        seat.detached = self.orders.give(Order::Detach(id)).is_ok();
+        seat.detached
+    }
+
+    /// The next writer that has come back, because its client was detached or has gone ([`Delivery::client_gone`]). Dropping it
+    /// reports the last overrun and ends the client's stream. Call it now and then: a client's place is free again only
+    /// after this.
+    pub fn returned(&mut self) -> Option<(ClientId, Delivery)> {
+        let (id, delivery) = self.returned.take()?;
+        self.seats.retain(|seat| seat.id != id);
+        Some((id, delivery))
+    }
+
+    /// The clients that are attached, or are being attached or detached, in the order in which they were attached.
+    pub fn clients(&self) -> impl Iterator<Item = ClientId> {
+        self.seats.iter().map(|seat| seat.id)
+    }
+
+    /// How many clients may still be asked back.
+    fn waiting(&self) -> usize {
+        self.seats.iter().filter(|seat| !seat.detached).count()
+    }
+}
+
+/// Why a client was not attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttachReason {
+    /// As many clients are attached as there may be; one that has gone still counts until [`Roster::returned`] gave it out.
+    Full,
+    /// The hot thread has ended: its [`Deliveries`] was dropped.
+    Ended,
+}
+
+/// A client was not attached. The writer is in here: dropped, it ends the client's stream.
+#[derive(Debug)]
+pub struct AttachError {
+    /// Why.
+    pub reason: AttachReason,
+    /// The client's writer, as it was.
+    pub delivery: Box<Delivery>,
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.reason {
+            AttachReason::Full => "no room for another client: detach one first",
+            AttachReason::Ended => "the arbiter that the client was to be attached to has ended",
+        })
+    }
+}
+
+impl std::error::Error for AttachError {}

@@ -1,0 +1,589 @@
+//! The live runtime: a feed's lines are joined, one hot thread receives and arbitrates, another thread looks after the lines.
+//!
+//! ```text
+//!  hot thread: source -> framing -> arbiter -> sink or clients' rings    (allocates nothing, locks nothing)
+//!       |  \-> a copy of every datagram -> Recorder: a capture file
+//!       \----> the page of counters                                       (read by anyone, at any time)
+//!  attendant:  interfaces, the kernel's drops -> notices
+//! ```
+//!
+//! ```no_run
+//! use twinline_client::delivery::StreamKind;
+//! use twinline_client::client::{Item, Polled};
+//! use twinline_node::config::Feed;
+//! use twinline_node::runtime::Runtime;
+//!
+//! let mut runtime = Runtime::new(Feed::load("feeds/loopback.toml")?);
+//! let mut client = runtime.client(StreamKind::Ordered)?;
+//! let (running, _clients) = runtime.start()?;
+//! loop {
+//!     match client.poll()? {
+//!         Polled::Item(Item::Message(message)) => println!("{} {:?}", message.sequence, message.bytes),
+//!         Polled::Item(other) => println!("{other:?}"),
+//!         Polled::Empty => std::hint::spin_loop(),
+//!         Polled::Ended => break,
+//!     }
+//! }
+//! let end = running.join()?;
+//! println!("{} channels", end.arbiter.channels().count());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`live`] is the loop itself, for whoever brings a source, a clock and threads of his own.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use twinline_client::client::{Client, ClientError};
+use twinline_client::counters::{self, CounterPage, CounterWriter};
+use twinline_client::delivery::{self, AttachError, ClientId, Deliveries, Delivery, FeedFacts, Roster, Tend, Wants};
+use twinline_core::arbiter::{Arbiter, Sink};
+use twinline_core::frame::LINES_MAX;
+use twinline_core::framing::{Framing, WithFraming};
+use twinline_core::time::Nanos;
+
+use crate::config::{Feed, Method};
+use crate::handler::tap::Tap;
+use crate::handler::{Handler, MalformedCounts, settings};
+use crate::os::clock::Clock;
+use crate::os::cpu::{self, PinError, Spin};
+use crate::os::receive::ReceiveOptions;
+use crate::os::signal::Stop;
+use crate::source::live::{LiveError, SourceFacts};
+use crate::source::method::{AnyLive, MethodChoice, WithSource};
+use crate::source::watch::{LiveWatch, WatchFacts};
+use crate::source::{self, Source};
+
+mod attendant;
+mod hot;
+mod live;
+mod pacer;
+mod recorder;
+
+pub use attendant::RuntimeNotice;
+pub use live::{LiveEnd, LiveHooks, live, record};
+pub use pacer::StampPacer;
+pub use recorder::{Captured, Recorder, RecorderError};
+
+use attendant::{Attendant, Notices};
+use hot::HotHooks;
+
+/// Why a runtime cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The core that the feed file or the caller asks for.
+    #[error(transparent)]
+    Core(#[from] PinError),
+    /// The lines.
+    #[error(transparent)]
+    Lines(#[from] LiveError),
+    /// A thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    /// It has clients, and was started with a sink that does not serve them.
+    #[error("this runtime has clients, and a sink of its own would leave them without a stream: start it without one")]
+    Clients,
+    /// More clients than there may be.
+    #[error("more clients than there may be at once: {max}", max = delivery::DIRECT_MAX)]
+    TooManyClients,
+    /// The hot thread has failed: what it knew is gone.
+    #[error("the thread that receives has failed: what it knew is gone")]
+    Failed,
+}
+
+/// A live run that is being put together. Only the feed is needed; the rest has defaults.
+#[derive(Debug)]
+pub struct Runtime {
+    feed: Feed,
+    method: Method,
+    core: Option<usize>,
+    spin: Option<Spin>,
+    clock: Option<Clock>,
+    senders: bool,
+    until_end: bool,
+    tap: Option<Tap>,
+    stops: Vec<Stop>,
+    clients: Vec<Delivery>,
+    clients_max: usize,
+}
+
+/// How many clients a runtime has room for, unless the caller says otherwise.
+const CLIENTS_MAX: usize = 16;
+
+impl Runtime {
+    /// A runtime of this feed: received as the feed file says, pinned to the core that it names.
+    pub fn new(feed: Feed) -> Runtime {
+        Runtime {
+            method: feed.receive.method,
+            core: feed.receive.core,
+            feed,
+            spin: None,
+            clock: None,
+            senders: false,
+            until_end: false,
+            tap: None,
+            stops: Vec::new(),
+            clients: Vec::new(),
+            clients_max: CLIENTS_MAX,
+        }
+    }
+
+    /// Receives by this method, whatever the feed file says.
+    #[must_use]
+    pub fn receive(mut self, method: Method) -> Runtime {
+        self.method = method;
+        self
+    }
+
+    /// Pins the hot thread to this core, or to none, whatever the feed file says.
+    #[must_use]
+    pub fn core(mut self, core: Option<usize>) -> Runtime {
+        self.core = core;
+        self
+    }
+
+    /// What the hot thread does while there is nothing. By default it spins if it has a core for itself while one is left for
+    /// everything else, and yields if not.
+    #[must_use]
+    pub fn spin(mut self, spin: Spin) -> Runtime {
+        self.spin = Some(spin);
+        self
+    }
+
+    /// The clock of the run. Threads whose times are to be compared share one. By default the runtime starts its own.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Runtime {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Also ends when this is requested; may be called several times.
+    #[must_use]
+    pub fn stop_on(mut self, stop: Stop) -> Runtime {
+        self.stops.push(stop);
+        self
+    }
+
+    /// Whether it ends by itself once every channel's session has ended.
+    #[must_use]
+    pub fn until_end(mut self, until_end: bool) -> Runtime {
+        self.until_end = until_end;
+        self
+    }
+
+    /// Puts a copy of every datagram into this tap: a [`Recorder`]'s, usually.
+    #[must_use]
+    pub fn tap(mut self, tap: Tap) -> Runtime {
+        self.tap = Some(tap);
+        self.senders = true;
+        self
+    }
+
+    /// Whether each datagram is to say who sent it. A tap implies it.
+    #[must_use]
+    pub fn senders(mut self, senders: bool) -> Runtime {
+        self.senders |= senders;
+        self
+    }
+
+    /// How many clients there may be at once, 16 unless this is called: each costs the hot thread a copy of every message.
+    ///
+    /// # Panics
+    /// If it is zero or more than [`delivery::DIRECT_MAX`].
+    #[must_use]
+    pub fn clients_max(mut self, clients: usize) -> Runtime {
+        assert!((1..=delivery::DIRECT_MAX).contains(&clients), "{clients} clients at once are not possible");
+        self.clients_max = clients;
+        self
+    }
+
+    /// A client of this runtime, with a ring of [`delivery::CAPACITY_DEFAULT`] bytes. It reads on any one thread.
+    ///
+    /// # Errors
+    /// [`ClientError`]: never, unless memory cannot be had.
+    pub fn client(&mut self, wants: impl Into<Wants>) -> Result<Client, ClientError> {
+        self.client_with(wants, delivery::CAPACITY_DEFAULT)
+    }
+
+    /// The same, with a ring of `capacity` bytes.
+    ///
+    /// # Errors
+    /// [`ClientError::Ring`] if the capacity is not a power of two of at least [`delivery::CAPACITY_MIN`].
+    pub fn client_with(&mut self, wants: impl Into<Wants>, capacity: usize) -> Result<Client, ClientError> {
+        let (delivery, client) = twinline_client::client::open(&facts(&self.feed), wants.into(), capacity)?;
+        self.clients.push(delivery);
+        Ok(client)
+    }
+
+    /// Joins the lines and starts the threads. The clients get the stream from its first message on; later ones attach with
+    /// [`Clients::attach`].
+    ///
+    /// # Errors
+    /// [`RuntimeError`]
+    pub fn start(mut self) -> Result<(Running<Deliveries>, Clients), RuntimeError> {
+        let early = std::mem::take(&mut self.clients);
+        let (mut deliveries, mut roster) = Deliveries::new(self.clients_max.max(early.len()).min(delivery::DIRECT_MAX));
+        for delivery in early {
+            roster.attach(delivery).map_err(|_| RuntimeError::TooManyClients)?;
+        }
+        deliveries.tend();
+        let facts = facts(&self.feed);
+        let running = self.join_lines()?.start(deliveries)?;
+        Ok((running, Clients { roster, facts }))
+    }
+
+    /// The same with a sink of the caller's own, which comes back from [`Running::join`].
+    ///
+    /// # Errors
+    /// [`RuntimeError`]; [`RuntimeError::Clients`] if clients were made.
+    pub fn start_with<S: Sink + Send + 'static>(self, sink: S) -> Result<Running<S>, RuntimeError> {
+        if !self.clients.is_empty() {
+            return Err(RuntimeError::Clients);
+        }
+        self.join_lines()?.start(sink)
+    }
+
+    /// Joins the lines, and starts nothing yet.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Core`] if this process may not use the core, [`RuntimeError::Lines`] if a line cannot be joined.
+    pub fn join_lines(self) -> Result<Joined, RuntimeError> {
+        let usable = cpu::usable();
+        if let Some(core) = self.core.filter(|core| !usable.contains(core)) {
+            return Err(PinError::NoSuchCore { core, usable }.into());
+        }
+        let options = ReceiveOptions {
+            buffer_bytes: usize::try_from(self.feed.receive.buffer).unwrap_or(usize::MAX),
+            kernel_stamps: self.feed.receive.kernel_stamps,
+            senders: self.senders,
+        };
+        let (source, watch, taken) = AnyLive::open(&self.feed, self.method, &options)?;
+        // one core is left for everything else, unless the user has chosen the core
+        let spin = self.spin.unwrap_or_else(|| match self.core {
+            Some(_) => Spin::new(false),
+            None => Spin::for_threads(2, usable.len().max(1)),
+        });
+        let clock = self.clock.unwrap_or_else(Clock::start);
+        Ok(Joined { runtime: self, source, watch, taken, spin, clock })
+    }
+}
+
+/// What a client of this feed must know of it.
+pub fn facts(feed: &Feed) -> FeedFacts {
+    let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
+    FeedFacts { packing: feed.framing.packing(), feed: feed.name.clone(), lines }
+}
+
+/// A runtime whose lines are joined. Datagrams wait in its sockets until it is started.
+#[derive(Debug)]
+pub struct Joined {
+    runtime: Runtime,
+    source: AnyLive,
+    watch: LiveWatch,
+    taken: MethodChoice,
+    spin: Spin,
+    clock: Clock,
+}
+
+impl Joined {
+    /// The feed.
+    pub fn feed(&self) -> &Feed {
+        &self.runtime.feed
+    }
+
+    /// By which method its lines are received, and why.
+    pub fn method(&self) -> &MethodChoice {
+        &self.taken
+    }
+
+    /// What the hot thread does while there is nothing.
+    pub fn spin(&self) -> Spin {
+        self.spin
+    }
+
+    /// The core that the hot thread is to be pinned to.
+    pub fn core(&self) -> Option<usize> {
+        self.runtime.core
+    }
+
+    /// The clock of the run.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Puts a copy of every datagram into this tap. The lines must have been joined with [`Runtime::senders`] for the copies to
+    /// say who sent them.
+    #[must_use]
+    pub fn tap(mut self, tap: Tap) -> Joined {
+        self.runtime.tap = Some(tap);
+        self
+    }
+
+    /// Starts the threads with this sink. The hot loop is compiled for every framing and method, so that it asks neither again.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Thread`]
+    pub fn start<S: Sink + Send + 'static>(self, sink: S) -> Result<Running<S>, RuntimeError> {
+        let framing = self.runtime.feed.framing;
+        framing.with(Starting { joined: self, sink })
+    }
+
+    /// The same for one framing alone: [`AnyFraming`](twinline_core::framing::AnyFraming) itself, say, which looks the feed's framing up for each datagram. That costs
+    /// some nanoseconds, and the caller's program is built sooner.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Thread`]
+    pub fn start_as<F: Framing, S: Sink + Send + 'static>(
+        self,
+        framing: F,
+        sink: S,
+    ) -> Result<Running<S>, RuntimeError> {
+        self.spawn(move |source, feed, hot| source.with(Arbitrate { framing, feed, hot, sink }))
+    }
+
+    /// Starts the threads without an arbiter: what comes goes to the tap alone, with the stamps that an arbiter would be given.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Thread`]
+    pub fn start_recording(self) -> Result<Running<()>, RuntimeError> {
+        self.spawn(move |source, feed, hot| source.with(RecordOnly { feed, hot }))
+    }
+
+    fn spawn<S: Send + 'static>(
+        self,
+        run: impl FnOnce(AnyLive, &Feed, HotHooks) -> HotEnd<S> + Send + 'static,
+    ) -> Result<Running<S>, RuntimeError> {
+        let Joined { runtime, source, watch, spin, clock, .. } = self;
+        let Runtime { feed, core, until_end, tap, mut stops, .. } = runtime;
+        let stop = Stop::new();
+        stops.push(stop.clone());
+        let (writer, counters): (CounterWriter, CounterPage) = counters::open(feed.lines.len());
+        let hot = HotHooks::new(clock, spin, stops, until_end, tap, writer, feed.lines.len());
+        let (attendant, notices): (Attendant, Notices) = Attendant::start(watch).map_err(RuntimeError::Thread)?;
+        let thread = thread::Builder::new().name("arbiter".into()).spawn(move || {
+            if let Some(Err(error)) = core.map(cpu::pin) {
+                notices.put(RuntimeNotice::NotPinned(error));
+            }
+            drop(notices);
+            run(source, &feed, hot)
+        });
+        let thread = thread.map_err(RuntimeError::Thread)?;
+        Ok(Running { thread, attendant, counters, stop })
+    }
+}
+
+/// The clients of a running feed: they come and go while it runs.
+#[derive(Debug)]
+pub struct Clients {
+    roster: Roster,
+    facts: FeedFacts,
+}
+
+impl Clients {
+    /// A client whose stream begins with the next frame, with a ring of `capacity` bytes ([`delivery::CAPACITY_DEFAULT`] is the
+    /// usual one).
+    ///
+    /// # Errors
+    /// [`AttachClientError`]
+    pub fn attach(
+        &mut self,
+        wants: impl Into<Wants>,
+        capacity: usize,
+    ) -> Result<(ClientId, Client), AttachClientError> {
+        self.collect();
+        let (delivery, client) = twinline_client::client::open(&self.facts, wants.into(), capacity)?;
+        Ok((self.roster.attach(delivery)?, client))
+    }
+
+    /// Ends a client's stream: it reads what is in its ring, and then the end. False if it has gone already. (A client that is
+    /// dropped detaches itself.)
+    pub fn detach(&mut self, id: ClientId) -> bool {
+        self.collect();
+        self.roster.detach(id)
+    }
+
+    /// Frees what clients that have gone left behind; [`Clients::attach`] and [`Clients::detach`] do it as well. Returns how many
+    /// there were.
+    pub fn collect(&mut self) -> usize {
+        std::iter::from_fn(|| self.roster.returned()).count()
+    }
+
+    /// The clients that are attached, or on their way in or out.
+    pub fn ids(&self) -> impl Iterator<Item = ClientId> + '_ {
+        self.roster.clients()
+    }
+}
+
+/// Why a client cannot attach to a running feed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachClientError {
+    /// Its ring.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// There is no room for it, or the run has ended.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+}
+
+/// A live run. If it is dropped, its threads go on until something else stops them.
+#[derive(Debug)]
+pub struct Running<S> {
+    thread: JoinHandle<HotEnd<S>>,
+    attendant: Attendant,
+    counters: CounterPage,
+    stop: Stop,
+}
+
+impl<S> Running<S> {
+    /// The page of counters that the hot thread stores.
+    pub fn counters(&self) -> &CounterPage {
+        &self.counters
+    }
+
+    /// What ends the run when it is requested, from any thread.
+    pub fn stopper(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Ends the run: the hot thread takes what it is at, finishes the arbiter and closes the sink.
+    pub fn stop(&self) {
+        self.stop.request();
+    }
+
+    /// Whether the hot thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// The notices since the last call.
+    pub fn notices(&self) -> impl Iterator<Item = RuntimeNotice> + '_ {
+        std::iter::from_fn(|| self.attendant.notice())
+    }
+
+    /// What the kernel and the interfaces did to each line, as of the attendant's last look, a quarter of a second ago at most.
+    pub fn lines(&self) -> Vec<WatchFacts> {
+        self.attendant.facts()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Failed`] if the hot thread panicked: a sink of the caller's own can.
+    pub fn join(mut self) -> Result<Ended<S>, RuntimeError> {
+        let end = self.thread.join();
+        self.attendant.end();
+        let HotEnd { at, source, dropped, arbiter, malformed, sink, error } = end.map_err(|_| RuntimeError::Failed)?;
+        let notices = std::iter::from_fn(|| self.attendant.notice()).collect();
+        let lines = self.attendant.facts();
+        Ok(Ended { at, source, lines, dropped, arbiter, malformed, sink, error, notices })
+    }
+}
+
+/// What a live run leaves.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Ended<S> {
+    /// The stamp at which the input ended; `None` if not one datagram came.
+    pub at: Option<Nanos>,
+    /// What each line brought.
+    pub source: SourceFacts,
+    /// What the kernel and the interfaces did to each line.
+    pub lines: Vec<WatchFacts>,
+    /// What the tap had no room for, by line.
+    pub dropped: [u64; LINES_MAX],
+    /// The arbiter, finished; one that saw nothing if this was a recording.
+    pub arbiter: Arbiter,
+    /// Datagrams that could not be read.
+    pub malformed: MalformedCounts,
+    /// The sink.
+    pub sink: S,
+    /// Why the source could not go on, if it could not.
+    pub error: Option<io::Error>,
+    /// The notices that had not been read.
+    pub notices: Vec<RuntimeNotice>,
+}
+
+/// What the hot thread leaves.
+#[derive(Debug)]
+struct HotEnd<S> {
+    at: Option<Nanos>,
+    source: SourceFacts,
+    dropped: [u64; LINES_MAX],
+    arbiter: Arbiter,
+    malformed: MalformedCounts,
+    sink: S,
+    error: Option<io::Error>,
+}
+
+struct Starting<S> {
+    joined: Joined,
+    sink: S,
+}
+
+impl<S: Sink + Send + 'static> WithFraming for Starting<S> {
+    type Output = Result<Running<S>, RuntimeError>;
+
+    fn with<F: Framing>(self, framing: F) -> Self::Output {
+        self.joined.start_as(framing, self.sink)
+    }
+}
+
+struct Arbitrate<'a, F, S> {
+    framing: F,
+    feed: &'a Feed,
+    hot: HotHooks,
+    sink: S,
+}
+
+impl<F: Framing, S: Sink> WithSource for Arbitrate<'_, F, S> {
+    type Output = HotEnd<S>;
+
+    fn with<T: Source + source::CountedSource>(self, mut source: T) -> HotEnd<S> {
+        let Arbitrate { framing, feed, mut hot, mut sink } = self;
+        let make = if feed.receive.lock_memory { Handler::reserving_all } else { Handler::new };
+        let mut handler = make(framing, feed);
+        let outcome = live(&mut handler, &mut source, &mut hot, &mut sink);
+        hot.store_all(handler.arbiter());
+        let (arbiter, malformed) = handler.into_parts();
+        HotEnd {
+            at: hot.ended_at(),
+            source: source.facts(),
+            dropped: hot.dropped(),
+            arbiter,
+            malformed,
+            sink,
+            error: outcome.err(),
+        }
+    }
+}
+
+struct RecordOnly<'a> {
+    feed: &'a Feed,
+    hot: HotHooks,
+}
+
+impl WithSource for RecordOnly<'_> {
+    type Output = HotEnd<()>;
+
+    fn with<T: Source + source::CountedSource>(self, mut source: T) -> HotEnd<()> {
+        let RecordOnly { feed, mut hot } = self;
+        // it is given nothing: it stands where an arbiter would
+        let (arbiter, malformed) = Handler::new(feed.framing, feed).into_parts();
+        let outcome = record(settings(feed, feed.framing.rules()), &mut source, &mut hot);
+        hot.store_all(&arbiter);
+        HotEnd {
+            at: hot.ended_at(),
+            source: source.facts(),
+            dropped: hot.dropped(),
+            arbiter,
+            malformed,
+            sink: (),
+            error: outcome.err(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

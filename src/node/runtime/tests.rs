@@ -1,0 +1,168 @@
+//! The runtime over loopback: clients that come and go, counters, a recording. Everything waits for a condition.
+
+use std::time::Duration;
+
+use twinline_client::client::{Item, Polled};
+use twinline_client::counters::Counter;
+use twinline_client::delivery::{CAPACITY_MIN, StreamKind};
+use twinline_core::arbiter::{Event, Run};
+use twinline_core::frame::{Line, Session};
+use twinline_core::framing::{AnyFraming, MoldUdp64};
+
+use super::*;
+use crate::wire::{UdpWire, Wire};
+
+/// How long a condition may take on a machine that is busy.
+const BOUND: Duration = Duration::from_secs(60);
+
+fn feed(port: u16) -> Feed {
+    let line = |name: &str, group: u8| {
+        format!(
+            "[[line]]\nname = \"{name}\"\ngroups = [\"239.81.{group}.9:{port}\"]\ninterface = \"127.0.0.1\"\nsource = \
+             \"127.0.0.1\"\n"
+        )
+    };
+    let text = format!(
+        "name = \"x\"\nframing = \"moldudp64\"\n{}{}[arbiter]\ngap_timeout = \"50ms\"\n",
+        line("A", 1),
+        line("B", 2)
+    );
+    Feed::parse(&text).unwrap()
+}
+
+/// Sends on both lines.
+struct Publisher {
+    wire: UdpWire,
+    next: u64,
+}
+
+impl Publisher {
+    fn new(feed: &Feed) -> Publisher {
+        Publisher { wire: UdpWire::open(feed).unwrap(), next: 1 }
+    }
+
+    fn send(&mut self) -> u64 {
+        let mut datagram = Vec::new();
+        MoldUdp64.encode(Session::text(b"S"), self.next, &[b"message"], 1_400, &mut datagram);
+        for line in 0..2 {
+            self.wire.send(Line(line), 0, &datagram).unwrap();
+        }
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn end(&mut self) {
+        let mut datagram = Vec::new();
+        MoldUdp64.encode_end(Session::text(b"S"), self.next, &mut datagram);
+        for line in 0..2 {
+            self.wire.send(Line(line), 0, &datagram).unwrap();
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bound on waiting, not a measurement")]
+fn until(mut condition: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < BOUND, "the condition did not come about");
+        thread::yield_now();
+    }
+}
+
+/// Reads what is there; the messages' numbers.
+fn read(client: &mut Client, into: &mut Vec<u64>) -> bool {
+    loop {
+        match client.poll().unwrap() {
+            Polled::Item(Item::Message(message)) => into.push(message.sequence.0),
+            Polled::Item(_) => {}
+            Polled::Empty => return true,
+            Polled::Ended => return false,
+        }
+    }
+}
+
+#[test]
+fn clients_come_and_go_while_it_runs() {
+    let feed = feed(26_490);
+    let mut publisher = Publisher::new(&feed);
+    let mut runtime = Runtime::new(feed).until_end(true);
+    let mut first = runtime.client(StreamKind::Ordered).unwrap();
+    let (running, mut clients) = runtime.start().unwrap();
+    let (mut by_first, mut by_second) = (Vec::new(), Vec::new());
+    for number in [publisher.send(), publisher.send(), publisher.send()] {
+        until(|| read(&mut first, &mut by_first) && by_first.last() >= Some(&number));
+    }
+    let (id, mut second) = clients.attach(StreamKind::Ordered, CAPACITY_MIN).unwrap();
+    // it has been taken up once a message reaches it
+    until(|| {
+        publisher.send();
+        read(&mut second, &mut by_second) && !by_second.is_empty()
+    });
+    assert!(clients.detach(id));
+    until(|| !read(&mut second, &mut by_second));
+    until(|| clients.collect() == 1 || clients.ids().count() == 1);
+    let last = publisher.send();
+    publisher.end();
+    until(|| {
+        publisher.end();
+        !read(&mut first, &mut by_first)
+    });
+    assert_eq!(by_first, (1..=last).collect::<Vec<_>>());
+    assert!(by_second[0] > 3 && by_second.windows(2).all(|pair| pair[1] == pair[0] + 1), "{by_second:?}");
+    let counters = running.counters().clone();
+    let ended = running.join().unwrap();
+    assert!(ended.error.is_none());
+    assert_eq!(counters.total(Counter::FirstArrivals), last);
+    assert_eq!(ended.arbiter.channels().next().unwrap().epochs.last().unwrap().next.0, last + 1);
+}
+
+#[test]
+fn a_sink_of_ones_own_comes_back_and_is_closed() {
+    #[derive(Default)]
+    struct Counting {
+        messages: u64,
+        passes: u64,
+        closed: bool,
+    }
+    impl Sink for Counting {
+        fn event(&mut self, _: &Event) {}
+        fn release(&mut self, run: &Run<'_>) {
+            self.messages += u64::from(run.count);
+        }
+        fn after_pass(&mut self, _: usize) {
+            self.passes += 1;
+        }
+        fn close(&mut self) {
+            self.closed = true;
+        }
+    }
+    let feed = feed(26_491);
+    let mut publisher = Publisher::new(&feed);
+    let joined = Runtime::new(feed).join_lines().unwrap();
+    let framing: AnyFraming = MoldUdp64.into();
+    let running = joined.start_as(framing, Counting::default()).unwrap();
+    publisher.send();
+    let counters = running.counters().clone();
+    until(|| counters.total(Counter::FirstArrivals) == 1 && counters.total(Counter::Duplicate) == 1);
+    let pulse = counters.get(Counter::Pulse);
+    until(|| counters.get(Counter::Pulse) > pulse);
+    running.stop();
+    let ended = running.join().unwrap();
+    assert!(ended.sink.closed && ended.sink.passes > 0);
+    assert_eq!((ended.sink.messages, ended.source.lines[0].datagrams, ended.source.lines[1].datagrams), (1, 1, 1));
+    assert!(ended.at.is_some() && ended.lines.len() == 2);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_starts() {
+    let mut runtime = Runtime::new(feed(26_492));
+    let _client = runtime.client(StreamKind::Ordered).unwrap();
+    struct Nothing;
+    impl Sink for Nothing {
+        fn event(&mut self, _: &Event) {}
+        fn release(&mut self, _: &Run<'_>) {}
+    }
+    assert!(matches!(runtime.start_with(Nothing), Err(RuntimeError::Clients)));
+    let runtime = Runtime::new(feed(26_492)).core(Some(100_000));
+    assert!(matches!(runtime.join_lines(), Err(RuntimeError::Core(PinError::NoSuchCore { core: 100_000, .. }))));
+}

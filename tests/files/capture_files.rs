@@ -1,0 +1,9 @@
+//! Capture files, made by hand, through the public API.
+
+mod build;
+mod fragments;
+mod links;
+mod merge;
+mod random;
+mod read;
+mod write;

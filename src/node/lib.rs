@@ -82,7 +82,7 @@ pub use os::cpu::Spin;
 pub use os::receive::ReceiveOptions;
 pub use os::signal::Stop;
 pub use publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Planned, Rate};
-pub use publisher::send::{PublishError, PublishReport, send};
+pub use publisher::send::{PublishReport, SendingError, send};
 pub use replay::{ReplayError, ReplayReport, ReplaySettings, Speed};
 pub use runtime::{Clients, Ended, Recorder, Running, Runtime, RuntimeError, RuntimeNotice};
 pub use source::faulty::{FaultTime, FaultySettings, FaultySource};

@@ -96,7 +96,7 @@ pub struct SendChoice {
     pub why: Option<String>,
 }
 
-/// A feed's lines on the network. A line's `source`, where it has one, is the address that is sent from.
+/// A feed's lines on the network. A line's `source`, if it has one, is the address to send from.
 ///
 /// Each line and group has a [`Sender`], which loops back to this host. Multicast may go by a [`PacketSender`] instead, which is
 /// faster and is not heard on this host.

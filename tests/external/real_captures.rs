@@ -13,7 +13,7 @@ use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
-use twinline_node::publisher::captured::Captured;
+use twinline_node::publisher::captured::CapturedMessages;
 use twinline_node::publisher::fault::{Delay, Faults, Share};
 use twinline_node::publisher::messages::Listed;
 use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
@@ -256,7 +256,7 @@ impl WithFraming for Resplit<'_> {
             seed,
             ..PlanConfig::default()
         };
-        let source = Captured::new(framing, feed, again, key.group);
+        let source = CapturedMessages::new(framing, feed, again, key.group);
         let mut plan = Plan::new(framing, config, source).unwrap();
         let mut handler = Handler::new(framing, &two);
         let mut union = Released::default();

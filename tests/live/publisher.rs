@@ -11,7 +11,7 @@ use twinline_node::os::clock::Clock;
 use twinline_node::os::signal::Stop;
 use twinline_node::publisher::made_up::MadeUp;
 use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline_node::publisher::send::{PublishError, send};
+use twinline_node::publisher::send::{SendingError, send};
 use twinline_node::wire::{UdpWire, Wire};
 
 use crate::support::{PATIENCE, feed};
@@ -80,7 +80,7 @@ fn what_cannot_pass_ends_it_by_name() {
     let mut plan = Plan::new(MoldUdp64, config(Rate::Max), MadeUp::new(Some(2_000), None, 1)).unwrap();
     let mut wire = Kept { fails: Some((Line(1), 5..6, libc::EBADF)), ..Kept::default() };
     let (report, result) = send(&mut plan, &mut wire, Clock::start(), &Stop::new(), |_| ());
-    assert!(matches!(result, Err(PublishError::Wire { line: Line(1), group: 0, .. })));
+    assert!(matches!(result, Err(SendingError::Wire { line: Line(1), group: 0, .. })));
     assert_eq!(report.lines[1].datagrams, 5);
 }
 

@@ -17,7 +17,7 @@ use twinline_node::capture::{CaptureReader, CaptureWriter, Captures};
 use twinline_node::config::Feed;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::signal::Stop;
-use twinline_node::publisher::captured::Captured;
+use twinline_node::publisher::captured::CapturedMessages;
 use twinline_node::publisher::messages::{MessageSource, Timing};
 use twinline_node::replay::{ReplayReport, ReplaySettings, Speed, replay};
 use twinline_node::wire::{UdpWire, Wire};
@@ -417,7 +417,7 @@ fn what_is_published_out_of_a_capture_is_what_an_arbiter_makes_of_it() {
     let feed = Feed::load(sample("loopback.toml")).unwrap();
     let path = sample("samples/moldudp64.pcapng.gz");
     let expected = arbitrated(MoldUdp64, &feed, open(&path, &feed));
-    let (messages, times, warnings) = read_all(&mut Captured::new(MoldUdp64, &feed, open(&path, &feed), 0));
+    let (messages, times, warnings) = read_all(&mut CapturedMessages::new(MoldUdp64, &feed, open(&path, &feed), 0));
     assert!(messages == expected && messages.len() > 1_900);
     assert!(times[0] == Nanos::ZERO && times.is_sorted());
     assert!(times.last().unwrap().abs_diff(Nanos::from_millis(100)) < Nanos::from_millis(2), "{:?}", times.last());
@@ -440,7 +440,7 @@ fn one_channel_of_several_is_published_and_the_others_are_told() {
     }
     let path = scratch.file("a.pcapng");
     capture(&path, &feed, &all, Nanos::from_micros(1));
-    let (messages, _, warnings) = read_all(&mut Captured::new(MoldUdp64, &feed, open(&path, &feed), 1));
+    let (messages, _, warnings) = read_all(&mut CapturedMessages::new(MoldUdp64, &feed, open(&path, &feed), 1));
     let expected: Vec<Vec<u8>> = (1..=20).map(|n| format!("1:{n}").into_bytes()).collect();
     assert_eq!(messages, expected);
     assert!(warnings[0].contains("20 messages of other channels than that of group 1"), "{warnings:?}");

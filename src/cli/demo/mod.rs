@@ -27,7 +27,7 @@ use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::{self, Spin};
 use twinline_node::os::receive::ReceiveOptions;
 use twinline_node::os::signal::Stop;
-use twinline_node::publisher::send::{self, PublishError};
+use twinline_node::publisher::send::{self, SendingError};
 use twinline_node::publisher::spec::RateSpec;
 use twinline_node::source::live::{Live, LiveError};
 use twinline_node::source::watch::{InterfaceState, WatchFacts};
@@ -241,7 +241,7 @@ fn watch_over(schedule: Schedule, news: &Receiver<News>, view: &mut View, goes_o
 fn results(
     common: &Common,
     cores: usize,
-    (sent, outcome): (send::PublishReport, Result<(), PublishError>),
+    (sent, outcome): (send::PublishReport, Result<(), SendingError>),
     arbitrated: Arbitrated,
     read: Read,
     watched: &[WatchFacts],

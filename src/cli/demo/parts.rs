@@ -17,7 +17,7 @@ use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 use twinline_node::os::signal::Stop;
 use twinline_node::publisher::plan::{Plan, PlanError};
-use twinline_node::publisher::send::{self, PublishError, send_from};
+use twinline_node::publisher::send::{self, SendingError, send_from};
 use twinline_node::runtime::{LiveHooks, live};
 use twinline_node::source::Datagram;
 use twinline_node::source::live::Live;
@@ -79,7 +79,7 @@ pub(super) fn publish(
     common: &Common,
     plan: &mut Plan<MoldUdp64, Paced>,
     wire: &mut UdpWire,
-) -> (send::PublishReport, Result<(), PublishError>) {
+) -> (send::PublishReport, Result<(), SendingError>) {
     let zero = *common.zero.get_or_init(|| common.clock.now());
     let outcome = send_from(plan, wire, common.clock, zero, &common.stop, |_| ());
     common.published.request();

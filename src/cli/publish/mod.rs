@@ -17,13 +17,13 @@ use twinline_node::config::Feed;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::signal::Stop;
 use twinline_node::publisher::binary_file::BinaryFile;
-use twinline_node::publisher::captured::Captured;
+use twinline_node::publisher::captured::CapturedMessages;
 use twinline_node::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
 use twinline_node::publisher::lines::LiveLines;
 use twinline_node::publisher::made_up::{MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp};
 use twinline_node::publisher::messages::MessageSource;
 use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig};
-use twinline_node::publisher::send::{PublishError, send};
+use twinline_node::publisher::send::{SendingError, send};
 use twinline_node::publisher::spec::{PackSpec, PerLine, RateSpec, SpecError, parse_span};
 use twinline_node::wire::UdpWire;
 
@@ -246,7 +246,7 @@ impl WithFraming for Capturing<'_> {
     type Output = Box<dyn MessageSource>;
 
     fn with<F: Framing>(self, framing: F) -> Box<dyn MessageSource> {
-        Box::new(Captured::new(framing, self.feed, self.captures, self.group))
+        Box::new(CapturedMessages::new(framing, self.feed, self.captures, self.group))
     }
 }
 
@@ -432,7 +432,7 @@ impl WithFraming for Publishing {
                 Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up?")))
             }
             Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(PublishError::Wire { line, group, error }) => {
+            Err(SendingError::Wire { line, group, error }) => {
                 let (name, to) = (&feed.lines[line.index()].name, feed.lines[line.index()].groups[usize::from(group)]);
                 Err(Failure::run(anyhow!("line {name}: cannot send to {to}: {error}")))
             }

@@ -27,7 +27,7 @@ pub struct CaptureRecord<'a> {
 /// How a file says it was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileKind {
-    /// `pcap` or `pcapng`; `nothing` where the file ends within its first header.
+    /// `pcap` or `pcapng`; `nothing` if the file ends within its first header.
     pub format: &'static str,
     /// How it is compressed, by its first bytes; `None`: it is not.
     pub compression: Option<&'static str>,

@@ -376,7 +376,7 @@ fn names(feed: &Feed) -> String {
     feed.lines.iter().map(|line| line.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// `C=c.pcap` without a line C is a file that is not there: say which of the two it may be.
+/// `C=c.pcap` without a line C is a file that does not exist: say which of the two it may be.
 fn with_hint(error: CaptureError, path: &Path, feed: &Feed) -> CaptureError {
     let CaptureError::Open { file, source, .. } = error else { return error };
     let line = path.to_str().and_then(|text| text.split_once('=')).map(|(line, _)| line);

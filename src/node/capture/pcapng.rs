@@ -29,7 +29,7 @@ const SIMPLE_PACKET: u32 = 3;
 pub(super) const STATISTICS: u32 = 5;
 pub(super) const PACKET: u32 = 6;
 
-/// Options, by the block that they stand in.
+/// Options, by the block that they are in.
 pub(super) const SHB_USERAPPL: u16 = 4;
 pub(super) const IF_NAME: u16 = 2;
 pub(super) const IF_TSRESOL: u16 = 9;
@@ -84,7 +84,7 @@ impl PcapNg {
         }
     }
 
-    /// The interface's name, where it has one.
+    /// The interface's name, if it has one.
     pub(super) fn name(&self, interface: u32) -> Option<&str> {
         self.interfaces.get(interface as usize)?.name.as_deref()
     }

@@ -43,7 +43,7 @@ pub struct CaptureReader {
     section: u64,
     /// The payload of the last datagram that was reassembled.
     reassembled: Vec<u8>,
-    /// The first link layer that is not read, and how many packets are of such.
+    /// The first link layer that is not read, and how many packets are of any such.
     unread: Option<(u16, u64)>,
     state: State,
 }

@@ -170,7 +170,7 @@ impl Feed {
         // one byte past the limit tells a file that fits from one that does not, and a device file ends there too
         let file = File::open(path).map_err(unreadable)?;
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        document::text_of(&bytes).and_then(|text| Feed::parse(text)).map_err(|error| error.in_file(path))
+        document::text_of(&bytes).and_then(Feed::parse).map_err(|error| error.in_file(path))
     }
 }
 

@@ -150,7 +150,7 @@ fn behind_tags(packet: &[u8], mut at: usize) -> Result<usize, Reason> {
     }
 }
 
-/// Linux cooked v2 has its EtherType first, behind which a tag's would stand at the end of the header.
+/// Linux cooked v2 has its EtherType first; a tag's would come at the end of the header.
 fn behind_cooked_v2(packet: &[u8]) -> Result<usize, Reason> {
     let ether_type = be16(packet, 0)?;
     match ether_type {

@@ -3,7 +3,7 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`clock`], [`cpu`], [`signal`] | time; pinning and idling; the request to stop |
+//! | [`clock`], [`cpu`], [`memory`], [`signal`] | time; pinning and idling; memory that is locked; the request to stop |
 //! | [`netns`] | interfaces, and the namespace that they belong to |
 //! | [`receive`] | UDP sockets |
 //! | [`packet`], [`xdp`] | mapped rings; [`raw`] is what they share |

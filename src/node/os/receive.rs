@@ -146,7 +146,7 @@ impl Receiver {
         if group.ip().is_multicast() {
             // several programs may listen to a group; on a unicast port the last to bind would take all from the first
             socket.set_reuse_address(true).map_err(SocketError::doing("share the port"))?;
-            // else another program's membership on this host would let through what this socket did not join
+            // otherwise another program's membership on this host would let through what this socket did not join
             socket.set_multicast_all_v4(false).map_err(SocketError::doing("refuse groups that were not joined"))?;
         } else if anywhere {
             socket.set_freebind_v4(true).map_err(SocketError::doing("bind before the address is there"))?;
@@ -260,7 +260,7 @@ impl Membership {
         match self.source {
             None => self.socket.join_multicast_v4_n(self.group.ip(), &InterfaceIndexOrAddress::Index(index))?,
             Some(source) => {
-                // by index and not by IP_ADD_SOURCE_MEMBERSHIP's address, which may stand on two interfaces, or on none
+                // by index and not by IP_ADD_SOURCE_MEMBERSHIP's address, which may be on two interfaces, or on none
                 let request = libc::group_source_req {
                     gsr_interface: index,
                     gsr_group: storage(*self.group.ip()),
@@ -411,7 +411,7 @@ impl Batch {
             };
             let at = slots.as_ptr();
             for page in (0..mem::size_of::<Slots>()).step_by(4096) {
-                at.cast::<u8>().add(page).write_volatile(0); // volatile: else it is known to be zero already
+                at.cast::<u8>().add(page).write_volatile(0); // volatile: otherwise it is known to be zero already
             }
             for i in 0..BATCH {
                 (&raw mut (*at).parts[i])

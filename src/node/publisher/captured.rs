@@ -20,7 +20,7 @@ use super::messages::{MessageSource, MessageWarning, Timing};
 
 /// Messages from captures. Memory does not grow with the files: at most what one datagram releases waits, and the arbiter's hold
 /// limits bound that.
-pub struct Captured<F> {
+pub struct CapturedMessages<F> {
     captures: Captures,
     packing: Packing,
     handler: Handler<F>,
@@ -69,10 +69,10 @@ impl Sink for Released {
     }
 }
 
-impl<F: Framing> Captured<F> {
+impl<F: Framing> CapturedMessages<F> {
     /// The messages of `group` (its position in every line's list) in captures of `feed`.
-    pub fn new(framing: F, feed: &Feed, captures: Captures, group: u16) -> Captured<F> {
-        Captured {
+    pub fn new(framing: F, feed: &Feed, captures: Captures, group: u16) -> CapturedMessages<F> {
+        CapturedMessages {
             captures,
             packing: framing.packing(),
             handler: Handler::new(framing, feed),
@@ -125,7 +125,7 @@ impl<F: Framing> Captured<F> {
     }
 }
 
-impl<F: Framing> MessageSource for Captured<F> {
+impl<F: Framing> MessageSource for CapturedMessages<F> {
     fn packing(&self) -> Option<Packing> {
         Some(self.packing)
     }

@@ -342,7 +342,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         }
     }
 
-    /// Gives the message that was read the length that the framing's messages carry, where the source's has none.
+    /// Adds to the message that was read the length that the framing's messages carry, if the source's has none.
     fn wrap(&mut self) -> Result<(), PlanError> {
         let packing = self.lanes.framing().packing();
         if self.source.packing() == Some(packing) {

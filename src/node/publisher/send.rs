@@ -28,7 +28,7 @@ pub const WARNINGS_MAX: usize = 100;
 /// Why sending ended early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PublishError {
+pub enum SendingError {
     /// The plan's error.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -108,14 +108,14 @@ impl PublishReport {
 /// Sends all of a plan. The plan's zero is the moment of the call. `tell` is called now and then with the progress.
 ///
 /// # Errors
-/// [`PublishError`]: the plan's error, or a send error that is not transient. The report says what was sent by then.
+/// [`SendingError`]: the plan's error, or a send error that is not transient. The report says what was sent by then.
 pub fn send<F: Framing, S: MessageSource>(
     plan: &mut Plan<F, S>,
     wire: &mut impl Wire,
     clock: Clock,
     stop: &Stop,
     tell: impl FnMut(&PublishReport),
-) -> (PublishReport, Result<(), PublishError>) {
+) -> (PublishReport, Result<(), SendingError>) {
     let start = clock.now() - plan.config().start;
     send_from(plan, wire, clock, start, stop, tell)
 }
@@ -132,7 +132,7 @@ pub fn send_from<F: Framing, S: MessageSource>(
     start: Nanos,
     stop: &Stop,
     mut tell: impl FnMut(&PublishReport),
-) -> (PublishReport, Result<(), PublishError>) {
+) -> (PublishReport, Result<(), SendingError>) {
     let lines = plan.config().lines.len();
     let mut report = PublishReport {
         lines: vec![PublishedLine::default(); lines],
@@ -158,7 +158,7 @@ fn run<F: Framing, S: MessageSource>(
     pacer: &DueClock<'_>,
     report: &mut PublishReport,
     tell: &mut impl FnMut(&PublishReport),
-) -> Result<(), PublishError> {
+) -> Result<(), SendingError> {
     let begun = plan.config().start;
     // at the greatest possible rate no datagram has a due time
     let timed = plan.config().rate != Rate::Max;
@@ -209,7 +209,7 @@ fn run<F: Framing, S: MessageSource>(
                 tally.errors += 1;
                 tally.last_error = Some(error.to_string());
             }
-            Err(error) => return Err(PublishError::Wire { line: datagram.line, group: datagram.group, error }),
+            Err(error) => return Err(SendingError::Wire { line: datagram.line, group: datagram.group, error }),
         }
     }
 }

@@ -14,9 +14,9 @@ use twinline_core::time::Nanos;
 
 /// How many chunks wait at most; one more is being filled, and one being sent.
 const CHUNKS: usize = 8;
-/// A chunk is handed over with so many datagrams in it, or
+/// A chunk is handed over once it has this many datagrams, or
 const DATAGRAMS: usize = 1_024;
-/// with so many bytes.
+/// this many bytes.
 const BYTES: usize = 256 << 10;
 
 /// A datagram of a [`Chunk`].

@@ -96,7 +96,7 @@ fn median(slices: &[Histogram<u64>]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A run of so many milliseconds, a datagram each 10 us, late by what `late` says of when it was due.
+    /// A run of this many milliseconds, with one datagram every 10 us; `late` gives each one's lateness from its due time.
     fn run(millis: u64, late: impl Fn(u64) -> u64) -> Option<Drift> {
         let mut lateness = Lateness::new();
         for due in (0..millis * 1_000_000).step_by(10_000) {

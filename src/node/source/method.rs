@@ -49,7 +49,7 @@ pub struct MethodChoice {
     pub passed_over: Vec<(Method, String)>,
     /// Whether the choice was left to the program ([`Method::Auto`]).
     pub auto: bool,
-    /// Details: the mode of each interface, if the method has modes; else empty.
+    /// Details: the mode of each interface, if the method has modes; otherwise empty.
     pub how: String,
 }
 

@@ -190,7 +190,7 @@ pub(super) struct Zstd {
 enum ZstdState {
     /// Before a frame, or the end.
     Between,
-    /// Within a frame, of whose magic so much was not given to the decoder yet.
+    /// Within a frame; the decoder has not been given this part of its magic number yet.
     Frame {
         magic: [u8; MAGIC],
         given: usize,

@@ -25,7 +25,7 @@ impl Files<'_> {
 /// What is known of the machine as a whole, of some cores and of some interfaces.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
-    /// What is said of the processor and the kernel.
+    /// What the system says about the processor and the kernel.
     pub(super) processor: Option<String>,
     pub(super) kernel: Option<String>,
     /// `Some`: a virtual machine; the name that it gives itself, or nothing.
@@ -178,7 +178,7 @@ pub(super) fn quota_of(text: &str) -> Option<f64> {
     (period > 0.0).then_some(quota / period)
 }
 
-/// A list of cores as the kernel writes it: `0-3,8`. What is no such list is empty.
+/// A list of cores as the kernel writes it: `0-3,8`. Anything else is empty.
 pub(super) fn core_list(text: &str) -> Vec<usize> {
     let mut cores = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {

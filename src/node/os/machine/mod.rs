@@ -61,7 +61,7 @@ pub fn look(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<
     let cores: BTreeSet<usize> = if cores.is_empty() { &usable } else { cores }.iter().copied().collect();
     let cores: Vec<usize> = cores.into_iter().collect();
     let all = HostInterface::all().unwrap_or_default();
-    // what is not there has nothing to tell
+    // a missing interface has nothing to report
     let nics: BTreeSet<String> =
         interfaces.iter().filter_map(|one| Some(HostInterface::find(&all, one)?.name)).collect();
     let nics: Vec<String> = nics.into_iter().collect();
@@ -86,7 +86,7 @@ fn with_files<T>(what: impl FnOnce(&Files<'_>) -> T) -> T {
     what(&Files { read: &read, list: &list })
 }
 
-/// How long waking from a sleep may take that is not worth a word.
+/// A sleep from which waking takes no longer than this is not reported.
 const SLEEP_US_MAX: u64 = 20;
 /// Below this the load average is the tail of what ran a minute ago.
 const LOAD_MIN: f64 = 0.3;

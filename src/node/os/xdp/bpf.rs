@@ -47,7 +47,7 @@ const FLAG_DRV_MODE: u32 = 1 << 2;
 /// The verdict for a frame that is not redirected: the kernel takes it.
 pub(super) const PASS: i32 = 2;
 
-/// Address and port as they stand in a header, and two zero bytes. With port 0: fragments, most of which have none.
+/// Address and port as they are in a header, and two zero bytes. Port 0 stands for fragments, most of which have none.
 type Key = [u8; 8];
 
 fn key(to: Ipv4Addr, port: u16) -> Key {

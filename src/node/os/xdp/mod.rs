@@ -35,7 +35,7 @@ pub const LONGEST: usize = rings::LONGEST;
 
 /// How many receive queues get a socket. The frames of any other queue go to the kernel.
 const QUEUES_MAX: usize = 64;
-/// How often the hot half looks for new sockets: once in so many empty polls.
+/// How often the hot half looks for new sockets: once in this many empty polls.
 const LOOK_EVERY: u32 = 64;
 /// How long to wait, in all, for a process that has just ended to let go of a queue: 1 + 2 + 4 ... ms.
 const PATIENCE: u32 = 9;
@@ -72,7 +72,7 @@ pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, X
     if options.kernel_stamps {
         return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
     }
-    // what may be missing is found here, where there is a choice yet
+    // what may be missing is found here, while there is still a choice
     Xsk::new(options.buffer_bytes)?;
     let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
     let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });

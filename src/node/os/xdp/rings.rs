@@ -189,7 +189,7 @@ impl Xsk {
     /// Binds it to a queue. Without a program that brings it frames it hears nothing.
     pub(super) fn bind(&self, interface: u32, queue: u32, mode: Mode) -> io::Result<()> {
         let flags = match mode {
-            // zero copy where the driver can, and else copy; who has to be woken says so in the ring's flags
+            // zero copy if the driver can, otherwise copy; whoever has to be woken says so in the ring's flags
             Mode::Native => libc::XDP_USE_NEED_WAKEUP,
             Mode::Skb => libc::XDP_USE_NEED_WAKEUP | libc::XDP_COPY,
         };

@@ -127,7 +127,8 @@ fn a_recording_has_the_stamps_of_a_live_run() {
     }
     let feed = Feed::parse(&format!("{FEED}[arbiter]\ngap_timeout = \"1ms\"\n")).unwrap();
     let passes = || {
-        let brings = |n: u64| if n % 3 == 0 { vec![] } else { vec![((n % 2) as u8, datagram(1 + n / 2, b"m"))] };
+        let brings =
+            |n: u64| if n.is_multiple_of(3) { vec![] } else { vec![((n % 2) as u8, datagram(1 + n / 2, b"m"))] };
         Passes((0..20).map(brings).collect())
     };
     let mut handler = Handler::new(MoldUdp64, &feed);

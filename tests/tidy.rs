@@ -225,3 +225,21 @@ fn commands_are_found_in_code_blocks() {
                 sudo ./target/release/twinline tail y\ntwinline --help\n```\ntwinline no";
     assert_eq!(commands(page), ["demo", "run", "tail"]);
 }
+
+/// What the README shows a library user is compiled and run: it stands in an example.
+#[test]
+fn the_readmes_rust_stands_in_the_examples() {
+    let readme = read("README.md");
+    let blocks: Vec<&str> =
+        readme.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    assert!(blocks.len() >= 2, "README.md shows no Rust");
+    let examples: Vec<String> = rust_files("docs/examples").iter().map(|file| read(file)).collect();
+    for block in blocks {
+        assert!(examples.iter().any(|example| example.contains(block)), "no example in docs/examples has:\n{block}");
+    }
+    for file in rust_files("docs/examples") {
+        let name = file.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
+        assert!(readme.contains(&format!("`{name}`")), "README.md does not name the example {name}");
+        assert!(read("scripts/check").contains(name), "scripts/check does not run the example {name}");
+    }
+}

@@ -25,10 +25,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Polled::Item(Item::Loss(loss)) => println!("lost {}", loss.range),
             Polled::Item(Item::Overrun(overrun)) => println!("too slow: missed {}", overrun.range),
             Polled::Item(_) => {}
-            Polled::Empty => std::thread::yield_now(), // spin instead if this thread has a core to itself
+            Polled::Empty => {
+                running.notices().for_each(|notice| eprintln!("{notice}"));
+                std::thread::yield_now(); // spin instead if this thread has a core to itself
+            }
             Polled::Ended => break,
         }
-        running.notices().for_each(|notice| eprintln!("{notice}"));
     }
     println!("{messages} messages, {bytes} bytes");
     Ok(())

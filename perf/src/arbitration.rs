@@ -77,12 +77,12 @@ pub struct Counted {
     /// Messages a packet.
     pub pack: u64,
     rough: bool,
-    into: Into,
+    into: SinkKind,
 }
 
 /// Where a counted case's messages go.
 #[derive(Clone, Copy)]
-enum Into {
+enum SinkKind {
     /// A sink that copies.
     Copy,
     /// The same, and copies are compared.
@@ -95,21 +95,21 @@ enum Into {
 const ONE_IN_100: Verify = Verify::PerBillion(10_000_000);
 
 pub const COUNTED: [Counted; 12] = [
-    Counted { name: "in turns, 1 a packet, copy", pack: 1, rough: false, into: Into::Copy },
-    Counted { name: "in turns, 16 a packet, copy", pack: 16, rough: false, into: Into::Copy },
-    Counted { name: "random lead and loss, 1 a packet, copy", pack: 1, rough: true, into: Into::Copy },
-    Counted { name: "random lead and loss, 16 a packet, copy", pack: 16, rough: true, into: Into::Copy },
-    Counted { name: "in turns, 1 a packet, client's ring", pack: 1, rough: false, into: Into::Ring },
-    Counted { name: "in turns, 16 a packet, client's ring", pack: 16, rough: false, into: Into::Ring },
-    Counted { name: "random lead and loss, 1 a packet, client's ring", pack: 1, rough: true, into: Into::Ring },
-    Counted { name: "random lead and loss, 16 a packet, client's ring", pack: 16, rough: true, into: Into::Ring },
+    Counted { name: "in turns, 1 a packet, copy", pack: 1, rough: false, into: SinkKind::Copy },
+    Counted { name: "in turns, 16 a packet, copy", pack: 16, rough: false, into: SinkKind::Copy },
+    Counted { name: "random lead and loss, 1 a packet, copy", pack: 1, rough: true, into: SinkKind::Copy },
+    Counted { name: "random lead and loss, 16 a packet, copy", pack: 16, rough: true, into: SinkKind::Copy },
+    Counted { name: "in turns, 1 a packet, client's ring", pack: 1, rough: false, into: SinkKind::Ring },
+    Counted { name: "in turns, 16 a packet, client's ring", pack: 16, rough: false, into: SinkKind::Ring },
+    Counted { name: "random lead and loss, 1 a packet, client's ring", pack: 1, rough: true, into: SinkKind::Ring },
+    Counted { name: "random lead and loss, 16 a packet, client's ring", pack: 16, rough: true, into: SinkKind::Ring },
     Counted { name: "in turns, 1 a packet, copy, all compared", pack: 1, rough: false, into: ALL_COMPARED },
     Counted { name: "in turns, 16 a packet, copy, all compared", pack: 16, rough: false, into: ALL_COMPARED },
     Counted { name: "in turns, 1 a packet, copy, 1 in 100 compared", pack: 1, rough: false, into: SOME_COMPARED },
     Counted { name: "in turns, 16 a packet, copy, 1 in 100 compared", pack: 16, rough: false, into: SOME_COMPARED },
 ];
-const ALL_COMPARED: Into = Into::Verified(Verify::All);
-const SOME_COMPARED: Into = Into::Verified(ONE_IN_100);
+const ALL_COMPARED: SinkKind = SinkKind::Verified(Verify::All);
+const SOME_COMPARED: SinkKind = SinkKind::Verified(ONE_IN_100);
 
 const CASES: [Case; 6] = [
     Case { name: "streaming, 1 a packet", pack: 1, rough: false, hot: false },
@@ -498,9 +498,9 @@ fn count_instructions(counted: &Counted, packets: usize) {
     let len = packets * (RECORD + 20 + pack as usize * (MESSAGE_LEN + 2));
     let input = Input::new(Case { name, pack, rough, hot: false }, len, 1);
     let packets = match into {
-        Into::Copy => count_all(&input, Arbitrated::new(Copied::new())),
-        Into::Verified(verify) => count_all(&input, Arbitrated::verified(Copied::new(), verify)),
-        Into::Ring => count_all(&input, Arbitrated::new(Ring::new())),
+        SinkKind::Copy => count_all(&input, Arbitrated::new(Copied::new())),
+        SinkKind::Verified(verify) => count_all(&input, Arbitrated::verified(Copied::new(), verify)),
+        SinkKind::Ring => count_all(&input, Arbitrated::new(Ring::new())),
     };
     println!("packets: {packets}");
 }

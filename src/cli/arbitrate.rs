@@ -31,12 +31,12 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     #[command(flatten)]
-    outputs: Outputs,
+    outputs: OutputArgs,
 }
 
 /// What to write besides the report for people.
 #[derive(Debug, clap::Args)]
-pub(super) struct Outputs {
+pub(super) struct OutputArgs {
     /// Print the report as one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -48,7 +48,7 @@ pub(super) struct Outputs {
     pub(super) events: Option<PathBuf>,
 }
 
-impl Outputs {
+impl OutputArgs {
     pub(super) fn open(&self, feed: &Feed, rules: &twinline_core::frame::SequenceRules) -> Result<Output, Failure> {
         Output::open(feed, rules, self.messages.as_deref(), self.events.as_deref(), self.json).map_err(Failure::usage)
     }
@@ -97,14 +97,14 @@ pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
 }
 
 /// What a person sees of the reading, and how one ends it: [`progress`], and Ctrl-C.
-pub(super) struct Watching {
+pub(super) struct ReadingProgress {
     bar: Option<ProgressBar>,
     stop: Stop,
 }
 
-impl Watching {
-    pub(super) fn new(size: Option<u64>, stop: Stop) -> Watching {
-        Watching { bar: progress(size), stop }
+impl ReadingProgress {
+    pub(super) fn new(size: Option<u64>, stop: Stop) -> ReadingProgress {
+        ReadingProgress { bar: progress(size), stop }
     }
 
     /// Shows how far the reading is. Says whether to go on.
@@ -123,7 +123,7 @@ impl Watching {
     }
 }
 
-impl<F> OfflineHooks<F, Output> for Watching {
+impl<F> OfflineHooks<F, Output> for ReadingProgress {
     fn goes_on(&mut self, captures: &Captures, output: &Output) -> bool {
         self.look(captures.position()) && !output.failed()
     }
@@ -136,10 +136,10 @@ impl WithFraming for Arbitrating {
         let Arbitrating { args, feed, mut captures, stop } = self;
         let mut output = args.outputs.open(&feed, &framing.rules())?;
         let mut handler = Handler::new(framing, &feed);
-        let mut watching = Watching::new(captures.size(), stop);
+        let mut progress = ReadingProgress::new(captures.size(), stop);
         let end =
-            offline::arbitrate(&mut captures, &mut handler, &mut output, &mut watching).map_err(capture_failure)?;
-        watching.finish();
+            offline::arbitrate(&mut captures, &mut handler, &mut output, &mut progress).map_err(capture_failure)?;
+        progress.finish();
         output.finish().map_err(Failure::run)?;
         let stopped = end.stopped;
         if stopped {

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use super::check::print;
 use super::live::housekeeping::{Housekeeping, StatusLine};
 use super::live::tally::Tally;
-use super::live::{self, Listen, Listening, Stops, Wanted, pause};
+use super::live::{self, ListenArgs, ListenSettings, Listening, pause};
 use super::run::record;
 use super::{Failure, Outcome, say};
 use twinline_node::os::clock::Clock;
@@ -29,22 +29,22 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
-    listen: Listen,
+    listen: ListenArgs,
 }
 
 pub(super) fn run(args: Args) -> Outcome {
     let feeds = live::load(std::slice::from_ref(&args.feed))?;
-    let stops = Stops::on_signals()?;
+    let stop = live::stop_on_signals()?;
     let clock = Clock::start();
-    let wanted = Wanted { listen: &args.listen, clock, senders: true, until_end: false, stops: &stops };
-    let Some(listening) = live::listen(feeds, wanted)?.pop() else { return Ok(ExitCode::SUCCESS) };
-    let (tap, recorder) = record(&args.output, listening.joined.feed(), clock, &listening.voice)?;
+    let settings = ListenSettings { listen: &args.listen, clock, senders: true, until_end: false, stop: &stop };
+    let Some(listening) = live::listen(feeds, settings)?.pop() else { return Ok(ExitCode::SUCCESS) };
+    let (tap, recorder) = record(&args.output, listening.joined.feed(), clock, &listening.notifier)?;
     listening.tell();
-    let Listening { joined, voice } = listening;
+    let Listening { joined, notifier } = listening;
     let lines = joined.feed().lines.clone();
     let running = joined.tap(tap).start_recording().map_err(Failure::run)?;
-    let mut housekeeping = Housekeeping::new(clock, voice.clone(), &lines, &args.listen, StatusLine::Datagrams);
-    let tally = Tally::new(voice, Vec::new());
+    let mut housekeeping = Housekeeping::new(clock, notifier.clone(), &lines, &args.listen, StatusLine::Datagrams);
+    let tally = Tally::new(notifier, Vec::new());
     while !running.is_finished() {
         pause();
         housekeeping.tick(&running, &tally);

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 
-use super::arbitrate::{Watching, capture_failure};
+use super::arbitrate::{ReadingProgress, capture_failure};
 use super::check::print;
 use super::{Failure, Outcome, feed, say};
 use twinline_analysis::inspect::plan::FeedPlan;
@@ -65,12 +65,12 @@ pub(super) fn run(args: Args) -> Outcome {
         refuse_existing(path)?;
     }
     let stop = Stop::on_signals().map_err(Failure::run)?;
-    let mut watching = None;
+    let mut progress = None;
     let report = InspectReport::of(&args.captures, &settings, |position, size| {
-        watching.get_or_insert_with(|| Watching::new(size, stop.clone())).look(position)
+        progress.get_or_insert_with(|| ReadingProgress::new(size, stop.clone())).look(position)
     });
-    if let Some(watching) = &watching {
-        watching.finish();
+    if let Some(progress) = &progress {
+        progress.finish();
     }
     let mut report = report.map_err(capture_failure)?;
     if args.json {

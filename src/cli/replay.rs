@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::arbitrate::{capture_failure, progress};
 use super::publish::seconds;
-use super::sending::{LatenessNs, Send, late_text, taken_word, tell_taken};
+use super::sending::{LatenessNs, SendMethod, late_text, print_send_choices, sent_by_word};
 use super::{Failure, Outcome, feed, say};
 use twinline_analysis::report::counters::{Ordered, ignored_text};
 use twinline_core::time::Nanos;
@@ -41,14 +41,14 @@ pub(super) struct Args {
     /// How many times as fast as recorded (10, 0.5), or 'max'; flat out, the order is kept on each line, not across lines
     #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
     speed: Speed,
-    /// Send each line where this feed file has it; its lines bear the same names
+    /// SendMethod each line where this feed file has it; its lines bear the same names
     #[arg(long, value_name = "FEED")]
     to: Option<PathBuf>,
     /// By what datagrams leave. Frames are not heard by sockets of this host and namespace, nor on loopback, so `auto` takes
     /// them only flat out, where CAP_NET_RAW is there and nobody here has joined the group by then; unicast and what is
     /// longer than the MTU goes by sockets in any case
     #[arg(long, value_name = "HOW", default_value = "auto", value_enum)]
-    send: Send,
+    send: SendMethod,
     /// Stop after so many seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     seconds: Option<Nanos>,
@@ -81,7 +81,7 @@ pub(super) fn run(args: Args) -> Outcome {
         let hint = if args.to.is_none() { "; --to FEED sends the lines where another feed file has them" } else { "" };
         Failure::run(anyhow!("{error}{hint}"))
     })?;
-    tell_taken(&to, &wire);
+    print_send_choices(&to, &wire);
     let stop = Stop::on_signals().context("cannot listen to signals")?;
     let bar = progress(captures.size());
     let settings = ReplaySettings { lines: feed.lines.len(), speed: args.speed, limit: args.seconds };
@@ -99,7 +99,7 @@ pub(super) fn run(args: Args) -> Outcome {
     }
     summarise(&args, &feed, &report);
     if args.json {
-        let object = serde_json::to_string(&Summary::new(&args, &feed, &to, &report, &wire));
+        let object = serde_json::to_string(&ReplaySummary::new(&args, &feed, &to, &report, &wire));
         writeln!(io::stdout(), "{}", object.context("cannot print the report")?).context("cannot write to stdout")?;
     }
     finish(&feed, &to, &report, result)
@@ -189,7 +189,7 @@ fn summarise(args: &Args, feed: &Feed, report: &ReplayReport) {
 
 /// The report for programs.
 #[derive(Serialize)]
-struct Summary<'a> {
+struct ReplaySummary<'a> {
     feed: &'a str,
     to: &'a str,
     /// `null`: flat out.
@@ -197,7 +197,7 @@ struct Summary<'a> {
     datagrams: u64,
     bytes: u64,
     not_sent: u64,
-    lines: BTreeMap<&'a str, LineSummary<'a>>,
+    lines: BTreeMap<&'a str, ReplayedLineSummary<'a>>,
     elapsed_ns: u64,
     recorded_ns: u64,
     planned_ns: Option<u64>,
@@ -215,7 +215,7 @@ struct Summary<'a> {
 }
 
 #[derive(Serialize)]
-struct LineSummary<'a> {
+struct ReplayedLineSummary<'a> {
     sent_by: &'a str,
     sent_by_reason: Option<&'a str>,
     datagrams: u64,
@@ -227,10 +227,16 @@ struct LineSummary<'a> {
     last_error: Option<&'a str>,
 }
 
-impl<'a> Summary<'a> {
-    fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a ReplayReport, wire: &'a UdpWire) -> Summary<'a> {
-        let line = |(tally, taken): (&'a ReplayedLine, &'a SendChoice)| LineSummary {
-            sent_by: taken_word(taken.packet),
+impl<'a> ReplaySummary<'a> {
+    fn new(
+        args: &Args,
+        feed: &'a Feed,
+        to: &'a Feed,
+        report: &'a ReplayReport,
+        wire: &'a UdpWire,
+    ) -> ReplaySummary<'a> {
+        let line = |(tally, taken): (&'a ReplayedLine, &'a SendChoice)| ReplayedLineSummary {
+            sent_by: sent_by_word(taken.packet),
             sent_by_reason: taken.why.as_deref(),
             datagrams: tally.datagrams,
             bytes: tally.bytes,
@@ -240,7 +246,7 @@ impl<'a> Summary<'a> {
             refused: tally.refused,
             last_error: tally.last_error.as_deref(),
         };
-        Summary {
+        ReplaySummary {
             feed: &feed.name,
             to: &to.name,
             speed: match args.speed {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 
-use super::arbitrate::{Watching, capture_failure};
+use super::arbitrate::{ReadingProgress, capture_failure};
 use super::check::print;
 use super::{Failure, Outcome, feed, say};
 use twinline_analysis::quality::{QualityReport, QualityRun};
@@ -136,9 +136,9 @@ impl WithFraming for Reporting {
 
     fn with<F: Framing>(self, framing: F) -> Outcome {
         let Reporting { args, page, feed, mut captures, stop } = self;
-        let watching = Watching::new(captures.size(), stop);
-        let run = QualityRun::of(framing, &feed, &mut captures, |captures| watching.look(captures.position()));
-        watching.finish();
+        let progress = ReadingProgress::new(captures.size(), stop);
+        let run = QualityRun::of(framing, &feed, &mut captures, |captures| progress.look(captures.position()));
+        progress.finish();
         let run = run.map_err(capture_failure)?;
         let names: Vec<String> = args.captures.iter().map(|path| path.display().to_string()).collect();
         let report = run.report(&feed, &captures, &names);

@@ -7,11 +7,11 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
-use super::arbitrate::Outputs;
+use super::arbitrate::OutputArgs;
 use super::check::print;
 use super::live::housekeeping::{Housekeeping, StatusLine};
 use super::live::tally::Tally;
-use super::live::{self, Listen, Listening, RING_CAPACITY, Stops, Voice, Wanted, pause};
+use super::live::{self, ListenArgs, ListenSettings, Listening, Notifier, RING_CAPACITY, pause};
 use super::output::{Output, named_path};
 use super::{Failure, Outcome, say};
 use twinline_analysis::report::RunReport;
@@ -25,7 +25,7 @@ use twinline_node::os::cpu::Spin;
 use twinline_node::os::memory;
 use twinline_node::runtime::{self, CaptureSummary, Ended, Recorder, RecorderError, Running};
 
-/// Run the arbiter, for as long as it is wanted
+/// Run the arbiter, for as long as it is settings
 ///
 /// Joins the lines of each feed and arbitrates them, a thread a feed. Ctrl-C ends it with the final report. Messages and events
 /// are those that `arbitrate` makes of the capture that --capture takes, to the byte.
@@ -46,7 +46,7 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "FEED")]
     feeds: Vec<PathBuf>,
     #[command(flatten)]
-    outputs: Outputs,
+    outputs: OutputArgs,
     /// Write what was received, as it was received, as pcapng; `-` is standard output
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub(super) struct Args {
     #[arg(long)]
     lock_memory: bool,
     #[command(flatten)]
-    listen: Listen,
+    listen: ListenArgs,
 }
 
 pub(super) fn run(args: Args) -> Outcome {
@@ -74,16 +74,16 @@ pub(super) fn run(args: Args) -> Outcome {
         // before anything is taken: what is locked from the start is resident from the start
         memory::lock_all(memory_needs(&feeds)).map_err(Failure::run)?;
     }
-    let stops = Stops::on_signals()?;
-    let wanted = Wanted {
+    let stop = live::stop_on_signals()?;
+    let settings = ListenSettings {
         listen: &args.listen,
         clock: Clock::start(),
         senders: args.capture.is_some(),
         until_end: args.until_end,
-        stops: &stops,
+        stop: &stop,
     };
     let mut feeds_to_run = Vec::new();
-    for one in live::listen(feeds, wanted)? {
+    for one in live::listen(feeds, settings)? {
         feeds_to_run.push(FeedRun::open(&args, one, several)?);
     }
     for one in &feeds_to_run {
@@ -108,7 +108,7 @@ pub(super) fn run(args: Args) -> Outcome {
 }
 
 /// Bytes for a feed's files, its listed gaps, and the stacks of its threads.
-const BESIDE: u64 = 64 << 20;
+const OTHER_BYTES: u64 = 64 << 20;
 
 /// What a run of these feeds is going to take: arbiters, rings that lead off them, receive rings.
 fn memory_needs(feeds: &[Feed]) -> u64 {
@@ -116,7 +116,7 @@ fn memory_needs(feeds: &[Feed]) -> u64 {
         let arbiter = handler::settings(feed, feed.framing.rules()).memory().at_most;
         let receive = feed.receive.buffer.saturating_mul(feed.lines.len() as u64);
         // the report's and the capture's
-        arbiter.saturating_add(2 * RING_CAPACITY as u64).saturating_add(receive).saturating_add(BESIDE)
+        arbiter.saturating_add(2 * RING_CAPACITY as u64).saturating_add(receive).saturating_add(OTHER_BYTES)
     });
     needs.fold(0, u64::saturating_add)
 }
@@ -145,19 +145,19 @@ struct FeedRun {
     listening: Listening,
     output: Output,
     recorder: Option<Recorder>,
-    listen: Listen,
+    listen: ListenArgs,
 }
 
 impl FeedRun {
     fn open(args: &Args, one: Listening, several: bool) -> Result<FeedRun, Failure> {
-        let Listening { mut joined, voice } = one;
+        let Listening { mut joined, notifier } = one;
         let feed = joined.feed().clone();
         let named = |path: &Option<PathBuf>| {
             let name = feed.name.replace('/', "_");
             path.as_deref().map(|path| if several { named_path(path, &name) } else { path.to_owned() })
         };
         let capture = named(&args.capture);
-        let outputs = Outputs {
+        let outputs = OutputArgs {
             json: args.outputs.json,
             messages: named(&args.outputs.messages),
             events: named(&args.outputs.events),
@@ -171,33 +171,33 @@ impl FeedRun {
         let output = outputs.open(&feed, &feed.framing.rules())?;
         let mut recorder = None;
         if let Some(path) = capture {
-            let (tap, started) = record(&path, &feed, joined.clock(), &voice)?;
+            let (tap, started) = record(&path, &feed, joined.clock(), &notifier)?;
             joined = joined.tap(tap);
             recorder = Some(started);
         }
-        let listening = Listening { joined, voice };
-        Ok(FeedRun { listening, output, recorder, listen: Listen { ..args.listen } })
+        let listening = Listening { joined, notifier };
+        Ok(FeedRun { listening, output, recorder, listen: ListenArgs { ..args.listen } })
     }
 
     fn run(self) -> FeedEnd {
-        let voice = self.listening.voice.clone();
+        let notifier = self.listening.notifier.clone();
         self.arbitrate().unwrap_or_else(|error| {
-            voice.say(format_args!("{error:#}"));
+            notifier.say(format_args!("{error:#}"));
             FeedEnd::failed()
         })
     }
 
     fn arbitrate(self) -> anyhow::Result<FeedEnd> {
-        let FeedRun { listening: Listening { joined, voice }, mut output, recorder, listen } = self;
+        let FeedRun { listening: Listening { joined, notifier }, mut output, recorder, listen } = self;
         let feed = joined.feed().clone();
         let (clock, spin, core, receive) =
             (joined.clock(), joined.spin(), joined.core(), joined.method().method.name());
         let (delivery, client) = client::open(&runtime::facts(&feed), Stream::Full.into(), RING_CAPACITY)?;
         let running = joined.start(delivery)?;
-        let mut keeping = Keeping::new(clock, &voice, &feed, &listen);
-        keeping.replay(client, &running, &mut output);
+        let mut housekeeping = FeedHousekeeping::new(clock, &notifier, &feed, &listen);
+        housekeeping.replay(client, &running, &mut output);
         let ended = running.join()?;
-        Ok(keeping.report(ended, output, recorder, (spin, core, receive)))
+        Ok(housekeeping.report(ended, output, recorder, (spin, core, receive)))
     }
 }
 
@@ -209,11 +209,11 @@ pub(super) fn record(
     path: &Path,
     feed: &Feed,
     clock: Clock,
-    voice: &Voice,
+    notifier: &Notifier,
 ) -> Result<(twinline_node::handler::tap::Tap, Recorder), Failure> {
     let trouble = {
-        let voice = voice.clone();
-        move |what: &str| voice.say(what)
+        let notifier = notifier.clone();
+        move |what: &str| notifier.say(what)
     };
     Recorder::start(path, feed, clock, trouble).map_err(|error| match error {
         // the error's text has its cause in it
@@ -223,9 +223,9 @@ pub(super) fn record(
 }
 
 /// Housekeeping of one feed: what the arbiter says becomes files and words.
-struct Keeping<'a> {
+struct FeedHousekeeping<'a> {
     feed: &'a Feed,
-    voice: &'a Voice,
+    notifier: &'a Notifier,
     clock: Clock,
     tally: Tally,
     housekeeping: Housekeeping,
@@ -234,15 +234,15 @@ struct Keeping<'a> {
     broken: Option<String>,
 }
 
-impl<'a> Keeping<'a> {
-    fn new(clock: Clock, voice: &'a Voice, feed: &'a Feed, listen: &Listen) -> Keeping<'a> {
+impl<'a> FeedHousekeeping<'a> {
+    fn new(clock: Clock, notifier: &'a Notifier, feed: &'a Feed, listen: &ListenArgs) -> FeedHousekeeping<'a> {
         let names = feed.lines.iter().map(|line| line.name.clone()).collect();
-        Keeping {
+        FeedHousekeeping {
             feed,
-            voice,
+            notifier,
             clock,
-            tally: Tally::new(voice.clone(), names),
-            housekeeping: Housekeeping::new(clock, voice.clone(), &feed.lines, listen, StatusLine::Arbiter),
+            tally: Tally::new(notifier.clone(), names),
+            housekeeping: Housekeeping::new(clock, notifier.clone(), &feed.lines, listen, StatusLine::Arbiter),
             output_failed: false,
             overrun_said: false,
             broken: None,
@@ -273,7 +273,7 @@ impl<'a> Keeping<'a> {
             }
             if let Some(error) = output.error().filter(|_| !self.output_failed) {
                 self.output_failed = true;
-                self.voice.say(format_args!("{error:#}; nothing more is written there, and the arbiter goes on"));
+                self.notifier.say(format_args!("{error:#}; nothing more is written there, and the arbiter goes on"));
             }
         }
     }
@@ -282,7 +282,7 @@ impl<'a> Keeping<'a> {
         if let RingRecord::Overrun(overrun) = record
             && !std::mem::replace(&mut self.overrun_said, true)
         {
-            self.voice.say(format_args!(
+            self.notifier.say(format_args!(
                 "writing is too slow: the report ring ran over at {} on channel {}; messages and events have a hole there",
                 overrun.range, overrun.channel.key
             ));
@@ -325,7 +325,7 @@ impl<'a> Keeping<'a> {
         }
         self.housekeeping.say_losses(&ended);
         for error in &errors {
-            self.voice.say(error);
+            self.notifier.say(error);
         }
         let mut source = self.housekeeping.source(&ended, spin, core);
         source.insert("receive".into(), receive.into());

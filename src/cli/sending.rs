@@ -10,7 +10,7 @@ use twinline_node::wire::{SendBy, UdpWire};
 
 /// `--send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Send {
+pub(super) enum SendMethod {
     /// The faster of the two, flat out; else sockets
     Auto,
     /// UDP sockets, heard on this host too
@@ -20,19 +20,19 @@ pub(super) enum Send {
     Packet,
 }
 
-impl Send {
+impl SendMethod {
     /// Flat out, the fastest way is worth a privilege; at given times, sockets are fast enough, and heard everywhere.
     pub(super) fn by(self, flat_out: bool) -> SendBy {
         match self {
-            Send::Auto if flat_out => SendBy::Auto,
-            Send::Auto | Send::Socket => SendBy::Socket,
-            Send::Packet => SendBy::Packet,
+            SendMethod::Auto if flat_out => SendBy::Auto,
+            SendMethod::Auto | SendMethod::Socket => SendBy::Socket,
+            SendMethod::Packet => SendBy::Packet,
         }
     }
 }
 
 /// Tells by what each line leaves, where that was not plain.
-pub(super) fn tell_taken(feed: &Feed, wire: &UdpWire) {
+pub(super) fn print_send_choices(feed: &Feed, wire: &UdpWire) {
     for (line, taken) in feed.lines.iter().zip(wire.choices()) {
         let by = if taken.packet { "as frames, by a packet socket" } else { "by sockets" };
         if let Some(why) = &taken.why {
@@ -42,7 +42,7 @@ pub(super) fn tell_taken(feed: &Feed, wire: &UdpWire) {
 }
 
 /// What `--json` says of it.
-pub(super) fn taken_word(packet: bool) -> &'static str {
+pub(super) fn sent_by_word(packet: bool) -> &'static str {
     if packet { "packet" } else { "socket" }
 }
 

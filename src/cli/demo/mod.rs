@@ -42,12 +42,12 @@ mod seen;
 mod view;
 
 use checker::Checker;
-use parts::{Arbitrated, Common, News, Read};
+use parts::{ArbiterResults, ClientResults, News, Shared};
 use picture::Paint;
 use report::{LineResults, Results};
 use schedule::{GAP_TIMEOUT, MESSAGES_MAX, NAMES, Schedule};
 use seen::Seen;
-use view::{Board, View};
+use view::{Dashboard, View};
 
 /// When a line that shows nothing is called silent: an outage of a short demo is to be seen.
 const SILENT_AFTER: Nanos = Nanos::from_millis(250);
@@ -126,7 +126,7 @@ pub(super) fn run(args: Args) -> Outcome {
     if json {
         writeln!(io::stdout(), "{}", results.json()).context("cannot write the report to stdout")?;
     }
-    Ok(ExitCode::from(results.judgement.faults.exit_code()))
+    Ok(ExitCode::from(results.judgement.violations.exit_code()))
 }
 
 /// The demo's feed, on groups and a port that no other demo on this host has while the socket is kept.
@@ -175,7 +175,7 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     let (delivery, client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
     let mut plan = parts::plan(schedule)?;
     let cores = cpu::cores();
-    let common = Common {
+    let shared = Shared {
         clock: Clock::start(),
         spin: Spin::for_threads(BUSY_THREADS, cores),
         schedule,
@@ -187,23 +187,23 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     let checker = Checker::new(schedule.messages());
     let (arrived, news) = bounded(64);
     let read_news = arrived.clone();
-    let (common, feed) = (&common, &feed);
+    let (shared, feed) = (&shared, &feed);
     let (published, arbitrated, read) = thread::scope(|scope| {
         // publisher last: who listens is there before anything is sent
         let thread = |name: &str| thread::Builder::new().name(format!("demo-{name}"));
-        let client = thread("client").spawn_scoped(scope, move || parts::read(common, client, checker, read_news))?;
+        let client = thread("client").spawn_scoped(scope, move || parts::read(shared, client, checker, read_news))?;
         let arbiter = thread("arbiter")
-            .spawn_scoped(scope, move || parts::arbitrate(common, feed, live, delivery, seen, arrived));
+            .spawn_scoped(scope, move || parts::arbitrate(shared, feed, live, delivery, seen, arrived));
         let arbiter = arbiter?;
-        let publisher = thread("publisher").spawn_scoped(scope, || parts::publish(common, &mut plan, &mut wire));
-        let publisher = publisher.inspect_err(|_| common.published.request())?;
+        let publisher = thread("publisher").spawn_scoped(scope, || parts::publish(shared, &mut plan, &mut wire));
+        let publisher = publisher.inspect_err(|_| shared.published.request())?;
         let mut view = View::new(out);
         watch_over(schedule, &news, &mut view, || !client.is_finished());
         view.finish();
         Ok::<_, io::Error>((join(publisher), join(arbiter), join(client)))
     })?;
     watch.check().context("cannot ask the sockets what they dropped")?;
-    results(common, cores, published?, arbitrated?, read?, &watch.facts())
+    results(shared, cores, published?, arbitrated?, read?, &watch.facts())
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, T>) -> anyhow::Result<T> {
@@ -225,7 +225,7 @@ fn no_loopback() -> anyhow::Error {
 
 /// Shows what is going on until `goes_on` says no.
 fn watch_over(schedule: Schedule, news: &Receiver<News>, view: &mut View, goes_on: impl Fn() -> bool) {
-    let mut board = Board::new(schedule);
+    let mut board = Dashboard::new(schedule);
     loop {
         let last = !goes_on();
         news.try_iter().for_each(|news| board.take(news));
@@ -239,11 +239,11 @@ fn watch_over(schedule: Schedule, news: &Receiver<News>, view: &mut View, goes_o
 
 /// Puts together what the threads have left.
 fn results(
-    common: &Common,
+    shared: &Shared,
     cores: usize,
     (sent, outcome): (send::PublishReport, Result<(), SendingError>),
-    arbitrated: Arbitrated,
-    read: Read,
+    arbitrated: ArbiterResults,
+    read: ClientResults,
     watched: &[WatchFacts],
 ) -> anyhow::Result<Results> {
     outcome?;
@@ -263,10 +263,10 @@ fn results(
         buffer: watched[line].buffer_given,
     };
     Ok(Results {
-        schedule: common.schedule,
+        schedule: shared.schedule,
         stopped: sent.stopped,
         elapsed: sent.elapsed,
-        spin: common.spin,
+        spin: shared.spin,
         cores,
         sent: truth.numbers(),
         lost_on_both: truth.lost(),

@@ -38,7 +38,7 @@ const QUIET_MAX: Nanos = Nanos::from_secs(2);
 
 /// What the threads know of each other.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) spin: Spin,
     pub(super) schedule: Schedule,
@@ -76,13 +76,13 @@ pub(super) enum News {
 
 /// Sends everything.
 pub(super) fn publish(
-    common: &Common,
+    shared: &Shared,
     plan: &mut Plan<MoldUdp64, Paced>,
     wire: &mut UdpWire,
 ) -> (send::PublishReport, Result<(), SendingError>) {
-    let zero = *common.zero.get_or_init(|| common.clock.now());
-    let outcome = send_from(plan, wire, common.clock, zero, &common.stop, |_| ());
-    common.published.request();
+    let zero = *shared.zero.get_or_init(|| shared.clock.now());
+    let outcome = send_from(plan, wire, shared.clock, zero, &shared.stop, |_| ());
+    shared.published.request();
     outcome
 }
 
@@ -95,7 +95,7 @@ pub(super) fn plan(schedule: Schedule) -> Result<Plan<MoldUdp64, Paced>, PlanErr
 }
 
 /// What the arbiter's thread leaves behind.
-pub(super) struct Arbitrated {
+pub(super) struct ArbiterResults {
     pub(super) seen: Seen,
     /// The feed's one channel, if it began.
     pub(super) channel: Option<ChannelReport>,
@@ -103,8 +103,8 @@ pub(super) struct Arbitrated {
 }
 
 /// Stands beside the arbiter's loop.
-struct Beside<'a> {
-    common: &'a Common,
+struct DemoHooks<'a> {
+    shared: &'a Shared,
     seen: Seen,
     news: Sender<News>,
     reading: Nanos,
@@ -113,9 +113,9 @@ struct Beside<'a> {
     heard: Nanos,
 }
 
-impl LiveHooks for Beside<'_> {
+impl LiveHooks for DemoHooks<'_> {
     fn now(&mut self) -> Nanos {
-        self.reading = self.common.clock.now();
+        self.reading = self.shared.clock.now();
         self.reading
     }
 
@@ -127,7 +127,7 @@ impl LiveHooks for Beside<'_> {
     }
 
     fn idle(&mut self) {
-        self.common.spin.idle();
+        self.shared.spin.idle();
     }
 
     fn go_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
@@ -146,33 +146,33 @@ impl LiveHooks for Beside<'_> {
         }
         let quiet = self.reading - self.heard;
         let over = quiet >= QUIET_MAX || quiet >= QUIET && arbiter.all_ended();
-        !(over && self.common.published.requested())
+        !(over && self.shared.published.requested())
     }
 }
 
 /// Arbitrates until everything that was published has come.
 pub(super) fn arbitrate(
-    common: &Common,
+    shared: &Shared,
     feed: &Feed,
     mut live_lines: Live,
     delivery: Delivery,
     seen: Seen,
     news: Sender<News>,
-) -> Arbitrated {
+) -> ArbiterResults {
     let mut handler = Handler::new(MoldUdp64, feed);
     let mut deliveries = Deliveries::fixed(vec![delivery]);
-    let now = common.clock.now();
-    let mut beside = Beside { common, seen, news, reading: now, told: now, heard: now };
-    let outcome = live(&mut handler, &mut live_lines, &mut beside, &mut deliveries).map(|_| ());
+    let now = shared.clock.now();
+    let mut hooks = DemoHooks { shared, seen, news, reading: now, told: now, heard: now };
+    let outcome = live(&mut handler, &mut live_lines, &mut hooks, &mut deliveries).map(|_| ());
     if outcome.is_err() {
         // nobody listens any more
-        common.stop.request();
+        shared.stop.request();
     }
-    Arbitrated { seen: beside.seen, channel: handler.arbiter().channels().next(), outcome }
+    ArbiterResults { seen: hooks.seen, channel: handler.arbiter().channels().next(), outcome }
 }
 
 /// What the client's thread leaves behind.
-pub(super) struct Read {
+pub(super) struct ClientResults {
     pub(super) checker: Checker,
     pub(super) latency: Latency,
     pub(super) outcome: Result<(), client::BrokenStream>,
@@ -206,7 +206,7 @@ fn latencies(figures: u8) -> Histogram<u64> {
 }
 
 /// Reads and checks until the arbiter has gone.
-pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, news: Sender<News>) -> Read {
+pub(super) fn read(shared: &Shared, mut client: Client, mut checker: Checker, news: Sender<News>) -> ClientResults {
     let mut latency = Latency::new();
     // few enough counters to be looked through while messages come
     let (mut recent, mut recent_since) = (latencies(1), Nanos::ZERO);
@@ -215,9 +215,9 @@ pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, ne
     let outcome = loop {
         let now = match client.poll() {
             Ok(Polled::Item(item)) => {
-                let now = common.clock.now();
-                if let (Some(index), Some(&zero)) = (checker.read(&item), common.zero.get()) {
-                    let took = now - (zero + common.schedule.due(index));
+                let now = shared.clock.now();
+                if let (Some(index), Some(&zero)) = (checker.read(&item), shared.zero.get()) {
+                    let took = now - (zero + shared.schedule.due(index));
                     let held = matches!(&item, Item::Message(message) if message.flags.held);
                     let of = if held { &mut latency.held } else { &mut latency.straight };
                     of.saturating_record(took.0);
@@ -228,8 +228,8 @@ pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, ne
                 now
             }
             Ok(Polled::Empty) => {
-                common.spin.idle();
-                common.clock.now()
+                shared.spin.idle();
+                shared.clock.now()
             }
             Ok(Polled::Ended) => break Ok(()),
             Err(broken) => break Err(broken),
@@ -246,5 +246,5 @@ pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, ne
             let _ = news.try_send(News::Read { delivered, first, states, gaps, overruns, p50, p99 });
         }
     };
-    Read { checker, latency, outcome }
+    ClientResults { checker, latency, outcome }
 }

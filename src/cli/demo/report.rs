@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use twinline_core::time::Nanos;
 use twinline_node::os::cpu::Spin;
 
-use super::checker::{Fault, Gaps, Judgement};
+use super::checker::{Gaps, Judgement, Violation};
 use super::parts::Latency;
 use super::picture::{Paint, histogram, percent, span, wrapped};
 use super::schedule::{GAP_TIMEOUT, NAMES, Schedule};
@@ -99,10 +99,11 @@ impl Results {
             object.extend(QUANTILES.iter().map(quantile));
             object
         };
-        let faults = |fault: &Fault| (fault.name().into(), self.judgement.faults.of(*fault).count.into());
+        let violations =
+            |violation: &Violation| (violation.name().into(), self.judgement.violations.of(*violation).count.into());
         json!({
-            "passed": self.judgement.faults.none(),
-            "failures": Fault::ALL.iter().map(faults).collect::<serde_json::Map<_, _>>(),
+            "passed": self.judgement.violations.none(),
+            "failures": Violation::ALL.iter().map(violations).collect::<serde_json::Map<_, _>>(),
             "stopped": self.stopped,
             "seed": self.schedule.seed,
             "messages_per_second": self.schedule.rate,
@@ -228,19 +229,20 @@ impl Results {
     }
 
     fn write_proof(&self, out: &mut String, paint: Paint) -> fmt::Result {
-        let faults = &self.judgement.faults;
+        let violations = &self.judgement.violations;
         writeln!(out)?;
-        if faults.none() {
+        if violations.none() {
             writeln!(out, "{}", paint.green(&paint.bold("PROVED")))?;
         } else {
             writeln!(out, "{}", paint.red(&paint.bold("FAILED")))?;
         }
-        for fault in Fault::ALL {
-            let found = faults.of(fault);
+        for violation in Violation::ALL {
+            let found = violations.of(violation);
             if found.count > 0 {
                 let first: Vec<String> = found.first.iter().map(u64::to_string).collect();
                 let more = if found.count > found.first.len() as u64 { ", ..." } else { "" };
-                let text = format!("{} {}: number {}{more}", HumanCount(found.count), fault.says(), first.join(", "));
+                let text =
+                    format!("{} {}: number {}{more}", HumanCount(found.count), violation.says(), first.join(", "));
                 wrapped(&text, WIDTH).iter().try_for_each(|line| writeln!(out, "  {}", paint.red(line)))?;
             }
         }
@@ -284,7 +286,7 @@ impl Results {
         if overrun > 0 {
             put(format!("The client was too slow for {}, and was told so as an overrun.", count(overrun)));
         }
-        if !self.judgement.faults.none() {
+        if !self.judgement.violations.none() {
             put(format!("{} were delivered, {} reported lost.", count(delivered), count(reported)));
             return text;
         }

@@ -23,7 +23,7 @@ const FIRST_CELLS: usize = 22;
 const RATE_OVER: Nanos = Nanos::from_millis(500);
 
 /// How far everything is.
-pub(super) struct Board {
+pub(super) struct Dashboard {
     schedule: Schedule,
     /// What came on each line, over [`RATE_OVER`].
     arrived: VecDeque<(Nanos, [u64; NAMES.len()])>,
@@ -40,9 +40,9 @@ pub(super) struct Board {
     cells: [Vec<LineState>; NAMES.len()],
 }
 
-impl Board {
-    pub(super) fn new(schedule: Schedule) -> Board {
-        Board {
+impl Dashboard {
+    pub(super) fn new(schedule: Schedule) -> Dashboard {
+        Dashboard {
             schedule,
             arrived: VecDeque::new(),
             numbers: [0; NAMES.len()],
@@ -196,7 +196,7 @@ fn thousands(rate: u64) -> String {
     if rate < 1_000 { rate.to_string() } else { format!("{:.1}k", rate as f64 / 1e3) }
 }
 
-/// What stands in [`Board::row`], behind the time.
+/// What stands in [`Dashboard::row`], behind the time.
 const HEADS: &str = "A       msg/s   lost first B       msg/s   lost first  gaps filled  lost";
 
 fn state(state: LineState, text: &str, paint: Paint) -> String {
@@ -239,7 +239,7 @@ impl View {
     }
 
     /// Shows how far everything is.
-    pub(super) fn show(&mut self, board: &Board) {
+    pub(super) fn show(&mut self, board: &Dashboard) {
         match self {
             View::Terminal { bar, paint } => bar.set_message(board.picture(*paint)),
             View::Plain { out, seconds, away } => {
@@ -295,8 +295,8 @@ impl Out {
 mod tests {
     use super::*;
 
-    fn board() -> Board {
-        let mut board = Board::new(Schedule { rate: 20_000, seconds: 10, seed: 1 });
+    fn board() -> Dashboard {
+        let mut board = Dashboard::new(Schedule { rate: 20_000, seconds: 10, seed: 1 });
         for (at, count) in [(0, 0), (500, 10_000), (1_000, 20_000)] {
             let at = Nanos::from_secs(100) + Nanos::from_millis(at);
             board.take(News::Arrived { at, numbers: [count, count / 2], missing: [100, 0] });

@@ -167,10 +167,10 @@ impl WithFraming for Measuring {
             findings.insert(0, Finding { what, advice, severity: Severity::Spoils });
         }
         let machine = MeasuredMachine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
-        let mut human = Human(args.json);
+        let mut text_out = TextOut(args.json);
         let mut report = LatencyReport::new(machine, &setup.feed, &setup.to, setup.namespace.clone(), self.framing);
-        human.tell(&report.machine_text())?;
-        human.tell(&setup.beginning(self.framing))?;
+        text_out.tell(&report.machine_text())?;
+        text_out.tell(&setup.beginning(self.framing))?;
         let bench = Bench { setup, framing, clock, stop: &stop, folder: folder.as_ref() };
         let mut session = 0;
         if setup.measures_ratio() {
@@ -180,7 +180,7 @@ impl WithFraming for Measuring {
                 }
                 session += 1;
                 let ratio = bench.ratio(method, args.block, args.size[0], session_of(framing, session))?;
-                human.tell(&ratio.text())?;
+                text_out.tell(&ratio.text())?;
                 report.ratios.push(ratio);
             }
         }
@@ -190,15 +190,15 @@ impl WithFraming for Measuring {
             }
             session += 1;
             let pass = bench.pass(&pass, session_of(framing, session))?;
-            human.tell(&pass.text())?;
+            text_out.tell(&pass.text())?;
             report.passes.push(pass);
         }
         report.stopped = stop.requested();
-        human.tell(&report.ending_text())?;
+        text_out.tell(&report.ending_text())?;
         let object = report.json();
         if let Some(folder) = &folder {
             folder.finish(&report, &object)?;
-            human.tell(&format!(
+            text_out.tell(&format!(
                 "written to {}: latency.html, latency.json, .hlog and .hgrm files\n",
                 folder.path().display()
             ))?;
@@ -217,9 +217,9 @@ fn session_of(framing: impl Framing, n: u32) -> Session {
 }
 
 /// Where text for people goes: stdout, or stderr where that is for JSON.
-struct Human(bool);
+struct TextOut(bool);
 
-impl Human {
+impl TextOut {
     fn tell(&mut self, text: &str) -> Result<(), Failure> {
         if self.0 {
             eprint!("{text}");
@@ -255,7 +255,7 @@ impl<F: Framing> Bench<'_, F> {
 
     fn ratio(&self, method: Method, block: u32, size: usize, session: Session) -> Result<RatioResults, Failure> {
         let (live, watch, taken) = self.listen(method, false)?;
-        let (measured, watched) = live.with(Rotating { bench: self, watch, taken: &taken, block, size, session })?;
+        let (measured, watched) = live.with(RatioRun { bench: self, watch, taken: &taken, block, size, session })?;
         let ratio = RatioResults::new(measured, taken.method, self.setup.two_cores(), size, block, &watched);
         if let Some(folder) = self.folder {
             folder.ratio(&ratio)?;
@@ -268,7 +268,7 @@ impl<F: Framing> Bench<'_, F> {
         let (live, watch, taken) = self.listen(asked.method, asked.stamps)?;
         let asked = PassSpec { method: taken.method, ..*asked };
         let label = asked.label();
-        let (measured, watched) = live.with(Paced { bench: self, watch, asked, label: &label, session })?;
+        let (measured, watched) = live.with(OpenLoopPass { bench: self, watch, asked, label: &label, session })?;
         let pass = PassResults::new(asked, measured, &setup.feed, (setup.arrangement, setup.pack), &watched);
         if pass.sent_nothing() {
             let why = pass.last_error().unwrap_or_default();
@@ -291,7 +291,7 @@ impl<F: Framing> Bench<'_, F> {
 }
 
 /// The ratio, once the receive method is a type.
-struct Rotating<'a, F> {
+struct RatioRun<'a, F> {
     bench: &'a Bench<'a, F>,
     watch: LiveWatch,
     taken: &'a MethodChoice,
@@ -300,7 +300,7 @@ struct Rotating<'a, F> {
     session: Session,
 }
 
-impl<F: Framing> WithSource for Rotating<'_, F> {
+impl<F: Framing> WithSource for RatioRun<'_, F> {
     type Output = Result<(TwoCoreMeasured, Vec<WatchFacts>), Failure>;
 
     fn with<S: Source + CountedSource + Send>(mut self, mut source: S) -> Self::Output {
@@ -328,7 +328,7 @@ impl<F: Framing> WithSource for Rotating<'_, F> {
 }
 
 /// An open-loop pass, once the receive method is a type.
-struct Paced<'a, F> {
+struct OpenLoopPass<'a, F> {
     bench: &'a Bench<'a, F>,
     watch: LiveWatch,
     asked: PassSpec,
@@ -336,7 +336,7 @@ struct Paced<'a, F> {
     session: Session,
 }
 
-impl<F: Framing> WithSource for Paced<'_, F> {
+impl<F: Framing> WithSource for OpenLoopPass<'_, F> {
     type Output = Result<(OpenLoopMeasured, Vec<WatchFacts>), Failure>;
 
     fn with<S: Source + CountedSource + Send>(mut self, mut source: S) -> Self::Output {

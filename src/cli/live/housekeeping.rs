@@ -16,7 +16,7 @@ use twinline_node::source::live::LineFacts;
 use twinline_node::source::watch::{InterfaceState, LineChange, WatchFacts};
 
 use super::tally::Tally;
-use super::{Listen, Voice};
+use super::{ListenArgs, Notifier};
 
 /// How often interfaces are looked after and counters are asked for.
 const LOOK_EVERY: Nanos = Nanos::from_millis(250);
@@ -39,16 +39,16 @@ pub(crate) enum StatusLine {
 #[derive(Debug)]
 pub(crate) struct Housekeeping {
     clock: Clock,
-    voice: Voice,
+    notifier: Notifier,
     lines: Vec<LineConfig>,
     status: StatusLine,
     started: Nanos,
     until: Option<Nanos>,
     look_at: Nanos,
     status_at: Nanos,
-    counters: Counters,
+    counters: LineCounters,
     /// As of the last status line.
-    before: Before,
+    before: LastStatus,
     /// Lines that were told to be unheard.
     unheard: [bool; LINES_MAX],
     heard_checked: bool,
@@ -59,7 +59,7 @@ pub(crate) struct Housekeeping {
 
 /// What the page of counters said at one look, by line.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counters {
+struct LineCounters {
     datagrams: [u64; LINES_MAX],
     first_arrivals: [u64; LINES_MAX],
     missing: [u64; LINES_MAX],
@@ -67,10 +67,10 @@ struct Counters {
     divergent: [u64; LINES_MAX],
 }
 
-impl Counters {
-    fn read(page: &CounterPage) -> Counters {
+impl LineCounters {
+    fn read(page: &CounterPage) -> LineCounters {
         let of = |counter| std::array::from_fn(|line| page.line(counter, Line(line as u8)));
-        Counters {
+        LineCounters {
             datagrams: of(Counter::Datagrams),
             first_arrivals: of(Counter::FirstArrivals),
             missing: of(Counter::Missing),
@@ -81,9 +81,9 @@ impl Counters {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Before {
+struct LastStatus {
     at: Nanos,
-    counters: Counters,
+    counters: LineCounters,
     messages: u64,
     overflow: [u64; LINES_MAX],
 }
@@ -91,23 +91,23 @@ struct Before {
 impl Housekeeping {
     pub(crate) fn new(
         clock: Clock,
-        voice: Voice,
+        notifier: Notifier,
         lines: &[LineConfig],
-        listen: &Listen,
+        listen: &ListenArgs,
         status: StatusLine,
     ) -> Housekeeping {
         let started = clock.now();
         Housekeeping {
             clock,
-            voice,
+            notifier,
             lines: lines.to_vec(),
             status,
             started,
             until: listen.seconds.map(|span| started + span),
             look_at: started,
             status_at: started + STATUS_EVERY,
-            counters: Counters::default(),
-            before: Before { at: started, ..Before::default() },
+            counters: LineCounters::default(),
+            before: LastStatus { at: started, ..LastStatus::default() },
             unheard: [false; LINES_MAX],
             heard_checked: false,
             overflow_said: [None; LINES_MAX],
@@ -128,7 +128,7 @@ impl Housekeeping {
         for notice in running.notices() {
             self.notice(now, &notice);
         }
-        self.counters = Counters::read(running.counters());
+        self.counters = LineCounters::read(running.counters());
         self.hear(now, &running.lines());
         if self.status != StatusLine::None && now >= self.status_at {
             self.status_at = now + STATUS_EVERY;
@@ -148,31 +148,31 @@ impl Housekeeping {
             }
             *said = Some(now);
         }
-        self.voice.say(notice);
+        self.notifier.say(notice);
     }
 
     /// Lines that were never heard.
     fn hear(&mut self, now: Nanos, facts: &[WatchFacts]) {
-        let heard = |counters: &Counters, line: usize| counters.datagrams[line] > 0;
+        let heard = |counters: &LineCounters, line: usize| counters.datagrams[line] > 0;
         if !self.heard_checked && now >= self.started + HEARD_BY {
             self.heard_checked = true;
             for at in 0..self.lines.len() {
                 if !heard(&self.counters, at) {
                     self.unheard[at] = true;
-                    self.voice.say(never_heard(&self.lines[at], facts.get(at)));
+                    self.notifier.say(never_heard(&self.lines[at], facts.get(at)));
                 }
             }
         }
         for at in 0..self.lines.len() {
             if self.unheard[at] && heard(&self.counters, at) {
                 self.unheard[at] = false;
-                self.voice.say(format_args!("line {}: heard now", self.lines[at].name));
+                self.notifier.say(format_args!("line {}: heard now", self.lines[at].name));
             }
         }
         let dropped: u64 = self.counters.dropped.iter().sum();
         if self.dropped_said == 0 && dropped > 0 {
             self.dropped_said = dropped;
-            self.voice.say(format_args!(
+            self.notifier.say(format_args!(
                 "the disk is too slow for the capture: {dropped} datagrams are not in it so far; the arbiter goes on"
             ));
         }
@@ -217,8 +217,8 @@ impl Housekeeping {
             }
             self.before.overflow[at] = overflow;
         }
-        self.voice.say(text);
-        self.before = Before { at: now, counters: self.counters, messages: tally.messages, ..self.before };
+        self.notifier.say(text);
+        self.before = LastStatus { at: now, counters: self.counters, messages: tally.messages, ..self.before };
     }
 
     /// The `source` of --json (ARBITRATION 10.2).
@@ -292,10 +292,10 @@ impl Housekeeping {
                 (ended.source.lines[at].truncated, "longer than a datagram can be, left out".to_owned()),
             ];
             for (count, what) in losses.into_iter().filter(|(count, _)| *count > 0) {
-                self.voice.say(format_args!("line {}: {count} datagrams {what}", line.name));
+                self.notifier.say(format_args!("line {}: {count} datagrams {what}", line.name));
             }
             for (count, what) in refused(&ended.source.lines[at]).into_iter().filter(|(count, _)| *count > 0) {
-                self.voice.say(format_args!("line {}: {count} {what}, left out", line.name));
+                self.notifier.say(format_args!("line {}: {count} {what}, left out", line.name));
             }
         }
     }

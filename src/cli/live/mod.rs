@@ -22,7 +22,7 @@ pub(super) const RING_CAPACITY: usize = 64 << 20;
 
 /// Where and for how long a feed is listened to.
 #[derive(Debug, clap::Args)]
-pub(super) struct Listen {
+pub(super) struct ListenArgs {
     /// Stop after so many seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     pub(super) seconds: Option<Nanos>,
@@ -47,9 +47,9 @@ fn seconds(text: &str) -> Result<Nanos, String> {
 
 /// Says something of one feed, on stderr; with several feeds, of which.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Voice(Option<String>);
+pub(super) struct Notifier(Option<String>);
 
-impl Voice {
+impl Notifier {
     pub(super) fn say(&self, what: impl Display) {
         match &self.0 {
             None => say(what),
@@ -62,7 +62,7 @@ impl Voice {
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) joined: Joined,
-    pub(super) voice: Voice,
+    pub(super) notifier: Notifier,
 }
 
 /// Loads the feed files.
@@ -87,22 +87,22 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<Feed>, Failure> {
 
 /// How each feed is to run, beside what its feed file says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
-    pub(super) listen: &'a Listen,
+pub(super) struct ListenSettings<'a> {
+    pub(super) listen: &'a ListenArgs,
     /// The clock that all feeds share, so that their times can be compared.
     pub(super) clock: Clock,
     /// Whether each datagram is to say who sent it, as a capture wants to know.
     pub(super) senders: bool,
     pub(super) until_end: bool,
-    pub(super) stops: &'a Stops,
+    pub(super) stop: &'a Stop,
 }
 
 /// Joins the lines of all feeds.
 ///
 /// # Errors
 /// A core or an interface that this machine does not have, as a usage failure; a socket that cannot be had.
-pub(super) fn listen(feeds: Vec<Feed>, wanted: Wanted<'_>) -> Result<Vec<Listening>, Failure> {
-    let Wanted { listen, clock, senders, until_end, stops } = wanted;
+pub(super) fn listen(feeds: Vec<Feed>, settings: ListenSettings<'_>) -> Result<Vec<Listening>, Failure> {
+    let ListenSettings { listen, clock, senders, until_end, stop } = settings;
     let usable = cpu::usable();
     let cores: Vec<Option<usize>> = feeds.iter().map(|feed| listen.core.or(feed.receive.core)).collect();
     for (&core, feed) in cores.iter().zip(&feeds) {
@@ -114,7 +114,7 @@ pub(super) fn listen(feeds: Vec<Feed>, wanted: Wanted<'_>) -> Result<Vec<Listeni
     let several = feeds.len() > 1;
     let mut listening = Vec::new();
     for (at, feed) in feeds.into_iter().enumerate() {
-        let voice = Voice(several.then(|| feed.name.clone()));
+        let notifier = Notifier(several.then(|| feed.name.clone()));
         let method = listen.receive.unwrap_or(feed.receive.method);
         let runtime = Runtime::new(feed)
             .receive(method)
@@ -123,12 +123,12 @@ pub(super) fn listen(feeds: Vec<Feed>, wanted: Wanted<'_>) -> Result<Vec<Listeni
             .clock(clock)
             .senders(senders)
             .until_end(until_end)
-            .stop_on(stops.signals.clone());
+            .stop_on(stop.clone());
         let joined = runtime.join_lines().map_err(|error| match error {
             RuntimeError::Lines(LiveError::NoInterface { .. }) => Failure::usage(error),
             _ => Failure::run(error),
         })?;
-        listening.push(Listening { joined, voice });
+        listening.push(Listening { joined, notifier });
     }
     if listening.iter().any(|one| one.joined.spin().shared()) {
         say(Spin::new(true));
@@ -156,22 +156,16 @@ impl Listening {
             format!("{} {groups} on {}", line.name, line.interface)
         });
         let lines = lines.collect::<Vec<_>>().join(", ");
-        self.voice.say(format_args!("listening to {}: {lines}; receive = {}", feed.name, self.joined.method()));
+        self.notifier.say(format_args!("listening to {}: {lines}; receive = {}", feed.name, self.joined.method()));
     }
 }
 
-/// What ends a verb: Ctrl-C and SIGTERM.
-#[derive(Clone, Debug)]
-pub(super) struct Stops {
-    pub(super) signals: Stop,
-}
-
-impl Stops {
-    /// # Errors
-    /// Where a signal's handler cannot be installed.
-    pub(super) fn on_signals() -> Result<Stops, Failure> {
-        Ok(Stops { signals: Stop::on_signals().map_err(Failure::run)? })
-    }
+/// What Ctrl-C and SIGTERM set: it ends the verb.
+///
+/// # Errors
+/// If the signal handlers cannot be installed.
+pub(super) fn stop_on_signals() -> Result<Stop, Failure> {
+    Stop::on_signals().map_err(Failure::run)
 }
 
 /// A pause of a thread that has nothing to do for now and is in no hurry.

@@ -5,24 +5,24 @@ use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
 
-use super::Voice;
+use super::Notifier;
 
 /// How many changes of state are said in a second; a storm of them stands in --events.
 const SAID_A_SECOND: u32 = 20;
 
 /// A channel, as far as the status line goes.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct LineStates {
     states: [LineState; LINES_MAX],
 }
 
 /// Listens in on an arbiter's output.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    voice: Voice,
+    notifier: Notifier,
     names: Vec<String>,
     /// By the place in which channels began.
-    channels: Vec<Seen>,
+    channels: Vec<LineStates>,
     /// Messages released.
     pub(crate) messages: u64,
     /// Numbers lost.
@@ -34,15 +34,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(voice: Voice, names: Vec<String>) -> Tally {
+    pub(crate) fn new(notifier: Notifier, names: Vec<String>) -> Tally {
         let divergence_said = [[false; LINES_MAX + 1]; LINES_MAX + 1];
-        Tally { voice, names, channels: Vec::new(), messages: 0, lost: 0, said: (0, 0, 0), divergence_said }
+        Tally { notifier, names, channels: Vec::new(), messages: 0, lost: 0, said: (0, 0, 0), divergence_said }
     }
 
-    fn channel(&mut self, channel: ChannelRef) -> &mut Seen {
+    fn channel(&mut self, channel: ChannelRef) -> &mut LineStates {
         let at = usize::from(channel.index);
         if self.channels.len() <= at {
-            let seen = Seen { states: [LineState::Waiting; LINES_MAX] };
+            let seen = LineStates { states: [LineState::Waiting; LINES_MAX] };
             self.channels.resize(at + 1, seen);
         }
         &mut self.channels[at]
@@ -68,7 +68,7 @@ impl Tally {
             let kept_back = self.said.2;
             self.said = (second, 0, 0);
             if kept_back > 0 {
-                self.voice.say(format_args!("and {kept_back} more changes of lines' states"));
+                self.notifier.say(format_args!("and {kept_back} more changes of lines' states"));
             }
         }
         if self.said.1 == SAID_A_SECOND {
@@ -77,7 +77,7 @@ impl Tally {
         }
         self.said.1 += 1;
         let (name, from, to) = (line_name(&self.names, line), from.name(), to.name());
-        self.voice.say(format_args!("channel {}: line {name} is {to}{why}, was {from}", channel.key));
+        self.notifier.say(format_args!("channel {}: line {name} is {to}{why}, was {from}", channel.key));
     }
 
     /// Says the first divergence of two lines; what more there are stands in the counters and in --events.
@@ -87,7 +87,7 @@ impl Tally {
             return;
         }
         let (line, other) = (line_name(&self.names, line), line_name(&self.names, other));
-        self.voice.say(format_args!(
+        self.notifier.say(format_args!(
             "DIVERGENCE: channel {}: line {other} brought another message {number} than line {line} before it, which stands; \
              more of these two are counted, and are in --events",
             channel.key
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_state_is_one_word_where_all_channels_agree() {
-        let mut tally = Tally::new(Voice::default(), vec!["A".into(), "B".into()]);
+        let mut tally = Tally::new(Notifier::default(), vec!["A".into(), "B".into()]);
         assert_eq!(tally.state(0), "waiting");
         let mut line = |group: u16, line, to| {
             let channel = ChannelRef { index: group, key: ChannelKey { group, key: None } };

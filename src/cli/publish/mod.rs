@@ -29,7 +29,7 @@ use twinline_node::wire::UdpWire;
 
 mod report;
 
-use report::{Summary, summarise, warn};
+use report::{PublishSummary, summarise, warn};
 
 const EXAMPLES: &str = "\
 A value may be for every line (--loss 1%) or for the lines that it names (--loss A=1%,B=0.5%).
@@ -423,7 +423,7 @@ impl WithFraming for Publishing {
         }
         summarise(&feed, args.faults.seed, &report);
         if args.json {
-            let object = serde_json::to_string(&Summary::new(&feed, &args, session, &report))
+            let object = serde_json::to_string(&PublishSummary::new(&feed, &args, session, &report))
                 .context("cannot print the report")?;
             writeln!(io::stdout(), "{object}").context("cannot write to stdout")?;
         }

@@ -69,7 +69,7 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &PublishReport) {
 
 /// The report for programs.
 #[derive(Serialize)]
-pub(super) struct Summary<'a> {
+pub(super) struct PublishSummary<'a> {
     feed: &'a str,
     framing: &'a str,
     session: String,
@@ -79,25 +79,25 @@ pub(super) struct Summary<'a> {
     numbers: u64,
     lost_on_all: u64,
     corrupt_on_all: u64,
-    lost_ranges: Vec<Range>,
+    lost_ranges: Vec<LostRange>,
     lost_ranges_omitted: u64,
     stopped: bool,
     elapsed_ns: u64,
     messages_per_second: f64,
     lateness_ns: LatenessNs,
-    lines: BTreeMap<&'a str, LineSummary>,
+    lines: BTreeMap<&'a str, PublishedLineSummary>,
     warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Range {
+struct LostRange {
     group: u16,
     first: u64,
     end: u64,
 }
 
 #[derive(Serialize)]
-struct LineSummary {
+struct PublishedLineSummary {
     datagrams: u64,
     messages: u64,
     bytes: u64,
@@ -113,11 +113,11 @@ struct LineSummary {
     send_errors: u64,
 }
 
-impl<'a> Summary<'a> {
-    pub(super) fn new(feed: &'a Feed, args: &Args, session: Session, report: &PublishReport) -> Summary<'a> {
+impl<'a> PublishSummary<'a> {
+    pub(super) fn new(feed: &'a Feed, args: &Args, session: Session, report: &PublishReport) -> PublishSummary<'a> {
         let ranges = report.truth.lost_ranges();
-        let range = |r: &GroupRange| Range { group: r.group, first: r.numbers.first.0, end: r.numbers.end.0 };
-        let line = |(line, tally): (usize, &PublishedLine)| LineSummary {
+        let range = |r: &GroupRange| LostRange { group: r.group, first: r.numbers.first.0, end: r.numbers.end.0 };
+        let line = |(line, tally): (usize, &PublishedLine)| PublishedLineSummary {
             datagrams: tally.datagrams,
             messages: tally.messages,
             bytes: tally.bytes,
@@ -133,7 +133,7 @@ impl<'a> Summary<'a> {
             send_errors: tally.errors,
         };
         let names = feed.lines.iter().map(|line| line.name.as_str());
-        Summary {
+        PublishSummary {
             feed: &feed.name,
             framing: feed.framing.name(),
             session: session.to_string(),

@@ -10,12 +10,12 @@ use twinline_node::publisher::made_up::MadeUp;
 use super::schedule::NAMES;
 use super::seen::{Numbers, Seen};
 
-/// How many numbers of each fault are named.
+/// How many numbers of each violation are named.
 const NAMED_MAX: usize = 5;
 
 /// What must not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum Violation {
     /// A message came again.
     Repeated,
     /// A message, or a report of a loss, came behind its place.
@@ -28,55 +28,55 @@ pub(super) enum Fault {
     Undelivered,
 }
 
-impl Fault {
-    pub(super) const ALL: [Fault; 5] =
-        [Fault::Repeated, Fault::OutOfOrder, Fault::Altered, Fault::Unreported, Fault::Undelivered];
+impl Violation {
+    pub(super) const ALL: [Violation; 5] =
+        [Violation::Repeated, Violation::OutOfOrder, Violation::Altered, Violation::Unreported, Violation::Undelivered];
 
     /// The word in JSON.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Fault::Repeated => "repeated",
-            Fault::OutOfOrder => "out_of_order",
-            Fault::Altered => "altered",
-            Fault::Unreported => "missing_without_report",
-            Fault::Undelivered => "received_but_not_delivered",
+            Violation::Repeated => "repeated",
+            Violation::OutOfOrder => "out_of_order",
+            Violation::Altered => "altered",
+            Violation::Unreported => "missing_without_report",
+            Violation::Undelivered => "received_but_not_delivered",
         }
     }
 
     /// The words for people.
     pub(super) const fn says(self) -> &'static str {
         match self {
-            Fault::Repeated => "delivered more than once",
-            Fault::OutOfOrder => "delivered or reported out of order",
-            Fault::Altered => "altered, or never sent",
-            Fault::Unreported => "missing without a report",
-            Fault::Undelivered => "received within the gap timeout and not delivered",
+            Violation::Repeated => "delivered more than once",
+            Violation::OutOfOrder => "delivered or reported out of order",
+            Violation::Altered => "altered, or never sent",
+            Violation::Unreported => "missing without a report",
+            Violation::Undelivered => "received within the gap timeout and not delivered",
         }
     }
 }
 
-/// How often a fault was found, and the first numbers that have it.
+/// How often a violation was found, and the first numbers that have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) count: u64,
     pub(super) first: Vec<u64>,
 }
 
-/// Every fault that was found.
+/// Every violation that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Faults([Found; Fault::ALL.len()]);
+pub(super) struct Violations([Found; Violation::ALL.len()]);
 
-impl Faults {
-    fn add(&mut self, fault: Fault, number: u64) {
-        let found = &mut self.0[fault as usize];
+impl Violations {
+    fn add(&mut self, violation: Violation, number: u64) {
+        let found = &mut self.0[violation as usize];
         found.count += 1;
         if found.first.len() < NAMED_MAX {
             found.first.push(number);
         }
     }
 
-    pub(super) fn of(&self, fault: Fault) -> &Found {
-        &self.0[fault as usize]
+    pub(super) fn of(&self, violation: Violation) -> &Found {
+        &self.0[violation as usize]
     }
 
     /// Whether there are none.
@@ -109,7 +109,7 @@ pub(super) struct Checker {
     delivered: Numbers,
     reported: Numbers,
     overrun: Numbers,
-    faults: Faults,
+    violations: Violations,
     pub(super) gaps: Gaps,
     /// Messages delivered, by the line that brought them.
     pub(super) first: [u64; NAMES.len()],
@@ -126,7 +126,7 @@ impl Checker {
             delivered: none.clone(),
             reported: none.clone(),
             overrun: none,
-            faults: Faults::default(),
+            violations: Violations::default(),
             gaps: Gaps::default(),
             first: [0; NAMES.len()],
             states: [LineState::Waiting; NAMES.len()],
@@ -159,15 +159,15 @@ impl Checker {
         let index = MadeUp::check(message.bytes).filter(|&index| index + 1 == number);
         let sent = index.is_some() && number <= self.delivered.max() && !message.flags.unsequenced;
         if !sent {
-            self.faults.add(Fault::Altered, number);
+            self.violations.add(Violation::Altered, number);
         }
         if !self.delivered.add(number) {
             // one beyond all that is sent is altered, and said to be
             if number <= self.delivered.max() {
-                self.faults.add(Fault::Repeated, number);
+                self.violations.add(Violation::Repeated, number);
             }
         } else if number < self.next {
-            self.faults.add(Fault::OutOfOrder, number);
+            self.violations.add(Violation::OutOfOrder, number);
         }
         if let Some(first) = self.first.get_mut(message.line.index()) {
             *first += 1;
@@ -179,7 +179,7 @@ impl Checker {
     fn loss(&mut self, loss: &Loss) {
         self.gaps.lost += loss.range.len();
         if loss.range.first.0 < self.next {
-            self.faults.add(Fault::OutOfOrder, loss.range.first.0);
+            self.violations.add(Violation::OutOfOrder, loss.range.first.0);
         }
         self.pass_over(loss.range, |checker| &mut checker.reported);
     }
@@ -232,10 +232,10 @@ impl Checker {
                 continue;
             }
             if !self.reported.has(number) {
-                self.faults.add(Fault::Unreported, number);
+                self.violations.add(Violation::Unreported, number);
             }
             if seen.in_time.has(number) {
-                self.faults.add(Fault::Undelivered, number);
+                self.violations.add(Violation::Undelivered, number);
             }
             late += u64::from(came && !seen.in_time.has(number));
         }
@@ -245,7 +245,7 @@ impl Checker {
             overrun,
             late,
             never_came,
-            faults: self.faults,
+            violations: self.violations,
         }
     }
 }
@@ -263,7 +263,7 @@ pub(super) struct Judgement {
     pub(super) late: u64,
     /// Numbers that no line brought.
     pub(super) never_came: u64,
-    pub(super) faults: Faults,
+    pub(super) violations: Violations,
 }
 
 #[cfg(test)]

@@ -83,8 +83,8 @@ struct Arbitrating {
     stop: Stop,
 }
 
-/// How far captures were read, on a terminal only: a bar over the bytes of the files, as they lie on disk. If one is a pipe, whose
-/// size nobody knows, the bytes are counted instead.
+/// How far captures were read, on a terminal only: a bar over the bytes of the files on disk. If one is a pipe, whose size is
+/// unknown, the bytes are counted instead.
 pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
     if !std::io::stderr().is_terminal() {
         return None;
@@ -96,7 +96,7 @@ pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
     Some(bar.with_style(ProgressStyle::with_template(template).ok()?))
 }
 
-/// What a person sees of the reading, and how one ends it: [`progress`], and Ctrl-C.
+/// Shows the [`progress`] of reading captures, and lets Ctrl-C end it.
 pub(super) struct ReadingProgress {
     bar: Option<ProgressBar>,
     stop: Stop,
@@ -107,7 +107,7 @@ impl ReadingProgress {
         ReadingProgress { bar: progress(size), stop }
     }
 
-    /// Shows how far the reading is. Says whether to go on.
+    /// Shows how far the reading is. Returns whether to go on.
     pub(super) fn look(&self, position: u64) -> bool {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
@@ -115,7 +115,7 @@ impl ReadingProgress {
         !self.stop.requested()
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

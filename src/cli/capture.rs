@@ -14,10 +14,10 @@ use super::{Failure, Outcome, say};
 use twinline_node::os::clock::Clock;
 use twinline_node::runtime::CaptureSummary;
 
-/// Record the lines as pcapng, with nanosecond stamps
+/// Record the lines as pcapng, with nanosecond timestamps
 ///
-/// Nothing is arbitrated: `twinline arbitrate FEED FILE` does that later, with the same answer every time. The file has an
-/// interface a line, named as the line.
+/// Nothing is arbitrated. `twinline arbitrate FEED FILE` does that later, with the same result every time. The file has one
+/// interface per line, named after the line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline capture feeds/loopback.toml -o day.pcapng
@@ -25,7 +25,7 @@ use twinline_node::runtime::CaptureSummary;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Where to; `-` is standard output
+    /// The file to write; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub(super) fn run(args: Args) -> Outcome {
         print(&summary).context("cannot write the report to standard output")?;
     }
     if let Some(error) = ended.error {
-        return Err(Failure::run(anyhow!("the sockets cannot be received from any more: {error}")));
+        return Err(Failure::run(anyhow!("cannot receive from the sockets any more: {error}")));
     }
     match cut_off {
         Some(error) => Err(Failure::run(anyhow!(error))),

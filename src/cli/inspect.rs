@@ -18,10 +18,10 @@ use twinline_core::framing::AnyFraming;
 use twinline_node::config::nearest;
 use twinline_node::os::signal::Stop;
 
-/// Say what is in a capture: flows, the framing that fits, holes, lines of one channel; and a feed file for it
+/// Show what is in a capture: flows, the framing that fits, holes, lines of one channel, and a feed file for it
 ///
-/// Every framing is tested on every flow. Each finding comes with a word and a score for how sure it is (feeds/INSPECT.md), and with
-/// the evidence. The report ends with a feed file for the same capture, ready for `twinline arbitrate`.
+/// Every framing is tested on every flow. Each finding has a word and a score that say how sure it is (feeds/INSPECT.md), and its
+/// evidence. The report ends with a feed file for the same capture, ready for `twinline arbitrate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline inspect day.pcapng.gz

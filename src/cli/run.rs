@@ -25,35 +25,33 @@ use twinline_node::os::cpu::Spin;
 use twinline_node::os::memory;
 use twinline_node::runtime::{self, CaptureSummary, Ended, Recorder, RecorderError, Running};
 
-/// Run the arbiter, for as long as it is settings
+/// Run the arbiter until you stop it
 ///
-/// Joins the lines of each feed and arbitrates them, a thread a feed. Ctrl-C ends it with the final report. Messages and events
-/// are those that `arbitrate` makes of the capture that --capture takes, to the byte.
+/// Joins the lines of each feed and arbitrates them, one thread per feed. Ctrl-C stops it, and it prints the final report. If you
+/// record the run with --capture, `arbitrate` over that capture gives the same messages and events, to the byte.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "With several feeds there is one set of files a feed: FILE gets .FEEDNAME before its extension, and \
---json prints one object a feed, one a line.
+#[command(after_help = "With several feeds, each feed has its own files: FILE gets .FEEDNAME before its extension. \
+--json prints one object per feed, one per line.
 
 Examples:
   twinline run feeds/loopback.toml
   twinline run feeds/loopback.toml --until-end --json --messages out.bin --events out.jsonl --capture out.pcapng
   twinline run feeds/a.toml feeds/b.toml --seconds 60 --capture day.pcapng    # day.a.pcapng and day.b.pcapng
 
-Exit code: 0 when it was ended, 1 when something went wrong under way, 2 for wrong arguments or feed files."
-)]
+Exit code: 0 if it was stopped or reached its end, 1 if something went wrong while it ran, 2 for wrong arguments or feed files.")]
 pub(super) struct Args {
     /// The feed files
     #[arg(required = true, value_name = "FEED")]
     feeds: Vec<PathBuf>,
     #[command(flatten)]
     outputs: OutputArgs,
-    /// Write what was received, as it was received, as pcapng; `-` is standard output
+    /// Record what is received, as it is received, as pcapng; `-` is standard output
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
     /// Stop when the session of every channel has ended
     #[arg(long)]
     until_end: bool,
-    /// Take all memory that may be needed at the start, and lock it [default: `lock_memory` under [receive] in the feed file]
+    /// Allocate and lock at the start all memory that may be needed [default: `lock_memory` under [receive] in the feed file]
     #[arg(long)]
     lock_memory: bool,
     #[command(flatten)]
@@ -64,14 +62,14 @@ pub(super) fn run(args: Args) -> Outcome {
     let mut feeds = live::load(&args.feeds)?;
     if feeds.len() > 1 && args.files().any(|path| path.as_os_str() == "-") {
         return Err(Failure::usage(anyhow!(
-            "standard output cannot take the files of several feeds: give a file name, and each feed's is put before its \
+            "standard output cannot take the files of several feeds: give a file name, and each feed's name is put before its \
              extension"
         )));
     }
     let several = feeds.len() > 1;
     feeds.iter_mut().for_each(|feed| feed.receive.lock_memory |= args.lock_memory);
     if feeds.iter().any(|feed| feed.receive.lock_memory) {
-        // before anything is taken: what is locked from the start is resident from the start
+        // before anything else is allocated: memory that is allocated under the lock is resident at once
         memory::lock_all(memory_needs(&feeds)).map_err(Failure::run)?;
     }
     let stop = live::stop_on_signals()?;
@@ -107,15 +105,15 @@ pub(super) fn run(args: Args) -> Outcome {
     Ok(if ends.iter().all(|end| end.fine) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Bytes for a feed's files, its listed gaps, and the stacks of its threads.
+/// Bytes allowed for a feed's file buffers, its listed gaps and the stacks of its threads.
 const OTHER_BYTES: u64 = 64 << 20;
 
-/// What a run of these feeds is going to take: arbiters, rings that lead off them, receive rings.
+/// The memory that a run of these feeds can take: arbiters, their output rings, and receive buffers.
 fn memory_needs(feeds: &[Feed]) -> u64 {
     let needs = feeds.iter().map(|feed| {
         let arbiter = handler::settings(feed, feed.framing.rules()).memory().at_most;
         let receive = feed.receive.buffer.saturating_mul(feed.lines.len() as u64);
-        // the report's and the capture's
+        // one ring for the report, one for the capture
         arbiter.saturating_add(2 * RING_CAPACITY as u64).saturating_add(receive).saturating_add(OTHER_BYTES)
     });
     needs.fold(0, u64::saturating_add)
@@ -165,7 +163,7 @@ impl FeedRun {
         let on_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
         if on_stdout(&capture) && (outputs.json || on_stdout(&outputs.messages) || on_stdout(&outputs.events)) {
             return Err(Failure::usage(anyhow!(
-                "--capture - takes standard output for itself: give the others a file"
+                "--capture - takes standard output for itself: give the other outputs a file"
             )));
         }
         let output = outputs.open(&feed, &feed.framing.rules())?;
@@ -201,7 +199,7 @@ impl FeedRun {
     }
 }
 
-/// Starts to record what a feed's lines bring.
+/// Starts recording what arrives on a feed's lines.
 ///
 /// # Errors
 /// A file that cannot be written, as a usage failure.
@@ -216,13 +214,13 @@ pub(super) fn record(
         move |what: &str| notifier.say(what)
     };
     Recorder::start(path, feed, clock, trouble).map_err(|error| match error {
-        // the error's text has its cause in it
+        // the error's text includes its cause
         RecorderError::File(error) => Failure::usage(anyhow!("{error}")),
         error => Failure::run(error),
     })
 }
 
-/// Housekeeping of one feed: what the arbiter says becomes files and words.
+/// Housekeeping of one feed: turns the arbiter's output into files and notices.
 struct FeedHousekeeping<'a> {
     feed: &'a Feed,
     notifier: &'a Notifier,
@@ -249,7 +247,7 @@ impl<'a> FeedHousekeeping<'a> {
         }
     }
 
-    /// Makes the arbiter's calls again, on the output, until it has gone.
+    /// Repeats the arbiter's calls on the output until the arbiter has ended.
     fn replay(&mut self, mut client: Client, running: &Running<Delivery>, output: &mut Output) {
         loop {
             for _ in 0..4_096 {
@@ -261,8 +259,9 @@ impl<'a> FeedHousekeeping<'a> {
                     }
                     Ok(Polled::Ended) => return,
                     Err(broken) => {
-                        // nothing behind it can be found: the arbiter need not go on
-                        self.broken = Some(format!("the report ring is broken: {broken}; what came after is not here"));
+                        // nothing after it can be read, so the arbiter may stop
+                        self.broken =
+                            Some(format!("the report ring is broken: {broken}; everything after it is missing"));
                         running.stop();
                         return;
                     }
@@ -273,7 +272,7 @@ impl<'a> FeedHousekeeping<'a> {
             }
             if let Some(error) = output.error().filter(|_| !self.output_failed) {
                 self.output_failed = true;
-                self.notifier.say(format_args!("{error:#}; nothing more is written there, and the arbiter goes on"));
+                self.notifier.say(format_args!("{error:#}; nothing more is written there; the arbiter goes on"));
             }
         }
     }
@@ -283,7 +282,7 @@ impl<'a> FeedHousekeeping<'a> {
             && !std::mem::replace(&mut self.overrun_said, true)
         {
             self.notifier.say(format_args!(
-                "writing is too slow: the report ring ran over at {} on channel {}; messages and events have a hole there",
+                "writing is too slow: the report ring overran at {} on channel {}; the messages and events there are missing",
                 overrun.range, overrun.channel.key
             ));
         }
@@ -291,7 +290,7 @@ impl<'a> FeedHousekeeping<'a> {
         record.replay(&mut self.tally);
     }
 
-    /// Finishes the files, and makes the report.
+    /// Finishes the files and makes the report.
     fn report(
         mut self,
         mut ended: Ended<Delivery>,
@@ -302,19 +301,18 @@ impl<'a> FeedHousekeeping<'a> {
         self.housekeeping.say_last(&ended);
         let mut errors: Vec<String> = Vec::new();
         if let Some(error) = &ended.error {
-            errors.push(format!(
-                "the sockets cannot be received from any more: {error}; the report is of what came before"
-            ));
+            errors
+                .push(format!("cannot receive from the sockets any more: {error}; the report covers what came before"));
         }
         errors.extend(self.broken.take());
         if let Err(error) = output.finish() {
-            errors.push(format!("{error:#}: what was to be written after that is missing"));
+            errors.push(format!("{error:#}: nothing after that was written"));
         }
         let Dropped { overruns, messages, events } = ended.sink.dropped();
         if overruns > 0 {
             errors.push(format!(
-                "the report ring ran over {overruns} times: {messages} messages and {events} events are missing from the \
-                 files, and their gaps from the report"
+                "the report ring overran {overruns} times: {messages} messages and {events} events are missing from the \
+                 files, and their gaps are missing from the report"
             ));
         }
         let captured =
@@ -341,7 +339,7 @@ impl<'a> FeedHousekeeping<'a> {
             ignored: Ignored::default(),
         };
         let json = report.json().unwrap_or_else(|error| {
-            say(format_args!("the report cannot be made: {error}"));
+            say(format_args!("cannot make the report: {error}"));
             String::new()
         });
         FeedEnd { fine: errors.is_empty(), json, text: report.text() }

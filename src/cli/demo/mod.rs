@@ -49,7 +49,7 @@ use schedule::{GAP_TIMEOUT, MESSAGES_MAX, NAMES, Schedule};
 use seen::Seen;
 use view::{Dashboard, View};
 
-/// When a line that shows nothing is called silent: an outage of a short demo is to be seen.
+/// How soon a line that shows nothing is called silent: soon enough to show the outages of a short demo.
 const SILENT_AFTER: Nanos = Nanos::from_millis(250);
 /// How often the view is drawn.
 const SHOW_EVERY: Duration = Duration::from_millis(50);
@@ -57,9 +57,9 @@ const SHOW_EVERY: Duration = Duration::from_millis(50);
 const BUSY_THREADS: usize = 3;
 
 const EXAMPLES: &str = "\
-Line A is taken away for a while, then line B; both lose, repeat and reorder a little all the time. At the end every
-message is accounted for. The exit code is 1 if one was repeated, altered, out of order, or missing without a report, or
-if one that came in time was not delivered.
+Line A is taken away for a while, then line B. Both lose, repeat and reorder a little all the time. At the end every
+message is accounted for. The exit code is 1 if any message was repeated, altered, out of order or missing without a
+report, or arrived in time and was not delivered.
 
 Examples:
   twinline demo
@@ -72,16 +72,16 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// For how long messages are sent
+    /// How long to send messages, in seconds
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// Messages a second
+    /// Messages per second
     #[arg(long, default_value = "20k", value_parser = rate)]
     rate: u64,
-    /// What all faults are drawn from
+    /// The seed of all faults
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Print the report as one JSON object on stdout, and all else on stderr
+    /// Print the report as one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
 }
@@ -89,7 +89,7 @@ pub(super) struct Args {
 fn rate(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(RateSpec::PerSecond(rate)) if (10.0..=1e6).contains(&rate) && rate.fract() == 0.0 => Ok(rate as u64),
-        _ => Err("expected 10 to 1M messages a second; for example 20k".into()),
+        _ => Err("expected 10 to 1M messages per second; for example 20k".into()),
     }
 }
 
@@ -101,7 +101,7 @@ enum Out {
 }
 
 impl Out {
-    /// How to paint, where it is a terminal that can redraw.
+    /// How to paint, if it is a terminal that can redraw.
     fn terminal(self) -> Option<Paint> {
         let terminal = match self {
             Out::Stdout => io::stdout().is_terminal(),
@@ -116,7 +116,8 @@ pub(super) fn run(args: Args) -> Outcome {
     let Args { seconds, rate, seed, json } = args;
     let schedule = Schedule { rate, seconds, seed };
     if schedule.messages() > MESSAGES_MAX {
-        let error = anyhow!("--seconds {seconds} --rate {rate}: a demo has at most 100M messages; ask for less of one");
+        let error =
+            anyhow!("--seconds {seconds} --rate {rate}: a demo has at most 100M messages; lower one of the two");
         return Err(Failure::usage(error));
     }
     let out = if json { Out::Stderr } else { Out::Stdout };
@@ -124,19 +125,20 @@ pub(super) fn run(args: Args) -> Outcome {
     let text = results.text(out.terminal().unwrap_or(Paint(false)));
     out.writer().write_all(text.as_bytes()).context("cannot write the report")?;
     if json {
-        writeln!(io::stdout(), "{}", results.json()).context("cannot write the report to stdout")?;
+        writeln!(io::stdout(), "{}", results.json()).context("cannot write the report to standard output")?;
     }
     Ok(ExitCode::from(results.judgement.violations.exit_code()))
 }
 
-/// The demo's feed, on groups and a port that no other demo on this host has while the socket is kept.
+/// The demo's feed, on groups and a port that no other demo on this host has as long as the socket is kept.
 fn feed() -> anyhow::Result<(Feed, UdpSocket)> {
-    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no UDP socket on 127.0.0.1: is loopback up?")?;
-    let number = port.local_addr().context("the socket's port")?.port();
+    let port =
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a UDP socket on 127.0.0.1: is loopback up?")?;
+    let number = port.local_addr().context("cannot read the socket's port")?.port();
     let of_process = process::id() as u8;
     let line = |(at, name): (usize, &&str)| LineConfig {
         name: (*name).to_owned(),
-        // not feeds/loopback.toml's groups: whatever runs on those is left alone
+        // not the groups of feeds/loopback.toml, so that a feed that runs there is left alone
         groups: vec![SocketAddrV4::new(Ipv4Addr::new(239, 81, 101 + at as u8, of_process), number)],
         interface: Ipv4Addr::LOCALHOST.to_string(),
         source: Some(Ipv4Addr::LOCALHOST),
@@ -158,7 +160,7 @@ fn feed() -> anyhow::Result<(Feed, UdpSocket)> {
     Ok((feed, port))
 }
 
-/// Runs all of it.
+/// Runs the demo.
 fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     let (feed, _port) = feed()?;
     let options = ReceiveOptions { buffer_bytes: feed.receive.buffer as usize, kernel_stamps: false, senders: false };
@@ -180,7 +182,7 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
         spin: Spin::for_threads(BUSY_THREADS, cores),
         schedule,
         zero: OnceLock::new(),
-        stop: Stop::on_signals().context("cannot listen to signals")?,
+        stop: Stop::on_signals().context("cannot install signal handlers")?,
         published: Stop::new(),
     };
     let seen = Seen::new(NAMES.len(), schedule.messages(), GAP_TIMEOUT);
@@ -189,7 +191,7 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     let read_news = arrived.clone();
     let (shared, feed) = (&shared, &feed);
     let (published, arbitrated, read) = thread::scope(|scope| {
-        // publisher last: who listens is there before anything is sent
+        // publisher last: everyone listens before anything is sent
         let thread = |name: &str| thread::Builder::new().name(format!("demo-{name}"));
         let client = thread("client").spawn_scoped(scope, move || parts::read(shared, client, checker, read_news))?;
         let arbiter = thread("arbiter")
@@ -202,7 +204,7 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
         view.finish();
         Ok::<_, io::Error>((join(publisher), join(arbiter), join(client)))
     })?;
-    watch.check().context("cannot ask the sockets what they dropped")?;
+    watch.check().context("cannot read the sockets' drop counters")?;
     results(shared, cores, published?, arbitrated?, read?, &watch.facts())
 }
 
@@ -211,7 +213,7 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> anyhow::Result<T> {
     thread.join().map_err(|_| anyhow!("the thread {name} panicked; please report it"))
 }
 
-/// What a demo can do about sockets that cannot be had.
+/// The error for sockets that cannot be opened, with what to do about it.
 fn explain(error: LiveError) -> anyhow::Error {
     match error {
         LiveError::NoInterface { .. } => no_loopback(),
@@ -220,10 +222,10 @@ fn explain(error: LiveError) -> anyhow::Error {
 }
 
 fn no_loopback() -> anyhow::Error {
-    anyhow!("the loopback interface (127.0.0.1) is not there, or down: bring it up (`ip link set lo up`) and try again")
+    anyhow!("the loopback interface (127.0.0.1) is missing or down: bring it up (`ip link set lo up`) and try again")
 }
 
-/// Shows what is going on until `goes_on` says no.
+/// Shows how far the demo is until `goes_on` says no.
 fn watch_over(schedule: Schedule, news: &Receiver<News>, view: &mut View, goes_on: impl Fn() -> bool) {
     let mut board = Dashboard::new(schedule);
     loop {
@@ -237,7 +239,7 @@ fn watch_over(schedule: Schedule, news: &Receiver<News>, view: &mut View, goes_o
     }
 }
 
-/// Puts together what the threads have left.
+/// Combines the results of the threads.
 fn results(
     shared: &Shared,
     cores: usize,
@@ -248,11 +250,11 @@ fn results(
 ) -> anyhow::Result<Results> {
     outcome?;
     arbitrated.outcome.context("cannot receive")?;
-    read.outcome.context("the client's ring")?;
+    read.outcome.context("cannot read the client's ring")?;
     let truth = &sent.truth;
     if sent.lines.iter().all(|line| line.datagrams == 0) {
         let why = sent.lines.iter().find_map(|line| line.last_error.clone()).unwrap_or_default();
-        bail!("not one datagram could be sent over loopback: {why}");
+        bail!("no datagram could be sent over loopback: {why}");
     }
     let line = |line: usize| LineResults {
         lost: truth.lost_on(Line(line as u8)),

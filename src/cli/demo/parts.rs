@@ -1,4 +1,4 @@
-//! The parts of the demo, each a thread's whole work: publisher, arbiter, client.
+//! The parts of the demo, one thread each: publisher, arbiter, client.
 
 use std::io;
 use std::sync::OnceLock;
@@ -27,16 +27,16 @@ use super::checker::{Checker, Gaps};
 use super::schedule::{NAMES, Paced, Schedule};
 use super::seen::Seen;
 
-/// The longest latency that is told apart from longer ones.
+/// The longest latency that is recorded as it is; longer ones count as this.
 const LATENCY_MAX: Nanos = Nanos::from_secs(60);
-/// How often arbiter and client say how far they are.
+/// How often arbiter and client report how far they are.
 const NEWS_EVERY: Nanos = Nanos::from_millis(50);
-/// How long the arbiter listens on when nothing comes any more.
+/// How long the arbiter goes on listening once nothing arrives any more.
 const QUIET: Nanos = Nanos::from_millis(50);
-/// The same where the session's end did not get through.
+/// The same if the end of the session did not get through.
 const QUIET_MAX: Nanos = Nanos::from_secs(2);
 
-/// What the threads know of each other.
+/// What the threads share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,
@@ -44,31 +44,31 @@ pub(super) struct Shared {
     pub(super) schedule: Schedule,
     /// The plan's zero by the clock; set before the first datagram is sent.
     pub(super) zero: OnceLock<Nanos>,
-    /// A person's wish.
+    /// The user pressed Ctrl-C.
     pub(super) stop: Stop,
-    /// The publisher has sent all.
+    /// The publisher has sent everything.
     pub(super) published: Stop,
 }
 
-/// How far a thread is: for the live view alone, which may miss some.
+/// How far a thread is. Only the live view reads it, and it may miss some.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum News {
-    /// The arbiter was given so much.
+    /// What the arbiter was given so far.
     Arrived {
         at: Nanos,
-        /// Different numbers, by line.
+        /// Different numbers, per line.
         numbers: [u64; NAMES.len()],
-        /// Numbers that the line has gone past.
+        /// Numbers that the line has gone past without bringing them.
         missing: [u64; NAMES.len()],
     },
-    /// The client has read so much.
+    /// What the client has read so far.
     Read {
         delivered: u64,
         first: [u64; NAMES.len()],
         states: [LineState; NAMES.len()],
         gaps: Gaps,
         overruns: u64,
-        /// Latencies of the last second, of messages that went straight through.
+        /// Latencies in the last second, of messages that were not held.
         p50: u64,
         p99: u64,
     },
@@ -89,7 +89,7 @@ pub(super) fn publish(
 /// The plan of a schedule.
 ///
 /// # Errors
-/// None for a schedule that the arguments give.
+/// None, for a schedule made from valid arguments.
 pub(super) fn plan(schedule: Schedule) -> Result<Plan<MoldUdp64, Paced>, PlanError> {
     Plan::new(MoldUdp64, schedule.plan(), schedule.source())
 }
@@ -102,14 +102,14 @@ pub(super) struct ArbiterResults {
     pub(super) outcome: io::Result<()>,
 }
 
-/// Stands beside the arbiter's loop.
+/// The demo's hooks in the arbiter's loop: they record what arrives, report progress, and end the loop.
 struct DemoHooks<'a> {
     shared: &'a Shared,
     seen: Seen,
     news: Sender<News>,
     reading: Nanos,
     told: Nanos,
-    /// When a datagram came last.
+    /// When the last datagram arrived.
     heard: Nanos,
 }
 
@@ -150,7 +150,7 @@ impl LiveHooks for DemoHooks<'_> {
     }
 }
 
-/// Arbitrates until everything that was published has come.
+/// Arbitrates until everything that was published has arrived.
 pub(super) fn arbitrate(
     shared: &Shared,
     feed: &Feed,
@@ -165,7 +165,7 @@ pub(super) fn arbitrate(
     let mut hooks = DemoHooks { shared, seen, news, reading: now, told: now, heard: now };
     let outcome = live(&mut handler, &mut live_lines, &mut hooks, &mut deliveries).map(|_| ());
     if outcome.is_err() {
-        // nobody listens any more
+        // nobody is listening any more
         shared.stop.request();
     }
     ArbiterResults { seen: hooks.seen, channel: handler.arbiter().channels().next(), outcome }
@@ -181,9 +181,9 @@ pub(super) struct ClientResults {
 /// Nanoseconds from the time at which a message was to be sent to the time at which it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Latency {
-    /// Of messages that went straight through.
+    /// Of messages that were not held.
     pub(super) straight: Histogram<u64>,
-    /// Of messages that were held because one before them was missing.
+    /// Of messages that were held because an earlier one was missing.
     pub(super) held: Histogram<u64>,
 }
 
@@ -200,15 +200,15 @@ impl Latency {
     }
 }
 
-/// An empty histogram of latencies, with so many figures.
+/// An empty histogram of latencies, with this many significant figures.
 fn latencies(figures: u8) -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX.0, figures).unwrap_or_else(|_| unreachable!("valid bounds"))
 }
 
-/// Reads and checks until the arbiter has gone.
+/// Reads and checks until the arbiter has ended.
 pub(super) fn read(shared: &Shared, mut client: Client, mut checker: Checker, news: Sender<News>) -> ClientResults {
     let mut latency = Latency::new();
-    // few enough counters to be looked through while messages come
+    // one figure: few enough counters to scan while messages arrive
     let (mut recent, mut recent_since) = (latencies(1), Nanos::ZERO);
     let (mut p50, mut p99) = (0, 0);
     let mut told = Nanos::ZERO;

@@ -103,7 +103,7 @@ pub(super) struct Args {
     /// Measure each pass a second time with kernel or NIC receive stamps. With sockets they cost a recvmmsg instead of a recvfrom
     #[arg(long)]
     stamps: bool,
-    /// Which thread runs on which core, and what is measured [default: the ratio, then open loop on as many cores as there are]
+    /// Which thread runs on which core, and what is measured [default: the ratio, then open loop on the cores that there are]
     #[arg(long, value_enum)]
     layout: Option<Layout>,
     /// The cores of publisher, arbiter and client, in this order [default: the first ones that this process may use]
@@ -115,7 +115,7 @@ pub(super) struct Args {
     /// Write the report, histogram logs, percentile files and the page into this directory, which is created
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print the report as one JSON object on stdout, and everything else on stderr
+    /// Print the report as one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
 }
@@ -123,7 +123,7 @@ pub(super) struct Args {
 fn rate(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(RateSpec::PerSecond(rate)) => Ok((rate * 1e6).round() as u64),
-        _ => Err("expected messages a second, up to 100M; for example 100k".into()),
+        _ => Err("expected messages per second, up to 100M; for example 100k".into()),
     }
 }
 
@@ -138,7 +138,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let (feed, framing) = feed::load(&args.feed)?;
     let setup = Setup::new(&args, feed, framing)?;
     let measuring = Measuring { args, setup, framing };
-    // any other framing is looked up for each datagram: a few nanoseconds among thousands, and never in its favour
+    // any other framing is looked up per datagram, which adds a few nanoseconds to thousands
     match framing {
         AnyFraming::MoldUdp64(framing) => measuring.with(framing),
         framing => measuring.with(framing),
@@ -158,7 +158,7 @@ impl WithFraming for Measuring {
     fn with<F: Framing>(self, framing: F) -> Outcome {
         let Measuring { args, setup, .. } = &self;
         let folder = args.out.as_deref().map(Folder::make).transpose()?;
-        let stop = Stop::on_signals().context("cannot listen to signals")?;
+        let stop = Stop::on_signals().context("cannot install signal handlers")?;
         let clock = Clock::start();
         let mut findings = machine::look(&setup.cores(), &setup.interfaces(), setup.buffer());
         if cfg!(debug_assertions) {
@@ -204,19 +204,19 @@ impl WithFraming for Measuring {
             ))?;
         }
         if args.json {
-            writeln!(io::stdout(), "{object}").context("cannot write the report to stdout")?;
+            writeln!(io::stdout(), "{object}").context("cannot write the report to standard output")?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Each pass has a session of its own, so that nothing that another pass left on the wire is counted for it.
+/// Each pass has its own session, so that datagrams that another pass left on the wire do not count for it.
 fn session_of(framing: impl Framing, n: u32) -> Session {
     let numbered = || framing.session(&(1 + n % 200).to_string());
     framing.session(&format!("LAT{n:07}")).or_else(numbered).unwrap_or(Session::NONE)
 }
 
-/// Where text for people goes: stdout, or stderr where that is for JSON.
+/// Where text goes: standard output, or standard error if `--json` takes standard output.
 struct TextOut(bool);
 
 impl TextOut {
@@ -243,7 +243,7 @@ struct Bench<'a, F> {
 }
 
 impl<F: Framing> Bench<'_, F> {
-    /// The one place where the lines are opened. Each measurement opens them anew, so that it does not hear what was sent before it.
+    /// Opens the lines. Each measurement opens them anew, so that it does not hear what was sent before it.
     fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, MethodChoice), Failure> {
         let feed = &self.setup.feed;
         let options = ReceiveOptions { buffer_bytes: self.setup.buffer(), kernel_stamps, senders: false };
@@ -314,7 +314,7 @@ impl<F: Framing> WithSource for RatioRun<'_, F> {
         let progress = Progress::new(&format!("ratio, {}", self.taken.method.name()), setup.span, clock);
         let tell = |rounds: &[_]| {
             progress.show(|| match Ratios::of(rounds, true) {
-                None => format!("{} rounds, none near yet", rounds.len()),
+                None => format!("{} rounds, none with near cores yet", rounds.len()),
                 Some(Ratios { p50, p99 }) => {
                     format!("{} rounds, p50 {:.3}, p99 {:.3}", rounds.len(), p50.arbiter.median, p99.arbiter.median)
                 }
@@ -370,9 +370,9 @@ impl<F: Framing> WithSource for OpenLoopPass<'_, F> {
     }
 }
 
-/// What the kernel threw away at the sockets.
+/// What the kernel dropped at the sockets.
 fn watched(watch: &mut LiveWatch) -> Result<Vec<WatchFacts>, Failure> {
-    watch.check().context("cannot ask the sockets what they dropped")?;
+    watch.check().context("cannot read the sockets' drop counters")?;
     Ok(watch.facts())
 }
 
@@ -387,7 +387,7 @@ fn failure(error: MeasureError) -> Failure {
     }
 }
 
-/// How far a measurement is, on a terminal alone.
+/// How far a measurement is. Shown on a terminal only.
 struct Progress {
     bar: Option<ProgressBar>,
     clock: Clock,
@@ -406,7 +406,7 @@ impl Progress {
 
     fn show(&self, message: impl FnOnce() -> String) {
         let Some(bar) = &self.bar else { return };
-        // the bar draws less often than it is told
+        // the bar is drawn less often than this is called
         let elapsed = Duration::from(self.clock.now() - self.start);
         if elapsed.as_millis() as u64 / 100 != bar.position() / 100_000_000 {
             bar.set_message(message());
@@ -421,7 +421,7 @@ impl Progress {
     }
 }
 
-/// The feed that is sent on: another, or the one that is listened to.
+/// The feed to send on: that of `--to`, or the one that is received.
 fn sent_on(feed: &Feed, to: Option<&Path>) -> Result<Feed, Failure> {
     let Some(path) = to else { return Ok(feed.clone()) };
     let (to, _) = feed::load(path)?;

@@ -1,4 +1,4 @@
-//! What `run`, `capture` and `tail` have in common: arguments, feeds that are listened to, and what is said of them meanwhile.
+//! Shared by `run`, `capture` and `tail`: arguments, the feeds that they listen to, and the notices that they print.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -17,16 +17,16 @@ use twinline_node::source::live::LiveError;
 pub(super) mod housekeeping;
 pub(super) mod tally;
 
-/// The capacity of the rings that lead off an arbiter's thread: half a second of the heaviest feed there is.
+/// The capacity of the rings that carry output off an arbiter's thread: half a second of the heaviest known feed.
 pub(super) const RING_CAPACITY: usize = 64 << 20;
 
-/// Where and for how long a feed is listened to.
+/// How to receive, on which core, and for how long.
 #[derive(Debug, clap::Args)]
 pub(super) struct ListenArgs {
-    /// Stop after so many seconds
+    /// Stop after N seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     pub(super) seconds: Option<Nanos>,
-    /// Pin the thread that receives to this core [default: `core` under [receive] in the feed file]
+    /// Pin the receiving thread to this core [default: `core` under [receive] in the feed file]
     #[arg(long, value_name = "N")]
     pub(super) core: Option<usize>,
     /// How to receive: socket, packet, xdp, or auto, the fastest that works [default: `receive` in the feed file]
@@ -39,13 +39,13 @@ pub(super) fn method(text: &str) -> Result<Method, String> {
 }
 
 fn seconds(text: &str) -> Result<Nanos, String> {
-    // finite, and not so long that it could not be said in nanoseconds
+    // finite, and short enough to count in nanoseconds
     let seconds = text.parse().ok().filter(|seconds| (1e-3..1e9).contains(seconds));
     let seconds: f64 = seconds.ok_or("expected seconds above 0; for example 10 or 0.5")?;
     Ok(Nanos((seconds * 1e9) as u64))
 }
 
-/// Says something of one feed, on stderr; with several feeds, of which.
+/// Prints notices about one feed on stderr. If there are several feeds, each notice begins with the feed's name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notifier(Option<String>);
 
@@ -76,8 +76,8 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<Feed>, Failure> {
         if feeds.iter().any(|before| before.name == feed.name) {
             let (path, name) = (path.display(), &feed.name);
             return Err(Failure::usage(anyhow!(
-                "{path}: a feed named {name:?} is given already; its files and reports could not be told apart: give each \
-                 feed once, under a name of its own"
+                "{path}: a feed named {name:?} was already given, and their files and reports could not be told apart: give \
+                 each feed once, with a name of its own"
             )));
         }
         feeds.push(feed);
@@ -85,7 +85,7 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<Feed>, Failure> {
     Ok(feeds)
 }
 
-/// How each feed is to run, beside what its feed file says.
+/// How to listen to each feed, besides what its feed file says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListenSettings<'a> {
     pub(super) listen: &'a ListenArgs,
@@ -100,7 +100,7 @@ pub(super) struct ListenSettings<'a> {
 /// Joins the lines of all feeds.
 ///
 /// # Errors
-/// A core or an interface that this machine does not have, as a usage failure; a socket that cannot be had.
+/// A core or an interface that this machine does not have, as a usage failure; a socket that cannot be opened.
 pub(super) fn listen(feeds: Vec<Feed>, settings: ListenSettings<'_>) -> Result<Vec<Listening>, Failure> {
     let ListenSettings { listen, clock, senders, until_end, stop } = settings;
     let usable = cpu::usable();
@@ -136,7 +136,7 @@ pub(super) fn listen(feeds: Vec<Feed>, settings: ListenSettings<'_>) -> Result<V
     Ok(listening)
 }
 
-/// Whether a feed's thread has a core for itself. One core is left for housekeeping, unless the user has chosen the cores.
+/// Whether a feed's thread has a core to itself. One core is left for housekeeping, unless the user has chosen the cores.
 fn spin(at: usize, cores: &[Option<usize>], usable: &[usize]) -> Spin {
     match cores[at] {
         Some(core) => Spin::new(cores.iter().filter(|other| **other == Some(core)).count() > 1),
@@ -145,7 +145,7 @@ fn spin(at: usize, cores: &[Option<usize>], usable: &[usize]) -> Spin {
 }
 
 impl Listening {
-    /// Says where.
+    /// Prints what is listened to, where and how.
     pub(super) fn tell(&self) {
         let feed = self.joined.feed();
         let lines = feed.lines.iter().map(|line| {
@@ -168,7 +168,7 @@ pub(super) fn stop_on_signals() -> Result<Stop, Failure> {
     Stop::on_signals().map_err(Failure::run)
 }
 
-/// A pause of a thread that has nothing to do for now and is in no hurry.
+/// Pauses a thread that has nothing to do and is in no hurry.
 pub(super) fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(1));
 }
@@ -178,10 +178,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_spins_where_it_has_a_core_for_itself() {
+    fn a_thread_spins_if_it_has_a_core_to_itself() {
         let shared = |at: usize, cores: &[Option<usize>]| spin(at, cores, &[0, 1]).shared();
         assert!(!shared(0, &[None]));
-        assert!(shared(0, &[None, None]), "none would be left for housekeeping");
+        assert!(shared(0, &[None, None]), "no core would be left for housekeeping");
         assert!(!shared(0, &[Some(0), Some(1)]), "as the user wants it");
         assert!(shared(1, &[Some(1), Some(1)]));
         assert!(spin(0, &[None], &[0]).shared());

@@ -1,4 +1,4 @@
-//! What `twinline publish` says at its end, for people and for programs.
+//! The final report of `twinline publish`, as text and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use twinline_node::publisher::truth::GroupRange;
 /// How many ranges of lost numbers `--json` lists.
 const JSON_RANGES_MAX: usize = 1_024;
 
-/// Tells the warnings that were not told yet.
+/// Prints the warnings that were not printed yet.
 pub(super) fn warn(progress: &ProgressBar, report: &PublishReport, told: &mut usize) {
     progress.suspend(|| {
         for warning in &report.warnings[*told..] {
@@ -26,11 +26,11 @@ pub(super) fn warn(progress: &ProgressBar, report: &PublishReport, told: &mut us
     *told = report.warnings.len();
 }
 
-/// The report for people.
+/// Prints the report as text.
 pub(super) fn summarise(feed: &Feed, seed: u64, report: &PublishReport) {
     let seconds = report.elapsed.0 as f64 / 1e9;
     say(format_args!(
-        "{} messages in {seconds:.3} s ({} a second), seed {}{}",
+        "{} messages in {seconds:.3} s ({} per second), seed {}{}",
         HumanCount(report.messages),
         HumanCount(report.rate() as u64),
         seed,
@@ -42,11 +42,11 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &PublishReport) {
             (planned.lost, "lost"),
             (planned.lost_in_bursts, "lost in bursts"),
             (planned.lost_in_outages, "lost in outages"),
-            (planned.duplicated, "twice"),
+            (planned.duplicated, "sent twice"),
             (planned.reordered, "reordered"),
-            (planned.corrupted, "corrupt"),
+            (planned.corrupted, "corrupted"),
             (planned.hurried, "hurried"),
-            (*errors, "not sent for errors"),
+            (*errors, "not sent because of errors"),
         ];
         let faults: String =
             faults.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", HumanCount(*n))).collect();
@@ -67,7 +67,7 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &PublishReport) {
     }
 }
 
-/// The report for programs.
+/// The report as JSON.
 #[derive(Serialize)]
 pub(super) struct PublishSummary<'a> {
     feed: &'a str,

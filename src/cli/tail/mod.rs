@@ -20,10 +20,11 @@ mod print;
 
 use print::{Bytes, Printer};
 
-/// A client: print messages and events
+/// Print messages and events, as a client gets them
 ///
 /// Joins the lines itself, arbitrates them, and prints what a client gets: each message once and in order, each loss in its
-/// place. A message is one line: channel, number, the line that brought it first, when (seconds since 1970), its bytes.
+/// place. A message takes one row: channel, sequence number, the line that brought it first, the time (seconds since 1970), and
+/// its bytes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline tail feeds/loopback.toml --messages 10
@@ -32,19 +33,19 @@ use print::{Bytes, Printer};
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Stop after so many messages
+    /// Stop after N messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
-    /// The first-copy output: the highest number wins, nothing waits, a jump is said at once
+    /// Print the first-copy output: the highest number wins, nothing waits, a jump is reported at once
     #[arg(long)]
     first: bool,
-    /// Print the bytes as they are [default: printable ASCII, other bytes as \xHH]
+    /// Print the raw bytes [default: printable ASCII, other bytes as \xHH]
     #[arg(long, conflicts_with_all = ["hex", "json"])]
     raw: bool,
     /// Print the bytes in hexadecimal
     #[arg(long)]
     hex: bool,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -64,10 +65,10 @@ pub(super) fn run(args: Args) -> Outcome {
     let output = if args.first { StreamKind::First } else { StreamKind::Ordered };
     let (delivery, client) =
         client::open(&runtime::facts(&feed), output.into(), RING_CAPACITY).map_err(Failure::run)?;
-    // whoever reads along has time to look up the framing for every datagram
+    // a printing client is slow anyway: there is time to look up the framing for every datagram
     let running = joined.start_as(feed.framing, delivery).map_err(Failure::run)?;
     let housekeeping = Housekeeping::new(clock, notifier.clone(), &feed.lines, &args.listen, StatusLine::None);
-    // line states are printed with the rest, not said
+    // line states are printed with the other events, not as notices
     let tally = Tally::new(notifier.clone(), Vec::new());
     let bytes = match (args.raw, args.hex) {
         (true, _) => Bytes::Raw,
@@ -83,12 +84,14 @@ pub(super) fn run(args: Args) -> Outcome {
     let joined = running.join();
     match printed {
         Ok(()) => {}
-        // whoever read has read enough
+        // the reader of the pipe has read enough
         Err(PrintError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         Err(PrintError::Output(error)) => {
             return Err(Failure::run(anyhow!(error).context("cannot write to standard output")));
         }
-        Err(PrintError::Ring(broken)) => return Err(Failure::run(anyhow!(broken).context("the client's ring"))),
+        Err(PrintError::Ring(broken)) => {
+            return Err(Failure::run(anyhow!(broken).context("cannot read the client's ring")));
+        }
     }
     let ended = joined.map_err(Failure::run)?;
     housekeeping.say_last(&ended);
@@ -96,10 +99,10 @@ pub(super) fn run(args: Args) -> Outcome {
     let Dropped { overruns, messages, .. } = ended.sink.dropped();
     if overruns > 0 {
         notifier
-            .say(format_args!("printing is too slow: {messages} messages were not printed, in {overruns} overruns"));
+            .say(format_args!("printing was too slow: {messages} messages were not printed, in {overruns} overruns"));
     }
     match ended.error {
-        Some(error) => Err(Failure::run(anyhow!("the sockets cannot be received from any more: {error}"))),
+        Some(error) => Err(Failure::run(anyhow!("cannot receive from the sockets any more: {error}"))),
         None => Ok(ExitCode::SUCCESS),
     }
 }
@@ -122,12 +125,12 @@ struct TailLoop<'a> {
     tally: Tally,
     running: &'a Running<Delivery>,
     stop: &'a Stop,
-    /// Messages still to be printed.
+    /// Messages still to print.
     limit: Option<u64>,
 }
 
 impl TailLoop<'_> {
-    /// Prints until the arbiter has gone, or enough was printed.
+    /// Prints until the arbiter has ended or the limit is reached.
     fn print(&mut self, mut printer: Printer<'_, impl Write>) -> Result<(), PrintError> {
         loop {
             self.housekeeping.tick(self.running, &self.tally);

@@ -1,5 +1,5 @@
-//! Judges what the client read against what was sent. It takes nothing from the arbiter on trust: not the numbers, not the
-//! bytes, not that what is missing was lost.
+//! Judges what the client read against what was sent. It trusts nothing that the arbiter says: not the numbers, not the bytes,
+//! and not that a missing message was lost.
 
 use twinline_client::client::{Item, Message};
 use twinline_client::delivery::Overrun;
@@ -16,15 +16,15 @@ const NAMED_MAX: usize = 5;
 /// What must not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Violation {
-    /// A message came again.
+    /// A message was delivered again.
     Repeated,
-    /// A message, or a report of a loss, came behind its place.
+    /// A message, or a report of a loss, came after its place.
     OutOfOrder,
     /// A message is not the one that was sent under its number, byte for byte.
     Altered,
-    /// A message did not come, and nothing was said of it.
+    /// A message was not delivered, and nothing reported it.
     Unreported,
-    /// A message did not come, though the arbiter was given it in time.
+    /// A message was not delivered, although the arbiter was given it in time.
     Undelivered,
 }
 
@@ -43,19 +43,19 @@ impl Violation {
         }
     }
 
-    /// The words for people.
+    /// The words in the report.
     pub(super) const fn says(self) -> &'static str {
         match self {
             Violation::Repeated => "delivered more than once",
             Violation::OutOfOrder => "delivered or reported out of order",
             Violation::Altered => "altered, or never sent",
             Violation::Unreported => "missing without a report",
-            Violation::Undelivered => "received within the gap timeout and not delivered",
+            Violation::Undelivered => "received within the gap timeout but not delivered",
         }
     }
 }
 
-/// How often a violation was found, and the first numbers that have it.
+/// How often a violation was found, and the first numbers that it affects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) count: u64,
@@ -90,15 +90,15 @@ impl Violations {
     }
 }
 
-/// What the client's stream said of gaps.
+/// What the client's stream said about gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gaps {
     pub(super) opened: u64,
-    /// Numbers that they held.
+    /// Numbers in those gaps.
     pub(super) numbers: u64,
-    /// Numbers that were brought after all, by line.
+    /// Numbers that arrived after all, per line.
     pub(super) filled: [u64; NAMES.len()],
-    /// Numbers that were given up.
+    /// Numbers that were given up as lost.
     pub(super) lost: u64,
 }
 
@@ -111,7 +111,7 @@ pub(super) struct Checker {
     overrun: Numbers,
     violations: Violations,
     pub(super) gaps: Gaps,
-    /// Messages delivered, by the line that brought them.
+    /// Messages delivered, per line that brought them.
     pub(super) first: [u64; NAMES.len()],
     pub(super) states: [LineState; NAMES.len()],
     pub(super) overruns: u64,
@@ -134,12 +134,12 @@ impl Checker {
         }
     }
 
-    /// How many different messages came.
+    /// How many different messages were delivered.
     pub(super) fn delivered(&self) -> u64 {
         self.delivered.count()
     }
 
-    /// The next of the stream; of a message that it is the one that was sent, its index.
+    /// Reads the next item. For a message that is the one that was sent, returns its index.
     #[inline]
     pub(super) fn read(&mut self, item: &Item<'_>) -> Option<u64> {
         match item {
@@ -147,7 +147,7 @@ impl Checker {
             Item::Loss(loss) => self.loss(loss),
             Item::Event(event) => self.event(event),
             Item::Overrun(overrun) => self.overrun(overrun),
-            // of the first-copy output alone
+            // only in the first-copy output
             Item::Jump(_) => {}
         }
         None
@@ -162,7 +162,7 @@ impl Checker {
             self.violations.add(Violation::Altered, number);
         }
         if !self.delivered.add(number) {
-            // one beyond all that is sent is altered, and said to be
+            // a number beyond all that was sent is already reported as altered
             if number <= self.delivered.max() {
                 self.violations.add(Violation::Repeated, number);
             }
@@ -218,7 +218,7 @@ impl Checker {
         }
     }
 
-    /// The judgement, once all is read: `sent` messages were sent, and the arbiter was given what `seen` has.
+    /// The judgement once everything is read: `sent` messages were sent, and the arbiter was given what `seen` records.
     pub(super) fn judge(mut self, sent: u64, seen: &Seen) -> Judgement {
         let (mut overrun, mut late, mut never_came) = (0, 0, 0);
         for number in 1..=sent {
@@ -255,11 +255,11 @@ impl Checker {
 pub(super) struct Judgement {
     /// Different messages that the client read.
     pub(super) delivered: u64,
-    /// Numbers that it was told are lost.
+    /// Numbers that were reported to it as lost.
     pub(super) reported: u64,
-    /// Numbers that it was too slow for.
+    /// Numbers that it missed because it was too slow.
     pub(super) overrun: u64,
-    /// Numbers that came only after they had been given up.
+    /// Numbers that arrived only after they had been given up.
     pub(super) late: u64,
     /// Numbers that no line brought.
     pub(super) never_came: u64,

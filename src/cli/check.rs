@@ -408,7 +408,7 @@ mod tests {
                 "  max_jump       1000 numbers (default)",
                 "  silent_after   2s",
                 "  session_grace  2s (default)",
-                "  join           live: from the first number that comes (default)",
+                "  join           live: from the first number that arrives (default)",
                 "  verify         off: copies are not compared (default)",
                 "  receive        by sockets, on core 1, 8MiB of buffer per socket, without kernel stamps",
                 "  channels       2 at most",
@@ -470,7 +470,7 @@ mod tests {
                 "  compare latency numbers from this machine only within one run, and never with another machine's",
             ]
         );
-        assert!(findings("", &[finding(Severity::Blurs)]).ends_with("good but for the tail\n"));
+        assert!(findings("", &[finding(Severity::Blurs)]).ends_with("good, except for the tail\n"));
         assert!(findings("", &[finding(Severity::Note)]).ends_with("found nothing that spoils latency numbers\n"));
     }
 

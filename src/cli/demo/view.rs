@@ -165,7 +165,7 @@ impl Dashboard {
         ));
         if self.p99 > 0 {
             rows.push(format!(
-                "     {}   p50 {}, p99 {} from publisher to client, without held messages",
+                "     {}   p50 {}, p99 {} from publisher to client, gaps excluded",
                 paint.dim("latency"),
                 span(self.p50),
                 span(self.p99)

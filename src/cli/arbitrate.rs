@@ -1,4 +1,5 @@
-//! `twinline arbitrate`.
+//! `twinline arbitrate`: the arbiter over capture files. The other verbs that read captures share its output arguments, its
+//! progress bar and its exit codes for capture errors.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use twinline_node::os::signal::Stop;
 
 /// Arbitrate capture files, offline, as fast as the disk allows
 ///
-/// The arbiter is the same as in `run`: over a capture that `run --capture` took, messages and events equal those of the live run.
+/// The arbiter is the same as in `run`: over a capture written by `run --capture`, messages and events equal those of the live run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline arbitrate feeds/cme-mdp3.toml day.pcapng
@@ -26,7 +27,7 @@ use twinline_node::os::signal::Stop;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE says by which line the whole file came;
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE assigns a whole file to a line;
     /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
@@ -34,7 +35,7 @@ pub(super) struct Args {
     outputs: OutputArgs,
 }
 
-/// What to write besides the report for people.
+/// What to write besides the text report.
 #[derive(Debug, clap::Args)]
 pub(super) struct OutputArgs {
     /// Print the report as one JSON object on standard output
@@ -53,7 +54,7 @@ impl OutputArgs {
         Output::open(feed, rules, self.messages.as_deref(), self.events.as_deref(), self.json).map_err(Failure::usage)
     }
 
-    /// Whether standard output is free for the report for people.
+    /// Whether standard output is free for the text report.
     pub(super) fn stdout_is_free(&self) -> bool {
         let taken = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
         !self.json && !taken(&self.messages) && !taken(&self.events)

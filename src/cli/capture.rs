@@ -1,4 +1,4 @@
-//! `twinline capture`.
+//! `twinline capture`: records what arrives on the lines, and arbitrates nothing.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -25,7 +25,7 @@ mod tail;
 
 /// An A/B line arbiter for UDP multicast market data.
 #[derive(Debug, Parser)]
-#[command(name = "twinline", version, about, arg_required_else_help = true, infer_subcommands = false)]
+#[command(name = "twinline", version, arg_required_else_help = true, infer_subcommands = false)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

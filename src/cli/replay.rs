@@ -1,4 +1,4 @@
-//! `twinline replay`.
+//! `twinline replay`: sends the datagrams of a capture again, and reports how many left and how late.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -22,7 +22,7 @@ use twinline_node::os::signal::Stop;
 use twinline_node::replay::{ReplayError, ReplayReport, ReplaySettings, ReplayedLine, Speed, replay, route};
 use twinline_node::wire::{SendChoice, UdpWire};
 
-/// Put a capture back on the wire, each line where it belongs, with the recorded timing
+/// Put a capture back on the wire, on all its lines, with the recorded timing
 ///
 /// Sends the payload of each datagram of the feed's lines, byte for byte, in the order of the capture. Due times count from the
 /// first datagram, so the timing does not drift.
@@ -34,7 +34,7 @@ use twinline_node::wire::{SendChoice, UdpWire};
 pub(super) struct Args {
     /// The feed file of the capture
     feed: PathBuf,
-    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE says by which line the whole file came;
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE assigns a whole file to a line;
     /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
@@ -44,7 +44,7 @@ pub(super) struct Args {
     /// Send each line where this feed file has it; its lines must have the same names
     #[arg(long, value_name = "FEED")]
     to: Option<PathBuf>,
-    /// How to send: through sockets or as whole frames. Sockets on this host and in this namespace do not hear frames, and loopback
+    /// How to send: through sockets or as whole frames. Sockets of this host and namespace do not hear frames, and loopback
     /// does not carry them. So `auto` uses frames only with `--speed max`, with CAP_NET_RAW, and if nobody here has joined the group
     /// by then. Unicast and datagrams longer than the MTU always go through sockets
     #[arg(long, value_name = "HOW", default_value = "auto", value_enum)]

@@ -18,7 +18,7 @@ use twinline_node::os::signal::Stop;
 
 /// Report the quality of the lines in capture files, as one HTML page
 ///
-/// The page says which line lost what, when, and what came of it: rates, leads, bursts of loss, gaps, microbursts, silent stretches,
+/// The page shows which line lost what, when, and with what result: rates, leads, bursts of loss, gaps, microbursts, silent stretches,
 /// states. It takes the same captures as `arbitrate`, and runs the same arbiter. It needs no network, and prints well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -28,7 +28,7 @@ use twinline_node::os::signal::Stop;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE says by which line the whole file came;
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE assigns a whole file to a line;
     /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,

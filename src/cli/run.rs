@@ -1,4 +1,4 @@
-//! `twinline run`.
+//! `twinline run`: per feed, one thread runs the arbiter, and another writes its files, prints notices and makes the report.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

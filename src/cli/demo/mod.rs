@@ -66,7 +66,7 @@ Examples:
   twinline demo --seconds 30 --rate 50k --seed 7
   twinline demo --seconds 2 --json | jq .latency_ns";
 
-/// Publisher, arbiter and client over loopback, with faults on both lines
+/// Run publisher, arbiter and client over loopback, with faults on both lines
 ///
 /// Needs no file, no root and no network.
 #[derive(Debug, clap::Args)]

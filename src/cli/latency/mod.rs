@@ -1,4 +1,4 @@
-//! `twinline latency`.
+//! `twinline latency`: runs the measurements that the arguments ask for, shows their progress, and prints the report.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ pub(super) struct Args {
     /// The seed of losses and delays
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// How to receive; each method gets its own ratio and passes: socket, packet, xdp, or auto, the fastest that works [default: the feed
+    /// How to receive; each method gets its own ratio and passes: socket, packet, xdp, or auto (the fastest that works) [default: the feed
     /// file's]
     #[arg(long, value_name = "METHOD", value_delimiter = ',', value_parser = super::live::method)]
     receive: Vec<Method>,

@@ -29,7 +29,7 @@ pub(super) struct ListenArgs {
     /// Pin the receiving thread to this core [default: `core` under [receive] in the feed file]
     #[arg(long, value_name = "N")]
     pub(super) core: Option<usize>,
-    /// How to receive: socket, packet, xdp, or auto, the fastest that works [default: `receive` in the feed file]
+    /// How to receive: socket, packet, xdp, or auto (the fastest that works) [default: `receive` in the feed file]
     #[arg(long, value_name = "METHOD", value_parser = method)]
     pub(super) receive: Option<Method>,
 }

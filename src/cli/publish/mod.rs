@@ -1,4 +1,4 @@
-//! `twinline publish`.
+//! `twinline publish`: checks the arguments against the feed, turns them into a plan, and sends it.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -68,8 +68,8 @@ struct MessageArgs {
     /// Send the messages of a BinaryFILE (each after its 2-byte length), plain or gzip
     #[arg(long, value_name = "FILE", group = "from")]
     itch: Option<PathBuf>,
-    /// Send the messages of captures of this feed, arbitrated: each once, in order. Several are merged by time. LINE=FILE says by
-    /// which line the whole file came
+    /// Send the messages of captures of this feed, arbitrated: each once, in order. Several are merged by time. LINE=FILE assigns a
+    /// whole file to a line
     #[arg(long, value_name = "FILE", group = "from", num_args = 1..)]
     capture: Vec<PathBuf>,
     /// The feed file to read the captures with, if they are of another feed
@@ -211,7 +211,7 @@ pub(super) fn run(args: Args) -> Outcome {
 
 fn no_such_group(group: u16, feed: &Feed, groups: u16) -> Failure {
     let plural = if groups == 1 { "" } else { "s" };
-    Failure::usage(anyhow!("--group {group}: the lines of {} have {groups} group{plural}, counted from 0", feed.name))
+    Failure::usage(anyhow!("--group {group}: each line of {} has {groups} group{plural}, counted from 0", feed.name))
 }
 
 /// The messages of captures, each with its recorded offset.
@@ -511,7 +511,7 @@ mod tests {
             ("--rate fast", "for example 100k"),
             ("--rate recorded", "--rate recorded: only"),
             ("--rate max --burst 4", "--burst 4: bursts need a rate"),
-            ("--group 3", "--group 3: the lines of test have 1 group, counted from 0"),
+            ("--group 3", "--group 3: each line of test has 1 group, counted from 0"),
             ("--made-up many", "for example 500000"),
             ("--message-size 5", "expected 19 to 1400 bytes"),
             ("--session averylongname", "--session averylongname: not a session of moldudp64; expected a shorter name"),

@@ -1,4 +1,4 @@
-//! `twinline tail`.
+//! `twinline tail`: an arbiter on one thread, and a client on another that prints what it reads.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;

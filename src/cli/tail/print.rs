@@ -135,7 +135,7 @@ impl<W: Write> Printer<'_, W> {
                 self.words(key, at, format_args!("session \"{session}\" from {first}"))
             }
             EventKind::Gap { range, line } => {
-                self.words(key, at, format_args!("gap {range}, line {} has passed it", name(line)))
+                self.words(key, at, format_args!("gap {range}, line {} has gone past it", name(line)))
             }
             EventKind::Filled { range, line, .. } => {
                 self.words(key, at, format_args!("filled {range} by line {}", name(line)))

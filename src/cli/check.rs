@@ -389,7 +389,7 @@ mod tests {
             "[arbiter]\ngap_timeout = \"1.5ms\"\nsilent_after = \"2s\"\n[receive]\ncore = 1",
         );
         let said = report(&feed, AnyFraming::MoldUdp64(twinline_core::framing::MoldUdp64), &["take care".to_owned()]);
-        // how much that is, the sizes of structures say
+        // the sizes of structures decide how much memory it is
         let (memory, rows): (Vec<&str>, Vec<&str>) = said.lines().partition(|row| row.starts_with("  memory"));
         assert!(memory.len() == 1 && memory[0].contains("MiB more per channel"), "{memory:?}");
         assert_eq!(

@@ -51,7 +51,7 @@ pub(super) struct Args {
     /// Stop when the session of every channel has ended
     #[arg(long)]
     until_end: bool,
-    /// Allocate and lock at the start all memory that may be needed [default: `lock_memory` under [receive] in the feed file]
+    /// Allocate and lock at the start all memory that may be needed [default: `receive.lock_memory` in the feed file]
     #[arg(long)]
     lock_memory: bool,
     #[command(flatten)]

@@ -26,10 +26,10 @@ pub(super) struct ListenArgs {
     /// Stop after N seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     pub(super) seconds: Option<Nanos>,
-    /// Pin the receiving thread to this core [default: `core` under [receive] in the feed file]
+    /// Pin the receiving thread to this core [default: `receive.core` in the feed file]
     #[arg(long, value_name = "N")]
     pub(super) core: Option<usize>,
-    /// How to receive: socket, packet, xdp, or auto (the fastest that works) [default: `receive` in the feed file]
+    /// How to receive: socket, packet, xdp, or auto (the fastest that works) [default: `receive.method` in the feed file]
     #[arg(long, value_name = "METHOD", value_parser = method)]
     pub(super) receive: Option<Method>,
 }
@@ -108,7 +108,10 @@ pub(super) fn listen(feeds: Vec<Feed>, settings: ListenSettings<'_>) -> Result<V
     for (&core, feed) in cores.iter().zip(&feeds) {
         if let Some(core) = core.filter(|core| !usable.contains(core)) {
             let error = PinError::NoSuchCore { core, usable };
-            return Err(Failure::usage(anyhow!("feed {}: {error}; see --core, and `core` under [receive]", feed.name)));
+            return Err(Failure::usage(anyhow!(
+                "feed {}: {error}; see --core, and `receive.core` in the feed file",
+                feed.name
+            )));
         }
     }
     let several = feeds.len() > 1;

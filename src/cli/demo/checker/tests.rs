@@ -197,7 +197,7 @@ fn the_stream_tells_of_gaps() {
 
 #[test]
 fn a_naive_forwarder_fails() {
-    // the highest number wins: what comes behind a jump is thrown away
+    // the highest number wins: what comes after a jump but belongs before it is dropped
     let mut seen = Seen::new(2, SENT, Nanos::from_millis(50));
     let (mut stream, mut highest) = (Stream::new(), 0);
     for (line, number) in

@@ -1,11 +1,11 @@
-//! Arbitration in memory: two lines' MoldUDP64 datagrams are read, arbitrated and copied on, on one core and without sockets.
+//! Arbitration in memory: reads, arbitrates and copies the MoldUDP64 datagrams of two lines, on one core and without sockets.
 //!
-//! Beside the arbiter, in the same rounds and over the same bytes, runs the floor: it walks the datagrams and copies the first
-//! copies on, which the input has marked, and decides nothing. The floor runs twice a round; where the second is not 1.00 of
-//! the first, the round was disturbed.
+//! The floor runs next to the arbiter, in the same rounds and over the same bytes. It walks the datagrams, copies those that the
+//! input has marked as first copies, and decides nothing. It runs twice per round. If the second run does not take 1.00 times the
+//! first, the round was disturbed.
 //!
-//! In memory an input is one stretch of records, each an arrival. Beyond the caches it is read once; in them it is short, and
-//! goes round with its numbers raised between the passes, untimed.
+//! In memory, an input is one stretch of records, one per arrival. An input larger than the caches is read once. One that fits in
+//! them is read again and again, and its numbers are raised between the passes, untimed.
 
 use std::hint::black_box;
 
@@ -20,25 +20,25 @@ use twinline_node::os::clock::Clock;
 
 use crate::machine;
 
-/// In-memory arbitration of MoldUDP64 against a walk with a copy: ns a packet and a message
+/// In-memory arbitration of MoldUDP64 against a walk with a copy: ns per packet and per message
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How often each has its turn
+    /// Turns per contender
     #[arg(long, default_value_t = 21)]
     rounds: usize,
-    /// Megabytes of datagrams that are streamed
+    /// Megabytes of datagrams to stream
     #[arg(long, default_value_t = 256)]
     megabytes: usize,
     /// A smoke run: 3 rounds over 8 megabytes
     #[arg(long)]
     quick: bool,
-    /// Measures as well what it costs to compare copies: of every number, and of one in a hundred
+    /// Also measures the cost of comparing copies: of every number, and of one number in a hundred
     #[arg(long)]
     verify: bool,
-    /// For callgrind: arbitrates so many packets once, in the function `consume`, and times nothing
+    /// For callgrind: arbitrates this many packets once, in the function `consume`, and times nothing
     #[arg(long, value_name = "PACKETS")]
     instructions: Option<usize>,
-    /// Which of the counted cases: their order is that of `twinline-perf instructions`
+    /// Which counted case, in the order of `twinline-perf instructions`
     #[arg(long, value_name = "N", requires = "instructions", default_value_t = 0)]
     case: usize,
 }
@@ -48,24 +48,24 @@ const MESSAGE_LEN: usize = 64;
 const RECORD: usize = 8;
 /// Where a datagram holds its number.
 const SEQUENCE: std::ops::Range<usize> = 10..18;
-/// What is consumed between two readings of the clock.
+/// How much is consumed between two readings of the clock.
 const CHUNK: usize = 1 << 18;
-/// An input that stays in the second-level cache.
+/// The size of an input that stays in the second-level cache.
 const HOT: usize = 1 << 16;
-/// Between two packets of a line.
+/// The time between two packets of a line.
 const SPACING: u64 = 200;
-/// How far, in packets, a line may be behind the publisher where leads are random.
+/// How far, in packets, a line can be behind the publisher if leads are random.
 const LEAD_MAX: u64 = 16;
-/// One in so many packets is lost on each line.
+/// One packet in this many is lost on each line.
 const LOSS: u32 = 1_000;
 
 /// What the input is like.
 #[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
-    /// Messages a packet.
+    /// Messages per packet.
     pack: u64,
-    /// Random lead and loss; else A and B take turns.
+    /// Random lead and loss; otherwise A and B take turns.
     rough: bool,
     /// Stays in the cache.
     hot: bool,
@@ -74,18 +74,18 @@ struct Case {
 /// A case whose instructions are counted.
 pub struct Counted {
     pub name: &'static str,
-    /// Messages a packet.
+    /// Messages per packet.
     pub pack: u64,
     rough: bool,
-    into: Into,
+    into: SinkKind,
 }
 
 /// Where a counted case's messages go.
 #[derive(Clone, Copy)]
-enum Into {
+enum SinkKind {
     /// A sink that copies.
     Copy,
-    /// The same, and copies are compared.
+    /// The same, with copies compared.
     Verified(Verify),
     /// A client's ring.
     Ring,
@@ -95,29 +95,29 @@ enum Into {
 const ONE_IN_100: Verify = Verify::PerBillion(10_000_000);
 
 pub const COUNTED: [Counted; 12] = [
-    Counted { name: "in turns, 1 a packet, copy", pack: 1, rough: false, into: Into::Copy },
-    Counted { name: "in turns, 16 a packet, copy", pack: 16, rough: false, into: Into::Copy },
-    Counted { name: "random lead and loss, 1 a packet, copy", pack: 1, rough: true, into: Into::Copy },
-    Counted { name: "random lead and loss, 16 a packet, copy", pack: 16, rough: true, into: Into::Copy },
-    Counted { name: "in turns, 1 a packet, client's ring", pack: 1, rough: false, into: Into::Ring },
-    Counted { name: "in turns, 16 a packet, client's ring", pack: 16, rough: false, into: Into::Ring },
-    Counted { name: "random lead and loss, 1 a packet, client's ring", pack: 1, rough: true, into: Into::Ring },
-    Counted { name: "random lead and loss, 16 a packet, client's ring", pack: 16, rough: true, into: Into::Ring },
+    Counted { name: "in turns, 1 a packet, copy", pack: 1, rough: false, into: SinkKind::Copy },
+    Counted { name: "in turns, 16 a packet, copy", pack: 16, rough: false, into: SinkKind::Copy },
+    Counted { name: "random lead and loss, 1 a packet, copy", pack: 1, rough: true, into: SinkKind::Copy },
+    Counted { name: "random lead and loss, 16 a packet, copy", pack: 16, rough: true, into: SinkKind::Copy },
+    Counted { name: "in turns, 1 a packet, client's ring", pack: 1, rough: false, into: SinkKind::Ring },
+    Counted { name: "in turns, 16 a packet, client's ring", pack: 16, rough: false, into: SinkKind::Ring },
+    Counted { name: "random lead and loss, 1 a packet, client's ring", pack: 1, rough: true, into: SinkKind::Ring },
+    Counted { name: "random lead and loss, 16 a packet, client's ring", pack: 16, rough: true, into: SinkKind::Ring },
     Counted { name: "in turns, 1 a packet, copy, all compared", pack: 1, rough: false, into: ALL_COMPARED },
     Counted { name: "in turns, 16 a packet, copy, all compared", pack: 16, rough: false, into: ALL_COMPARED },
     Counted { name: "in turns, 1 a packet, copy, 1 in 100 compared", pack: 1, rough: false, into: SOME_COMPARED },
     Counted { name: "in turns, 16 a packet, copy, 1 in 100 compared", pack: 16, rough: false, into: SOME_COMPARED },
 ];
-const ALL_COMPARED: Into = Into::Verified(Verify::All);
-const SOME_COMPARED: Into = Into::Verified(ONE_IN_100);
+const ALL_COMPARED: SinkKind = SinkKind::Verified(Verify::All);
+const SOME_COMPARED: SinkKind = SinkKind::Verified(ONE_IN_100);
 
 const CASES: [Case; 6] = [
-    Case { name: "streaming, 1 a packet", pack: 1, rough: false, hot: false },
-    Case { name: "streaming, 16 a packet", pack: 16, rough: false, hot: false },
-    Case { name: "random lead, 0.1 % loss, 1 a packet", pack: 1, rough: true, hot: false },
-    Case { name: "random lead, 0.1 % loss, 16 a packet", pack: 16, rough: true, hot: false },
-    Case { name: "hot in cache, 1 a packet", pack: 1, rough: false, hot: true },
-    Case { name: "hot in cache, 16 a packet", pack: 16, rough: false, hot: true },
+    Case { name: "streaming, 1 per packet", pack: 1, rough: false, hot: false },
+    Case { name: "streaming, 16 per packet", pack: 16, rough: false, hot: false },
+    Case { name: "random lead, 0.1 % loss, 1 per packet", pack: 1, rough: true, hot: false },
+    Case { name: "random lead, 0.1 % loss, 16 per packet", pack: 16, rough: true, hot: false },
+    Case { name: "hot in cache, 1 per packet", pack: 1, rough: false, hot: true },
+    Case { name: "hot in cache, 16 per packet", pack: 16, rough: false, hot: true },
 ];
 
 /// The datagrams of both lines as they arrive.
@@ -125,11 +125,11 @@ struct Input {
     bytes: Vec<u8>,
     /// Where each chunk ends.
     chunks: Vec<usize>,
-    /// How often it goes round.
+    /// How often it is read.
     passes: u64,
     /// The numbers that a pass covers.
     numbers: u64,
-    /// Messages that came by neither line, in one pass.
+    /// Messages that neither line brings, in one pass.
     lost: u64,
 }
 
@@ -144,7 +144,7 @@ impl Input {
             for n in 0..packets {
                 let behind = if case.rough { rng.u64(..LEAD_MAX * SPACING) } else { 0 };
                 last = (n * SPACING + skew + behind).max(last);
-                // the ends are whole, so that what is lost lies between them
+                // nothing is lost at either end, so that every loss lies between them
                 let kept = !case.rough || n < 64 || n + 64 >= packets || rng.u32(..LOSS) > 0;
                 if kept {
                     arrivals.push((last, n));
@@ -227,7 +227,7 @@ trait Take {
     fn copied(&self) -> u64;
 }
 
-/// Takes bytes one behind the other into a buffer that goes round.
+/// Copies bytes one after the other into a circular buffer.
 struct Copied {
     buffer: Box<[u8]>,
     at: usize,
@@ -246,13 +246,13 @@ impl Copied {
             self.at = 0;
         }
         self.buffer[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        // records in a ring begin on cache lines: so do these
+        // records in a ring begin on cache lines, so these do as well
         self.at += bytes.len().next_multiple_of(64);
         self.messages += u64::from(messages);
     }
 }
 
-/// Walks every datagram's messages, and copies them on where the input says that they are first.
+/// Walks every datagram's messages, and copies those that the input marks as first.
 struct Floor(Copied);
 
 impl Take for Floor {
@@ -273,7 +273,7 @@ impl Take for Floor {
     }
 }
 
-/// Framing and arbiter, as the handler puts them together, before a sink.
+/// Framing, arbiter and sink, put together as the handler does it.
 struct Arbitrated<S> {
     arbiter: Arbiter,
     sink: S,
@@ -291,7 +291,7 @@ impl<S: Sink + Count> Arbitrated<S> {
     }
 }
 
-/// A sink that can be emptied, and knows how many messages it was given.
+/// A sink that can be emptied and that counts its messages.
 trait Count {
     fn empty(&mut self) {}
     fn messages(&self) -> u64;
@@ -389,8 +389,8 @@ fn consume<T: Take>(taker: &mut T, chunk: &[u8], mut stamp: u64) -> (u64, u64) {
     (packets, stamp)
 }
 
-/// One round of one of them over an input: nanoseconds a packet in the median chunk. Chunks are much shorter than a scheduler's
-/// slice, so the median is what it is however often others take the core. The first tenth is left out: a channel begins in it.
+/// One round of one contender over an input: nanoseconds per packet in the median chunk. Chunks are much shorter than a scheduler's
+/// time slice, so the median holds however often others take the core. The first tenth is left out, because a channel begins in it.
 fn round<T: Take>(clock: &Clock, input: &mut Input, mut taker: T) -> f64 {
     let chunks = input.passes * input.chunks.len() as u64;
     let (mut stamp, mut done) = (0, 0);
@@ -418,10 +418,10 @@ fn round<T: Take>(clock: &Clock, input: &mut Input, mut taker: T) -> f64 {
     spread(times)[0]
 }
 
-/// One round of one of them.
+/// One round of one contender.
 type Turn = fn(&Clock, &mut Input) -> f64;
 
-/// Who takes turns; the last two where they are asked for.
+/// The contenders that take turns. The last two run only if asked for.
 const TAKERS: [(&str, Turn); 6] = [
     ("floor: walk and copy", |clock, input| round(clock, input, Floor(Copied::new()))),
     ("the floor again", |clock, input| round(clock, input, Floor(Copied::new()))),
@@ -448,13 +448,13 @@ pub fn run(args: &Args) {
     let clock = Clock::start();
     println!("{}; load average {}", machine::line(), machine::load());
     println!(
-        "MoldUDP64, {MESSAGE_LEN}-byte messages, lines A and B interleaved; {megabytes} MB of datagrams a round, \
+        "MoldUDP64, {MESSAGE_LEN}-byte messages, lines A and B interleaved; {megabytes} MB of datagrams per round, \
          hot in cache {} KB again and again; {rounds} rounds",
         HOT >> 10
     );
     println!("a packet is one line's datagram; each message comes by both lines, and is delivered once\n");
     println!(
-        "| case | | ns a packet | best | worst | ns a message in | ns a message out | to the floor | best | worst |"
+        "| case | | ns per packet | best | worst | ns per message in | ns per message out | to the floor | best | worst |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let takers = if args.verify { &TAKERS[..] } else { &TAKERS[..TAKERS.len() - 2] };
@@ -463,7 +463,7 @@ pub fn run(args: &Args) {
         let (len, passes) = if case.hot { (HOT, (len / HOT) as u64) } else { (len, 1) };
         let mut input = Input::new(case, len, passes);
         let mut times = [const { Vec::new() }; TAKERS.len()];
-        // the first round finds the memory new, and is thrown away
+        // the first round touches fresh memory, and is thrown away
         for turn in 0..=rounds {
             for (times, (_, taker)) in times.iter_mut().zip(takers) {
                 let time = taker(&clock, &mut input);
@@ -492,15 +492,15 @@ fn spread(mut values: Vec<f64>) -> [f64; 3] {
     [values[values.len() / 2], values[0], values[values.len() - 1]]
 }
 
-/// Arbitrates about so many packets, for a tool that counts what `consume` does.
+/// Arbitrates about this many packets, for a tool that counts what `consume` does.
 fn count_instructions(counted: &Counted, packets: usize) {
     let &Counted { name, pack, rough, into } = counted;
     let len = packets * (RECORD + 20 + pack as usize * (MESSAGE_LEN + 2));
     let input = Input::new(Case { name, pack, rough, hot: false }, len, 1);
     let packets = match into {
-        Into::Copy => count_all(&input, Arbitrated::new(Copied::new())),
-        Into::Verified(verify) => count_all(&input, Arbitrated::verified(Copied::new(), verify)),
-        Into::Ring => count_all(&input, Arbitrated::new(Ring::new())),
+        SinkKind::Copy => count_all(&input, Arbitrated::new(Copied::new())),
+        SinkKind::Verified(verify) => count_all(&input, Arbitrated::verified(Copied::new(), verify)),
+        SinkKind::Ring => count_all(&input, Arbitrated::new(Ring::new())),
     };
     println!("packets: {packets}");
 }

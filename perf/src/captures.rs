@@ -1,9 +1,9 @@
-//! Capture files of any length: how fast `twinline arbitrate` goes through one, beside what reading and decompressing it take alone.
+//! Capture files of any length: how fast `twinline arbitrate` is, compared with only reading and decompressing the file.
 //!
-//! The capture is of our own traffic: MoldUDP64 on lines A and B, messages of the shape and the entropy of an order book's, B a
-//! little behind A, one datagram in a thousand lost on each line. It is measured plain, as gzip and as zstd, each at the level
-//! that its program has by default, out of the page cache. The programs take turns; the floor goes twice a round, and where the
-//! second is not 1.00 of the first, the round was disturbed.
+//! The capture holds our own traffic: MoldUDP64 on lines A and B, with messages of the shape and the entropy of an order book's. B is
+//! a little behind A, and each line loses one datagram in a thousand. It is measured plain, as gzip and as zstd, each at its
+//! program's default level, from the page cache. The programs take turns, and the floor runs twice per round. If the second run does
+//! not take 1.00 times the first, the round was disturbed.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -25,22 +25,22 @@ use twinline_node::os::clock::Clock;
 
 use crate::machine;
 
-/// Arbitrating a capture of gigabytes, plain, gzip and zstd, against reading and decompressing it alone: GB/s
+/// Arbitrating a capture of gigabytes, plain, gzip and zstd, against only reading and decompressing it: GB/s
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Gibibytes of the capture; the compressed ones come on top, some two thirds of it
+    /// Size of the capture in GiB; the compressed files take about two thirds of that on top
     #[arg(long, value_name = "N", default_value_t = 0.25)]
     gib: f64,
-    /// How often each has its turn; 0 makes the files and measures nothing
+    /// Turns per contender; 0 makes the files and measures nothing
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Where the files are, or are to be made; they stay there. Without it: a temporary folder, removed at the end
+    /// Where the files are, or where to make and keep them [default: a temporary folder, removed at the end]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// The program to measure
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Measures this kind alone, for a profiler: plain, gzip or zstd
+    /// Measures only this kind, for a profiler: plain, gzip or zstd
     #[arg(long, value_name = "KIND")]
     only: Option<String>,
 }
@@ -64,12 +64,12 @@ interface = "127.0.0.1"
 const KINDS: [(&str, &str); 3] =
     [("plain", "capture.pcapng"), ("gzip", "capture.pcapng.gz"), ("zstd", "capture.pcapng.zst")];
 const FEED_FILE: &str = "feed.toml";
-/// Says that the files are whole: how many bytes, messages and datagrams the capture has.
+/// The file that marks the others as complete. It holds the capture's bytes, messages and datagrams.
 const MADE: &str = "made";
 
-/// What the reader takes at once.
+/// How much the reader takes at once.
 const BUFFER: usize = 256 << 10;
-/// One datagram in so many is lost on each line.
+/// One datagram in this many is lost on each line.
 const LOSS: u32 = 1_000;
 
 pub fn run(args: &Args) {
@@ -88,9 +88,9 @@ pub fn run(args: &Args) {
 /// What the capture holds.
 struct Made {
     bytes: u64,
-    /// Those that came by one line at least.
+    /// Messages that at least one line brings.
     messages: u64,
-    /// Of both lines.
+    /// Datagrams of both lines.
     datagrams: u64,
 }
 
@@ -131,7 +131,7 @@ fn measure_kind(rounds: usize, program: &Path, made: &Made, kind: &str, path: &P
         let start = clock.now();
         let found = work()?;
         let took = clock.now() - start;
-        assert_eq!(found, expected, "{kind}: another capture than was made; remove {}", path.display());
+        assert_eq!(found, expected, "{kind}: not the capture that was made; remove {}", path.display());
         Ok(took.0 as f64 / 1e9)
     };
     let floor = || floor(kind, path);
@@ -173,10 +173,10 @@ fn median(of: impl Iterator<Item = f64>) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// What is timed: how many it found.
+/// What is timed. Returns how many it found.
 type Work<'a> = &'a dyn Fn() -> io::Result<u64>;
 
-/// Every byte of a file, decompressed and left: how many.
+/// Decompresses a file and discards it. Returns the number of bytes.
 fn floor(kind: &str, path: &Path) -> io::Result<u64> {
     let file = File::open(path)?;
     let mut read: Box<dyn Read> = match kind {
@@ -193,7 +193,7 @@ fn floor(kind: &str, path: &Path) -> io::Result<u64> {
     }
 }
 
-/// The capture reader alone: how many datagrams.
+/// Runs only the capture reader. Returns the number of datagrams.
 fn records(path: &Path) -> io::Result<u64> {
     let mut reader = CaptureReader::open(path).map_err(io::Error::other)?;
     let mut datagrams = 0;
@@ -203,7 +203,7 @@ fn records(path: &Path) -> io::Result<u64> {
     Ok(datagrams)
 }
 
-/// The whole program: how many messages it delivered.
+/// Runs the whole program. Returns how many messages it delivered.
 fn arbitrate(program: &Path, path: &Path, messages: Option<&str>) -> io::Result<u64> {
     let mut command = Command::new(program);
     command.arg("arbitrate").arg(path.with_file_name(FEED_FILE)).arg(path).arg("--json");
@@ -215,10 +215,10 @@ fn arbitrate(program: &Path, path: &Path, messages: Option<&str>) -> io::Result<
     if !output.status.success() {
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
-    // the first of them is the only session's
+    // the first match is that of the only session
     let json = String::from_utf8_lossy(&output.stdout);
     let delivered = json.split("\"delivered\":").nth(1).and_then(|rest| rest.split(',').next()?.parse().ok());
-    delivered.ok_or_else(|| io::Error::other("twinline arbitrate says nothing of what was delivered"))
+    delivered.ok_or_else(|| io::Error::other("twinline arbitrate does not say how many messages were delivered"))
 }
 
 fn made(dir: &Path) -> Option<Made> {
@@ -227,7 +227,7 @@ fn made(dir: &Path) -> Option<Made> {
     Some(Made { bytes: numbers.next()?, messages: numbers.next()?, datagrams: numbers.next()? })
 }
 
-/// Makes the capture, and compresses it twice.
+/// Makes the capture, and compresses it with gzip and with zstd.
 fn make(dir: &Path, bytes: u64) -> io::Result<Made> {
     let [plain, gzip, zstd] = KINDS.map(|(_, name)| dir.join(name));
     let (messages, datagrams) = generate(&plain, bytes)?;
@@ -249,7 +249,7 @@ fn make(dir: &Path, bytes: u64) -> io::Result<Made> {
     Ok(made)
 }
 
-/// Writes the plain capture; how many messages came by one line at least, and how many datagrams by both.
+/// Writes the plain capture. Returns how many messages at least one line brings, and the datagrams of both.
 fn generate(path: &Path, bytes: u64) -> io::Result<(u64, u64)> {
     let feed = Feed::parse(FEED).expect("the feed above is right");
     let mut writer = CaptureWriter::create(path, &feed).map_err(io::Error::other)?;
@@ -258,7 +258,7 @@ fn generate(path: &Path, bytes: u64) -> io::Result<(u64, u64)> {
     let mut rng = Rng::with_seed(7);
     let mut book = Book::default();
     let (mut packed, mut datagram) = (Vec::new(), Vec::new());
-    // A's datagrams that B has not had yet
+    // datagrams of A that B has not sent yet
     let mut behind = std::collections::VecDeque::new();
     let (mut next, mut delivered, mut datagrams, mut written) = (1_u64, 0, 0, 0_u64);
     let mut now = Nanos(1_763_130_600_000_000_000);

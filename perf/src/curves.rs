@@ -1,4 +1,4 @@
-//! Curves as one SVG: a small chart a series, one below the other, the values in powers of two from left to right.
+//! Curves as one SVG: one small chart per series, one below the other, with values in powers of two from left to right.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ const LEFT: f64 = 60.0;
 const TOP: f64 = 34.0;
 const BELOW: f64 = 40.0;
 
-/// One chart for each series of points; `unit` is the vertical axis, from nought.
+/// One chart per series of points. `unit` labels the vertical axis, which begins at zero.
 pub fn svg(unit: &str, series: &[(&str, Vec<(f64, f64)>)]) -> String {
     let chart = TOP + HEIGHT + BELOW;
     let (width, height) = (LEFT + WIDTH + 40.0, chart * series.len() as f64 + 10.0);
@@ -49,7 +49,7 @@ pub fn svg(unit: &str, series: &[(&str, Vec<(f64, f64)>)]) -> String {
     out + "</svg>\n"
 }
 
-/// The next round number: 1, 2 or 5 and noughts.
+/// The next round number: 1, 2 or 5 followed by zeros.
 fn ceiling(value: f64) -> f64 {
     let unit = 10f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0].map(|n| n * unit).into_iter().find(|n| *n >= value).unwrap_or(10.0 * unit)

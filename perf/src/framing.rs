@@ -1,4 +1,4 @@
-//! Reading frames: a framing of ours against one that a feed file describes, over the same datagrams, on one core.
+//! Reading frames: a built-in framing against one that a feed file describes, over the same datagrams, on one core.
 
 use std::hint::black_box;
 
@@ -9,10 +9,10 @@ use twinline_node::os::clock::Clock;
 
 use crate::machine;
 
-/// A described framing's reading against our own: ns a datagram of MoldUDP64
+/// Reading with a described framing against a built-in one: ns per datagram of MoldUDP64
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How often each has its turn
+    /// Turns per contender
     #[arg(long, default_value_t = 21)]
     rounds: usize,
     /// A smoke run: 3 rounds
@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 const DESCRIBED: &str = include_str!("../../feeds/fixed-moldudp64.toml");
-/// What is read between two readings of the clock.
+/// How much is read between two readings of the clock.
 const READS: usize = 1 << 20;
 
 struct Reading<'a>(&'a [Vec<u8>], &'a Clock);
@@ -29,7 +29,7 @@ struct Reading<'a>(&'a [Vec<u8>], &'a Clock);
 impl WithFraming for Reading<'_> {
     type Output = f64;
 
-    /// Nanoseconds a datagram.
+    /// Nanoseconds per datagram.
     fn with<F: Framing>(self, framing: F) -> f64 {
         let Reading(datagrams, clock) = self;
         let began = clock.now();
@@ -58,7 +58,7 @@ pub fn run(args: &Args) {
     let clock = Clock::start();
     let pinned = machine::pin(0);
     println!("{}\npinned: {pinned}, load average {}\n", machine::line(), machine::load());
-    println!("{:<14} {:>10} {:>10} {:>8}", "a datagram", "moldudp64", "fixed", "ratio");
+    println!("{:<14} {:>10} {:>10} {:>8}", "per datagram", "moldudp64", "fixed", "ratio");
     for pack in [1, 16] {
         let message = [7; 64];
         let messages = vec![message.as_slice(); pack];

@@ -1,12 +1,12 @@
-//! Instructions a packet, counted by callgrind: they repeat exactly, however busy the machine is, so that a change of the hot path
-//! shows where times are too noisy to tell.
+//! Instructions per packet, counted by callgrind. Counts repeat exactly, however busy the machine is. So a change of the hot path
+//! shows even if times are too noisy to tell.
 //!
-//! Each case is counted twice, over an input and over one twice as long, and the difference is what counts: how a channel begins
-//! falls out of it. The counts of the last time stand in `perf/instructions.txt`; what is off them by more than the
-//! tolerance, up or down, fails: who made it faster stores the new counts with the change (`--store`).
+//! Each case is counted twice, over one input and over one twice as long. Only the difference counts, so the beginning of a channel
+//! cancels out. The stored counts are in `perf/instructions.txt`. A count that differs from them by more than the tolerance, up or
+//! down, fails. If you made it faster, store the new counts with the change (`--store`).
 //!
-//! Counts depend on the compiler, which `rust-toolchain.toml` names, and a little on the C library and the processor: it
-//! chooses its `memcpy` by that.
+//! Counts depend on the compiler, which `rust-toolchain.toml` names, and a little on the C library, which chooses its `memcpy` by
+//! the processor.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,20 +15,20 @@ use std::{env, fs};
 
 use crate::arbitration::COUNTED;
 
-/// Instructions of arbitration a packet and a message, by callgrind, against the stored counts
+/// Instructions of arbitration per packet and per message, by callgrind, against the stored counts
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Stores the counts instead of comparing them
     #[arg(long)]
     store: bool,
-    /// How far a count may be off the stored one, in percent
+    /// How far a count may differ from the stored one, in percent
     #[arg(long, default_value_t = 3.0, value_name = "PERCENT")]
     tolerance: f64,
 }
 
-/// Packets of the shorter input: enough for a channel to have begun, and for every window to be full.
+/// Packets of the shorter input: enough for the channel to begin and for every window to fill.
 const PACKETS: usize = 20_000;
-/// Where the counts are kept, from the workspace's root on.
+/// The file with the stored counts.
 const STORED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
 
 const HEAD: &str =
@@ -65,11 +65,11 @@ pub fn run(args: &Args) -> ExitCode {
     let stored = match fs::read_to_string(STORED) {
         Ok(stored) => stored,
         Err(error) => {
-            eprintln!("twinline-perf: cannot read {STORED}: {error}; `instructions --store` makes it");
+            eprintln!("twinline-perf: cannot read {STORED}: {error}; `instructions --store` creates it");
             return ExitCode::FAILURE;
         }
     };
-    println!("| case | instructions a packet | a message | stored | |");
+    println!("| case | instructions per packet | per message | stored | |");
     println!("|---|---|---|---|---|");
     let mut off = 0;
     for Count { name, packet, message } in &counts {
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!(
-        "twinline-perf: {off} of {} counts are not within {} % of those in perf/instructions.txt; where that is meant, store them: \
+        "twinline-perf: {off} of {} counts differ by more than {} % from those in perf/instructions.txt; if that is intended, store them: \
          `twinline-perf instructions --store`",
         counts.len(),
         args.tolerance
@@ -96,14 +96,14 @@ pub fn run(args: &Args) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The stored count of a case, a packet.
+/// The stored count of a case, per packet.
 fn stored_count(stored: &str, name: &str) -> Option<f64> {
     let line = stored.lines().find(|line| !line.starts_with('#') && line.ends_with(&format!("  {name}")))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
 fn count_all() -> Result<Vec<Count>, String> {
-    let program = env::current_exe().map_err(|error| format!("cannot find this program itself: {error}"))?;
+    let program = env::current_exe().map_err(|error| format!("cannot find the path of this program: {error}"))?;
     COUNTED
         .iter()
         .enumerate()

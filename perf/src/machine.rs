@@ -1,4 +1,4 @@
-//! The machine that a benchmark runs on: what it is, its two cores, and whether they are near each other just now.
+//! The machine that a benchmark runs on: what it is, its two cores, and whether they are near each other at the moment.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -26,13 +26,13 @@ pub fn load() -> String {
     all.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// The cores that the process may run on; asked once, for a pinned thread is told of its own alone.
+/// The cores that the process may run on. Read only once, because a pinned thread sees only its own core.
 fn cores() -> &'static [CoreId] {
     static CORES: OnceLock<Vec<CoreId>> = OnceLock::new();
     CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default())
 }
 
-/// Pins this thread to one of the cores. Returns false where there is no such core.
+/// Pins this thread to one of the cores. Returns false if there is no such core.
 pub fn pin(core: usize) -> bool {
     cores().get(core).is_some_and(|core| core_affinity::set_for_current(*core))
 }
@@ -42,7 +42,7 @@ pub fn pin(core: usize) -> bool {
 pub enum Distance {
     /// A cache line's round trip takes less than 200 ns.
     Near,
-    /// It takes longer, or changed meanwhile.
+    /// It takes longer, or it changed during the measurement.
     Far,
 }
 

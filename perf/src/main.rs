@@ -1,4 +1,4 @@
-//! Twinline's benchmarks: a file each.
+//! Twinline's benchmarks, one file per benchmark.
 
 use std::process::ExitCode;
 

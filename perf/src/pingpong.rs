@@ -8,12 +8,12 @@
 //!   stop, poll again ...
 //! ```
 //!
-//! Both spin. A ping goes out when the one before it was answered, so this is a closed loop: it measures a round trip, and
-//! says nothing of what a queue would add. Pings and pongs have a group each, so that neither side hears itself. Half of a
-//! round trip is reported, as sockperf reports it.
+//! Both spin. A ping goes out once the previous one was answered, so this is a closed loop: it measures a round trip, and says
+//! nothing about what a queue would add. Pings and pongs have their own groups, so that neither side hears itself. Half of a round
+//! trip is reported, as in sockperf.
 //!
-//! An answer is taken, and a ping answered, inside the poll that finds it; that poll's second look at the socket follows
-//! while the datagram is on its way.
+//! An answer is taken, and a ping answered, inside the poll that finds it. That poll's second look at the socket follows while the
+//! datagram is on its way.
 
 use std::fmt::Display;
 use std::net::SocketAddrV4;
@@ -32,7 +32,7 @@ use twinline_node::os::{cpu, sending};
 
 use crate::machine;
 
-/// Ping-pong between two processes over multicast, as sockperf's; `perf/sockperf` runs both
+/// Ping-pong between two processes over multicast, as in sockperf; `perf/sockperf` runs both
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example, over loopback, in two terminals:
   twinline-perf pingpong server --from 239.81.1.1:26400@127.0.0.1 --to 239.81.2.1:26401@127.0.0.1 --core 1
@@ -44,23 +44,23 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Side {
-    /// Answers each datagram with the same bytes, until it is told to end
+    /// Answers each datagram with the same bytes until it is stopped
     Server(Server),
-    /// Sends pings one behind the other and reports half of their round trips
+    /// Sends pings one after the other and reports half of their round trips
     Client(Client),
-    /// Says how long a cache line takes from the first core to the second and back
+    /// Prints how long a cache line takes from the first core to the second and back
     Cores,
 }
 
 #[derive(Debug, clap::Args)]
 struct Ways {
-    /// Where to hear: a group, a port and the interface to join it on, by name or address
+    /// Where to listen: a group, a port and the interface to join it on, by name or address
     #[arg(long, value_name = "GROUP:PORT@INTERFACE")]
     from: Way,
-    /// Where to send to, and by which interface; another group than the one that is heard
+    /// Where to send, and by which interface; the group must differ from the one listened to
     #[arg(long, value_name = "GROUP:PORT@INTERFACE")]
     to: Way,
-    /// The core to run on; without it, whichever the system gives
+    /// The core to run on [default: whichever the system gives]
     #[arg(long)]
     core: Option<usize>,
 }
@@ -69,7 +69,7 @@ struct Ways {
 struct Server {
     #[command(flatten)]
     ways: Ways,
-    /// Ends by itself after so many seconds: it spins, and nobody else may end it
+    /// Ends by itself after N seconds, because it spins and nobody else may end it
     #[arg(long, default_value = "60", value_parser = seconds)]
     seconds: Nanos,
 }
@@ -78,20 +78,20 @@ struct Server {
 struct Client {
     #[command(flatten)]
     ways: Ways,
-    /// Bytes of a ping
+    /// Bytes per ping
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(NUMBER_LEN as i64..=65_507))]
     size: u16,
-    /// Seconds that are measured
+    /// Seconds to measure
     #[arg(long, default_value = "1", value_parser = seconds)]
     seconds: Nanos,
-    /// Seconds before that, which are not
+    /// Seconds of warm-up before that
     #[arg(long, default_value = "0.4", value_parser = seconds)]
     warmup: Nanos,
 }
 
 /// A ping begins with its number.
 const NUMBER_LEN: usize = 8;
-/// A ping that is not answered in this time is lost.
+/// A ping that is not answered within this time is lost.
 const PATIENCE: Nanos = Nanos::from_millis(50);
 /// Polls between two looks at the clock: it costs a tenth of a poll.
 const POLLS: u32 = 16;
@@ -114,13 +114,13 @@ impl FromStr for Way {
             return Err(expected());
         }
         if !group.ip().is_multicast() || group.port() == 0 {
-            return Err(format!("{group} is no multicast group with a port; {}", expected()));
+            return Err(format!("{group} is not a multicast group with a port; {}", expected()));
         }
         Ok(Way { group, interface: interface.to_owned() })
     }
 }
 
-/// `0.4` or `10`: seconds, at most a day.
+/// Seconds, such as `0.4` or `10`, and at most a day.
 fn seconds(text: &str) -> Result<Nanos, String> {
     match parse_duration(&format!("{text}s")) {
         Ok(span) if span <= Nanos::from_secs(86_400) => Ok(span),
@@ -128,7 +128,7 @@ fn seconds(text: &str) -> Result<Nanos, String> {
     }
 }
 
-/// Runs one side, or says what it lacks: exit code 2 for what was asked wrongly, 1 for what went wrong.
+/// Runs one side, or says what it lacks. Exit code 2 for wrong arguments, 1 for failures at run time.
 pub fn run(args: &Args) -> ExitCode {
     let done = match &args.side {
         Side::Server(server) => serve(server),
@@ -159,7 +159,7 @@ fn cores() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Both sockets of a side, its core, and the wish to end.
+/// Both sockets of a side, its core, and the stop signal.
 struct Ends {
     receiver: Receiver,
     sender: Sender,
@@ -184,7 +184,7 @@ impl Ends {
             .ok_or_else(|| {
                 usage(format!("there is no interface {}: name one of this host's (`ip address`)", from.interface))
             })?;
-        // nobody asks who sends: the answer goes to a group
+        // the sender does not matter: the answer goes to a group
         let options = ReceiveOptions { senders: false, ..ReceiveOptions::default() };
         let (receiver, mut membership) = Receiver::open(from.group, None, false, &options)
             .map_err(|error| failed(format!("{}: {error}; {}", from.group, error.advice(from.group))))?;
@@ -197,7 +197,7 @@ impl Ends {
     }
 }
 
-/// What a poll that failed means: a passing trouble is a poll that found nothing.
+/// What a failed poll means: a transient error counts as a poll that found nothing.
 fn polled(result: std::io::Result<usize>) -> Result<(), Failure> {
     match result {
         Err(error) if !receive::is_transient(&error) => Err(failed(format!("cannot receive: {error}"))),
@@ -205,7 +205,7 @@ fn polled(result: std::io::Result<usize>) -> Result<(), Failure> {
     }
 }
 
-/// What kept datagrams from going out, as words for the end of a line.
+/// What kept datagrams from being sent, as text for the end of a line.
 fn troubles(facts: &sending::SendFacts) -> String {
     match facts.unreachable + facts.full {
         0 => String::new(),
@@ -249,7 +249,7 @@ fn ping(args: &Client) -> Result<(), Failure> {
         if start >= end || stop.requested() {
             break;
         }
-        // what does not go out is not answered, and so is lost
+        // a datagram that is not sent is not answered, and so counts as lost
         sender.send(&payload).map_err(failed)?;
         let mut answered = None;
         'waiting: loop {

@@ -1,12 +1,12 @@
-//! The methods of receiving, over veth pairs between two network namespaces: from the call that sends to the thread that
-//! polls; what an empty poll and a datagram of a backlog cost; and how much gets lost at a rate.
+//! The receive methods, over veth pairs between two network namespaces: the latency from the sending call to the polling thread,
+//! the cost of an empty poll and of a datagram in a backlog, and the loss at a given rate.
 //!
-//! One thread on core 0 sends, and spins on a flag; the receiver spins on core 1, takes the time as soon as it has a datagram,
-//! and sets the flag. The sender sees it when its own system call is over, in which, over veth, all that the kernel does
-//! with the datagram is done; the receiver's stamp does not wait for that. Both are reported.
+//! One thread on core 0 sends, and spins on a flag. The receiver spins on core 1, reads the clock as soon as it has a datagram, and
+//! sets the flag. The sender sees the flag only once its own system call has returned; over veth, the kernel does all its work on
+//! the datagram inside that call. The receiver's stamp does not wait for that. Both are reported.
 //!
-//! Each method has a pair of its own and stays open; methods take turns, block by block, and spinning `recv` has two turns:
-//! the second is the control.
+//! Each method has its own pair, which stays open. Methods take turns, block by block. Spinning `recv` has two turns: the second is
+//! the control.
 
 #![expect(clippy::disallowed_types, reason = "a bare flag of the benchmark's own, as the floor of a client's ring")]
 
@@ -36,26 +36,26 @@ use twinline_node::source::xdp::Redirected;
 
 use crate::machine::{self, Distance};
 
-/// Sockets, packet rings and AF_XDP over veth: latency, the cost of a poll and of a datagram, loss at a rate (needs root)
+/// Sockets, packet rings and AF_XDP over veth: latency, cost per poll and per datagram, loss at a given rate (needs root)
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How often each method has its turn
+    /// Turns per method
     #[arg(long, default_value_t = 60)]
     blocks: u32,
-    /// Datagrams in a block
+    /// Datagrams per block
     #[arg(long, default_value_t = 400)]
     messages: u64,
-    /// Seconds of each run at a rate; 0 leaves them out
+    /// Seconds per run at the given rate; 0 leaves these runs out
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Datagrams a second, on two lines together
+    /// Datagrams per second, on two lines together
     #[arg(long, default_value_t = 600_000)]
     rate: u64,
 }
 
 const LEN: usize = 100;
 const PORT: u16 = 26_400;
-/// Datagrams that wait, when what one costs is measured.
+/// The length of the backlog, when the cost of a datagram is measured.
 const BACKLOG: u64 = 2_000;
 /// A datagram that takes longer is lost.
 const PATIENCE: Nanos = Nanos::from_millis(50);
@@ -81,7 +81,7 @@ impl Bed {
         let bed = Bed { sending, receiving };
         for side in [&bed.sending, &bed.receiving] {
             ip(&format!("netns add {side}"));
-            // no IPv6 groups are joined and no router is asked for: the wire carries what is sent here
+            // no IPv6 groups are joined and no router is solicited: the wire carries only what this benchmark sends
             ip(&format!("netns exec {side} sysctl -qw net.ipv6.conf.default.disable_ipv6=1"));
         }
         for pair in 0..pairs {
@@ -95,7 +95,7 @@ impl Bed {
         bed
     }
 
-    /// Does something on one side: a socket belongs to the namespace in which it was opened.
+    /// Runs a closure on one side. A socket belongs to the namespace in which it was opened.
     fn on<T: Send>(side: &str, what: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let there = scope.spawn(|| {
@@ -111,7 +111,7 @@ impl Bed {
         Bed::on(&self.sending, || Sender::open(group(pair), &interface(pair), options).expect("a sender"))
     }
 
-    /// A sender of whole frames, which is as fast as one core can.
+    /// A sender of whole frames, as fast as one core can send.
     fn frames(&self, pair: usize) -> (PacketSender, [Option<Flow>; 1]) {
         let from = SocketAddrV4::new(Ipv4Addr::new(10, 81, pair as u8, 1), PORT);
         let sender = Bed::on(&self.sending, || PacketSender::open(&interface(pair)).expect("a sender of frames"));
@@ -119,7 +119,7 @@ impl Bed {
         (sender, [Some(flow)])
     }
 
-    /// Writes a file of /sys, as the receiving side has it.
+    /// Writes a file under /sys in the receiving namespace.
     fn set(&self, file: &str, value: &str) -> bool {
         let write = format!("echo {value} > /sys/class/net/{file}");
         let done = Command::new("ip").args(["netns", "exec", &self.receiving, "sh", "-c", &write]).output();
@@ -163,14 +163,14 @@ fn feed(pairs: &[usize]) -> Feed {
     }
 }
 
-/// What is done with a method's source, whatever it is.
+/// What to do with a method's source, whatever its type.
 trait With: Send {
     type Output: Send;
     fn with<S: Source + Send + 'static>(self, source: S, watch: LiveWatch) -> Self::Output;
 }
 
 fn open<W: With>(bed: &Bed, method: &str, pairs: &[usize], what: W) -> W::Output {
-    // nobody here asks who sends
+    // the sender does not matter here
     let options = ReceiveOptions { senders: false, ..ReceiveOptions::default() };
     let feed = feed(pairs);
     let opened = Bed::on(&bed.receiving, || {
@@ -200,14 +200,14 @@ fn open<W: With>(bed: &Bed, method: &str, pairs: &[usize], what: W) -> W::Output
 }
 
 const METHODS: [&str; 4] = ["socket", "packet", "xdp, skb", "xdp, native"];
-/// The order of a round; the last is the first again.
+/// The order of a round. The last one repeats the first.
 const ROUND: [usize; 5] = [0, 1, 2, 3, 0];
 
 fn name(turn: usize) -> &'static str {
     if turn + 1 == ROUND.len() { "socket again (control)" } else { METHODS[ROUND[turn]] }
 }
 
-/// From the call that sends: to the receiver's stamp, and to the sender's sight of the flag.
+/// Times from the sending call: to the receiver's stamp, and until the sender sees the flag.
 struct Times {
     received: Histogram<u64>,
     seen: Histogram<u64>,
@@ -223,22 +223,22 @@ impl Times {
 
 /// A method's turns.
 trait Turn: Send {
-    /// A datagram at a time.
+    /// One datagram at a time.
     fn latency(&mut self, clock: &Clock, datagrams: u64) -> Times;
-    /// What a poll that finds nothing costs, and a datagram of a backlog.
+    /// The cost of a poll that finds nothing, and of a datagram in a backlog.
     fn costs(&mut self, clock: &Clock) -> (f64, f64);
 }
 
-/// One of the methods with a line of its own.
+/// A method with its own line.
 struct Contender<S> {
     source: S,
     sender: Sender,
-    /// How many datagrams were sent so far: each has its number.
+    /// How many datagrams were sent so far. Each carries its number.
     sent: u64,
     _watch: LiveWatch,
 }
 
-/// Makes a contender of a source.
+/// Makes a contender from a source.
 struct Contend {
     sender: Sender,
 }
@@ -251,7 +251,7 @@ impl With for Contend {
     }
 }
 
-/// Ends the receiver's thread, also where the sender's fails.
+/// Ends the receiver's thread, even if the sender's fails.
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -350,11 +350,11 @@ impl<S: Source + Send> Turn for Contender<S> {
     }
 }
 
-/// What a turn brought, near or far.
+/// The results of the turns, for near or for far cores.
 struct Results {
     blocks: u64,
     times: Times,
-    /// p50 and p99 of a block's stamps, to those of the round's first.
+    /// p50 and p99 of a block's stamps, as ratios to those of the round's first block.
     p50: Vec<f64>,
     p99: Vec<f64>,
 }
@@ -401,7 +401,7 @@ fn latency(args: &Args, clock: &Clock, bed: &Bed) {
             if turn == 0 {
                 floor = (distance == Distance::Near).then_some((p50, p99));
             }
-            // far blocks are shown, and compared with nothing
+            // far blocks are shown but not compared
             if let Some((floor_p50, floor_p99)) = floor.filter(|_| distance == Distance::Near) {
                 results.p50.push(p50 / floor_p50);
                 results.p99.push(p99 / floor_p99);
@@ -423,8 +423,8 @@ fn latency(args: &Args, clock: &Clock, bed: &Bed) {
     );
     print("near", &near);
     print("far", &far);
-    println!("\nwhat a poll costs, ns: one line, core 0 alone, medians of {} rounds", args.blocks);
-    println!("| method | a poll that finds nothing | a datagram of a backlog of {BACKLOG} | to socket |");
+    println!("\ncost of a poll, ns: one line, core 0 alone, medians of {} rounds", args.blocks);
+    println!("| method | poll that finds nothing | per datagram in a backlog of {BACKLOG} | to socket |");
     println!("|---|---|---|---|");
     let socket = median(&mut costs[0].1.clone());
     for (method, (empty, drained)) in METHODS.iter().zip(&mut costs) {
@@ -442,7 +442,7 @@ fn quantile(values: &mut [f64], q: f64) -> f64 {
     values.get((values.len() as f64 * q) as usize).copied().unwrap_or(f64::NAN)
 }
 
-/// How far the second core's clock is ahead of this one's: from the quickest of many exchanges.
+/// How far the second core's clock is ahead of this one's, taken from the quickest of many exchanges.
 fn ahead(clock: &Clock) -> i64 {
     const EXCHANGES: u64 = 10_000;
     let (asked, answer) = (CachePadded::new(AtomicU64::new(0)), CachePadded::new(AtomicU64::new(0)));
@@ -476,7 +476,7 @@ fn ahead(clock: &Clock) -> i64 {
 }
 
 fn print(state: &str, results: &[Results; ROUND.len()]) {
-    println!("\n{state}: from the call that sends to the receiver's stamp, ns; ratios by round, median (quartiles)");
+    println!("\n{state}: from the sending call to the receiver's stamp, ns; ratios per round, median (quartiles)");
     println!(
         "| method | blocks | datagrams | lost | p50 | p99 | p99.9 | max | p50 to socket | p99 to socket | sender sees it, p50 | p99 |"
     );
@@ -496,16 +496,16 @@ fn print(state: &str, results: &[Results; ROUND.len()]) {
     }
 }
 
-/// Which core takes frames from the wire, as far as there is a wire.
+/// Which core takes frames off the (virtual) wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SoftIrq {
     /// The sender's system call does it.
     Sending,
-    /// The core of the thread that receives: by receive packet steering.
+    /// The receiving thread's core, by receive packet steering.
     Receiving,
 }
 
-/// Two lines at a rate, for a while.
+/// Sends on two lines at a given rate for a while.
 struct Load<'a> {
     args: &'a Args,
     clock: &'a Clock,
@@ -528,7 +528,7 @@ impl With for Load<'_> {
             let receiving = scope.spawn(|| {
                 machine::pin(1);
                 let mut received = 0;
-                // what is under way when the last is sent is still to come
+                // datagrams that are in flight when the last one is sent still have to arrive
                 let mut quiet_since = clock.now();
                 while !over.load(Ordering::Relaxed) || clock.now() < quiet_since + PATIENCE {
                     let found = source.poll(&mut |datagram| _ = hint::black_box(number(datagram.payload)));
@@ -551,7 +551,7 @@ impl With for Load<'_> {
                     hint::spin_loop();
                 }
                 for (sender, flow) in senders.iter_mut() {
-                    // with softirqs elsewhere, what was sent may be waiting for them
+                    // with softirqs on another core, datagrams may be waiting for them
                     sent += match sender.send(flow, &burst) {
                         Ok(count) => count as u64,
                         Err(error) if Trouble::of(&error) == Some(Trouble::Full) => 0,
@@ -570,19 +570,19 @@ impl With for Load<'_> {
     }
 }
 
-/// What came of it.
+/// The results of a run.
 struct Loaded {
-    /// Datagrams a second, as sent.
+    /// Datagrams sent per second.
     rate: f64,
     sent: u64,
     received: u64,
-    /// What the kernel says that it threw away.
+    /// How many datagrams the kernel says it dropped.
     overflow: u64,
 }
 
 fn load(args: &Args, clock: &Clock, bed: &Bed) {
-    println!("\ntwo lines, {} datagrams a second together, {} s each", args.rate, args.seconds);
-    println!("| method | softirq on | sent a second | sent | received | lost | kernel's count | lost of a million |");
+    println!("\ntwo lines, {} datagrams per second together, {} s each", args.rate, args.seconds);
+    println!("| method | softirq on | sent per second | sent | received | lost | kernel's count | lost per million |");
     println!("|---|---|---|---|---|---|---|---|");
     let pairs = [METHODS.len(), METHODS.len() + 1];
     for softirq in [SoftIrq::Sending, SoftIrq::Receiving] {

@@ -1,12 +1,12 @@
 //! The ring against others, in one run: one-way latency by ping-pong, and throughput with a live consumer on the other core.
 //!
-//! Messages are 64 bytes, and a receiver reads all of them. They lie ready in memory, as a datagram does that was received: one
-//! that is put together just before would be read while its bytes are still on their way out of the store buffer, and the
-//! wait for them is no ring's. All rings have the capacity that a client has unless it asks for another. Rings take turns, block
-//! by block; a block counts as near only if a cache line's round trip was below 200 ns before and after it.
+//! Messages are 64 bytes, and a receiver reads every byte. They are ready in memory, as a received datagram is. A message that was
+//! put together just before would be read while its bytes still leave the store buffer, and no ring is to blame for that wait. All
+//! rings have a client's default capacity. Rings take turns, block by block. A block counts as near only if a cache line's round trip
+//! took less than 200 ns before and after it.
 //!
-//! With the arbiter before the ring, the sender is handed two lines' datagrams in turn, so its time goes from the arbiter's call
-//! to the client's read.
+//! With the arbiter in front of the ring, the sender hands it the datagrams of two lines in turn. The time then runs from the call
+//! of the arbiter to the client's read.
 
 #![expect(clippy::disallowed_types, reason = "a bare flag of the benchmark's own, for pacing")]
 
@@ -32,16 +32,16 @@ use twinline_node::os::clock::Clock;
 
 use crate::machine::{self, Distance};
 
-/// The ring, and the arbiter before it, against rtrb, ringbuf and crossbeam's ArrayQueue: latency and throughput
+/// The ring, alone and behind the arbiter, against rtrb, ringbuf and crossbeam's ArrayQueue: latency and throughput
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How often each ring has its turn
+    /// Turns per ring
     #[arg(long, default_value_t = 100)]
     blocks: u32,
-    /// Round trips in a block
+    /// Round trips per block
     #[arg(long, default_value_t = 2_000)]
     trips: u64,
-    /// Messages in a block of throughput
+    /// Messages per block of throughput
     #[arg(long, default_value_t = 100_000)]
     messages: u64,
 }
@@ -49,9 +49,9 @@ pub struct Args {
 const LEN: usize = 64;
 /// Messages that a ring of fixed slots holds: as many bytes as the byte ring.
 const SLOTS: usize = CAPACITY_DEFAULT / LEN;
-/// How far, in messages, a sender may be before its receiver.
+/// How far, in messages, a sender may be ahead of its receiver.
 const AHEAD: u64 = 4096;
-/// Different messages; they come again and again.
+/// How many different messages there are; they are sent again and again.
 const READY: u64 = 128;
 type Message = [u8; LEN];
 
@@ -65,7 +65,7 @@ trait Transmit: Send {
 
 /// A ring's reading end.
 trait Receive: Send {
-    /// What the next message begins with, all of it having been read.
+    /// Reads the next message, all of it, and returns what it begins with.
     fn receive(&mut self) -> Option<u64>;
 }
 
@@ -122,7 +122,7 @@ impl Receive for Consumer {
     }
 }
 
-/// Frames of so many messages through the delivery.
+/// Frames of this many messages through the delivery.
 struct Frames<const COUNT: usize> {
     deliveries: Deliveries,
     bodies: Vec<Vec<u8>>,
@@ -149,7 +149,7 @@ impl<const COUNT: usize> Transmit for Frames<COUNT> {
     }
 }
 
-/// Datagrams of so many messages, each by two lines, through framing, arbiter and a sink.
+/// Datagrams of this many messages, each on two lines, through framing, arbiter and a sink.
 struct Arbitrated<const COUNT: usize, S> {
     arbiter: Arbiter,
     datagrams: Vec<Vec<u8>>,
@@ -197,7 +197,7 @@ impl Receive for Client {
     fn receive(&mut self) -> Option<u64> {
         match self.poll().expect("a whole ring") {
             Polled::Item(Item::Message(message)) => Some(read(message.bytes)),
-            // where the numbers begin, and that the lines are heard
+            // tells the arbiter where the numbers begin, and that the lines are heard
             Polled::Empty | Polled::Item(Item::Event(_)) => None,
             _ => panic!("the pacing failed"),
         }
@@ -219,7 +219,7 @@ impl Receive for rtrb::Consumer<Message> {
     }
 }
 
-/// What a sink over rtrb does: message by message, for its slots are of one size.
+/// A sink over rtrb, which works message by message because rtrb's slots have one size.
 struct Slots(rtrb::Producer<Message>);
 
 impl Sink for Slots {
@@ -340,13 +340,13 @@ fn latency<S: Transmit, R: Receive>(clock: &Clock, trips: u64, open: fn() -> (S,
     histogram
 }
 
-/// Nanoseconds a message from the first sent to the last read, the receiver on the other core reading every one.
+/// Nanoseconds per message, from the first one sent to the last one read. The receiver on the other core reads every one.
 fn throughput<S: Transmit, R: Receive>(clock: &Clock, messages: u64, open: fn() -> (S, R)) -> f64 {
     let (mut sender, mut receiver) = open();
     let messages = messages / S::BATCH * S::BATCH;
-    // how far the receiver is: a delivery does not wait for its client, so the benchmark does, far from the limit
+    // how far the receiver is: a delivery does not wait for its client, so the benchmark does, well before the limit
     let read = AtomicU64::new(0);
-    // a thread may take milliseconds to come to its core
+    // a thread may take milliseconds to get onto its core
     let ready = AtomicBool::new(false);
     thread::scope(|scope| {
         let receiving = scope.spawn(|| {
@@ -409,12 +409,12 @@ const CONTENDERS: [Contender; 10] = [
     contender!("rtrb", rtrb),
     contender!("ringbuf", ringbuf),
     contender!("crossbeam ArrayQueue", array_queue),
-    contender!("arbiter to client, 1 a packet", arbitrated::<1>),
-    contender!("arbiter to client, 16 a packet", arbitrated::<16>),
-    contender!("arbiter to rtrb, 1 a packet", arbitrated_slots::<1>),
-    contender!("arbiter to rtrb, 16 a packet", arbitrated_slots::<16>),
+    contender!("arbiter to client, 1 per packet", arbitrated::<1>),
+    contender!("arbiter to client, 16 per packet", arbitrated::<16>),
+    contender!("arbiter to rtrb, 1 per packet", arbitrated_slots::<1>),
+    contender!("arbiter to rtrb, 16 per packet", arbitrated_slots::<16>),
 ];
-/// The one that a ratio is to.
+/// The contender that ratios refer to.
 fn peer(i: usize) -> usize {
     match i {
         0..=5 => 3,
@@ -423,7 +423,7 @@ fn peer(i: usize) -> usize {
     }
 }
 
-/// Have no ping-pong of single messages.
+/// These contenders have no ping-pong of single messages.
 const OF_16: [usize; 3] = [2, 7, 9];
 
 /// What was measured, by distance and contender.
@@ -482,7 +482,7 @@ fn print(state: &str, results: &Results) {
             to_rtrb(0.99)
         );
     }
-    println!("\n{state}: throughput with a live consumer, ns a message read");
+    println!("\n{state}: throughput with a live consumer, ns per message read");
     println!("| ring | blocks | median | best | worst | median to rtrb |");
     println!("|---|---|---|---|---|---|");
     let spread = |i: &usize| {

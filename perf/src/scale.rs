@@ -1,9 +1,9 @@
-//! Cost against scale, on one core: what a packet costs as one thing grows and all others stay. Channels, lines, clients, the
-//! messages held behind a gap that nobody fills, and the size of a message.
+//! Cost against scale, on one core: the cost per packet as one thing grows and all others stay the same. The things are channels,
+//! lines, clients, the messages held behind a gap that nobody fills, and the size of a message.
 //!
-//! Datagrams are MoldUDP64 of one message, hot in cache, each handed over once for each line; framing, arbiter and the clients'
-//! rings are timed, and the clients read their rings empty between the timed pieces. Cases take turns, and a case's figure is
-//! the median of its pieces.
+//! Datagrams are MoldUDP64 with one message, hot in cache, each handed over once per line. Framing, arbiter and the clients' rings
+//! are timed. The clients empty their rings between the timed pieces. Cases take turns, and a case's figure is the median of its
+//! pieces.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ use twinline_node::os::clock::Clock;
 
 use crate::{curves, machine};
 
-/// Cost a packet against channels, lines, clients, messages held and message size, on one core
+/// Cost per packet against channels, lines, clients, messages held and message size, on one core
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How often each case has its turn
+    /// Turns per case
     #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// Writes the table as comma-separated values
@@ -32,16 +32,16 @@ pub struct Args {
     svg: Option<PathBuf>,
 }
 
-/// Numbers of a channel that are sent between two readings of the clock, all channels together.
+/// Numbers sent between two readings of the clock, all channels together.
 const PIECE: u64 = 256;
 /// Pieces of one turn.
 const PIECES: u64 = 16;
 /// Where a datagram holds its number.
 const SEQUENCE: std::ops::Range<usize> = 10..18;
-/// Longer than any of this takes.
+/// Longer than any of the benchmark takes.
 const NEVER: Nanos = Nanos(1 << 50);
 
-/// What is sent, and to how many.
+/// What is sent, and to how many clients.
 #[derive(Clone, Copy)]
 struct Case {
     channels: u16,
@@ -54,7 +54,7 @@ struct Case {
 
 const USUAL: Case = Case { channels: 1, lines: 2, clients: 1, held: 0, len: 64 };
 
-/// What grows: its name, and its cases by how large it is.
+/// What grows: its name, and one case per size.
 fn series() -> Vec<(&'static str, Vec<(u64, Case)>)> {
     let powers = |last: u32| (0..=last).map(|n| 1u64 << n);
     vec![
@@ -80,7 +80,7 @@ struct Bench {
     clients: Vec<Client>,
     datagrams: Vec<Vec<u8>>,
     stamp: u64,
-    /// Numbers that every channel has been sent.
+    /// Numbers sent on every channel so far.
     sent: u64,
 }
 
@@ -90,7 +90,7 @@ impl Bench {
         settings.silent_after = NEVER;
         if case.held > 0 {
             settings.gap_timeout = GapTimeout::After(NEVER);
-            // with recovery nothing is lost merely because all lines have gone past it
+            // with recovery, nothing counts as lost merely because all lines have gone past it
             settings.recovery_timeout = Some(NEVER);
         }
         let lines = (0..case.lines).map(|line| char::from(b'A' + line).to_string()).collect();
@@ -124,7 +124,7 @@ impl Bench {
         bench
     }
 
-    /// So many numbers of every channel, by every line.
+    /// Sends this many numbers of every channel, on every line.
     #[inline(never)]
     fn send(&mut self, numbers: u64) {
         for _ in 0..numbers {
@@ -155,7 +155,7 @@ impl Bench {
         messages[0]
     }
 
-    /// Nanoseconds a packet, piece by piece.
+    /// Nanoseconds per packet, piece by piece.
     fn turn(mut self, clock: &Clock, times: &mut Vec<f64>) {
         let (numbers, channels) = (PIECE / u64::from(self.case.channels), u64::from(self.case.channels));
         for _ in 0..PIECES {
@@ -175,7 +175,7 @@ pub fn run(args: &Args) {
     let clock = Clock::start();
     println!("{}; load average {}", machine::line(), machine::load());
     println!(
-        "MoldUDP64, 1 message a packet, hot in cache; unless it is what grows: 1 channel, 2 lines, 1 client, nothing held, 64 \
+        "MoldUDP64, 1 message per packet, hot in cache; unless it is what grows: 1 channel, 2 lines, 1 client, nothing held, 64 \
          bytes. A packet is one line's datagram; {} pieces of {PIECE} numbers each",
         args.rounds.max(1) as u64 * PIECES
     );
@@ -191,7 +191,7 @@ pub fn run(args: &Args) {
     let mut csv = String::from("series,value,ns_a_packet_median,p10,p90\n");
     let mut drawn = Vec::new();
     for ((name, cases), times) in series.iter().zip(times) {
-        println!("\n| {name} | ns a packet, median | p10 | p90 | to the first |");
+        println!("\n| {name} | ns per packet, median | p10 | p90 | to the first |");
         println!("|---|---|---|---|---|");
         let mut points: Vec<(f64, f64)> = Vec::new();
         for ((value, _), mut times) in cases.iter().zip(times) {
@@ -204,7 +204,7 @@ pub fn run(args: &Args) {
         }
         drawn.push((*name, points));
     }
-    for (path, text) in [(&args.csv, csv), (&args.svg, curves::svg("ns a packet", &drawn))] {
+    for (path, text) in [(&args.csv, csv), (&args.svg, curves::svg("ns per packet", &drawn))] {
         if let Some(path) = path
             && let Err(error) = std::fs::write(path, text)
         {

@@ -1,4 +1,5 @@
-//! `twinline arbitrate`.
+//! `twinline arbitrate`: the arbiter over capture files. The other verbs that read captures share its output arguments, its
+//! progress bar and its exit codes for capture errors.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use twinline_node::os::signal::Stop;
 
 /// Arbitrate capture files, offline, as fast as the disk allows
 ///
-/// The arbiter is the same as in `run`: over a capture that `run --capture` took, messages and events equal those of the live run.
+/// The arbiter is the same as in `run`: over a capture written by `run --capture`, messages and events equal those of the live run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline arbitrate feeds/cme-mdp3.toml day.pcapng
@@ -26,17 +27,17 @@ use twinline_node::os::signal::Stop;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE says by which line the whole file came;
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE assigns a whole file to a line;
     /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     #[command(flatten)]
-    outputs: Outputs,
+    outputs: OutputArgs,
 }
 
-/// What to write besides the report for people.
+/// What to write besides the text report.
 #[derive(Debug, clap::Args)]
-pub(super) struct Outputs {
+pub(super) struct OutputArgs {
     /// Print the report as one JSON object on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -48,12 +49,12 @@ pub(super) struct Outputs {
     pub(super) events: Option<PathBuf>,
 }
 
-impl Outputs {
+impl OutputArgs {
     pub(super) fn open(&self, feed: &Feed, rules: &twinline_core::frame::SequenceRules) -> Result<Output, Failure> {
         Output::open(feed, rules, self.messages.as_deref(), self.events.as_deref(), self.json).map_err(Failure::usage)
     }
 
-    /// Whether standard output is free for the report for people.
+    /// Whether standard output is free for the text report.
     pub(super) fn stdout_is_free(&self) -> bool {
         let taken = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
         !self.json && !taken(&self.messages) && !taken(&self.events)
@@ -83,8 +84,8 @@ struct Arbitrating {
     stop: Stop,
 }
 
-/// How far captures were read, on a terminal only: a bar over the bytes of the files, as they lie on disk. If one is a pipe, whose
-/// size nobody knows, the bytes are counted instead.
+/// How far captures were read, on a terminal only: a bar over the bytes of the files on disk. If one is a pipe, whose size is
+/// unknown, the bytes are counted instead.
 pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
     if !std::io::stderr().is_terminal() {
         return None;
@@ -96,18 +97,18 @@ pub(super) fn progress(size: Option<u64>) -> Option<ProgressBar> {
     Some(bar.with_style(ProgressStyle::with_template(template).ok()?))
 }
 
-/// What a person sees of the reading, and how one ends it: [`progress`], and Ctrl-C.
-pub(super) struct Watching {
+/// Shows the [`progress`] of reading captures, and lets Ctrl-C end it.
+pub(super) struct ReadingProgress {
     bar: Option<ProgressBar>,
     stop: Stop,
 }
 
-impl Watching {
-    pub(super) fn new(size: Option<u64>, stop: Stop) -> Watching {
-        Watching { bar: progress(size), stop }
+impl ReadingProgress {
+    pub(super) fn new(size: Option<u64>, stop: Stop) -> ReadingProgress {
+        ReadingProgress { bar: progress(size), stop }
     }
 
-    /// Shows how far the reading is. Says whether to go on.
+    /// Shows how far the reading is. Returns whether to go on.
     pub(super) fn look(&self, position: u64) -> bool {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
@@ -115,7 +116,7 @@ impl Watching {
         !self.stop.requested()
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -123,7 +124,7 @@ impl Watching {
     }
 }
 
-impl<F> OfflineHooks<F, Output> for Watching {
+impl<F> OfflineHooks<F, Output> for ReadingProgress {
     fn goes_on(&mut self, captures: &Captures, output: &Output) -> bool {
         self.look(captures.position()) && !output.failed()
     }
@@ -136,10 +137,10 @@ impl WithFraming for Arbitrating {
         let Arbitrating { args, feed, mut captures, stop } = self;
         let mut output = args.outputs.open(&feed, &framing.rules())?;
         let mut handler = Handler::new(framing, &feed);
-        let mut watching = Watching::new(captures.size(), stop);
+        let mut progress = ReadingProgress::new(captures.size(), stop);
         let end =
-            offline::arbitrate(&mut captures, &mut handler, &mut output, &mut watching).map_err(capture_failure)?;
-        watching.finish();
+            offline::arbitrate(&mut captures, &mut handler, &mut output, &mut progress).map_err(capture_failure)?;
+        progress.finish();
         output.finish().map_err(Failure::run)?;
         let stopped = end.stopped;
         if stopped {

@@ -1,4 +1,4 @@
-//! `twinline capture`.
+//! `twinline capture`: records what arrives on the lines, and arbitrates nothing.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,16 +8,16 @@ use anyhow::{Context, anyhow};
 use super::check::print;
 use super::live::housekeeping::{Housekeeping, StatusLine};
 use super::live::tally::Tally;
-use super::live::{self, Listen, Listening, Stops, Wanted, pause};
+use super::live::{self, ListenArgs, ListenSettings, Listening, pause};
 use super::run::record;
 use super::{Failure, Outcome, say};
 use twinline_node::os::clock::Clock;
 use twinline_node::runtime::CaptureSummary;
 
-/// Record the lines as pcapng, with nanosecond stamps
+/// Record the lines as pcapng, with nanosecond timestamps
 ///
-/// Nothing is arbitrated: `twinline arbitrate FEED FILE` does that later, with the same answer every time. The file has an
-/// interface a line, named as the line.
+/// Nothing is arbitrated. `twinline arbitrate FEED FILE` does that later, with the same result every time. The file has one
+/// interface per line, named after the line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline capture feeds/loopback.toml -o day.pcapng
@@ -25,26 +25,26 @@ use twinline_node::runtime::CaptureSummary;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Where to; `-` is standard output
+    /// The file to write; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
-    listen: Listen,
+    listen: ListenArgs,
 }
 
 pub(super) fn run(args: Args) -> Outcome {
     let feeds = live::load(std::slice::from_ref(&args.feed))?;
-    let stops = Stops::on_signals()?;
+    let stop = live::stop_on_signals()?;
     let clock = Clock::start();
-    let wanted = Wanted { listen: &args.listen, clock, senders: true, until_end: false, stops: &stops };
-    let Some(listening) = live::listen(feeds, wanted)?.pop() else { return Ok(ExitCode::SUCCESS) };
-    let (tap, recorder) = record(&args.output, listening.joined.feed(), clock, &listening.voice)?;
+    let settings = ListenSettings { listen: &args.listen, clock, senders: true, until_end: false, stop: &stop };
+    let Some(listening) = live::listen(feeds, settings)?.pop() else { return Ok(ExitCode::SUCCESS) };
+    let (tap, recorder) = record(&args.output, listening.joined.feed(), clock, &listening.notifier)?;
     listening.tell();
-    let Listening { joined, voice } = listening;
+    let Listening { joined, notifier } = listening;
     let lines = joined.feed().lines.clone();
     let running = joined.tap(tap).start_recording().map_err(Failure::run)?;
-    let mut housekeeping = Housekeeping::new(clock, voice.clone(), &lines, &args.listen, StatusLine::Datagrams);
-    let tally = Tally::new(voice, Vec::new());
+    let mut housekeeping = Housekeeping::new(clock, notifier.clone(), &lines, &args.listen, StatusLine::Datagrams);
+    let tally = Tally::new(notifier, Vec::new());
     while !running.is_finished() {
         pause();
         housekeeping.tick(&running, &tally);
@@ -62,7 +62,7 @@ pub(super) fn run(args: Args) -> Outcome {
         print(&summary).context("cannot write the report to standard output")?;
     }
     if let Some(error) = ended.error {
-        return Err(Failure::run(anyhow!("the sockets cannot be received from any more: {error}")));
+        return Err(Failure::run(anyhow!("cannot receive from the sockets any more: {error}")));
     }
     match cut_off {
         Some(error) => Err(Failure::run(anyhow!(error))),

@@ -18,23 +18,23 @@ use twinline_node::config::{
 use twinline_node::handler;
 use twinline_node::os::machine::{self, Finding, Severity};
 
-/// Say what a feed file means, or what is wrong with it
+/// Explain a feed file, or say what is wrong with it
 ///
-/// Prints the framing with its rules, every line and channel, and every parameter with the value that it will have, then
-/// warns of what this machine lacks. With --machine it also says what here will spoil latency numbers. Opens no socket.
+/// Prints the framing with its rules, every line and channel, and every parameter with its effective value. Then it warns of
+/// what this machine lacks. With --machine it also lists what spoils latency numbers here. It opens no socket.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline check feeds/*.toml
   twinline check --machine
   twinline check --machine feeds/loopback.toml
 
-Exit code: 0 when all files are fine (warnings and findings or not), 2 when one is wrong.")]
+Exit code: 0 if all files are fine, whatever the warnings and findings; 2 if one is wrong.")]
 pub(super) struct Args {
-    /// The feed files; all are checked, and against each other
+    /// The feed files. Each is checked, alone and against the others
     #[arg(value_name = "FEED", required_unless_present = "machine")]
     feeds: Vec<PathBuf>,
-    /// Say what on this machine will spoil latency numbers, and what to do about it: with feed files for their cores,
-    /// interfaces and buffers, else for all cores
+    /// List what on this machine spoils latency numbers, and what to do about it: for the cores, interfaces and buffers of the
+    /// feed files, or for all cores if there are no feed files
     #[arg(long)]
     machine: bool,
 }
@@ -65,7 +65,7 @@ pub(super) fn run(args: Args) -> Outcome {
     Ok(code)
 }
 
-/// What the machine does to numbers that are taken with these feeds.
+/// What on this machine spoils or blurs numbers that are measured with these feeds.
 fn look(feeds: &[&Feed]) -> Vec<Finding> {
     let cores: Vec<usize> = feeds.iter().filter_map(|feed| feed.receive.core).collect();
     let lines = feeds.iter().flat_map(|feed| &feed.lines);
@@ -75,7 +75,7 @@ fn look(feeds: &[&Feed]) -> Vec<Finding> {
     machine::look(&cores, &interfaces, usize::try_from(buffer).unwrap_or(usize::MAX))
 }
 
-/// The findings for people: each with what to do below it.
+/// The findings as text, each with what to do about it below.
 fn findings(machine: &str, findings: &[Finding]) -> String {
     let mut out = format!("machine: {machine}\n");
     for Finding { what, advice, severity } in findings {
@@ -83,16 +83,19 @@ fn findings(machine: &str, findings: &[Finding]) -> String {
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let _ = match (count(Severity::Spoils), count(Severity::Blurs)) {
-        (0, 0) => writeln!(out, "  nothing was found that spoils latency numbers"),
-        (0, _) => writeln!(out, "  latency numbers from here are good but for the tail"),
+        (0, 0) => writeln!(out, "  found nothing that spoils latency numbers"),
+        (0, _) => writeln!(out, "  latency numbers from this machine are good, except for the tail"),
         _ => {
-            writeln!(out, "  latency numbers from here are to be compared within one run, and with no other machine's")
+            writeln!(
+                out,
+                "  compare latency numbers from this machine only within one run, and never with another machine's"
+            )
         }
     };
     out
 }
 
-/// Writes to stdout; a reader that went away is no failure.
+/// Writes to standard output. If the reader has gone, that is no failure.
 pub(super) fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -100,7 +103,7 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// What the feed means, a fact a row.
+/// What the feed file means, one fact per row.
 fn report(feed: &Feed, framing: AnyFraming, warnings: &[String]) -> String {
     let rules = framing.rules();
     let mut out = String::new();
@@ -119,7 +122,7 @@ fn report(feed: &Feed, framing: AnyFraming, warnings: &[String]) -> String {
     }
     if !feed.units.is_empty() {
         let units: Vec<String> = feed.units.iter().map(u32::to_string).collect();
-        row("units", format!("{}; frames of others are counted and left out", units.join(", ")));
+        row("units", format!("{}; frames of other units are counted and left out", units.join(", ")));
     }
     for line in &feed.lines {
         let source = line.source.map_or("any sender".to_owned(), |source| source.to_string());
@@ -140,7 +143,7 @@ fn report(feed: &Feed, framing: AnyFraming, warnings: &[String]) -> String {
     out
 }
 
-/// Where a framing that the file describes has its fields.
+/// Where a framing that the feed file describes has its fields.
 fn header(described: &FixedConfig) -> String {
     let mut parts = vec![format!("{} bytes", described.header), format!("sequence {}", place(described.sequence))];
     parts.extend(described.count.map(|field| format!("count {}", place(field))));
@@ -162,7 +165,7 @@ fn place(field: Field) -> String {
     format!("u{}{order} at {}", u32::from(field.width) * 8, field.at)
 }
 
-/// Every parameter with the value that it will have.
+/// Every parameter with its effective value.
 fn parameters(feed: &Feed, framing: AnyFraming, row: &mut impl FnMut(&str, String)) {
     let (arbiter, default) = (&feed.arbiter, ArbiterConfig::default());
     let heartbeat = framing.rules().heartbeat_interval;
@@ -186,11 +189,11 @@ fn parameters(feed: &Feed, framing: AnyFraming, row: &mut impl FnMut(&str, Strin
     parameter("silent_after", silent_after, arbiter.silent_after.is_none());
     let session_grace = duration_text(arbiter.session_grace(heartbeat));
     parameter("session_grace", session_grace, arbiter.session_grace.is_none());
-    parameter("join", "live: from the first number that comes".to_owned(), true);
+    parameter("join", "live: from the first number that arrives".to_owned(), true);
     let verify = match arbiter.verify {
         Verify::Off => "off: copies are not compared".to_owned(),
         Verify::All => "all: every copy is compared with the first one".to_owned(),
-        share => format!("{share}: every copy of that share of the numbers is compared with the first one"),
+        share => format!("{share}: for that share of the numbers, every copy is compared with the first one"),
     };
     parameter("verify", verify, arbiter.verify == default.verify);
     let receive = &feed.receive;
@@ -202,27 +205,29 @@ fn parameters(feed: &Feed, framing: AnyFraming, row: &mut impl FnMut(&str, Strin
         Method::Xdp => ("by AF_XDP", "line"),
         Method::Auto => ("by the fastest method that works", "line or socket"),
     };
-    row("receive", format!("{method}, {core}, {} of buffer a {of}, {stamps}", size_text(receive.buffer)));
+    row("receive", format!("{method}, {core}, {} of buffer per {of}, {stamps}", size_text(receive.buffer)));
     limits(&handler::settings(feed, framing.rules()), receive.lock_memory, row);
 }
 
-/// What the arbiter is bound by whatever comes, and the memory that follows from it.
+/// The arbiter's limits, whatever arrives, and the memory that they allow.
 fn limits(settings: &Settings, locked: bool, row: &mut impl FnMut(&str, String)) {
     let Limits { channels, candidates, runs, gaps, waiting_room, parked, sessions, lost_ranges, epochs, .. } =
         settings.limits();
     let keyed =
-        if settings.rules.keyed { format!("; {candidates} more wait for a second frame") } else { String::new() };
+        if settings.rules.keyed { format!("; {candidates} more can wait for a second frame") } else { String::new() };
     row("channels", format!("{channels} at most{keyed}"));
     let per_channel = settings.gaps_max;
     row(
         "gaps",
-        format!("{per_channel} open per channel, {gaps} over all; {lost_ranges} lost ranges remembered per epoch"),
+        format!(
+            "{per_channel} open per channel, {gaps} over all channels; {lost_ranges} lost ranges remembered per epoch"
+        ),
     );
     row("held", format!("{runs} runs of messages over all channels"));
     row(
         "suspicion",
         format!(
-            "{runs} frames over all channels, {waiting_room} per channel in any case, {parked} parked per line; \
+            "{runs} frames over all channels, at least {waiting_room} per channel, {parked} parked per line; \
              {sessions} sessions remembered per channel"
         ),
     );
@@ -231,10 +236,13 @@ fn limits(settings: &Settings, locked: bool, row: &mut impl FnMut(&str, String))
     row(
         "memory",
         if locked {
-            format!("{}, all of it taken and locked at the start; rings and receive buffers beside it", mib(at_most))
+            format!(
+                "{}, all of it allocated and locked at the start; rings and receive buffers come on top",
+                mib(at_most)
+            )
         } else {
             format!(
-                "{} at the start, {} more with each channel, {} at most; rings and receive buffers beside it",
+                "{} at the start, {} more per channel, {} at most; rings and receive buffers come on top",
                 mib(at_start),
                 mib(by_channel),
                 mib(at_most)
@@ -243,13 +251,13 @@ fn limits(settings: &Settings, locked: bool, row: &mut impl FnMut(&str, String))
     );
 }
 
-/// A size that nobody typed: in tenths of MiB, rounded up.
+/// A calculated size, in tenths of MiB, rounded up.
 fn mib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10).div_ceil(1 << 20);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-/// What this machine has; `None` where it does not tell.
+/// What this machine has; `None` if it does not say.
 #[derive(Debug, Default)]
 struct Machine {
     nics: Option<Vec<String>>,
@@ -274,14 +282,14 @@ impl Machine {
         }
     }
 
-    /// What a user should know before running the feed here.
+    /// What to know before running the feed on this machine.
     fn warnings(&self, feed: &Feed) -> Vec<String> {
         let mut warnings = Vec::new();
         for line in &feed.lines {
             if !self.has(&line.interface) {
                 warnings.push(format!(
-                    "line {}: this machine has no interface {}; put one of its NICs there before a live run (a capture has \
-                     no use for it)",
+                    "line {}: this machine has no interface {}; name one of its NICs before a live run (captures do not need \
+                     it)",
                     line.name, line.interface
                 ));
             }
@@ -297,7 +305,8 @@ impl Machine {
         }
         if let Some(max) = self.rmem_max.filter(|max| feed.receive.buffer > *max) {
             warnings.push(format!(
-                "receive.buffer is {}, this system grants {} unless run as root; to have it: sysctl -w net.core.rmem_max={}",
+                "receive.buffer is {}, but this system grants {} unless run as root; to allow it: sysctl -w \
+                 net.core.rmem_max={}",
                 size_text(feed.receive.buffer),
                 size_text(max),
                 feed.receive.buffer
@@ -306,12 +315,13 @@ impl Machine {
         if let (Some(core), Some(cores)) = (feed.receive.core, &self.cores)
             && !cores.contains(&core)
         {
-            warnings.push(format!("receive.core is {core}, this machine has {} cores, from 0", cores.len()));
+            warnings
+                .push(format!("receive.core is {core}, but this machine has {} cores, counted from 0", cores.len()));
         }
         warnings
     }
 
-    /// Whether there is a NIC of this name or address; yes where the machine does not tell.
+    /// Whether there is a NIC with this name or address; true if the machine does not say.
     fn has(&self, interface: &str) -> bool {
         match interface.parse::<Ipv4Addr>() {
             Ok(address) => address.is_loopback() || self.addresses.as_ref().is_none_or(|all| all.contains(&address)),
@@ -320,24 +330,26 @@ impl Machine {
     }
 }
 
-/// The addresses of this machine in the kernel's table of routes: each stands a row above its `/32 host LOCAL`.
+/// The addresses of this machine in the kernel's routing table: each is one row above its `/32 host LOCAL`.
 fn local_addresses(table: &str) -> Vec<Ipv4Addr> {
     let rows: Vec<&str> = table.lines().map(str::trim).collect();
     let local = rows.windows(2).filter(|pair| pair[1] == "/32 host LOCAL");
     local.filter_map(|pair| pair[0].trim_start_matches(['|', '-', '+', ' ']).parse().ok()).collect()
 }
 
-/// What to say of two lines of a feed that a datagram's group and sender do not tell apart.
+/// The warning for two lines of a feed that a datagram's group and sender do not tell apart.
 fn alike(before: &LineConfig, line: &LineConfig) -> Option<String> {
     let group = line.groups.iter().find(|group| before.groups.contains(group))?;
     let both = format!("lines {} and {} share {group}", before.name, line.name);
     match (before.source, line.source) {
         (Some(a), Some(b)) if a != b => None,
-        _ => Some(format!("{both}: a capture can be read only with its interfaces named so, or as A=a.pcap B=b.pcap")),
+        _ => Some(format!(
+            "{both}: a capture can be read only if its interfaces have the lines' names, or given as A=a.pcap B=b.pcap"
+        )),
     }
 }
 
-/// What to say of two feeds that take the same datagrams.
+/// The warnings for two feeds that receive the same datagrams.
 fn collisions(other: &Path, before: &Feed, feed: &Feed) -> Vec<String> {
     let mut warnings = Vec::new();
     for line in &feed.lines {
@@ -346,7 +358,7 @@ fn collisions(other: &Path, before: &Feed, feed: &Feed) -> Vec<String> {
             for group in line.groups.iter().filter(|group| !apart && theirs.groups.contains(group)) {
                 let (other, nic) = (other.display(), &line.interface);
                 let (ours, theirs) = (&line.name, &theirs.name);
-                warnings.push(format!("line {ours}: {group} on {nic} is line {theirs} of {other} too"));
+                warnings.push(format!("line {ours}: {group} on {nic} is also line {theirs} of {other}"));
             }
         }
     }
@@ -377,9 +389,9 @@ mod tests {
             "[arbiter]\ngap_timeout = \"1.5ms\"\nsilent_after = \"2s\"\n[receive]\ncore = 1",
         );
         let said = report(&feed, AnyFraming::MoldUdp64(twinline_core::framing::MoldUdp64), &["take care".to_owned()]);
-        // how much that is, the sizes of structures say
+        // the sizes of structures decide how much memory it is
         let (memory, rows): (Vec<&str>, Vec<&str>) = said.lines().partition(|row| row.starts_with("  memory"));
-        assert!(memory.len() == 1 && memory[0].contains("MiB more with each channel"), "{memory:?}");
+        assert!(memory.len() == 1 && memory[0].contains("MiB more per channel"), "{memory:?}");
         assert_eq!(
             rows,
             [
@@ -396,13 +408,13 @@ mod tests {
                 "  max_jump       1000 numbers (default)",
                 "  silent_after   2s",
                 "  session_grace  2s (default)",
-                "  join           live: from the first number that comes (default)",
+                "  join           live: from the first number that arrives (default)",
                 "  verify         off: copies are not compared (default)",
-                "  receive        by sockets, on core 1, 8MiB of buffer a socket, without kernel stamps",
+                "  receive        by sockets, on core 1, 8MiB of buffer per socket, without kernel stamps",
                 "  channels       2 at most",
-                "  gaps           65536 open per channel, 131072 over all; 1024 lost ranges remembered per epoch",
+                "  gaps           65536 open per channel, 131072 over all channels; 1024 lost ranges remembered per epoch",
                 "  held           131072 runs of messages over all channels",
-                "  suspicion      131072 frames over all channels, 16 per channel in any case, 8 parked per line; 8 sessions \
+                "  suspicion      131072 frames over all channels, at least 16 per channel, 8 parked per line; 8 sessions \
                  remembered per channel",
                 "  listed         65536 gaps and 1024 epochs over all channels, in --json",
                 "  warning: take care",
@@ -427,11 +439,11 @@ mod tests {
         assert_eq!(
             machine.warnings(&feed),
             [
-                "line A: this machine has no interface eth9; put one of its NICs there before a live run (a capture has no use for it)",
-                "line B: this machine has no interface 10.81.1.3; put one of its NICs there before a live run (a capture has no use for it)",
+                "line A: this machine has no interface eth9; name one of its NICs before a live run (captures do not need it)",
+                "line B: this machine has no interface 10.81.1.3; name one of its NICs before a live run (captures do not need it)",
                 "line B: 10.81.1.2:1 is unicast: no group is joined for it",
-                "receive.buffer is 8MiB, this system grants 208KiB unless run as root; to have it: sysctl -w net.core.rmem_max=8388608",
-                "receive.core is 2, this machine has 2 cores, from 0",
+                "receive.buffer is 8MiB, but this system grants 208KiB unless run as root; to allow it: sysctl -w net.core.rmem_max=8388608",
+                "receive.core is 2, but this machine has 2 cores, counted from 0",
             ]
         );
         assert_eq!(Machine::default().warnings(&feed).len(), 1, "a machine that tells nothing lacks nothing");
@@ -455,11 +467,11 @@ mod tests {
                 "          -> make it fast",
                 "  note    it is slow",
                 "          -> make it fast",
-                "  latency numbers from here are to be compared within one run, and with no other machine's",
+                "  compare latency numbers from this machine only within one run, and never with another machine's",
             ]
         );
-        assert!(findings("", &[finding(Severity::Blurs)]).ends_with("good but for the tail\n"));
-        assert!(findings("", &[finding(Severity::Note)]).ends_with("nothing was found that spoils latency numbers\n"));
+        assert!(findings("", &[finding(Severity::Blurs)]).ends_with("good, except for the tail\n"));
+        assert!(findings("", &[finding(Severity::Note)]).ends_with("found nothing that spoils latency numbers\n"));
     }
 
     #[test]
@@ -474,7 +486,7 @@ mod tests {
         assert_eq!(
             alike("interface = \"eth0\"", "interface = \"eth1\""),
             [
-                "lines A and B share 239.1.1.1:1: a capture can be read only with its interfaces named so, or as A=a.pcap B=b.pcap"
+                "lines A and B share 239.1.1.1:1: a capture can be read only if its interfaces have the lines' names, or given as A=a.pcap B=b.pcap"
             ]
         );
     }
@@ -486,7 +498,7 @@ mod tests {
         let other = one("groups = [\"239.1.1.1:1\"]\ninterface = \"eth0\"");
         assert_eq!(
             collisions(Path::new("y.toml"), &feed, &feed),
-            ["line A: 239.1.1.1:1 on lo is line A of y.toml too"]
+            ["line A: 239.1.1.1:1 on lo is also line A of y.toml"]
         );
         assert_eq!(collisions(Path::new("y.toml"), &feed, &other), [""; 0]);
     }

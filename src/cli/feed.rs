@@ -1,4 +1,4 @@
-//! The feed file that every verb begins with.
+//! Loading a feed file, the first step of nearly every verb.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use twinline_node::config::{ConfigError, Feed, nearest};
 /// The feed that the file at `path` describes, and its framing.
 ///
 /// # Errors
-/// What is wrong with the file, as a usage failure; where there is no such file, which ones there are.
+/// What is wrong with the file, as a usage failure. If there is no such file, the message names those that exist.
 pub(crate) fn load(path: &Path) -> Result<(Feed, AnyFraming), Failure> {
     let feed = Feed::load(path).map_err(|error| match error {
         ConfigError::Unreadable { file, error } if error.kind() == std::io::ErrorKind::NotFound => {
@@ -24,7 +24,7 @@ pub(crate) fn load(path: &Path) -> Result<(Feed, AnyFraming), Failure> {
     Ok((feed, framing))
 }
 
-/// What to say of a file that is not there: the nearest of those that stand where it should be, or under `feeds/`.
+/// The message for a file that does not exist. It names the closest match in the same directory or under `feeds/`.
 fn missing(path: &Path) -> anyhow::Error {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let mut there = feed_files(dir.unwrap_or(Path::new(".")));
@@ -40,14 +40,13 @@ fn missing(path: &Path) -> anyhow::Error {
         return anyhow!("{path}: there is no such feed file; did you mean {}?", near.display());
     }
     if there.is_empty() {
-        return anyhow!("{path}: there is no such feed file; feeds/README.md says what to write into one");
+        return anyhow!("{path}: there is no such feed file; feeds/README.md explains how to write one");
     }
     let names: Vec<String> = there.iter().map(|path| path.display().to_string()).collect();
     anyhow!("{path}: there is no such feed file; there are: {}", names.join(", "))
 }
 
-/// The feed files in a directory, in the order of their names. Other TOML files are not in it: a current directory may
-/// well hold some.
+/// The feed files in a directory, sorted by name. Other TOML files, which a current directory may well hold, are left out.
 fn feed_files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let toml = entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).take(200);
@@ -65,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_answered_with_those_that_are_there() {
+    fn the_message_for_a_missing_file_names_those_that_exist() {
         assert_eq!(
             said("feeds/lopback.toml"),
             "feeds/lopback.toml: there is no such feed file; did you mean feeds/loopback.toml?"

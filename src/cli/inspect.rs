@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 
-use super::arbitrate::{Watching, capture_failure};
+use super::arbitrate::{ReadingProgress, capture_failure};
 use super::check::print;
 use super::{Failure, Outcome, feed, say};
 use twinline_analysis::inspect::plan::FeedPlan;
@@ -18,10 +18,10 @@ use twinline_core::framing::AnyFraming;
 use twinline_node::config::nearest;
 use twinline_node::os::signal::Stop;
 
-/// Say what is in a capture: flows, the framing that fits, holes, lines of one channel; and a feed file for it
+/// Show what is in a capture: flows, the framing that fits, holes, lines of one channel, and a feed file for it
 ///
-/// Every framing is tested on every flow. Each finding comes with a word and a score for how sure it is (feeds/INSPECT.md), and with
-/// the evidence. The report ends with a feed file for the same capture, ready for `twinline arbitrate`.
+/// Every framing is tested on every flow. Each finding has a word and a score that say how sure it is (feeds/INSPECT.md), and its
+/// evidence. The report ends with a feed file for the same capture, ready for `twinline arbitrate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline inspect day.pcapng.gz
@@ -65,12 +65,12 @@ pub(super) fn run(args: Args) -> Outcome {
         refuse_existing(path)?;
     }
     let stop = Stop::on_signals().map_err(Failure::run)?;
-    let mut watching = None;
+    let mut progress = None;
     let report = InspectReport::of(&args.captures, &settings, |position, size| {
-        watching.get_or_insert_with(|| Watching::new(size, stop.clone())).look(position)
+        progress.get_or_insert_with(|| ReadingProgress::new(size, stop.clone())).look(position)
     });
-    if let Some(watching) = &watching {
-        watching.finish();
+    if let Some(progress) = &progress {
+        progress.finish();
     }
     let mut report = report.map_err(capture_failure)?;
     if args.json {

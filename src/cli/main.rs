@@ -25,7 +25,7 @@ mod tail;
 
 /// An A/B line arbiter for UDP multicast market data.
 #[derive(Debug, Parser)]
-#[command(name = "twinline", version, about, arg_required_else_help = true, infer_subcommands = false)]
+#[command(name = "twinline", version, arg_required_else_help = true, infer_subcommands = false)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -46,7 +46,7 @@ enum Verb {
     Check(check::Args),
 }
 
-/// What a verb failed of, and the exit code that goes with it.
+/// Why a verb failed, and the exit code for it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
@@ -54,12 +54,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The arguments or a feed file: exit code 2.
+    /// Wrong arguments or a wrong feed file: exit code 2.
     pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Failure {
         Failure { code: 2, error: error.into() }
     }
 
-    /// Something that went wrong under way: exit code 1.
+    /// A failure at run time: exit code 1.
     pub(crate) fn run(error: impl Into<anyhow::Error>) -> Failure {
         Failure { code: 1, error: error.into() }
     }
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes, each once: many an error tells its cause itself.
+/// An error and its causes, each once: the text of many errors already includes their cause.
 fn chain(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -109,7 +109,7 @@ fn chain(error: &anyhow::Error) -> String {
     said
 }
 
-/// Says something to the person, on stderr.
+/// Prints a message on stderr.
 fn say(what: impl Display) {
     eprintln!("twinline: {what}");
 }

@@ -11,16 +11,16 @@ use twinline_core::arbiter::{Event, EventKind, Run, Sink};
 use twinline_core::frame::{ChannelKey, SequenceRules};
 use twinline_node::config::Feed;
 
-/// Where the ordered output goes: one file, or one a channel.
+/// Where the ordered output goes: one file, or one file per channel.
 enum Messages {
     None,
     One(Box<dyn Write + Send>),
     ByChannel { path: PathBuf, files: Vec<(ChannelKey, BufWriter<File>)> },
 }
 
-/// Writes what an arbiter says to the files of `--messages` and `--events`, and keeps the gaps for `--json`.
+/// Writes an arbiter's output to the files of `--messages` and `--events`, and keeps the gaps for `--json`.
 ///
-/// It is a [`Sink`], which cannot fail: the first error is kept, nothing is written after it, and [`Output::finish`] gives it.
+/// A [`Sink`] cannot fail. So the first error is kept, nothing is written after it, and [`Output::finish`] returns it.
 pub(super) struct Output {
     messages: Messages,
     events: Option<Box<dyn Write + Send>>,
@@ -29,7 +29,7 @@ pub(super) struct Output {
     error: Option<anyhow::Error>,
 }
 
-/// Whether a feed may have several channels: then `--messages` writes a file a channel, whatever happens to come.
+/// Whether a feed can have several channels. If so, `--messages` writes one file per channel, however many turn up.
 fn several_channels(feed: &Feed, rules: &SequenceRules) -> bool {
     rules.keyed || feed.lines.first().is_some_and(|line| line.groups.len() > 1)
 }
@@ -46,7 +46,7 @@ fn create(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
     Ok(Box::new(BufWriter::with_capacity(1 << 18, file)))
 }
 
-/// `FILE` with `.NAME` before its extension: a channel's, or a feed's.
+/// `FILE` with `.NAME` before its extension. The name is that of a channel or of a feed.
 pub(super) fn named_path(path: &Path, name: impl std::fmt::Display) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = match path.extension() {
@@ -57,7 +57,7 @@ pub(super) fn named_path(path: &Path, name: impl std::fmt::Display) -> PathBuf {
 }
 
 impl Output {
-    /// Opens the files. `json` says that stdout is taken by `--json`.
+    /// Opens the files. `json` is true if `--json` takes standard output.
     ///
     /// # Errors
     /// A file that cannot be written; two outputs on stdout; several channels on stdout.
@@ -77,8 +77,8 @@ impl Output {
             Some(path) if !several_channels(feed, rules) => Messages::One(create(path)?),
             Some(path) if is_stdout(path) => {
                 bail!(
-                    "--messages -: this feed can have several channels, and each has a file of its own; \
-                     give a file name, and each channel's is put before its extension"
+                    "--messages -: this feed can have several channels, and each gets its own file; \
+                     give a file name, and each channel's name is put before its extension"
                 )
             }
             Some(path) => Messages::ByChannel { path: path.to_owned(), files: Vec::new() },
@@ -113,7 +113,7 @@ impl Output {
             },
         };
         for message in run.messages() {
-            // a message is part of a datagram, which is no longer than that
+            // a message is part of a datagram, so its length fits in 16 bits
             let len = u16::try_from(message.len()).map_err(io::Error::other)?;
             out.write_all(&len.to_be_bytes())?;
             out.write_all(message)?;
@@ -121,7 +121,7 @@ impl Output {
         Ok(())
     }
 
-    /// Whether something could not be written.
+    /// Whether a write failed.
     pub(super) fn failed(&self) -> bool {
         self.error.is_some()
     }
@@ -131,7 +131,7 @@ impl Output {
         self.error.as_ref()
     }
 
-    /// Writes out what is buffered, so that a reader of the files sees it.
+    /// Flushes the buffers, so that a reader of the files sees everything.
     pub(super) fn flush(&mut self) {
         if self.error.is_none()
             && let Err(error) = self.try_flush()
@@ -154,10 +154,10 @@ impl Output {
         Ok(())
     }
 
-    /// Writes out what is buffered.
+    /// Flushes the buffers.
     ///
     /// # Errors
-    /// The first error of all the writing.
+    /// The first error of any write.
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
         self.flush();
         self.error.take().map_or(Ok(()), Err)
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_channel_stands_before_the_extension() {
+    fn the_channel_is_put_before_the_extension() {
         let key = ChannelKey { group: 0, key: Some(3) };
         assert_eq!(named_path(Path::new("/a/out.bin"), key), Path::new("/a/out.0.3.bin"));
         assert_eq!(named_path(Path::new("out"), key), Path::new("out.0.3"));

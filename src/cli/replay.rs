@@ -1,4 +1,4 @@
-//! `twinline replay`.
+//! `twinline replay`: sends the datagrams of a capture again, and reports how many left and how late.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::arbitrate::{capture_failure, progress};
 use super::publish::seconds;
-use super::sending::{LatenessNs, Send, late_text, taken_word, tell_taken};
+use super::sending::{LatenessNs, SendMethod, late_text, print_send_choices, sent_by_word};
 use super::{Failure, Outcome, feed, say};
 use twinline_analysis::report::counters::{Ordered, ignored_text};
 use twinline_core::time::Nanos;
@@ -22,37 +22,37 @@ use twinline_node::os::signal::Stop;
 use twinline_node::replay::{ReplayError, ReplayReport, ReplaySettings, ReplayedLine, Speed, replay, route};
 use twinline_node::wire::{SendChoice, UdpWire};
 
-/// Put a capture back on the wire, every line on its own, recorded timing
+/// Put a capture back on the wire, on all its lines, with the recorded timing
 ///
-/// What leaves is the payload of each datagram of the feed's lines, byte by byte, in the order of the capture. Due times count
-/// from the first datagram, so nothing drifts.
+/// Sends the payload of each datagram of the feed's lines, byte for byte, in the order of the capture. Due times count from the
+/// first datagram, so the timing does not drift.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   twinline replay feeds/loopback.toml feeds/samples/moldudp64.pcapng.gz
   twinline replay feeds/cme-mdp3.toml day.pcapng --to feeds/samples/cme-mdp3-loopback.toml --speed 10
   twinline replay feeds/cme-mdp3.toml A=nic0.pcap.gz B=nic1.pcap.gz --speed max --json")]
 pub(super) struct Args {
-    /// The feed file that the capture is of
+    /// The feed file of the capture
     feed: PathBuf,
-    /// Captures, pcap or pcapng, plain, gzip or zstd; several are merged by time. LINE=FILE says which line all of a file came
-    /// by; `-` is standard input
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE assigns a whole file to a line;
+    /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
-    /// How many times as fast as recorded (10, 0.5), or 'max'; flat out, the order is kept on each line, not across lines
+    /// Speed relative to the recording (10, 0.5), or 'max' for flat out. Flat out, the order is kept per line, not across lines
     #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
     speed: Speed,
-    /// Send each line where this feed file has it; its lines bear the same names
+    /// Send each line where this feed file has it; its lines must have the same names
     #[arg(long, value_name = "FEED")]
     to: Option<PathBuf>,
-    /// By what datagrams leave. Frames are not heard by sockets of this host and namespace, nor on loopback, so `auto` takes
-    /// them only flat out, where CAP_NET_RAW is there and nobody here has joined the group by then; unicast and what is
-    /// longer than the MTU goes by sockets in any case
+    /// How to send: through sockets or as whole frames. Sockets of this host and namespace do not hear frames, and loopback
+    /// does not carry them. So `auto` uses frames only with `--speed max`, with CAP_NET_RAW, and if nobody here has joined the group
+    /// by then. Unicast and datagrams longer than the MTU always go through sockets
     #[arg(long, value_name = "HOW", default_value = "auto", value_enum)]
-    send: Send,
-    /// Stop after so many seconds
+    send: SendMethod,
+    /// Stop after N seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     seconds: Option<Nanos>,
-    /// Print the final report as one JSON object on stdout
+    /// Print the final report as one JSON object on standard output
     #[arg(long)]
     json: bool,
 }
@@ -81,8 +81,8 @@ pub(super) fn run(args: Args) -> Outcome {
         let hint = if args.to.is_none() { "; --to FEED sends the lines where another feed file has them" } else { "" };
         Failure::run(anyhow!("{error}{hint}"))
     })?;
-    tell_taken(&to, &wire);
-    let stop = Stop::on_signals().context("cannot listen to signals")?;
+    print_send_choices(&to, &wire);
+    let stop = Stop::on_signals().context("cannot install signal handlers")?;
     let bar = progress(captures.size());
     let settings = ReplaySettings { lines: feed.lines.len(), speed: args.speed, limit: args.seconds };
     let (report, result) = replay(captures, &mut wire, settings, Clock::start(), &stop, |report| {
@@ -99,8 +99,9 @@ pub(super) fn run(args: Args) -> Outcome {
     }
     summarise(&args, &feed, &report);
     if args.json {
-        let object = serde_json::to_string(&Summary::new(&args, &feed, &to, &report, &wire));
-        writeln!(io::stdout(), "{}", object.context("cannot print the report")?).context("cannot write to stdout")?;
+        let object = serde_json::to_string(&ReplaySummary::new(&args, &feed, &to, &report, &wire));
+        writeln!(io::stdout(), "{}", object.context("cannot print the report")?)
+            .context("cannot write to standard output")?;
     }
     finish(&feed, &to, &report, result)
 }
@@ -117,7 +118,7 @@ fn finish(feed: &Feed, to: &Feed, report: &ReplayReport, result: Result<(), Repl
         Err(error) => return Err(Failure::run(error)),
     }
     if report.datagrams() == 0 && report.failed() > 0 {
-        return Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up?")));
+        return Err(Failure::run(anyhow!("no datagram could be sent; does the interface exist, and is it up?")));
     }
     if report.read.datagrams == 0 && !report.stopped && !report.limited {
         return Err(Failure::run(anyhow!(
@@ -131,7 +132,7 @@ fn finish(feed: &Feed, to: &Feed, report: &ReplayReport, result: Result<(), Repl
     Ok(ExitCode::SUCCESS)
 }
 
-/// The report for people.
+/// Prints the report as text.
 fn summarise(args: &Args, feed: &Feed, report: &ReplayReport) {
     let why = match (report.stopped, report.limited) {
         (true, _) => ", stopped",
@@ -141,11 +142,11 @@ fn summarise(args: &Args, feed: &Feed, report: &ReplayReport) {
     let recorded = report.recorded.0 as f64 / 1e9;
     let pace = match args.speed {
         Speed::Times(1.0) => format!("recorded in {recorded:.3} s"),
-        Speed::Times(times) => format!("recorded in {recorded:.3} s, at {times} times the speed"),
+        Speed::Times(times) => format!("recorded in {recorded:.3} s, at {times} times that speed"),
         Speed::Max => format!("recorded in {recorded:.3} s, flat out"),
     };
     say(format_args!(
-        "{} datagrams, {}, in {:.3} s ({} a second), {pace}{why}",
+        "{} datagrams, {}, in {:.3} s ({} per second), {pace}{why}",
         HumanCount(report.datagrams()),
         HumanBytes(report.bytes()),
         report.elapsed.0 as f64 / 1e9,
@@ -156,7 +157,7 @@ fn summarise(args: &Args, feed: &Feed, report: &ReplayReport) {
         let failed = [
             (*unreachable, "not sent, the link was down"),
             (*full, "not sent, a queue was full"),
-            (*nobody, "not sent, nobody listened"),
+            (*nobody, "not sent, nobody was listening"),
             (*refused, "refused by the system"),
         ];
         let failed: String =
@@ -170,12 +171,16 @@ fn summarise(args: &Args, feed: &Feed, report: &ReplayReport) {
     if !report.lateness.is_empty() {
         let drift = report.drift().map_or(String::new(), |drift| {
             let sign = if drift.ns < 0 { "-" } else { "" };
-            format!("; drift {sign}{} in all, {:.0} ns a second", Nanos(drift.ns.unsigned_abs()), drift.ns_per_second)
+            format!(
+                "; drift {sign}{} in total, {:.0} ns per second",
+                Nanos(drift.ns.unsigned_abs()),
+                drift.ns_per_second
+            )
         });
         say(format_args!("late by: {}{drift}", late_text(&report.lateness)));
     }
     if report.starved > 0 {
-        say(format_args!("the capture was read too slowly {} times, and datagrams were late for it", report.starved));
+        say(format_args!("reading the capture was too slow {} times, which made datagrams late", report.starved));
     }
     let ignored = ignored_text(&report.read.ignored);
     if !ignored.is_empty() {
@@ -183,27 +188,29 @@ fn summarise(args: &Args, feed: &Feed, report: &ReplayReport) {
     }
     if report.read.stamps_raised > 0 {
         let raised = HumanCount(report.read.stamps_raised);
-        say(format_args!("{raised} stamps went back in the capture: sent in its order, right after the one before"));
+        say(format_args!(
+            "{raised} stamps went back in the capture: those datagrams kept its order, and were sent right after the one before"
+        ));
     }
 }
 
-/// The report for programs.
+/// The report as JSON.
 #[derive(Serialize)]
-struct Summary<'a> {
+struct ReplaySummary<'a> {
     feed: &'a str,
     to: &'a str,
-    /// `null`: flat out.
+    /// `null` is flat out.
     speed: Option<f64>,
     datagrams: u64,
     bytes: u64,
     not_sent: u64,
-    lines: BTreeMap<&'a str, LineSummary<'a>>,
+    lines: BTreeMap<&'a str, ReplayedLineSummary<'a>>,
     elapsed_ns: u64,
     recorded_ns: u64,
     planned_ns: Option<u64>,
     datagrams_per_second: f64,
     lateness_ns: Option<LatenessNs>,
-    /// The median lateness in the last tenth of the run, less that in the first.
+    /// The median lateness in the last tenth of the run minus that in the first.
     drift_ns: Option<i64>,
     drift_ns_per_second: Option<f64>,
     starved: u64,
@@ -215,7 +222,7 @@ struct Summary<'a> {
 }
 
 #[derive(Serialize)]
-struct LineSummary<'a> {
+struct ReplayedLineSummary<'a> {
     sent_by: &'a str,
     sent_by_reason: Option<&'a str>,
     datagrams: u64,
@@ -227,10 +234,16 @@ struct LineSummary<'a> {
     last_error: Option<&'a str>,
 }
 
-impl<'a> Summary<'a> {
-    fn new(args: &Args, feed: &'a Feed, to: &'a Feed, report: &'a ReplayReport, wire: &'a UdpWire) -> Summary<'a> {
-        let line = |(tally, taken): (&'a ReplayedLine, &'a SendChoice)| LineSummary {
-            sent_by: taken_word(taken.packet),
+impl<'a> ReplaySummary<'a> {
+    fn new(
+        args: &Args,
+        feed: &'a Feed,
+        to: &'a Feed,
+        report: &'a ReplayReport,
+        wire: &'a UdpWire,
+    ) -> ReplaySummary<'a> {
+        let line = |(tally, taken): (&'a ReplayedLine, &'a SendChoice)| ReplayedLineSummary {
+            sent_by: sent_by_word(taken.packet),
             sent_by_reason: taken.why.as_deref(),
             datagrams: tally.datagrams,
             bytes: tally.bytes,
@@ -240,7 +253,7 @@ impl<'a> Summary<'a> {
             refused: tally.refused,
             last_error: tally.last_error.as_deref(),
         };
-        Summary {
+        ReplaySummary {
             feed: &feed.name,
             to: &to.name,
             speed: match args.speed {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 
-use super::arbitrate::{Watching, capture_failure};
+use super::arbitrate::{ReadingProgress, capture_failure};
 use super::check::print;
 use super::{Failure, Outcome, feed, say};
 use twinline_analysis::quality::{QualityReport, QualityRun};
@@ -18,7 +18,7 @@ use twinline_node::os::signal::Stop;
 
 /// Report the quality of the lines in capture files, as one HTML page
 ///
-/// The page says which line lost what, when, and what came of it: rates, leads, bursts of loss, gaps, microbursts, silent stretches,
+/// The page shows which line lost what, when, and with what result: rates, leads, bursts of loss, gaps, microbursts, silent stretches,
 /// states. It takes the same captures as `arbitrate`, and runs the same arbiter. It needs no network, and prints well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -28,7 +28,7 @@ use twinline_node::os::signal::Stop;
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE says by which line the whole file came;
+    /// Captures: pcap or pcapng, plain, gzip or zstd. Several are merged by time. LINE=FILE assigns a whole file to a line;
     /// `-` is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
@@ -136,9 +136,9 @@ impl WithFraming for Reporting {
 
     fn with<F: Framing>(self, framing: F) -> Outcome {
         let Reporting { args, page, feed, mut captures, stop } = self;
-        let watching = Watching::new(captures.size(), stop);
-        let run = QualityRun::of(framing, &feed, &mut captures, |captures| watching.look(captures.position()));
-        watching.finish();
+        let progress = ReadingProgress::new(captures.size(), stop);
+        let run = QualityRun::of(framing, &feed, &mut captures, |captures| progress.look(captures.position()));
+        progress.finish();
         let run = run.map_err(capture_failure)?;
         let names: Vec<String> = args.captures.iter().map(|path| path.display().to_string()).collect();
         let report = run.report(&feed, &captures, &names);

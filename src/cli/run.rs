@@ -1,4 +1,4 @@
-//! `twinline run`.
+//! `twinline run`: per feed, one thread runs the arbiter, and another writes its files, prints notices and makes the report.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,11 +7,11 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
-use super::arbitrate::Outputs;
+use super::arbitrate::OutputArgs;
 use super::check::print;
 use super::live::housekeeping::{Housekeeping, StatusLine};
 use super::live::tally::Tally;
-use super::live::{self, Listen, Listening, RING_CAPACITY, Stops, Voice, Wanted, pause};
+use super::live::{self, ListenArgs, ListenSettings, Listening, Notifier, RING_CAPACITY, pause};
 use super::output::{Output, named_path};
 use super::{Failure, Outcome, say};
 use twinline_analysis::report::RunReport;
@@ -25,65 +25,63 @@ use twinline_node::os::cpu::Spin;
 use twinline_node::os::memory;
 use twinline_node::runtime::{self, CaptureSummary, Ended, Recorder, RecorderError, Running};
 
-/// Run the arbiter, for as long as it is wanted
+/// Run the arbiter until you stop it
 ///
-/// Joins the lines of each feed and arbitrates them, a thread a feed. Ctrl-C ends it with the final report. Messages and events
-/// are those that `arbitrate` makes of the capture that --capture takes, to the byte.
+/// Joins the lines of each feed and arbitrates them, one thread per feed. Ctrl-C stops it, and it prints the final report. If you
+/// record the run with --capture, `arbitrate` over that capture gives the same messages and events, to the byte.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "With several feeds there is one set of files a feed: FILE gets .FEEDNAME before its extension, and \
---json prints one object a feed, one a line.
+#[command(after_help = "With several feeds, each feed has its own files: FILE gets .FEEDNAME before its extension. \
+--json prints one object per feed, one per line.
 
 Examples:
   twinline run feeds/loopback.toml
   twinline run feeds/loopback.toml --until-end --json --messages out.bin --events out.jsonl --capture out.pcapng
   twinline run feeds/a.toml feeds/b.toml --seconds 60 --capture day.pcapng    # day.a.pcapng and day.b.pcapng
 
-Exit code: 0 when it was ended, 1 when something went wrong under way, 2 for wrong arguments or feed files."
-)]
+Exit code: 0 if it was stopped or reached its end, 1 if something went wrong while it ran, 2 for wrong arguments or feed files.")]
 pub(super) struct Args {
     /// The feed files
     #[arg(required = true, value_name = "FEED")]
     feeds: Vec<PathBuf>,
     #[command(flatten)]
-    outputs: Outputs,
-    /// Write what was received, as it was received, as pcapng; `-` is standard output
+    outputs: OutputArgs,
+    /// Record what is received, as it is received, as pcapng; `-` is standard output
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
     /// Stop when the session of every channel has ended
     #[arg(long)]
     until_end: bool,
-    /// Take all memory that may be needed at the start, and lock it [default: `lock_memory` under [receive] in the feed file]
+    /// Allocate and lock at the start all memory that may be needed [default: `receive.lock_memory` in the feed file]
     #[arg(long)]
     lock_memory: bool,
     #[command(flatten)]
-    listen: Listen,
+    listen: ListenArgs,
 }
 
 pub(super) fn run(args: Args) -> Outcome {
     let mut feeds = live::load(&args.feeds)?;
     if feeds.len() > 1 && args.files().any(|path| path.as_os_str() == "-") {
         return Err(Failure::usage(anyhow!(
-            "standard output cannot take the files of several feeds: give a file name, and each feed's is put before its \
+            "standard output cannot take the files of several feeds: give a file name, and each feed's name is put before its \
              extension"
         )));
     }
     let several = feeds.len() > 1;
     feeds.iter_mut().for_each(|feed| feed.receive.lock_memory |= args.lock_memory);
     if feeds.iter().any(|feed| feed.receive.lock_memory) {
-        // before anything is taken: what is locked from the start is resident from the start
+        // before anything else is allocated: memory that is allocated under the lock is resident at once
         memory::lock_all(memory_needs(&feeds)).map_err(Failure::run)?;
     }
-    let stops = Stops::on_signals()?;
-    let wanted = Wanted {
+    let stop = live::stop_on_signals()?;
+    let settings = ListenSettings {
         listen: &args.listen,
         clock: Clock::start(),
         senders: args.capture.is_some(),
         until_end: args.until_end,
-        stops: &stops,
+        stop: &stop,
     };
     let mut feeds_to_run = Vec::new();
-    for one in live::listen(feeds, wanted)? {
+    for one in live::listen(feeds, settings)? {
         feeds_to_run.push(FeedRun::open(&args, one, several)?);
     }
     for one in &feeds_to_run {
@@ -107,16 +105,16 @@ pub(super) fn run(args: Args) -> Outcome {
     Ok(if ends.iter().all(|end| end.fine) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Bytes for a feed's files, its listed gaps, and the stacks of its threads.
-const BESIDE: u64 = 64 << 20;
+/// Bytes allowed for a feed's file buffers, its listed gaps and the stacks of its threads.
+const OTHER_BYTES: u64 = 64 << 20;
 
-/// What a run of these feeds is going to take: arbiters, rings that lead off them, receive rings.
+/// The memory that a run of these feeds can take: arbiters, their output rings, and receive buffers.
 fn memory_needs(feeds: &[Feed]) -> u64 {
     let needs = feeds.iter().map(|feed| {
         let arbiter = handler::settings(feed, feed.framing.rules()).memory().at_most;
         let receive = feed.receive.buffer.saturating_mul(feed.lines.len() as u64);
-        // the report's and the capture's
-        arbiter.saturating_add(2 * RING_CAPACITY as u64).saturating_add(receive).saturating_add(BESIDE)
+        // one ring for the report, one for the capture
+        arbiter.saturating_add(2 * RING_CAPACITY as u64).saturating_add(receive).saturating_add(OTHER_BYTES)
     });
     needs.fold(0, u64::saturating_add)
 }
@@ -145,19 +143,19 @@ struct FeedRun {
     listening: Listening,
     output: Output,
     recorder: Option<Recorder>,
-    listen: Listen,
+    listen: ListenArgs,
 }
 
 impl FeedRun {
     fn open(args: &Args, one: Listening, several: bool) -> Result<FeedRun, Failure> {
-        let Listening { mut joined, voice } = one;
+        let Listening { mut joined, notifier } = one;
         let feed = joined.feed().clone();
         let named = |path: &Option<PathBuf>| {
             let name = feed.name.replace('/', "_");
             path.as_deref().map(|path| if several { named_path(path, &name) } else { path.to_owned() })
         };
         let capture = named(&args.capture);
-        let outputs = Outputs {
+        let outputs = OutputArgs {
             json: args.outputs.json,
             messages: named(&args.outputs.messages),
             events: named(&args.outputs.events),
@@ -165,43 +163,43 @@ impl FeedRun {
         let on_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
         if on_stdout(&capture) && (outputs.json || on_stdout(&outputs.messages) || on_stdout(&outputs.events)) {
             return Err(Failure::usage(anyhow!(
-                "--capture - takes standard output for itself: give the others a file"
+                "--capture - takes standard output for itself: give the other outputs a file"
             )));
         }
         let output = outputs.open(&feed, &feed.framing.rules())?;
         let mut recorder = None;
         if let Some(path) = capture {
-            let (tap, started) = record(&path, &feed, joined.clock(), &voice)?;
+            let (tap, started) = record(&path, &feed, joined.clock(), &notifier)?;
             joined = joined.tap(tap);
             recorder = Some(started);
         }
-        let listening = Listening { joined, voice };
-        Ok(FeedRun { listening, output, recorder, listen: Listen { ..args.listen } })
+        let listening = Listening { joined, notifier };
+        Ok(FeedRun { listening, output, recorder, listen: ListenArgs { ..args.listen } })
     }
 
     fn run(self) -> FeedEnd {
-        let voice = self.listening.voice.clone();
+        let notifier = self.listening.notifier.clone();
         self.arbitrate().unwrap_or_else(|error| {
-            voice.say(format_args!("{error:#}"));
+            notifier.say(format_args!("{error:#}"));
             FeedEnd::failed()
         })
     }
 
     fn arbitrate(self) -> anyhow::Result<FeedEnd> {
-        let FeedRun { listening: Listening { joined, voice }, mut output, recorder, listen } = self;
+        let FeedRun { listening: Listening { joined, notifier }, mut output, recorder, listen } = self;
         let feed = joined.feed().clone();
         let (clock, spin, core, receive) =
             (joined.clock(), joined.spin(), joined.core(), joined.method().method.name());
         let (delivery, client) = client::open(&runtime::facts(&feed), Stream::Full.into(), RING_CAPACITY)?;
         let running = joined.start(delivery)?;
-        let mut keeping = Keeping::new(clock, &voice, &feed, &listen);
-        keeping.replay(client, &running, &mut output);
+        let mut housekeeping = FeedHousekeeping::new(clock, &notifier, &feed, &listen);
+        housekeeping.replay(client, &running, &mut output);
         let ended = running.join()?;
-        Ok(keeping.report(ended, output, recorder, (spin, core, receive)))
+        Ok(housekeeping.report(ended, output, recorder, (spin, core, receive)))
     }
 }
 
-/// Starts to record what a feed's lines bring.
+/// Starts recording what arrives on a feed's lines.
 ///
 /// # Errors
 /// A file that cannot be written, as a usage failure.
@@ -209,23 +207,23 @@ pub(super) fn record(
     path: &Path,
     feed: &Feed,
     clock: Clock,
-    voice: &Voice,
+    notifier: &Notifier,
 ) -> Result<(twinline_node::handler::tap::Tap, Recorder), Failure> {
     let trouble = {
-        let voice = voice.clone();
-        move |what: &str| voice.say(what)
+        let notifier = notifier.clone();
+        move |what: &str| notifier.say(what)
     };
     Recorder::start(path, feed, clock, trouble).map_err(|error| match error {
-        // the error's text has its cause in it
+        // the error's text includes its cause
         RecorderError::File(error) => Failure::usage(anyhow!("{error}")),
         error => Failure::run(error),
     })
 }
 
-/// Housekeeping of one feed: what the arbiter says becomes files and words.
-struct Keeping<'a> {
+/// Housekeeping of one feed: turns the arbiter's output into files and notices.
+struct FeedHousekeeping<'a> {
     feed: &'a Feed,
-    voice: &'a Voice,
+    notifier: &'a Notifier,
     clock: Clock,
     tally: Tally,
     housekeeping: Housekeeping,
@@ -234,22 +232,22 @@ struct Keeping<'a> {
     broken: Option<String>,
 }
 
-impl<'a> Keeping<'a> {
-    fn new(clock: Clock, voice: &'a Voice, feed: &'a Feed, listen: &Listen) -> Keeping<'a> {
+impl<'a> FeedHousekeeping<'a> {
+    fn new(clock: Clock, notifier: &'a Notifier, feed: &'a Feed, listen: &ListenArgs) -> FeedHousekeeping<'a> {
         let names = feed.lines.iter().map(|line| line.name.clone()).collect();
-        Keeping {
+        FeedHousekeeping {
             feed,
-            voice,
+            notifier,
             clock,
-            tally: Tally::new(voice.clone(), names),
-            housekeeping: Housekeeping::new(clock, voice.clone(), &feed.lines, listen, StatusLine::Arbiter),
+            tally: Tally::new(notifier.clone(), names),
+            housekeeping: Housekeeping::new(clock, notifier.clone(), &feed.lines, listen, StatusLine::Arbiter),
             output_failed: false,
             overrun_said: false,
             broken: None,
         }
     }
 
-    /// Makes the arbiter's calls again, on the output, until it has gone.
+    /// Repeats the arbiter's calls on the output until the arbiter has ended.
     fn replay(&mut self, mut client: Client, running: &Running<Delivery>, output: &mut Output) {
         loop {
             for _ in 0..4_096 {
@@ -261,8 +259,9 @@ impl<'a> Keeping<'a> {
                     }
                     Ok(Polled::Ended) => return,
                     Err(broken) => {
-                        // nothing behind it can be found: the arbiter need not go on
-                        self.broken = Some(format!("the report ring is broken: {broken}; what came after is not here"));
+                        // nothing after it can be read, so the arbiter may stop
+                        self.broken =
+                            Some(format!("the report ring is broken: {broken}; everything after it is missing"));
                         running.stop();
                         return;
                     }
@@ -273,7 +272,7 @@ impl<'a> Keeping<'a> {
             }
             if let Some(error) = output.error().filter(|_| !self.output_failed) {
                 self.output_failed = true;
-                self.voice.say(format_args!("{error:#}; nothing more is written there, and the arbiter goes on"));
+                self.notifier.say(format_args!("{error:#}; nothing more is written there; the arbiter goes on"));
             }
         }
     }
@@ -282,8 +281,8 @@ impl<'a> Keeping<'a> {
         if let RingRecord::Overrun(overrun) = record
             && !std::mem::replace(&mut self.overrun_said, true)
         {
-            self.voice.say(format_args!(
-                "writing is too slow: the report ring ran over at {} on channel {}; messages and events have a hole there",
+            self.notifier.say(format_args!(
+                "writing is too slow: the report ring overran at {} on channel {}; the messages and events there are missing",
                 overrun.range, overrun.channel.key
             ));
         }
@@ -291,7 +290,7 @@ impl<'a> Keeping<'a> {
         record.replay(&mut self.tally);
     }
 
-    /// Finishes the files, and makes the report.
+    /// Finishes the files and makes the report.
     fn report(
         mut self,
         mut ended: Ended<Delivery>,
@@ -302,19 +301,18 @@ impl<'a> Keeping<'a> {
         self.housekeeping.say_last(&ended);
         let mut errors: Vec<String> = Vec::new();
         if let Some(error) = &ended.error {
-            errors.push(format!(
-                "the sockets cannot be received from any more: {error}; the report is of what came before"
-            ));
+            errors
+                .push(format!("cannot receive from the sockets any more: {error}; the report covers what came before"));
         }
         errors.extend(self.broken.take());
         if let Err(error) = output.finish() {
-            errors.push(format!("{error:#}: what was to be written after that is missing"));
+            errors.push(format!("{error:#}: nothing after that was written"));
         }
         let Dropped { overruns, messages, events } = ended.sink.dropped();
         if overruns > 0 {
             errors.push(format!(
-                "the report ring ran over {overruns} times: {messages} messages and {events} events are missing from the \
-                 files, and their gaps from the report"
+                "the report ring overran {overruns} times: {messages} messages and {events} events are missing from the \
+                 files, and their gaps are missing from the report"
             ));
         }
         let captured =
@@ -325,7 +323,7 @@ impl<'a> Keeping<'a> {
         }
         self.housekeeping.say_losses(&ended);
         for error in &errors {
-            self.voice.say(error);
+            self.notifier.say(error);
         }
         let mut source = self.housekeeping.source(&ended, spin, core);
         source.insert("receive".into(), receive.into());
@@ -341,7 +339,7 @@ impl<'a> Keeping<'a> {
             ignored: Ignored::default(),
         };
         let json = report.json().unwrap_or_else(|error| {
-            say(format_args!("the report cannot be made: {error}"));
+            say(format_args!("cannot make the report: {error}"));
             String::new()
         });
         FeedEnd { fine: errors.is_empty(), json, text: report.text() }

@@ -1,4 +1,4 @@
-//! What the verbs that send have in common: by what datagrams leave, and how late they left against when they were due.
+//! Shared by the verbs that send: how datagrams are sent, and how late they left compared with when they were due.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -10,49 +10,49 @@ use twinline_node::wire::{SendBy, UdpWire};
 
 /// `--send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Send {
-    /// The faster of the two, flat out; else sockets
+pub(super) enum SendMethod {
+    /// With `--speed max`, the faster of the two; otherwise sockets
     Auto,
-    /// UDP sockets, heard on this host too
+    /// UDP sockets; this host hears the datagrams too
     Socket,
-    /// Whole Ethernet frames by a packet socket: faster, and nearer to the due times; needs CAP_NET_RAW; not heard on this
-    /// host, and not on loopback
+    /// Whole Ethernet frames through a packet socket: faster, and closer to the due times. Needs CAP_NET_RAW; not heard on this
+    /// host or on loopback
     Packet,
 }
 
-impl Send {
-    /// Flat out, the fastest way is worth a privilege; at given times, sockets are fast enough, and heard everywhere.
+impl SendMethod {
+    /// Flat out, the fastest way is worth a privilege. At set times, sockets are fast enough, and are heard everywhere.
     pub(super) fn by(self, flat_out: bool) -> SendBy {
         match self {
-            Send::Auto if flat_out => SendBy::Auto,
-            Send::Auto | Send::Socket => SendBy::Socket,
-            Send::Packet => SendBy::Packet,
+            SendMethod::Auto if flat_out => SendBy::Auto,
+            SendMethod::Auto | SendMethod::Socket => SendBy::Socket,
+            SendMethod::Packet => SendBy::Packet,
         }
     }
 }
 
-/// Tells by what each line leaves, where that was not plain.
-pub(super) fn tell_taken(feed: &Feed, wire: &UdpWire) {
+/// Prints how each line is sent, if there was a reason to choose.
+pub(super) fn print_send_choices(feed: &Feed, wire: &UdpWire) {
     for (line, taken) in feed.lines.iter().zip(wire.choices()) {
-        let by = if taken.packet { "as frames, by a packet socket" } else { "by sockets" };
+        let by = if taken.packet { "as frames, through a packet socket" } else { "by sockets" };
         if let Some(why) = &taken.why {
             say(format_args!("line {}: sent {by}: {why}", line.name));
         }
     }
 }
 
-/// What `--json` says of it.
-pub(super) fn taken_word(packet: bool) -> &'static str {
+/// How a line is sent: the word in `--json`.
+pub(super) fn sent_by_word(packet: bool) -> &'static str {
     if packet { "packet" } else { "socket" }
 }
 
-/// How late, for people.
+/// How late datagrams left, as text.
 pub(super) fn late_text(lateness: &Histogram<u64>) -> String {
     let at = |q| Nanos(lateness.value_at_quantile(q));
     format!("p50 {}, p90 {}, p99 {}, p99.9 {}, max {}", at(0.5), at(0.9), at(0.99), at(0.999), at(1.0))
 }
 
-/// How late, for programs, in nanoseconds.
+/// How late datagrams left, in nanoseconds, for `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct LatenessNs {
     count: u64,

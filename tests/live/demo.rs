@@ -34,7 +34,7 @@ fn a_demo_in_a_pipe_proves_what_it_says() {
         "p99.9 ",
         "max ",
         "PROVED",
-        "was delivered once, in order,",
+        "unaltered.",
         "Try next: twinline ",
     ] {
         assert!(text.contains(words), "{words}\n{text}");

@@ -386,7 +386,7 @@ fn the_report_has_how_late_each_datagram_was_and_by_what_it_left() {
     assert_eq!(late["count"].as_u64(), Some(1_000));
     let keys = ["p50", "p90", "p99", "p99_9", "p99_99", "max"].map(|key| late[key].as_u64().expect(key));
     assert!(keys.is_sorted() && timed["drift_ns"].is_i64() && timed["drift_ns_per_second"].is_f64(), "{timed}");
-    assert!(said.contains("late by: p50 ") && said.contains(", p90 ") && said.contains("ns a second"), "{said}");
+    assert!(said.contains("late by: p50 ") && said.contains(", p90 ") && said.contains("ns per second"), "{said}");
     let by = |report: &serde_json::Value| report["lines"]["B"]["sent_by"].as_str().unwrap().to_owned();
     assert!(by(&timed) == "socket" && timed["lines"]["B"]["sent_by_reason"].is_null() && !said.contains("sent by"));
     // loopback takes no frames, whoever asks

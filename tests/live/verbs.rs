@@ -159,7 +159,7 @@ fn wrong_arguments_and_feed_files_exit_with_2() {
         (&["run", "nosuch.toml"], "nosuch.toml: there is no such feed file"),
         (&["run", "wrong.toml"], "feed wrong: there is no core 1000"),
         (&["run", "right.toml", "--core", "1000"], "there is no core 1000"),
-        (&["run", "right.toml", "right.toml"], "a feed named \"right\" is given already"),
+        (&["run", "right.toml", "right.toml"], "a feed named \"right\" was already given"),
         (&["run", "right.toml", "--seconds", "0"], "expected seconds above 0"),
         (&["run", "right.toml", "--json", "--messages", "-"], "give all but one of them a file"),
         (&["run", "right.toml", "--json", "--capture", "-"], "--capture - takes standard output"),

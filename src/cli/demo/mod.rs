@@ -42,14 +42,14 @@ mod seen;
 mod view;
 
 use checker::Checker;
-use parts::{Arbitrated, Common, News, Read};
+use parts::{ArbiterResults, ClientResults, News, Shared};
 use picture::Paint;
 use report::{LineResults, Results};
 use schedule::{GAP_TIMEOUT, MESSAGES_MAX, NAMES, Schedule};
 use seen::Seen;
-use view::{Board, View};
+use view::{Dashboard, View};
 
-/// When a line that shows nothing is called silent: an outage of a short demo is to be seen.
+/// How soon a line that shows nothing is called silent: soon enough to show the outages of a short demo.
 const SILENT_AFTER: Nanos = Nanos::from_millis(250);
 /// How often the view is drawn.
 const SHOW_EVERY: Duration = Duration::from_millis(50);
@@ -57,31 +57,31 @@ const SHOW_EVERY: Duration = Duration::from_millis(50);
 const BUSY_THREADS: usize = 3;
 
 const EXAMPLES: &str = "\
-Line A is taken away for a while, then line B; both lose, repeat and reorder a little all the time. At the end every
-message is accounted for. The exit code is 1 if one was repeated, altered, out of order, or missing without a report, or
-if one that came in time was not delivered.
+Line A is taken away for a while, then line B. Both lose, repeat and reorder a little all the time. At the end every
+message is accounted for. The exit code is 1 if any message was repeated, altered, out of order or missing without a
+report, or arrived in time and was not delivered.
 
 Examples:
   twinline demo
   twinline demo --seconds 30 --rate 50k --seed 7
   twinline demo --seconds 2 --json | jq .latency_ns";
 
-/// Publisher, arbiter and client over loopback, with faults on both lines
+/// Run publisher, arbiter and client over loopback, with faults on both lines
 ///
 /// Needs no file, no root and no network.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// For how long messages are sent
+    /// How long to send messages, in seconds
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// Messages a second
+    /// Messages per second
     #[arg(long, default_value = "20k", value_parser = rate)]
     rate: u64,
-    /// What all faults are drawn from
+    /// The seed of all faults
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Print the report as one JSON object on stdout, and all else on stderr
+    /// Print the report as one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
 }
@@ -89,7 +89,7 @@ pub(super) struct Args {
 fn rate(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(RateSpec::PerSecond(rate)) if (10.0..=1e6).contains(&rate) && rate.fract() == 0.0 => Ok(rate as u64),
-        _ => Err("expected 10 to 1M messages a second; for example 20k".into()),
+        _ => Err("expected 10 to 1M messages per second; for example 20k".into()),
     }
 }
 
@@ -101,7 +101,7 @@ enum Out {
 }
 
 impl Out {
-    /// How to paint, where it is a terminal that can redraw.
+    /// How to paint, if it is a terminal that can redraw.
     fn terminal(self) -> Option<Paint> {
         let terminal = match self {
             Out::Stdout => io::stdout().is_terminal(),
@@ -116,7 +116,8 @@ pub(super) fn run(args: Args) -> Outcome {
     let Args { seconds, rate, seed, json } = args;
     let schedule = Schedule { rate, seconds, seed };
     if schedule.messages() > MESSAGES_MAX {
-        let error = anyhow!("--seconds {seconds} --rate {rate}: a demo has at most 100M messages; ask for less of one");
+        let error =
+            anyhow!("--seconds {seconds} --rate {rate}: a demo has at most 100M messages; lower one of the two");
         return Err(Failure::usage(error));
     }
     let out = if json { Out::Stderr } else { Out::Stdout };
@@ -124,19 +125,20 @@ pub(super) fn run(args: Args) -> Outcome {
     let text = results.text(out.terminal().unwrap_or(Paint(false)));
     out.writer().write_all(text.as_bytes()).context("cannot write the report")?;
     if json {
-        writeln!(io::stdout(), "{}", results.json()).context("cannot write the report to stdout")?;
+        writeln!(io::stdout(), "{}", results.json()).context("cannot write the report to standard output")?;
     }
-    Ok(ExitCode::from(results.judgement.faults.exit_code()))
+    Ok(ExitCode::from(results.judgement.violations.exit_code()))
 }
 
-/// The demo's feed, on groups and a port that no other demo on this host has while the socket is kept.
+/// The demo's feed, on groups and a port that no other demo on this host has as long as the socket is kept.
 fn feed() -> anyhow::Result<(Feed, UdpSocket)> {
-    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no UDP socket on 127.0.0.1: is loopback up?")?;
-    let number = port.local_addr().context("the socket's port")?.port();
+    let port =
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a UDP socket on 127.0.0.1: is loopback up?")?;
+    let number = port.local_addr().context("cannot read the socket's port")?.port();
     let of_process = process::id() as u8;
     let line = |(at, name): (usize, &&str)| LineConfig {
         name: (*name).to_owned(),
-        // not feeds/loopback.toml's groups: whatever runs on those is left alone
+        // not the groups of feeds/loopback.toml, so that a feed that runs there is left alone
         groups: vec![SocketAddrV4::new(Ipv4Addr::new(239, 81, 101 + at as u8, of_process), number)],
         interface: Ipv4Addr::LOCALHOST.to_string(),
         source: Some(Ipv4Addr::LOCALHOST),
@@ -158,7 +160,7 @@ fn feed() -> anyhow::Result<(Feed, UdpSocket)> {
     Ok((feed, port))
 }
 
-/// Runs all of it.
+/// Runs the demo.
 fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     let (feed, _port) = feed()?;
     let options = ReceiveOptions { buffer_bytes: feed.receive.buffer as usize, kernel_stamps: false, senders: false };
@@ -175,35 +177,35 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     let (delivery, client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
     let mut plan = parts::plan(schedule)?;
     let cores = cpu::cores();
-    let common = Common {
+    let shared = Shared {
         clock: Clock::start(),
         spin: Spin::for_threads(BUSY_THREADS, cores),
         schedule,
         zero: OnceLock::new(),
-        stop: Stop::on_signals().context("cannot listen to signals")?,
+        stop: Stop::on_signals().context("cannot install signal handlers")?,
         published: Stop::new(),
     };
     let seen = Seen::new(NAMES.len(), schedule.messages(), GAP_TIMEOUT);
     let checker = Checker::new(schedule.messages());
     let (arrived, news) = bounded(64);
     let read_news = arrived.clone();
-    let (common, feed) = (&common, &feed);
+    let (shared, feed) = (&shared, &feed);
     let (published, arbitrated, read) = thread::scope(|scope| {
-        // publisher last: who listens is there before anything is sent
+        // publisher last: everyone listens before anything is sent
         let thread = |name: &str| thread::Builder::new().name(format!("demo-{name}"));
-        let client = thread("client").spawn_scoped(scope, move || parts::read(common, client, checker, read_news))?;
+        let client = thread("client").spawn_scoped(scope, move || parts::read(shared, client, checker, read_news))?;
         let arbiter = thread("arbiter")
-            .spawn_scoped(scope, move || parts::arbitrate(common, feed, live, delivery, seen, arrived));
+            .spawn_scoped(scope, move || parts::arbitrate(shared, feed, live, delivery, seen, arrived));
         let arbiter = arbiter?;
-        let publisher = thread("publisher").spawn_scoped(scope, || parts::publish(common, &mut plan, &mut wire));
-        let publisher = publisher.inspect_err(|_| common.published.request())?;
+        let publisher = thread("publisher").spawn_scoped(scope, || parts::publish(shared, &mut plan, &mut wire));
+        let publisher = publisher.inspect_err(|_| shared.published.request())?;
         let mut view = View::new(out);
         watch_over(schedule, &news, &mut view, || !client.is_finished());
         view.finish();
         Ok::<_, io::Error>((join(publisher), join(arbiter), join(client)))
     })?;
-    watch.check().context("cannot ask the sockets what they dropped")?;
-    results(common, cores, published?, arbitrated?, read?, &watch.facts())
+    watch.check().context("cannot read the sockets' drop counters")?;
+    results(shared, cores, published?, arbitrated?, read?, &watch.facts())
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, T>) -> anyhow::Result<T> {
@@ -211,7 +213,7 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> anyhow::Result<T> {
     thread.join().map_err(|_| anyhow!("the thread {name} panicked; please report it"))
 }
 
-/// What a demo can do about sockets that cannot be had.
+/// The error for sockets that cannot be opened, with what to do about it.
 fn explain(error: LiveError) -> anyhow::Error {
     match error {
         LiveError::NoInterface { .. } => no_loopback(),
@@ -220,12 +222,12 @@ fn explain(error: LiveError) -> anyhow::Error {
 }
 
 fn no_loopback() -> anyhow::Error {
-    anyhow!("the loopback interface (127.0.0.1) is not there, or down: bring it up (`ip link set lo up`) and try again")
+    anyhow!("the loopback interface (127.0.0.1) is missing or down: bring it up (`ip link set lo up`) and try again")
 }
 
-/// Shows what is going on until `goes_on` says no.
+/// Shows how far the demo is until `goes_on` says no.
 fn watch_over(schedule: Schedule, news: &Receiver<News>, view: &mut View, goes_on: impl Fn() -> bool) {
-    let mut board = Board::new(schedule);
+    let mut board = Dashboard::new(schedule);
     loop {
         let last = !goes_on();
         news.try_iter().for_each(|news| board.take(news));
@@ -237,22 +239,22 @@ fn watch_over(schedule: Schedule, news: &Receiver<News>, view: &mut View, goes_o
     }
 }
 
-/// Puts together what the threads have left.
+/// Combines the results of the threads.
 fn results(
-    common: &Common,
+    shared: &Shared,
     cores: usize,
     (sent, outcome): (send::PublishReport, Result<(), SendingError>),
-    arbitrated: Arbitrated,
-    read: Read,
+    arbitrated: ArbiterResults,
+    read: ClientResults,
     watched: &[WatchFacts],
 ) -> anyhow::Result<Results> {
     outcome?;
     arbitrated.outcome.context("cannot receive")?;
-    read.outcome.context("the client's ring")?;
+    read.outcome.context("cannot read the client's ring")?;
     let truth = &sent.truth;
     if sent.lines.iter().all(|line| line.datagrams == 0) {
         let why = sent.lines.iter().find_map(|line| line.last_error.clone()).unwrap_or_default();
-        bail!("not one datagram could be sent over loopback: {why}");
+        bail!("no datagram could be sent over loopback: {why}");
     }
     let line = |line: usize| LineResults {
         lost: truth.lost_on(Line(line as u8)),
@@ -263,10 +265,10 @@ fn results(
         buffer: watched[line].buffer_given,
     };
     Ok(Results {
-        schedule: common.schedule,
+        schedule: shared.schedule,
         stopped: sent.stopped,
         elapsed: sent.elapsed,
-        spin: common.spin,
+        spin: shared.spin,
         cores,
         sent: truth.numbers(),
         lost_on_both: truth.lost(),

@@ -1,4 +1,4 @@
-//! The parts of the demo, each a thread's whole work: publisher, arbiter, client.
+//! The parts of the demo, one thread each: publisher, arbiter, client.
 
 use std::io;
 use std::sync::OnceLock;
@@ -27,48 +27,48 @@ use super::checker::{Checker, Gaps};
 use super::schedule::{NAMES, Paced, Schedule};
 use super::seen::Seen;
 
-/// The longest latency that is told apart from longer ones.
+/// The longest latency that is recorded as it is; longer ones count as this.
 const LATENCY_MAX: Nanos = Nanos::from_secs(60);
-/// How often arbiter and client say how far they are.
+/// How often arbiter and client report how far they are.
 const NEWS_EVERY: Nanos = Nanos::from_millis(50);
-/// How long the arbiter listens on when nothing comes any more.
+/// How long the arbiter goes on listening once nothing arrives any more.
 const QUIET: Nanos = Nanos::from_millis(50);
-/// The same where the session's end did not get through.
+/// The same if the end of the session did not get through.
 const QUIET_MAX: Nanos = Nanos::from_secs(2);
 
-/// What the threads know of each other.
+/// What the threads share.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) spin: Spin,
     pub(super) schedule: Schedule,
     /// The plan's zero by the clock; set before the first datagram is sent.
     pub(super) zero: OnceLock<Nanos>,
-    /// A person's wish.
+    /// The user pressed Ctrl-C.
     pub(super) stop: Stop,
-    /// The publisher has sent all.
+    /// The publisher has sent everything.
     pub(super) published: Stop,
 }
 
-/// How far a thread is: for the live view alone, which may miss some.
+/// How far a thread is. Only the live view reads it, and it may miss some.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum News {
-    /// The arbiter was given so much.
+    /// What the arbiter was given so far.
     Arrived {
         at: Nanos,
-        /// Different numbers, by line.
+        /// Different numbers, per line.
         numbers: [u64; NAMES.len()],
-        /// Numbers that the line has gone past.
+        /// Numbers that the line has gone past without bringing them.
         missing: [u64; NAMES.len()],
     },
-    /// The client has read so much.
+    /// What the client has read so far.
     Read {
         delivered: u64,
         first: [u64; NAMES.len()],
         states: [LineState; NAMES.len()],
         gaps: Gaps,
         overruns: u64,
-        /// Latencies of the last second, of messages that went straight through.
+        /// Latencies in the last second, of messages that were not held.
         p50: u64,
         p99: u64,
     },
@@ -76,46 +76,46 @@ pub(super) enum News {
 
 /// Sends everything.
 pub(super) fn publish(
-    common: &Common,
+    shared: &Shared,
     plan: &mut Plan<MoldUdp64, Paced>,
     wire: &mut UdpWire,
 ) -> (send::PublishReport, Result<(), SendingError>) {
-    let zero = *common.zero.get_or_init(|| common.clock.now());
-    let outcome = send_from(plan, wire, common.clock, zero, &common.stop, |_| ());
-    common.published.request();
+    let zero = *shared.zero.get_or_init(|| shared.clock.now());
+    let outcome = send_from(plan, wire, shared.clock, zero, &shared.stop, |_| ());
+    shared.published.request();
     outcome
 }
 
 /// The plan of a schedule.
 ///
 /// # Errors
-/// None for a schedule that the arguments give.
+/// None, for a schedule made from valid arguments.
 pub(super) fn plan(schedule: Schedule) -> Result<Plan<MoldUdp64, Paced>, PlanError> {
     Plan::new(MoldUdp64, schedule.plan(), schedule.source())
 }
 
 /// What the arbiter's thread leaves behind.
-pub(super) struct Arbitrated {
+pub(super) struct ArbiterResults {
     pub(super) seen: Seen,
     /// The feed's one channel, if it began.
     pub(super) channel: Option<ChannelReport>,
     pub(super) outcome: io::Result<()>,
 }
 
-/// Stands beside the arbiter's loop.
-struct Beside<'a> {
-    common: &'a Common,
+/// The demo's hooks in the arbiter's loop: they record what arrives, report progress, and end the loop.
+struct DemoHooks<'a> {
+    shared: &'a Shared,
     seen: Seen,
     news: Sender<News>,
     reading: Nanos,
     told: Nanos,
-    /// When a datagram came last.
+    /// When the last datagram arrived.
     heard: Nanos,
 }
 
-impl LiveHooks for Beside<'_> {
+impl LiveHooks for DemoHooks<'_> {
     fn now(&mut self) -> Nanos {
-        self.reading = self.common.clock.now();
+        self.reading = self.shared.clock.now();
         self.reading
     }
 
@@ -127,7 +127,7 @@ impl LiveHooks for Beside<'_> {
     }
 
     fn idle(&mut self) {
-        self.common.spin.idle();
+        self.shared.spin.idle();
     }
 
     fn go_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
@@ -146,33 +146,33 @@ impl LiveHooks for Beside<'_> {
         }
         let quiet = self.reading - self.heard;
         let over = quiet >= QUIET_MAX || quiet >= QUIET && arbiter.all_ended();
-        !(over && self.common.published.requested())
+        !(over && self.shared.published.requested())
     }
 }
 
-/// Arbitrates until everything that was published has come.
+/// Arbitrates until everything that was published has arrived.
 pub(super) fn arbitrate(
-    common: &Common,
+    shared: &Shared,
     feed: &Feed,
     mut live_lines: Live,
     delivery: Delivery,
     seen: Seen,
     news: Sender<News>,
-) -> Arbitrated {
+) -> ArbiterResults {
     let mut handler = Handler::new(MoldUdp64, feed);
     let mut deliveries = Deliveries::fixed(vec![delivery]);
-    let now = common.clock.now();
-    let mut beside = Beside { common, seen, news, reading: now, told: now, heard: now };
-    let outcome = live(&mut handler, &mut live_lines, &mut beside, &mut deliveries).map(|_| ());
+    let now = shared.clock.now();
+    let mut hooks = DemoHooks { shared, seen, news, reading: now, told: now, heard: now };
+    let outcome = live(&mut handler, &mut live_lines, &mut hooks, &mut deliveries).map(|_| ());
     if outcome.is_err() {
-        // nobody listens any more
-        common.stop.request();
+        // nobody is listening any more
+        shared.stop.request();
     }
-    Arbitrated { seen: beside.seen, channel: handler.arbiter().channels().next(), outcome }
+    ArbiterResults { seen: hooks.seen, channel: handler.arbiter().channels().next(), outcome }
 }
 
 /// What the client's thread leaves behind.
-pub(super) struct Read {
+pub(super) struct ClientResults {
     pub(super) checker: Checker,
     pub(super) latency: Latency,
     pub(super) outcome: Result<(), client::BrokenStream>,
@@ -181,9 +181,9 @@ pub(super) struct Read {
 /// Nanoseconds from the time at which a message was to be sent to the time at which it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Latency {
-    /// Of messages that went straight through.
+    /// Of messages that were not held.
     pub(super) straight: Histogram<u64>,
-    /// Of messages that were held because one before them was missing.
+    /// Of messages that were held because an earlier one was missing.
     pub(super) held: Histogram<u64>,
 }
 
@@ -200,24 +200,24 @@ impl Latency {
     }
 }
 
-/// An empty histogram of latencies, with so many figures.
+/// An empty histogram of latencies, with this many significant figures.
 fn latencies(figures: u8) -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX.0, figures).unwrap_or_else(|_| unreachable!("valid bounds"))
 }
 
-/// Reads and checks until the arbiter has gone.
-pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, news: Sender<News>) -> Read {
+/// Reads and checks until the arbiter has ended.
+pub(super) fn read(shared: &Shared, mut client: Client, mut checker: Checker, news: Sender<News>) -> ClientResults {
     let mut latency = Latency::new();
-    // few enough counters to be looked through while messages come
+    // one figure: few enough counters to scan while messages arrive
     let (mut recent, mut recent_since) = (latencies(1), Nanos::ZERO);
     let (mut p50, mut p99) = (0, 0);
     let mut told = Nanos::ZERO;
     let outcome = loop {
         let now = match client.poll() {
             Ok(Polled::Item(item)) => {
-                let now = common.clock.now();
-                if let (Some(index), Some(&zero)) = (checker.read(&item), common.zero.get()) {
-                    let took = now - (zero + common.schedule.due(index));
+                let now = shared.clock.now();
+                if let (Some(index), Some(&zero)) = (checker.read(&item), shared.zero.get()) {
+                    let took = now - (zero + shared.schedule.due(index));
                     let held = matches!(&item, Item::Message(message) if message.flags.held);
                     let of = if held { &mut latency.held } else { &mut latency.straight };
                     of.saturating_record(took.0);
@@ -228,8 +228,8 @@ pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, ne
                 now
             }
             Ok(Polled::Empty) => {
-                common.spin.idle();
-                common.clock.now()
+                shared.spin.idle();
+                shared.clock.now()
             }
             Ok(Polled::Ended) => break Ok(()),
             Err(broken) => break Err(broken),
@@ -246,5 +246,5 @@ pub(super) fn read(common: &Common, mut client: Client, mut checker: Checker, ne
             let _ = news.try_send(News::Read { delivered, first, states, gaps, overruns, p50, p99 });
         }
     };
-    Read { checker, latency, outcome }
+    ClientResults { checker, latency, outcome }
 }

@@ -1,4 +1,4 @@
-//! Pictures made of text: bars, and a latency histogram. And the few escape codes that paint them.
+//! Pictures made of text: bars and a latency histogram, with the few escape codes that colour them.
 
 use indicatif::HumanCount;
 
@@ -46,7 +46,7 @@ pub(super) fn bar(share: f64, width: usize) -> String {
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
-/// A span in three figures or so: `38 us`, `1.25 ms`.
+/// A span in about three figures: `38.0 us`, `1.25 ms`.
 pub(super) fn span(ns: u64) -> String {
     let (unit, name) = match ns {
         0..1_000 => return format!("{ns} ns"),
@@ -59,7 +59,7 @@ pub(super) fn span(ns: u64) -> String {
     format!("{value:.decimals$} {name}")
 }
 
-/// Percents: one that is not nothing does not read as nothing.
+/// A percentage. One above zero never reads as zero.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     match percent {
@@ -70,7 +70,7 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// A row of the histogram: from one latency up to another.
+/// One row of the histogram: a range of latencies.
 #[derive(Clone, Copy)]
 struct Bucket {
     from: u64,
@@ -79,7 +79,7 @@ struct Bucket {
     held: u64,
 }
 
-/// 1, 2, 5 in every decade, from the first bucket that has any to the last.
+/// Buckets at 1, 2 and 5 of every decade, from the first that is not empty to the last.
 fn buckets(latency: &Latency) -> Vec<Bucket> {
     let edges = (0..12).flat_map(|decade| [1, 2, 5].map(|step| step * 10u64.pow(decade)));
     let edges: Vec<u64> = std::iter::once(0).chain(edges).collect();
@@ -98,7 +98,7 @@ fn buckets(latency: &Latency) -> Vec<Bucket> {
     buckets[first.min(end)..end].to_vec()
 }
 
-/// The histogram, a row a bucket: first what went straight through, then what was held.
+/// The histogram, one row per bucket: first messages that were not held, then those that were.
 pub(super) fn histogram(latency: &Latency, width: usize, paint: Paint) -> Vec<String> {
     let buckets = buckets(latency);
     let all = latency.straight.len() + latency.held.len();
@@ -126,7 +126,7 @@ pub(super) fn histogram(latency: &Latency, width: usize, paint: Paint) -> Vec<St
     buckets.iter().map(row).collect()
 }
 
-/// The words in lines of at most `width`.
+/// The text, wrapped into lines of at most `width` characters.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

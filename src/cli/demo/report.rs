@@ -1,4 +1,4 @@
-//! What the demo says at its end: the numbers, the picture, what was proved.
+//! The demo's closing report: the numbers, the picture, and what was proved.
 
 use std::fmt::{self, Write as _};
 
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use twinline_core::time::Nanos;
 use twinline_node::os::cpu::Spin;
 
-use super::checker::{Fault, Gaps, Judgement};
+use super::checker::{Gaps, Judgement, Violation};
 use super::parts::Latency;
 use super::picture::{Paint, histogram, percent, span, wrapped};
 use super::schedule::{GAP_TIMEOUT, NAMES, Schedule};
 
-/// Where the percentiles are taken.
+/// The percentiles that are reported.
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
-/// How wide the text is.
+/// The width of the text.
 const WIDTH: usize = 76;
 
 /// What became of the messages on one line.
@@ -32,20 +32,20 @@ pub(super) struct LineResults {
     pub(super) duplicate: u64,
     /// Datagrams that the kernel dropped, its socket buffer full.
     pub(super) overflow: u64,
-    /// How much that buffer takes, in bytes.
+    /// The size of that buffer, in bytes.
     pub(super) buffer: usize,
 }
 
-/// Everything that the report is made of.
+/// Everything that the report needs.
 pub(super) struct Results {
     pub(super) schedule: Schedule,
     pub(super) stopped: bool,
     pub(super) elapsed: Nanos,
     pub(super) spin: Spin,
     pub(super) cores: usize,
-    /// Messages that were sent, or lost on the way.
+    /// Messages that were sent, including those that the faults took.
     pub(super) sent: u64,
-    /// Those that every line's faults took.
+    /// Messages that the faults of every line took.
     pub(super) lost_on_both: u64,
     pub(super) lines: [LineResults; NAMES.len()],
     pub(super) judgement: Judgement,
@@ -54,12 +54,12 @@ pub(super) struct Results {
     pub(super) late: u64,
     pub(super) overruns: u64,
     pub(super) latency: Latency,
-    /// Nanoseconds by which datagrams were sent after their time: a part of the latency.
+    /// How late datagrams were sent, in nanoseconds: a part of the latency.
     pub(super) lateness: Histogram<u64>,
 }
 
 impl Results {
-    /// Messages that were sent on a line and that the kernel dropped before the arbiter could take them.
+    /// Messages that were sent on a line but dropped by the kernel before the arbiter could receive them.
     fn dropped_on(&self, line: usize) -> u64 {
         self.sent.saturating_sub(self.lines[line].lost + self.lines[line].received)
     }
@@ -99,10 +99,11 @@ impl Results {
             object.extend(QUANTILES.iter().map(quantile));
             object
         };
-        let faults = |fault: &Fault| (fault.name().into(), self.judgement.faults.of(*fault).count.into());
+        let violations =
+            |violation: &Violation| (violation.name().into(), self.judgement.violations.of(*violation).count.into());
         json!({
-            "passed": self.judgement.faults.none(),
-            "failures": Fault::ALL.iter().map(faults).collect::<serde_json::Map<_, _>>(),
+            "passed": self.judgement.violations.none(),
+            "failures": Violation::ALL.iter().map(violations).collect::<serde_json::Map<_, _>>(),
             "stopped": self.stopped,
             "seed": self.schedule.seed,
             "messages_per_second": self.schedule.rate,
@@ -133,7 +134,7 @@ impl Results {
         })
     }
 
-    /// The report for people.
+    /// The report as text.
     pub(super) fn text(&self, paint: Paint) -> String {
         let mut out = String::new();
         // writing to a string does not fail
@@ -195,7 +196,7 @@ impl Results {
         if all.is_empty() {
             return Ok(());
         }
-        let title = "latency, from the time a message was to be sent to the client's read";
+        let title = "latency, from the intended send time to the client's read";
         writeln!(out, "\n  {}", paint.dim(title))?;
         let names: String = QUANTILES.iter().map(|(name, _)| format!("{name:>10}")).collect();
         let heads = format!("  {:<15}{:>11}{names}", "", "messages");
@@ -209,7 +210,7 @@ impl Results {
         let late = |q| span(self.lateness.value_at_quantile(q));
         writeln!(
             out,
-            "  of that the publisher was late by: p50 {}, p99 {}, max {}\n",
+            "  of that, lateness of the publisher: p50 {}, p99 {}, max {}\n",
             late(0.5),
             late(0.99),
             late(1.0)
@@ -228,19 +229,20 @@ impl Results {
     }
 
     fn write_proof(&self, out: &mut String, paint: Paint) -> fmt::Result {
-        let faults = &self.judgement.faults;
+        let violations = &self.judgement.violations;
         writeln!(out)?;
-        if faults.none() {
+        if violations.none() {
             writeln!(out, "{}", paint.green(&paint.bold("PROVED")))?;
         } else {
             writeln!(out, "{}", paint.red(&paint.bold("FAILED")))?;
         }
-        for fault in Fault::ALL {
-            let found = faults.of(fault);
+        for violation in Violation::ALL {
+            let found = violations.of(violation);
             if found.count > 0 {
                 let first: Vec<String> = found.first.iter().map(u64::to_string).collect();
                 let more = if found.count > found.first.len() as u64 { ", ..." } else { "" };
-                let text = format!("{} {}: number {}{more}", HumanCount(found.count), fault.says(), first.join(", "));
+                let text =
+                    format!("{} {}: number {}{more}", HumanCount(found.count), violation.says(), first.join(", "));
                 wrapped(&text, WIDTH).iter().try_for_each(|line| writeln!(out, "  {}", paint.red(line)))?;
             }
         }
@@ -268,8 +270,8 @@ impl Results {
         };
         if self.dropped() > 0 || self.dropped_on(0) + self.dropped_on(1) > 0 {
             put(format!(
-                "The kernel dropped {} of A's and {} of B's, {} of them for good, because the arbiter had no core while \
-                 they came and its sockets (A {} KiB, B {} KiB) were full: the machine's loss, not a line's.",
+                "The kernel dropped {} of A's and {} of B's, {} of them for good: the arbiter had no core when they \
+                 arrived, and its socket buffers (A {} KiB, B {} KiB) were full. That is the machine's loss, not a line's.",
                 count(self.dropped_on(0)),
                 count(self.dropped_on(1)),
                 count(self.dropped()),
@@ -279,23 +281,23 @@ impl Results {
         }
         if late > 0 {
             let timeout = span(GAP_TIMEOUT.0);
-            put(format!("{} came only after the {timeout} that a gap is waited for.", count(late)));
+            put(format!("{} arrived only after the gap timeout of {timeout}.", count(late)));
         }
         if overrun > 0 {
-            put(format!("The client was too slow for {}, and was told so as an overrun.", count(overrun)));
+            put(format!("The client was too slow for {}, which were reported to it as an overrun.", count(overrun)));
         }
-        if !self.judgement.faults.none() {
-            put(format!("{} were delivered, {} reported lost.", count(delivered), count(reported)));
+        if !self.judgement.violations.none() {
+            put(format!("{} were delivered, {} were reported lost.", count(delivered), count(reported)));
             return text;
         }
-        let others = if reported + overrun > 0 { "Every one of the others" } else { "Every one" };
-        put(format!("{others}, {} in all, was delivered once, in order, unaltered.", count(delivered)));
+        let others = if reported + overrun > 0 { "All the others" } else { "All" };
+        put(format!("{others}, {} in total, were delivered once, in order and unaltered.", count(delivered)));
         if reported > 0 {
-            let which = if reported == self.lost_on_both { "lost on both" } else { "that could not be had" };
-            put(format!("The {} {which} were each reported to the client, in their place.", count(reported)));
+            let which = if reported == self.lost_on_both { "lost on both" } else { "that could not be delivered" };
+            put(format!("The {} {which} were each reported to the client as lost, in their place.", count(reported)));
         }
         put(format!(
-            "Alone, A would have lost {} of all, B {}; together they lost {}.",
+            "Alone, A would have lost {} of all messages and B {}; together they lost {}.",
             percent(self.sent.saturating_sub(a.received), self.sent),
             percent(self.sent.saturating_sub(b.received), self.sent),
             percent(reported, self.sent)
@@ -343,8 +345,8 @@ mod tests {
         let words = flat(&text);
         for sentence in [
             "1,000 messages were sent: 100 were lost on A, 80 on B, 5 on both.",
-            "Every one of the others, 995 in all, was delivered once, in order, unaltered.",
-            "The 5 lost on both were each reported to the client, in their place.",
+            "All the others, 995 in total, were delivered once, in order and unaltered.",
+            "The 5 lost on both were each reported to the client as lost, in their place.",
             "PROVED",
             "dropped by the kernel 0 0 0",
             "Try next: twinline check feeds/loopback.toml",
@@ -364,7 +366,7 @@ mod tests {
         let words = flat(&results.text(Paint(false)));
         assert!(words.contains("The kernel dropped 10 of A's and 0 of B's, 2 of them for good"), "{words}");
         assert!(words.contains("(A 208 KiB, B 208 KiB)"), "{words}");
-        assert!(words.contains("The 7 that could not be had were each reported"), "{words}");
+        assert!(words.contains("The 7 that could not be delivered were each reported"), "{words}");
         assert_eq!(results.json()["lines"]["A"]["dropped_by_kernel"], 10);
     }
 
@@ -374,7 +376,7 @@ mod tests {
         results.judgement = Checker::new(10).judge(7, &Seen::new(2, 10, GAP_TIMEOUT));
         let words = flat(&results.text(Paint(false)));
         assert!(words.contains("FAILED 7 missing without a report: number 1, 2, 3, 4, 5, ..."), "{words}");
-        assert!(!words.contains("PROVED") && !words.contains("Every one"), "{words}");
+        assert!(!words.contains("PROVED") && !words.contains("in total"), "{words}");
         assert_eq!(results.json()["failures"]["missing_without_report"], 7);
         assert_eq!(results.json()["passed"], false);
     }

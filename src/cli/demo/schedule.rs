@@ -1,7 +1,7 @@
 //! What the demo sends, and when: the rate, the faults of both lines, and when each line is taken away.
 //!
-//! All of it follows from rate, seconds and seed. A message's due time follows from its index, so the client knows when each
-//! was to be sent without being told.
+//! Everything follows from rate, seconds and seed. A message's due time follows from its index, so the client knows when each
+//! was due without being told.
 
 use std::io;
 
@@ -14,33 +14,33 @@ use twinline_node::publisher::plan::{LinePlan, PlanConfig, Rate};
 
 /// The names of the lines.
 pub(super) const NAMES: [&str; 2] = ["A", "B"];
-/// How long the arbiter waits for what is missing.
+/// How long the arbiter waits for a missing message.
 pub(super) const GAP_TIMEOUT: Nanos = Nanos::from_millis(50);
-/// The most messages that a demo may send: what became of each is kept, in a few bits.
+/// The most messages that a demo may send: it keeps a few bits on the fate of each.
 pub(super) const MESSAGES_MAX: u64 = 100_000_000;
 
-/// Heartbeats alone, before the first message: a channel begins with the numbers that it first hears of, and the first
-/// message may be one that a line loses.
+/// Heartbeats only, before the first message: a channel begins with the first numbers that it hears of, and a line may lose the
+/// first message.
 const LEAD_IN: Nanos = Nanos::from_millis(150);
 const HEARTBEAT: Nanos = Nanos::from_millis(20);
-/// How many messages are due at once, where the rate is high enough for 1,000 such bursts a second.
+/// How many messages are due at once, if the rate is high enough for 1,000 such bursts per second.
 const BURST_MAX: u64 = 16;
 
-/// A line's time away, in tenths of a percent of the messages' time.
+/// How long a line is away, in tenths of a percent of the time in which messages are sent.
 const AWAY: [(u64, u64); 2] = [(250, 400), (600, 750)];
 
 /// What is sent when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
-    /// Messages a second.
+    /// Messages per second.
     pub(super) rate: u64,
-    /// For how long.
+    /// How long messages are sent.
     pub(super) seconds: u64,
     pub(super) seed: u64,
 }
 
 impl Schedule {
-    /// How many messages there are, if nobody stops it.
+    /// How many messages are sent, if nobody stops the demo.
     pub(super) fn messages(&self) -> u64 {
         self.rate * self.seconds
     }
@@ -61,7 +61,7 @@ impl Schedule {
         Nanos::from_secs(self.seconds)
     }
 
-    /// How much of that is over once so many messages were taken.
+    /// How much of that has passed after this many messages.
     pub(super) fn elapsed(&self, messages: u64) -> Nanos {
         if messages >= self.messages() { self.span() } else { self.due(messages) - LEAD_IN }
     }
@@ -73,13 +73,13 @@ impl Schedule {
         Outage { from: at(from), to: at(to) }
     }
 
-    /// Which line is away so long after the first message.
+    /// Which line is away at this time after the first message.
     pub(super) fn who_is_away(&self, elapsed: Nanos) -> Option<Line> {
         let away = |line: &usize| self.away(*line).from <= elapsed && elapsed < self.away(*line).to;
         (0..NAMES.len()).find(away).map(|line| Line(line as u8))
     }
 
-    /// The plan of it.
+    /// The publisher's plan.
     pub(super) fn plan(&self) -> PlanConfig {
         let percent = |percent| Share::percent(percent).unwrap_or_default();
         let line = |line: usize, pack_max, loss, burst: (f64, f64), reorder| LinePlan {
@@ -100,14 +100,14 @@ impl Schedule {
             lines: vec![line(0, 10, 0.5, (0.05, 4.0), 3), line(1, 4, 0.3, (0.03, 8.0), 2)],
             heartbeat: Some(HEARTBEAT),
             end_copies: 10,
-            // what is due together is packed together, and waits for nothing else
+            // messages that are due together are packed together, and wait for nothing else
             pack_wait: Nanos(1),
             seed: self.seed,
             ..PlanConfig::default()
         }
     }
 
-    /// The messages of it.
+    /// The messages.
     pub(super) fn source(self) -> Paced {
         Paced { made_up: MadeUp::new(Some(self.messages()), None, self.seed), schedule: self, index: 0 }
     }
@@ -160,7 +160,7 @@ mod tests {
             }
             truth.record(&datagram, datagram.dropped.is_none());
         }
-        assert!(first_heartbeats >= 8, "the channel begins at number 1 whatever is lost");
+        assert!(first_heartbeats >= 8, "the channel begins at number 1, whatever is lost");
         assert_eq!(truth.numbers(), 20_000);
         for line in [Line(0), Line(1)] {
             assert!((3_000..3_600).contains(&truth.lost_on(line)), "an outage of 150 ms and a little loss");

@@ -1,7 +1,7 @@
-//! What the arbiter was given: which numbers each line brought, and which came while the arbiter still had to wait for them.
+//! What the arbiter was given: which numbers each line brought, and which of them arrived within the gap timeout.
 //!
-//! This is written down beside the arbiter, from the same datagrams with the same stamps, and knows nothing of what the arbiter
-//! does with them. Memory is taken at the start: a few bits a message.
+//! It is recorded independently of the arbiter, from the same datagrams with the same stamps, and knows nothing of what the
+//! arbiter does with them. Memory is allocated at the start: a few bits per message.
 
 use std::collections::VecDeque;
 
@@ -17,12 +17,12 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// None of the numbers from 1 to `max`.
+    /// An empty set, for numbers from 1 to `max`.
     pub(super) fn none_of(max: u64) -> Numbers {
         Numbers { words: vec![0; (max / 64 + 1) as usize], max, count: 0 }
     }
 
-    /// Adds a number; whether it is new. One beyond the limit never is.
+    /// Adds a number and returns whether it is new. A number beyond the limit never is.
     #[inline]
     pub(super) fn add(&mut self, number: u64) -> bool {
         if number == 0 || number > self.max {
@@ -66,7 +66,7 @@ impl LineSeen {
     }
 }
 
-/// Numbers that a line has shown to exist, and none had brought by then.
+/// Numbers that a line has shown to exist before any line brought them.
 #[derive(Clone, Copy, Debug)]
 struct Hole {
     first: u64,
@@ -76,11 +76,11 @@ struct Hole {
 
 /// What was given to the arbiter.
 ///
-/// Invariant: `holes` are apart, ascend, and none is past its time as of the last stamp.
+/// Invariant: `holes` do not touch, ascend, and none has expired as of the last stamp.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) lines: Vec<LineSeen>,
-    /// The numbers that came before anything beyond them did, or less than a gap timeout after that.
+    /// The numbers that arrived before any number beyond them, or less than a gap timeout later.
     pub(super) in_time: Numbers,
     gap_timeout: Nanos,
     mark: u64,
@@ -88,7 +88,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Nothing yet, on so many lines, of messages 1 to `max`.
+    /// Nothing yet: for this many lines, and messages 1 to `max`.
     pub(super) fn new(lines: usize, max: u64, gap_timeout: Nanos) -> Seen {
         let line = LineSeen { numbers: Numbers::none_of(max), mark: 1, datagrams: 0 };
         Seen {
@@ -100,7 +100,7 @@ impl Seen {
         }
     }
 
-    /// A frame is given to the arbiter.
+    /// Records a frame that the arbiter is given.
     #[inline]
     pub(super) fn frame(&mut self, stamp: Nanos, line: Line, frame: &Frame<'_>) {
         let count = if frame.kind == FrameKind::Data { u64::from(frame.count) } else { 0 };
@@ -123,7 +123,7 @@ impl Seen {
         self.mark = self.mark.max(end);
     }
 
-    /// Whether some line brought this number.
+    /// Whether any line brought this number.
     pub(super) fn came(&self, number: u64) -> bool {
         self.lines.iter().any(|line| line.numbers.has(number))
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fills_a_hole_in_time_is_told_from_what_comes_late() {
+    fn in_time_is_told_from_late() {
         let mut seen = Seen::new(2, 20, Nanos::from_millis(50));
         give(&mut seen, 0, A, 1, 2);
         give(&mut seen, 10, A, 6, 1);

@@ -1,4 +1,4 @@
-//! What is shown while the demo runs: a picture that redraws itself on a terminal, plain lines elsewhere.
+//! The live view of the demo: a picture that redraws itself on a terminal, and plain rows elsewhere.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -15,17 +15,17 @@ use super::parts::News;
 use super::picture::{Paint, bar, percent, span};
 use super::schedule::{NAMES, Schedule};
 
-/// Cells of the picture of a line's time.
+/// Cells of a line's timeline.
 const CELLS: usize = 56;
-/// Cells of the bar that says who was first.
+/// Cells of the bar that shows who came first.
 const FIRST_CELLS: usize = 22;
-/// Over how long a rate is taken.
+/// The window over which a rate is measured.
 const RATE_OVER: Nanos = Nanos::from_millis(500);
 
-/// How far everything is.
-pub(super) struct Board {
+/// How far the demo is, as the view shows it.
+pub(super) struct Dashboard {
     schedule: Schedule,
-    /// What came on each line, over [`RATE_OVER`].
+    /// What arrived on each line, over [`RATE_OVER`].
     arrived: VecDeque<(Nanos, [u64; NAMES.len()])>,
     numbers: [u64; NAMES.len()],
     missing: [u64; NAMES.len()],
@@ -36,13 +36,13 @@ pub(super) struct Board {
     overruns: u64,
     p50: u64,
     p99: u64,
-    /// Each line's state in each part of the time that is over.
+    /// Each line's state in each part of the time that has passed.
     cells: [Vec<LineState>; NAMES.len()],
 }
 
-impl Board {
-    pub(super) fn new(schedule: Schedule) -> Board {
-        Board {
+impl Dashboard {
+    pub(super) fn new(schedule: Schedule) -> Dashboard {
+        Dashboard {
             schedule,
             arrived: VecDeque::new(),
             numbers: [0; NAMES.len()],
@@ -88,7 +88,7 @@ impl Board {
         self.schedule.elapsed(self.delivered + self.gaps.lost)
     }
 
-    /// Messages a second on a line, of late.
+    /// Messages per second on a line, recently.
     fn rate(&self, line: usize) -> u64 {
         let (Some((from, before)), Some((to, now))) = (self.arrived.front(), self.arrived.back()) else { return 0 };
         let span = *to - *from;
@@ -107,7 +107,7 @@ impl Board {
         let elapsed = self.elapsed();
         match self.schedule.who_is_away(elapsed) {
             _ if self.delivered == 0 => "waiting for the first message".into(),
-            _ if elapsed >= self.schedule.span() => "all is sent: waiting for the last of it".into(),
+            _ if elapsed >= self.schedule.span() => "everything is sent: waiting for the last messages".into(),
             Some(line) => {
                 let other = NAMES[1 - line.index()];
                 format!("line {} is taken away: line {other} carries the feed alone", NAMES[line.index()])
@@ -165,7 +165,7 @@ impl Board {
         ));
         if self.p99 > 0 {
             rows.push(format!(
-                "     {}   p50 {}, p99 {} from publisher to client, gaps aside",
+                "     {}   p50 {}, p99 {} from publisher to client, gaps excluded",
                 paint.dim("latency"),
                 span(self.p50),
                 span(self.p99)
@@ -178,7 +178,7 @@ impl Board {
         rows.join("\n")
     }
 
-    /// The same in a row under [`HEADS`].
+    /// The same as one row under [`HEADS`].
     fn row(&self) -> String {
         let line = |line: usize| {
             let (rate, share) = (thousands(self.rate(line)), format!("{:.0}%", self.first_share(line) * 100.0));
@@ -196,7 +196,7 @@ fn thousands(rate: u64) -> String {
     if rate < 1_000 { rate.to_string() } else { format!("{:.1}k", rate as f64 / 1e3) }
 }
 
-/// What stands in [`Board::row`], behind the time.
+/// The headings of [`Dashboard::row`], after the time.
 const HEADS: &str = "A       msg/s   lost first B       msg/s   lost first  gaps filled  lost";
 
 fn state(state: LineState, text: &str, paint: Paint) -> String {
@@ -218,14 +218,14 @@ fn cell(of: LineState, paint: Paint) -> String {
     state(of, glyph, paint)
 }
 
-/// Where it is shown.
+/// Where the dashboard is shown.
 pub(super) enum View {
     Terminal { bar: ProgressBar, paint: Paint },
     Plain { out: Out, seconds: Option<u64>, away: Option<Line> },
 }
 
 impl View {
-    /// A picture where `out` is a terminal, else plain lines.
+    /// A picture if `out` is a terminal, otherwise plain rows.
     pub(super) fn new(out: Out) -> View {
         let Some(paint) = out.terminal() else { return View::Plain { out, seconds: None, away: None } };
         let target = match out {
@@ -233,19 +233,19 @@ impl View {
             Out::Stderr => ProgressDrawTarget::stderr(),
         };
         let bar = ProgressBar::with_draw_target(None, target);
-        // the template is right: it is a constant
+        // the template is a constant, and valid
         bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
         View::Terminal { bar, paint }
     }
 
-    /// Shows how far everything is.
-    pub(super) fn show(&mut self, board: &Board) {
+    /// Shows how far the demo is.
+    pub(super) fn show(&mut self, board: &Dashboard) {
         match self {
             View::Terminal { bar, paint } => bar.set_message(board.picture(*paint)),
             View::Plain { out, seconds, away } => {
                 let elapsed = board.elapsed();
                 let say = |at: Nanos, what: &str| {
-                    // the report will say that nobody reads
+                    // if nobody reads, the report will fail and say so
                     let _ = writeln!(out.writer(), "{:>5.1}s  {what}", at.0 as f64 / 1e9);
                 };
                 if seconds.is_none() {
@@ -273,7 +273,7 @@ impl View {
         }
     }
 
-    /// Takes the picture away.
+    /// Removes the picture.
     pub(super) fn finish(self) {
         if let View::Terminal { bar, .. } = self {
             bar.finish_and_clear();
@@ -295,8 +295,8 @@ impl Out {
 mod tests {
     use super::*;
 
-    fn board() -> Board {
-        let mut board = Board::new(Schedule { rate: 20_000, seconds: 10, seed: 1 });
+    fn board() -> Dashboard {
+        let mut board = Dashboard::new(Schedule { rate: 20_000, seconds: 10, seed: 1 });
         for (at, count) in [(0, 0), (500, 10_000), (1_000, 20_000)] {
             let at = Nanos::from_secs(100) + Nanos::from_millis(at);
             board.take(News::Arrived { at, numbers: [count, count / 2], missing: [100, 0] });

@@ -19,7 +19,7 @@ use twinline_analysis::latency::two_core::BlockKind;
 use twinline_analysis::latency::{LatencyReport, PassResults, RatioResults};
 use twinline_core::time::Nanos;
 
-/// A directory that was empty when it was opened.
+/// The directory of `--out`, which was empty when it was opened.
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
@@ -59,7 +59,7 @@ impl Folder {
         self.write(&format!("{name}.hgrm"), |out| hgrm::write(times, out))
     }
 
-    /// The log of a pass, begun.
+    /// Begins the log of a pass.
     pub(super) fn log(&self, label: &str, now: Nanos) -> Result<Log, Failure> {
         Log::begin(self.0.join(format!("{}.hlog", file_name(label))), now)
     }
@@ -124,7 +124,7 @@ impl Log {
     /// Adds what an interval has.
     pub(super) fn write(&mut self, interval: &Interval) -> Result<(), Failure> {
         let Log { path, out, began, serializer } = self;
-        // a writer borrows what it writes with; what it would write first is thrown away
+        // a writer borrows its output and serializer, so each interval makes one; the header that it repeats is dropped
         let mut lines = Vec::new();
         let mut writer = builder(*began).begin_log_with(&mut lines, serializer).map_err(|error| failed(path, error))?;
         let (start, span) = (Duration::from(interval.start - *began), Duration::from(interval.end - interval.start));

@@ -1,4 +1,4 @@
-//! `twinline latency`.
+//! `twinline latency`: runs the measurements that the arguments ask for, shows their progress, and prints the report.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -96,14 +96,14 @@ pub(super) struct Args {
     /// The seed of losses and delays
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// How to receive; each method gets its own ratio and passes: socket, packet, xdp, or auto, the fastest that works [default: the feed
+    /// How to receive; each method gets its own ratio and passes: socket, packet, xdp, or auto (the fastest that works) [default: the feed
     /// file's]
     #[arg(long, value_name = "METHOD", value_delimiter = ',', value_parser = super::live::method)]
     receive: Vec<Method>,
     /// Measure each pass a second time with kernel or NIC receive stamps. With sockets they cost a recvmmsg instead of a recvfrom
     #[arg(long)]
     stamps: bool,
-    /// Which thread runs on which core, and what is measured [default: the ratio, then open loop on as many cores as there are]
+    /// Which thread runs on which core, and what is measured [default: the ratio, then open loop on the cores that there are]
     #[arg(long, value_enum)]
     layout: Option<Layout>,
     /// The cores of publisher, arbiter and client, in this order [default: the first ones that this process may use]
@@ -115,7 +115,7 @@ pub(super) struct Args {
     /// Write the report, histogram logs, percentile files and the page into this directory, which is created
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print the report as one JSON object on stdout, and everything else on stderr
+    /// Print the report as one JSON object on standard output, and everything else on standard error
     #[arg(long)]
     json: bool,
 }
@@ -123,7 +123,7 @@ pub(super) struct Args {
 fn rate(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(RateSpec::PerSecond(rate)) => Ok((rate * 1e6).round() as u64),
-        _ => Err("expected messages a second, up to 100M; for example 100k".into()),
+        _ => Err("expected messages per second, up to 100M; for example 100k".into()),
     }
 }
 
@@ -138,7 +138,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let (feed, framing) = feed::load(&args.feed)?;
     let setup = Setup::new(&args, feed, framing)?;
     let measuring = Measuring { args, setup, framing };
-    // any other framing is looked up for each datagram: a few nanoseconds among thousands, and never in its favour
+    // any other framing is looked up per datagram, which adds a few nanoseconds to thousands
     match framing {
         AnyFraming::MoldUdp64(framing) => measuring.with(framing),
         framing => measuring.with(framing),
@@ -158,7 +158,7 @@ impl WithFraming for Measuring {
     fn with<F: Framing>(self, framing: F) -> Outcome {
         let Measuring { args, setup, .. } = &self;
         let folder = args.out.as_deref().map(Folder::make).transpose()?;
-        let stop = Stop::on_signals().context("cannot listen to signals")?;
+        let stop = Stop::on_signals().context("cannot install signal handlers")?;
         let clock = Clock::start();
         let mut findings = machine::look(&setup.cores(), &setup.interfaces(), setup.buffer());
         if cfg!(debug_assertions) {
@@ -167,10 +167,10 @@ impl WithFraming for Measuring {
             findings.insert(0, Finding { what, advice, severity: Severity::Spoils });
         }
         let machine = MeasuredMachine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
-        let mut human = Human(args.json);
+        let mut text_out = TextOut(args.json);
         let mut report = LatencyReport::new(machine, &setup.feed, &setup.to, setup.namespace.clone(), self.framing);
-        human.tell(&report.machine_text())?;
-        human.tell(&setup.beginning(self.framing))?;
+        text_out.tell(&report.machine_text())?;
+        text_out.tell(&setup.beginning(self.framing))?;
         let bench = Bench { setup, framing, clock, stop: &stop, folder: folder.as_ref() };
         let mut session = 0;
         if setup.measures_ratio() {
@@ -180,7 +180,7 @@ impl WithFraming for Measuring {
                 }
                 session += 1;
                 let ratio = bench.ratio(method, args.block, args.size[0], session_of(framing, session))?;
-                human.tell(&ratio.text())?;
+                text_out.tell(&ratio.text())?;
                 report.ratios.push(ratio);
             }
         }
@@ -190,36 +190,36 @@ impl WithFraming for Measuring {
             }
             session += 1;
             let pass = bench.pass(&pass, session_of(framing, session))?;
-            human.tell(&pass.text())?;
+            text_out.tell(&pass.text())?;
             report.passes.push(pass);
         }
         report.stopped = stop.requested();
-        human.tell(&report.ending_text())?;
+        text_out.tell(&report.ending_text())?;
         let object = report.json();
         if let Some(folder) = &folder {
             folder.finish(&report, &object)?;
-            human.tell(&format!(
+            text_out.tell(&format!(
                 "written to {}: latency.html, latency.json, .hlog and .hgrm files\n",
                 folder.path().display()
             ))?;
         }
         if args.json {
-            writeln!(io::stdout(), "{object}").context("cannot write the report to stdout")?;
+            writeln!(io::stdout(), "{object}").context("cannot write the report to standard output")?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Each pass has a session of its own, so that nothing that another pass left on the wire is counted for it.
+/// Each pass has its own session, so that datagrams that another pass left on the wire do not count for it.
 fn session_of(framing: impl Framing, n: u32) -> Session {
     let numbered = || framing.session(&(1 + n % 200).to_string());
     framing.session(&format!("LAT{n:07}")).or_else(numbered).unwrap_or(Session::NONE)
 }
 
-/// Where text for people goes: stdout, or stderr where that is for JSON.
-struct Human(bool);
+/// Where text goes: standard output, or standard error if `--json` takes standard output.
+struct TextOut(bool);
 
-impl Human {
+impl TextOut {
     fn tell(&mut self, text: &str) -> Result<(), Failure> {
         if self.0 {
             eprint!("{text}");
@@ -243,7 +243,7 @@ struct Bench<'a, F> {
 }
 
 impl<F: Framing> Bench<'_, F> {
-    /// The one place where the lines are opened. Each measurement opens them anew, so that it does not hear what was sent before it.
+    /// Opens the lines. Each measurement opens them anew, so that it does not hear what was sent before it.
     fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, MethodChoice), Failure> {
         let feed = &self.setup.feed;
         let options = ReceiveOptions { buffer_bytes: self.setup.buffer(), kernel_stamps, senders: false };
@@ -255,7 +255,7 @@ impl<F: Framing> Bench<'_, F> {
 
     fn ratio(&self, method: Method, block: u32, size: usize, session: Session) -> Result<RatioResults, Failure> {
         let (live, watch, taken) = self.listen(method, false)?;
-        let (measured, watched) = live.with(Rotating { bench: self, watch, taken: &taken, block, size, session })?;
+        let (measured, watched) = live.with(RatioRun { bench: self, watch, taken: &taken, block, size, session })?;
         let ratio = RatioResults::new(measured, taken.method, self.setup.two_cores(), size, block, &watched);
         if let Some(folder) = self.folder {
             folder.ratio(&ratio)?;
@@ -268,7 +268,7 @@ impl<F: Framing> Bench<'_, F> {
         let (live, watch, taken) = self.listen(asked.method, asked.stamps)?;
         let asked = PassSpec { method: taken.method, ..*asked };
         let label = asked.label();
-        let (measured, watched) = live.with(Paced { bench: self, watch, asked, label: &label, session })?;
+        let (measured, watched) = live.with(OpenLoopPass { bench: self, watch, asked, label: &label, session })?;
         let pass = PassResults::new(asked, measured, &setup.feed, (setup.arrangement, setup.pack), &watched);
         if pass.sent_nothing() {
             let why = pass.last_error().unwrap_or_default();
@@ -291,7 +291,7 @@ impl<F: Framing> Bench<'_, F> {
 }
 
 /// The ratio, once the receive method is a type.
-struct Rotating<'a, F> {
+struct RatioRun<'a, F> {
     bench: &'a Bench<'a, F>,
     watch: LiveWatch,
     taken: &'a MethodChoice,
@@ -300,7 +300,7 @@ struct Rotating<'a, F> {
     session: Session,
 }
 
-impl<F: Framing> WithSource for Rotating<'_, F> {
+impl<F: Framing> WithSource for RatioRun<'_, F> {
     type Output = Result<(TwoCoreMeasured, Vec<WatchFacts>), Failure>;
 
     fn with<S: Source + CountedSource + Send>(mut self, mut source: S) -> Self::Output {
@@ -314,7 +314,7 @@ impl<F: Framing> WithSource for Rotating<'_, F> {
         let progress = Progress::new(&format!("ratio, {}", self.taken.method.name()), setup.span, clock);
         let tell = |rounds: &[_]| {
             progress.show(|| match Ratios::of(rounds, true) {
-                None => format!("{} rounds, none near yet", rounds.len()),
+                None => format!("{} rounds, none with near cores yet", rounds.len()),
                 Some(Ratios { p50, p99 }) => {
                     format!("{} rounds, p50 {:.3}, p99 {:.3}", rounds.len(), p50.arbiter.median, p99.arbiter.median)
                 }
@@ -328,7 +328,7 @@ impl<F: Framing> WithSource for Rotating<'_, F> {
 }
 
 /// An open-loop pass, once the receive method is a type.
-struct Paced<'a, F> {
+struct OpenLoopPass<'a, F> {
     bench: &'a Bench<'a, F>,
     watch: LiveWatch,
     asked: PassSpec,
@@ -336,7 +336,7 @@ struct Paced<'a, F> {
     session: Session,
 }
 
-impl<F: Framing> WithSource for Paced<'_, F> {
+impl<F: Framing> WithSource for OpenLoopPass<'_, F> {
     type Output = Result<(OpenLoopMeasured, Vec<WatchFacts>), Failure>;
 
     fn with<S: Source + CountedSource + Send>(mut self, mut source: S) -> Self::Output {
@@ -370,9 +370,9 @@ impl<F: Framing> WithSource for Paced<'_, F> {
     }
 }
 
-/// What the kernel threw away at the sockets.
+/// What the kernel dropped at the sockets.
 fn watched(watch: &mut LiveWatch) -> Result<Vec<WatchFacts>, Failure> {
-    watch.check().context("cannot ask the sockets what they dropped")?;
+    watch.check().context("cannot read the sockets' drop counters")?;
     Ok(watch.facts())
 }
 
@@ -387,7 +387,7 @@ fn failure(error: MeasureError) -> Failure {
     }
 }
 
-/// How far a measurement is, on a terminal alone.
+/// How far a measurement is. Shown on a terminal only.
 struct Progress {
     bar: Option<ProgressBar>,
     clock: Clock,
@@ -406,7 +406,7 @@ impl Progress {
 
     fn show(&self, message: impl FnOnce() -> String) {
         let Some(bar) = &self.bar else { return };
-        // the bar draws less often than it is told
+        // the bar is drawn less often than this is called
         let elapsed = Duration::from(self.clock.now() - self.start);
         if elapsed.as_millis() as u64 / 100 != bar.position() / 100_000_000 {
             bar.set_message(message());
@@ -421,7 +421,7 @@ impl Progress {
     }
 }
 
-/// The feed that is sent on: another, or the one that is listened to.
+/// The feed to send on: that of `--to`, or the one that is received.
 fn sent_on(feed: &Feed, to: Option<&Path>) -> Result<Feed, Failure> {
     let Some(path) = to else { return Ok(feed.clone()) };
     let (to, _) = feed::load(path)?;

@@ -20,9 +20,9 @@ use twinline_node::publisher::spec::PerLine;
 /// Which thread runs on which core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Layout {
-    /// The ratio to the bare receive loop alone: one thread publishes and reads, the arbiter has the other core
+    /// Only the ratio to the bare receive loop: one thread publishes and reads, the arbiter has the other core
     TwoCore,
-    /// Open loop: publisher, arbiter and client on a core each
+    /// Open loop: publisher, arbiter and client, one core each
     Spread,
     /// Open loop: one thread publishes and reads, the arbiter has the other core
     Paired,
@@ -40,7 +40,7 @@ pub(super) struct Setup {
     pub(super) lines: Vec<LinePlan>,
     pub(super) pack: u32,
     pub(super) seed: u64,
-    /// How to receive, in the order in which they are measured.
+    /// The receive methods, in the order in which they are measured.
     pub(super) methods: Vec<Method>,
     layout: Option<Layout>,
     passes: Vec<PassSpec>,
@@ -95,7 +95,7 @@ impl Setup {
         })
     }
 
-    /// What is about to be measured, where.
+    /// The line of text that says what is about to be measured, and where.
     pub(super) fn beginning(&self, framing: AnyFraming) -> String {
         let (feed, to) = (&self.feed, &self.to);
         let way = if feed == to { String::new() } else { format!(", sent on {}", to.name) };
@@ -213,7 +213,7 @@ mod tests {
         let fine = |given, of_feed| cores(given, of_feed).unwrap();
         assert_eq!(fine(None, None), [0, 1, 2]);
         assert_eq!(fine(None, Some(3)), [0, 3, 1]);
-        assert_eq!(fine(None, Some(9)), [0, 1, 2], "a core that is not there is check's to tell");
+        assert_eq!(fine(None, Some(9)), [0, 1, 2], "`check` reports a core that does not exist");
         assert_eq!(fine(Some(&[3, 2]), Some(1)), [3, 2]);
         for (given, words) in
             [(&[7][..], "there is no core 7"), (&[1, 1], "different"), (&[0, 1, 2, 3], "one to three")]

@@ -1,4 +1,4 @@
-//! Looking after a feed that is listened to: notices, the status line, the end of the time, facts of the source.
+//! Housekeeping of a live feed: notices, the status line, the time limit, and the facts of the source.
 
 use std::fmt::Write as _;
 
@@ -16,50 +16,50 @@ use twinline_node::source::live::LineFacts;
 use twinline_node::source::watch::{InterfaceState, LineChange, WatchFacts};
 
 use super::tally::Tally;
-use super::{Listen, Voice};
+use super::{ListenArgs, Notifier};
 
-/// How often interfaces are looked after and counters are asked for.
+/// How often interfaces and counters are checked.
 const LOOK_EVERY: Nanos = Nanos::from_millis(250);
 const STATUS_EVERY: Nanos = Nanos::from_secs(10);
-/// When a line that was never heard is told.
+/// How long after the start a line that was never heard is reported.
 const HEARD_BY: Nanos = Nanos::from_secs(4);
 
-/// What a verb says while it listens.
+/// What a verb's status line shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatusLine {
-    /// Messages, leads and states: of an arbiter.
+    /// An arbiter's: messages, leads and states.
     Arbiter,
-    /// Datagrams: of a capture.
+    /// A recording's: datagrams.
     Datagrams,
-    /// Nothing: its output speaks for itself.
+    /// There is none: the verb's output says enough.
     None,
 }
 
-/// Looks after one feed. [`Housekeeping::tick`] is called often, and does something now and then.
+/// Housekeeping of one feed. [`Housekeeping::tick`] is called often and acts only when something is due.
 #[derive(Debug)]
 pub(crate) struct Housekeeping {
     clock: Clock,
-    voice: Voice,
+    notifier: Notifier,
     lines: Vec<LineConfig>,
     status: StatusLine,
     started: Nanos,
     until: Option<Nanos>,
     look_at: Nanos,
     status_at: Nanos,
-    counters: Counters,
+    counters: LineCounters,
     /// As of the last status line.
-    before: Before,
-    /// Lines that were told to be unheard.
+    before: LastStatus,
+    /// Lines that were reported as never heard.
     unheard: [bool; LINES_MAX],
     heard_checked: bool,
-    /// When a line's overflow was last said.
+    /// When a line's overflow was last reported.
     overflow_said: [Option<Nanos>; LINES_MAX],
     dropped_said: u64,
 }
 
-/// What the page of counters said at one look, by line.
+/// One reading of the counter page, per line.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counters {
+struct LineCounters {
     datagrams: [u64; LINES_MAX],
     first_arrivals: [u64; LINES_MAX],
     missing: [u64; LINES_MAX],
@@ -67,10 +67,10 @@ struct Counters {
     divergent: [u64; LINES_MAX],
 }
 
-impl Counters {
-    fn read(page: &CounterPage) -> Counters {
+impl LineCounters {
+    fn read(page: &CounterPage) -> LineCounters {
         let of = |counter| std::array::from_fn(|line| page.line(counter, Line(line as u8)));
-        Counters {
+        LineCounters {
             datagrams: of(Counter::Datagrams),
             first_arrivals: of(Counter::FirstArrivals),
             missing: of(Counter::Missing),
@@ -81,9 +81,9 @@ impl Counters {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Before {
+struct LastStatus {
     at: Nanos,
-    counters: Counters,
+    counters: LineCounters,
     messages: u64,
     overflow: [u64; LINES_MAX],
 }
@@ -91,23 +91,23 @@ struct Before {
 impl Housekeeping {
     pub(crate) fn new(
         clock: Clock,
-        voice: Voice,
+        notifier: Notifier,
         lines: &[LineConfig],
-        listen: &Listen,
+        listen: &ListenArgs,
         status: StatusLine,
     ) -> Housekeeping {
         let started = clock.now();
         Housekeeping {
             clock,
-            voice,
+            notifier,
             lines: lines.to_vec(),
             status,
             started,
             until: listen.seconds.map(|span| started + span),
             look_at: started,
             status_at: started + STATUS_EVERY,
-            counters: Counters::default(),
-            before: Before { at: started, ..Before::default() },
+            counters: LineCounters::default(),
+            before: LastStatus { at: started, ..LastStatus::default() },
             unheard: [false; LINES_MAX],
             heard_checked: false,
             overflow_said: [None; LINES_MAX],
@@ -115,7 +115,7 @@ impl Housekeeping {
         }
     }
 
-    /// Does what is due. Returns whether it was time to look: what is buffered may be written out as well.
+    /// Does what is due. Returns whether a check was due, which is a good time to flush buffers as well.
     pub(crate) fn tick<S>(&mut self, running: &Running<S>, tally: &Tally) -> bool {
         let now = self.clock.now();
         if self.until.is_some_and(|until| now >= until) {
@@ -128,7 +128,7 @@ impl Housekeeping {
         for notice in running.notices() {
             self.notice(now, &notice);
         }
-        self.counters = Counters::read(running.counters());
+        self.counters = LineCounters::read(running.counters());
         self.hear(now, &running.lines());
         if self.status != StatusLine::None && now >= self.status_at {
             self.status_at = now + STATUS_EVERY;
@@ -141,39 +141,39 @@ impl Housekeeping {
         if let RuntimeNotice::Line(notice) = notice
             && let LineChange::Overflow { .. } | LineChange::RingOverflow { .. } = notice.what
         {
-            // at once, and then with the status line: what overflows does so at every look
+            // the first at once, further ones as often as the status line: what overflows does so at every check
             let said = &mut self.overflow_said[notice.line.index()];
             if self.status != StatusLine::None && said.is_some_and(|said| now < said + STATUS_EVERY) {
                 return;
             }
             *said = Some(now);
         }
-        self.voice.say(notice);
+        self.notifier.say(notice);
     }
 
-    /// Lines that were never heard.
+    /// Reports lines that are never heard, and a recording that drops.
     fn hear(&mut self, now: Nanos, facts: &[WatchFacts]) {
-        let heard = |counters: &Counters, line: usize| counters.datagrams[line] > 0;
+        let heard = |counters: &LineCounters, line: usize| counters.datagrams[line] > 0;
         if !self.heard_checked && now >= self.started + HEARD_BY {
             self.heard_checked = true;
             for at in 0..self.lines.len() {
                 if !heard(&self.counters, at) {
                     self.unheard[at] = true;
-                    self.voice.say(never_heard(&self.lines[at], facts.get(at)));
+                    self.notifier.say(never_heard(&self.lines[at], facts.get(at)));
                 }
             }
         }
         for at in 0..self.lines.len() {
             if self.unheard[at] && heard(&self.counters, at) {
                 self.unheard[at] = false;
-                self.voice.say(format_args!("line {}: heard now", self.lines[at].name));
+                self.notifier.say(format_args!("line {}: now heard", self.lines[at].name));
             }
         }
         let dropped: u64 = self.counters.dropped.iter().sum();
         if self.dropped_said == 0 && dropped > 0 {
             self.dropped_said = dropped;
-            self.voice.say(format_args!(
-                "the disk is too slow for the capture: {dropped} datagrams are not in it so far; the arbiter goes on"
+            self.notifier.say(format_args!(
+                "the disk is too slow for the capture: {dropped} datagrams are missing from it so far; the arbiter goes on"
             ));
         }
     }
@@ -217,8 +217,8 @@ impl Housekeeping {
             }
             self.before.overflow[at] = overflow;
         }
-        self.voice.say(text);
-        self.before = Before { at: now, counters: self.counters, messages: tally.messages, ..self.before };
+        self.notifier.say(text);
+        self.before = LastStatus { at: now, counters: self.counters, messages: tally.messages, ..self.before };
     }
 
     /// The `source` of --json (ARBITRATION 10.2).
@@ -257,14 +257,14 @@ impl Housekeeping {
         source
     }
 
-    /// What the lines brought, a sentence a line.
+    /// What each line brought, one sentence per line.
     pub(crate) fn summary<S>(&self, ended: &Ended<S>) -> String {
         let mut text = String::new();
         for (at, (line, watched)) in self.lines.iter().zip(&ended.lines).enumerate() {
             let facts = ended.source.lines[at];
             let _ = write!(text, "line {}: {} datagrams, {} bytes", line.name, facts.datagrams, facts.bytes);
             let _ = write!(text, ", {} lost at the socket, {} not captured", watched.overflow, ended.dropped[at]);
-            let left_out = [(facts.other_senders, "of other senders"), (facts.truncated, "too long")];
+            let left_out = [(facts.other_senders, "from other senders"), (facts.truncated, "too long")];
             for (count, what) in left_out.into_iter().chain(refused(&facts)) {
                 if count > 0 {
                     let _ = write!(text, ", {count} {what}");
@@ -275,33 +275,36 @@ impl Housekeeping {
         text
     }
 
-    /// Says what was noticed last.
+    /// Prints the last notices.
     pub(crate) fn say_last<S>(&mut self, ended: &Ended<S>) {
         let now = self.clock.now();
         ended.notices.iter().for_each(|notice| self.notice(now, notice));
     }
 
-    /// Says what went wrong at the sockets, in all.
+    /// Prints what each line lost or left out over the whole run.
     pub(crate) fn say_losses<S>(&self, ended: &Ended<S>) {
         for (at, (line, watched)) in self.lines.iter().zip(&ended.lines).enumerate() {
             let (asked, given) = (watched.buffer_asked, watched.buffer_given);
             let losses = [
-                (watched.overflow, format!("lost at its sockets in all (buffers of {given} bytes, {asked} asked for)")),
+                (
+                    watched.overflow,
+                    format!("lost at its sockets in total (buffers of {given} bytes; {asked} were asked for)"),
+                ),
                 (ended.dropped[at], "not in the capture: a replay of it will differ from this run".to_owned()),
-                (ended.source.lines[at].other_senders, "of other senders than its `source`, left out".to_owned()),
+                (ended.source.lines[at].other_senders, "from senders other than its `source`, left out".to_owned()),
                 (ended.source.lines[at].truncated, "longer than a datagram can be, left out".to_owned()),
             ];
             for (count, what) in losses.into_iter().filter(|(count, _)| *count > 0) {
-                self.voice.say(format_args!("line {}: {count} datagrams {what}", line.name));
+                self.notifier.say(format_args!("line {}: {count} datagrams {what}", line.name));
             }
             for (count, what) in refused(&ended.source.lines[at]).into_iter().filter(|(count, _)| *count > 0) {
-                self.voice.say(format_args!("line {}: {count} {what}, left out", line.name));
+                self.notifier.say(format_args!("line {}: {count} {what}, left out", line.name));
             }
         }
     }
 }
 
-/// By how much a line is ahead of another at least, at the median, where it is ahead of any.
+/// A line's smallest median lead over any other line. `None` if it leads none.
 fn lead(page: &CounterPage, line: usize, lines: usize) -> Option<Nanos> {
     let first = Line(line as u8);
     let others = (0..lines).map(|other| Line(other as u8)).filter(|other| *other != first);
@@ -309,7 +312,7 @@ fn lead(page: &CounterPage, line: usize, lines: usize) -> Option<Nanos> {
     known.map(|other| Nanos(page.pair(Counter::LeadMedian, first, other))).min()
 }
 
-/// What was found wrong with a line's frames, and how often.
+/// What was wrong with a line's frames, and how often.
 fn refused(facts: &LineFacts) -> [(u64, &'static str); 5] {
     let (frames, fragments) = (&facts.frames, &facts.fragments);
     let given_up = fragments.overlapping + fragments.inconsistent + fragments.expired + fragments.evicted;
@@ -317,8 +320,8 @@ fn refused(facts: &LineFacts) -> [(u64, &'static str); 5] {
         (frames.malformed, "frames with headers that contradict each other"),
         (frames.ip_checksum, "frames with a wrong IPv4 checksum"),
         (frames.udp_checksum, "datagrams with a wrong UDP checksum"),
-        (frames.foreign, "frames for none of its groups"),
-        (given_up + fragments.malformed, "fragments or datagrams in fragments given up"),
+        (frames.foreign, "frames for other groups than its own"),
+        (given_up + fragments.malformed, "fragments or fragmented datagrams given up"),
     ]
 }
 
@@ -335,7 +338,7 @@ fn fragments_json(facts: &FragmentFacts) -> Value {
     })
 }
 
-/// What to say of a line that was never heard, the likeliest cause first.
+/// The message for a line that was never heard, the likeliest cause first.
 fn never_heard(line: &LineConfig, facts: Option<&WatchFacts>) -> String {
     let (name, interface) = (&line.name, &line.interface);
     let groups = match line.groups.as_slice() {
@@ -343,17 +346,18 @@ fn never_heard(line: &LineConfig, facts: Option<&WatchFacts>) -> String {
         groups => format!("any of its {} groups", groups.len()),
     };
     let found = match facts.map(|facts| facts.interface) {
-        Some(InterfaceState::Missing) => format!("there is no interface {interface}; or "),
-        Some(InterfaceState::Down) => format!("interface {interface} is down; or "),
+        Some(InterfaceState::Missing) => format!("there is no interface {interface}; "),
+        Some(InterfaceState::Down) => format!("interface {interface} is down; "),
         _ => String::new(),
     };
     let source = match line.source {
-        Some(source) => format!(", or it is not sent by {source}"),
+        Some(source) => format!("the sender is not {source}; "),
         None => String::new(),
     };
     format!(
-        "line {name}: nothing heard on {groups} in {}: {found}the interface ({interface}) is the wrong one, or the group or \
-         port{source}; a firewall drops it; no IGMP querier keeps the switch forwarding it; or nothing is sent now",
+        "line {name}: nothing heard on {groups} in {}. Possible causes: {found}the interface ({interface}), the group or the \
+         port is wrong; {source}a firewall drops it; the switch stopped forwarding it for lack of an IGMP querier; nothing is \
+         being sent",
         HEARD_BY
     )
 }
@@ -363,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_was_never_heard_is_told_with_the_likely_causes() {
+    fn a_line_that_was_never_heard_is_reported_with_the_likely_causes() {
         let mut line = LineConfig {
             name: "B".into(),
             groups: vec!["239.1.1.1:5".parse().unwrap()],
@@ -373,15 +377,18 @@ mod tests {
         };
         assert_eq!(
             never_heard(&line, None),
-            "line B: nothing heard on 239.1.1.1:5 in 4s: the interface (eth1) is the wrong one, or the group or port; a \
-             firewall drops it; no IGMP querier keeps the switch forwarding it; or nothing is sent now"
+            "line B: nothing heard on 239.1.1.1:5 in 4s. Possible causes: the interface (eth1), the group or the port is wrong; \
+             a firewall drops it; the switch stopped forwarding it for lack of an IGMP querier; nothing is being sent"
         );
         line.source = Some([10, 0, 0, 1].into());
         line.groups.push("239.1.1.2:5".parse().unwrap());
         let facts =
             WatchFacts { overflow: 0, buffer_asked: 0, buffer_given: 0, interface: InterfaceState::Down, gone: 0 };
         let said = never_heard(&line, Some(&facts));
-        assert!(said.contains("any of its 2 groups in 4s: interface eth1 is down; or the interface"), "{said}");
-        assert!(said.contains("or it is not sent by 10.0.0.1"), "{said}");
+        assert!(
+            said.contains("any of its 2 groups in 4s. Possible causes: interface eth1 is down; the interface"),
+            "{said}"
+        );
+        assert!(said.contains("the sender is not 10.0.0.1"), "{said}");
     }
 }

@@ -1,4 +1,4 @@
-//! What `run`, `capture` and `tail` have in common: arguments, feeds that are listened to, and what is said of them meanwhile.
+//! Shared by `run`, `capture` and `tail`: arguments, the feeds that they listen to, and the notices that they print.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -17,19 +17,19 @@ use twinline_node::source::live::LiveError;
 pub(super) mod housekeeping;
 pub(super) mod tally;
 
-/// The capacity of the rings that lead off an arbiter's thread: half a second of the heaviest feed there is.
+/// The capacity of the rings that carry output off an arbiter's thread: half a second of the heaviest known feed.
 pub(super) const RING_CAPACITY: usize = 64 << 20;
 
-/// Where and for how long a feed is listened to.
+/// How to receive, on which core, and for how long.
 #[derive(Debug, clap::Args)]
-pub(super) struct Listen {
-    /// Stop after so many seconds
+pub(super) struct ListenArgs {
+    /// Stop after N seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     pub(super) seconds: Option<Nanos>,
-    /// Pin the thread that receives to this core [default: `core` under [receive] in the feed file]
+    /// Pin the receiving thread to this core [default: `receive.core` in the feed file]
     #[arg(long, value_name = "N")]
     pub(super) core: Option<usize>,
-    /// How to receive: socket, packet, xdp, or auto, the fastest that works [default: `receive` in the feed file]
+    /// How to receive: socket, packet, xdp, or auto (the fastest that works) [default: `receive.method` in the feed file]
     #[arg(long, value_name = "METHOD", value_parser = method)]
     pub(super) receive: Option<Method>,
 }
@@ -39,17 +39,17 @@ pub(super) fn method(text: &str) -> Result<Method, String> {
 }
 
 fn seconds(text: &str) -> Result<Nanos, String> {
-    // finite, and not so long that it could not be said in nanoseconds
+    // finite, and short enough to count in nanoseconds
     let seconds = text.parse().ok().filter(|seconds| (1e-3..1e9).contains(seconds));
     let seconds: f64 = seconds.ok_or("expected seconds above 0; for example 10 or 0.5")?;
     Ok(Nanos((seconds * 1e9) as u64))
 }
 
-/// Says something of one feed, on stderr; with several feeds, of which.
+/// Prints notices about one feed on stderr. If there are several feeds, each notice begins with the feed's name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Voice(Option<String>);
+pub(super) struct Notifier(Option<String>);
 
-impl Voice {
+impl Notifier {
     pub(super) fn say(&self, what: impl Display) {
         match &self.0 {
             None => say(what),
@@ -62,7 +62,7 @@ impl Voice {
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) joined: Joined,
-    pub(super) voice: Voice,
+    pub(super) notifier: Notifier,
 }
 
 /// Loads the feed files.
@@ -76,8 +76,8 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<Feed>, Failure> {
         if feeds.iter().any(|before| before.name == feed.name) {
             let (path, name) = (path.display(), &feed.name);
             return Err(Failure::usage(anyhow!(
-                "{path}: a feed named {name:?} is given already; its files and reports could not be told apart: give each \
-                 feed once, under a name of its own"
+                "{path}: a feed named {name:?} was already given, and their files and reports could not be told apart: give \
+                 each feed once, with a name of its own"
             )));
         }
         feeds.push(feed);
@@ -85,36 +85,39 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<Feed>, Failure> {
     Ok(feeds)
 }
 
-/// How each feed is to run, beside what its feed file says.
+/// How to listen to each feed, besides what its feed file says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
-    pub(super) listen: &'a Listen,
+pub(super) struct ListenSettings<'a> {
+    pub(super) listen: &'a ListenArgs,
     /// The clock that all feeds share, so that their times can be compared.
     pub(super) clock: Clock,
     /// Whether each datagram is to say who sent it, as a capture wants to know.
     pub(super) senders: bool,
     pub(super) until_end: bool,
-    pub(super) stops: &'a Stops,
+    pub(super) stop: &'a Stop,
 }
 
 /// Joins the lines of all feeds.
 ///
 /// # Errors
-/// A core or an interface that this machine does not have, as a usage failure; a socket that cannot be had.
-pub(super) fn listen(feeds: Vec<Feed>, wanted: Wanted<'_>) -> Result<Vec<Listening>, Failure> {
-    let Wanted { listen, clock, senders, until_end, stops } = wanted;
+/// A core or an interface that this machine does not have, as a usage failure; a socket that cannot be opened.
+pub(super) fn listen(feeds: Vec<Feed>, settings: ListenSettings<'_>) -> Result<Vec<Listening>, Failure> {
+    let ListenSettings { listen, clock, senders, until_end, stop } = settings;
     let usable = cpu::usable();
     let cores: Vec<Option<usize>> = feeds.iter().map(|feed| listen.core.or(feed.receive.core)).collect();
     for (&core, feed) in cores.iter().zip(&feeds) {
         if let Some(core) = core.filter(|core| !usable.contains(core)) {
             let error = PinError::NoSuchCore { core, usable };
-            return Err(Failure::usage(anyhow!("feed {}: {error}; see --core, and `core` under [receive]", feed.name)));
+            return Err(Failure::usage(anyhow!(
+                "feed {}: {error}; see --core, and `receive.core` in the feed file",
+                feed.name
+            )));
         }
     }
     let several = feeds.len() > 1;
     let mut listening = Vec::new();
     for (at, feed) in feeds.into_iter().enumerate() {
-        let voice = Voice(several.then(|| feed.name.clone()));
+        let notifier = Notifier(several.then(|| feed.name.clone()));
         let method = listen.receive.unwrap_or(feed.receive.method);
         let runtime = Runtime::new(feed)
             .receive(method)
@@ -123,12 +126,12 @@ pub(super) fn listen(feeds: Vec<Feed>, wanted: Wanted<'_>) -> Result<Vec<Listeni
             .clock(clock)
             .senders(senders)
             .until_end(until_end)
-            .stop_on(stops.signals.clone());
+            .stop_on(stop.clone());
         let joined = runtime.join_lines().map_err(|error| match error {
             RuntimeError::Lines(LiveError::NoInterface { .. }) => Failure::usage(error),
             _ => Failure::run(error),
         })?;
-        listening.push(Listening { joined, voice });
+        listening.push(Listening { joined, notifier });
     }
     if listening.iter().any(|one| one.joined.spin().shared()) {
         say(Spin::new(true));
@@ -136,7 +139,7 @@ pub(super) fn listen(feeds: Vec<Feed>, wanted: Wanted<'_>) -> Result<Vec<Listeni
     Ok(listening)
 }
 
-/// Whether a feed's thread has a core for itself. One core is left for housekeeping, unless the user has chosen the cores.
+/// Whether a feed's thread has a core to itself. One core is left for housekeeping, unless the user has chosen the cores.
 fn spin(at: usize, cores: &[Option<usize>], usable: &[usize]) -> Spin {
     match cores[at] {
         Some(core) => Spin::new(cores.iter().filter(|other| **other == Some(core)).count() > 1),
@@ -145,7 +148,7 @@ fn spin(at: usize, cores: &[Option<usize>], usable: &[usize]) -> Spin {
 }
 
 impl Listening {
-    /// Says where.
+    /// Prints what is listened to, where and how.
     pub(super) fn tell(&self) {
         let feed = self.joined.feed();
         let lines = feed.lines.iter().map(|line| {
@@ -156,25 +159,19 @@ impl Listening {
             format!("{} {groups} on {}", line.name, line.interface)
         });
         let lines = lines.collect::<Vec<_>>().join(", ");
-        self.voice.say(format_args!("listening to {}: {lines}; receive = {}", feed.name, self.joined.method()));
+        self.notifier.say(format_args!("listening to {}: {lines}; receive = {}", feed.name, self.joined.method()));
     }
 }
 
-/// What ends a verb: Ctrl-C and SIGTERM.
-#[derive(Clone, Debug)]
-pub(super) struct Stops {
-    pub(super) signals: Stop,
+/// What Ctrl-C and SIGTERM set: it ends the verb.
+///
+/// # Errors
+/// If the signal handlers cannot be installed.
+pub(super) fn stop_on_signals() -> Result<Stop, Failure> {
+    Stop::on_signals().map_err(Failure::run)
 }
 
-impl Stops {
-    /// # Errors
-    /// Where a signal's handler cannot be installed.
-    pub(super) fn on_signals() -> Result<Stops, Failure> {
-        Ok(Stops { signals: Stop::on_signals().map_err(Failure::run)? })
-    }
-}
-
-/// A pause of a thread that has nothing to do for now and is in no hurry.
+/// Pauses a thread that has nothing to do and is in no hurry.
 pub(super) fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(1));
 }
@@ -184,10 +181,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_spins_where_it_has_a_core_for_itself() {
+    fn a_thread_spins_if_it_has_a_core_to_itself() {
         let shared = |at: usize, cores: &[Option<usize>]| spin(at, cores, &[0, 1]).shared();
         assert!(!shared(0, &[None]));
-        assert!(shared(0, &[None, None]), "none would be left for housekeeping");
+        assert!(shared(0, &[None, None]), "no core would be left for housekeeping");
         assert!(!shared(0, &[Some(0), Some(1)]), "as the user wants it");
         assert!(shared(1, &[Some(1), Some(1)]));
         assert!(spin(0, &[None], &[0]).shared());

@@ -1,54 +1,54 @@
-//! What housekeeping remembers of a stream for its status line: how much came, how much was lost, how the lines are.
+//! What housekeeping remembers of a stream for its status line: how much was delivered, how much was lost, and line states.
 
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, LagReason, LineState, Loss, Run, Sink, line_name};
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
 
-use super::Voice;
+use super::Notifier;
 
-/// How many changes of state are said in a second; a storm of them stands in --events.
+/// How many state changes are printed per second. All of them are in --events.
 const SAID_A_SECOND: u32 = 20;
 
-/// A channel, as far as the status line goes.
+/// The states of one channel's lines.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct LineStates {
     states: [LineState; LINES_MAX],
 }
 
-/// Listens in on an arbiter's output.
+/// Follows an arbiter's output.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    voice: Voice,
+    notifier: Notifier,
     names: Vec<String>,
-    /// By the place in which channels began.
-    channels: Vec<Seen>,
+    /// The channels, in the order in which they began.
+    channels: Vec<LineStates>,
     /// Messages released.
     pub(crate) messages: u64,
     /// Numbers lost.
     pub(crate) lost: u64,
-    /// The second of the last change that was said, and how many were said and kept back in it.
+    /// The second of the last state change, and how many changes were printed and held back in that second.
     said: (u64, u32, u32),
-    /// By pairs of lines, the first one's and the other's, whether a divergence was said. The last is recovery.
+    /// Whether a divergence was printed, per pair: the line of the first copy, then the other line. The last place is recovery.
     divergence_said: [[bool; LINES_MAX + 1]; LINES_MAX + 1],
 }
 
 impl Tally {
-    pub(crate) fn new(voice: Voice, names: Vec<String>) -> Tally {
+    pub(crate) fn new(notifier: Notifier, names: Vec<String>) -> Tally {
         let divergence_said = [[false; LINES_MAX + 1]; LINES_MAX + 1];
-        Tally { voice, names, channels: Vec::new(), messages: 0, lost: 0, said: (0, 0, 0), divergence_said }
+        Tally { notifier, names, channels: Vec::new(), messages: 0, lost: 0, said: (0, 0, 0), divergence_said }
     }
 
-    fn channel(&mut self, channel: ChannelRef) -> &mut Seen {
+    fn channel(&mut self, channel: ChannelRef) -> &mut LineStates {
         let at = usize::from(channel.index);
         if self.channels.len() <= at {
-            let seen = Seen { states: [LineState::Waiting; LINES_MAX] };
+            let seen = LineStates { states: [LineState::Waiting; LINES_MAX] };
             self.channels.resize(at + 1, seen);
         }
         &mut self.channels[at]
     }
 
-    /// A line's state: the word where it is the same on all channels, else how many channels have which.
+    /// A line's state: one word if all channels agree, otherwise the number of channels in each state.
     pub(crate) fn state(&self, line: usize) -> String {
         let count = |state| self.channels.iter().filter(|seen| seen.states[line] == state).count();
         let counts: Vec<_> =
@@ -68,7 +68,7 @@ impl Tally {
             let kept_back = self.said.2;
             self.said = (second, 0, 0);
             if kept_back > 0 {
-                self.voice.say(format_args!("and {kept_back} more changes of lines' states"));
+                self.notifier.say(format_args!("and {kept_back} more line state changes"));
             }
         }
         if self.said.1 == SAID_A_SECOND {
@@ -77,19 +77,19 @@ impl Tally {
         }
         self.said.1 += 1;
         let (name, from, to) = (line_name(&self.names, line), from.name(), to.name());
-        self.voice.say(format_args!("channel {}: line {name} is {to}{why}, was {from}", channel.key));
+        self.notifier.say(format_args!("channel {}: line {name} is {to}{why}, was {from}", channel.key));
     }
 
-    /// Says the first divergence of two lines; what more there are stands in the counters and in --events.
+    /// Prints the first divergence of each pair of lines. Further ones are counted, and are in --events.
     fn diverged(&mut self, channel: ChannelRef, number: SeqNo, line: Line, other: Line) {
         let said = self.divergence_said.get_mut(line.index()).and_then(|row| row.get_mut(other.index()));
         if said.is_none_or(|said| std::mem::replace(said, true)) {
             return;
         }
         let (line, other) = (line_name(&self.names, line), line_name(&self.names, other));
-        self.voice.say(format_args!(
-            "DIVERGENCE: channel {}: line {other} brought another message {number} than line {line} before it, which stands; \
-             more of these two are counted, and are in --events",
+        self.notifier.say(format_args!(
+            "DIVERGENCE: channel {}: message {number} from line {other} differs from the first copy, from line {line}, which \
+             stands; further divergences of these two lines are counted, and are in --events",
             channel.key
         ));
     }
@@ -105,7 +105,7 @@ impl Sink for Tally {
                 let why = match why {
                     None => "",
                     Some(LagReason::Slow) => " (slow)",
-                    Some(LagReason::Heartbeats) => " (heartbeats alone)",
+                    Some(LagReason::Heartbeats) => " (heartbeats only)",
                     Some(LagReason::Frozen) => " (frozen)",
                 };
                 self.changed(event.at, event.channel, line, (from, to), why);
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_one_word_where_all_channels_agree() {
-        let mut tally = Tally::new(Voice::default(), vec!["A".into(), "B".into()]);
+    fn a_state_is_one_word_if_all_channels_agree() {
+        let mut tally = Tally::new(Notifier::default(), vec!["A".into(), "B".into()]);
         assert_eq!(tally.state(0), "waiting");
         let mut line = |group: u16, line, to| {
             let channel = ChannelRef { index: group, key: ChannelKey { group, key: None } };

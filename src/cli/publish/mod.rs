@@ -1,4 +1,4 @@
-//! `twinline publish`.
+//! `twinline publish`: checks the arguments against the feed, turns them into a plan, and sends it.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -29,10 +29,10 @@ use twinline_node::wire::UdpWire;
 
 mod report;
 
-use report::{Summary, summarise, warn};
+use report::{PublishSummary, summarise, warn};
 
 const EXAMPLES: &str = "\
-A value may be for every line (--loss 1%) or for the lines that it names (--loss A=1%,B=0.5%).
+A value applies to every line (--loss 1%) or to the lines that it names (--loss A=1%,B=0.5%).
 
 Examples:
   twinline publish feeds/loopback.toml --made-up 1M --rate 100k --burst 16 --pack A=1..10,B=1..4
@@ -43,13 +43,13 @@ Examples:
 
 /// Send messages on every line of a feed
 ///
-/// Each line packs the same messages in its own way and does to them what its faults say. The same seed sends the same.
+/// Every line carries the same messages, each with its own packing and faults. The same seed sends the same datagrams.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The feed file
     feed: PathBuf,
-    /// Print the final report as one JSON object on stdout
+    /// Print the final report as one JSON object on standard output
     #[arg(long)]
     json: bool,
 
@@ -65,35 +65,35 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Messages")]
 struct MessageArgs {
-    /// Messages from a BinaryFILE: each behind a 2-byte length; plain or gzip
+    /// Send the messages of a BinaryFILE (each after its 2-byte length), plain or gzip
     #[arg(long, value_name = "FILE", group = "from")]
     itch: Option<PathBuf>,
-    /// Messages from captures of this feed, arbitrated: each once, in order. Several are merged by time; LINE=FILE says which
-    /// line all of a file came by
+    /// Send the messages of captures of this feed, arbitrated: each once, in order. Several are merged by time. LINE=FILE assigns a
+    /// whole file to a line
     #[arg(long, value_name = "FILE", group = "from", num_args = 1..)]
     capture: Vec<PathBuf>,
-    /// The feed file to read the captures with, where they were taken of another feed
+    /// The feed file to read the captures with, if they are of another feed
     #[arg(long, value_name = "FEED", requires = "capture")]
     capture_feed: Option<PathBuf>,
-    /// Messages from standard input, a line each
+    /// Send messages from standard input, one per line of text
     #[arg(long, group = "from")]
     stdin: bool,
-    /// So many made-up messages, in the sizes of ITCH 5.0, each with a check value [default: without end]
+    /// Send N made-up messages, in the sizes of ITCH 5.0, each with a check value [default: no end]
     #[arg(long, value_name = "N", group = "from", value_parser = count)]
     made_up: Option<u64>,
-    /// How long a made-up message is, in bytes [default: mixed]
+    /// Bytes per made-up message [default: mixed]
     #[arg(long, value_name = "BYTES", value_parser = message_size, conflicts_with_all = ["itch", "capture", "stdin"])]
     message_size: Option<usize>,
-    /// The session's name, or its number where the framing's sessions have one [default: TWIN000001, or 1]
+    /// The session's name, or its number if the framing numbers its sessions [default: TWIN000001, or 1]
     #[arg(long, value_name = "NAME", value_parser = session)]
     session: Option<String>,
-    /// The channel within the group, where the framing names one (a Cboe unit, an IEX channel) [default: the first of `units`, else 1; 65 (A) for LSE, 84 (T) for CTA]
+    /// The channel within the group, if the framing names one (a Cboe unit, an IEX channel) [default: the first of `units`, else 1; 65 (A) for LSE, 84 (T) for CTA]
     #[arg(long, value_name = "N")]
     unit: Option<u32>,
-    /// The first message's number
+    /// The sequence number of the first message
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
     first: u64,
-    /// The place of the group to send to in every line's list, from 0, or 'all' in turns
+    /// Which group of every line's list to send to, counted from 0; or 'all', in turns
     #[arg(long, value_name = "N", default_value = "0", value_parser = group)]
     group: Group,
 }
@@ -102,55 +102,55 @@ struct MessageArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Schedule")]
 struct ScheduleArgs {
-    /// Messages a second (10k, 1.5M), 'max', or 'recorded' [default: 10k; max for --stdin; recorded for --capture]
+    /// Messages per second (10k, 1.5M), 'max', or 'recorded' [default: 10k; max for --stdin; recorded for --capture]
     #[arg(long)]
     rate: Option<RateSpec>,
     /// How many messages are due at once, at the same average rate
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
     burst: u32,
-    /// Stop after so many seconds
+    /// Stop after N seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     seconds: Option<Nanos>,
-    /// Messages a datagram: a number, or a range to draw from (A=1..10,B=1..4) [default: 1]
+    /// Messages per datagram: a number, or random within a range (A=1..10,B=1..4) [default: 1]
     #[arg(long, value_name = "[LINE=]N")]
     pack: Option<PerLine<PackSpec>>,
-    /// How long a group is idle before a heartbeat [default: as the framing says]
+    /// How long a group is idle before a heartbeat is sent [default: the framing's interval]
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     heartbeat: Option<Nanos>,
-    /// How long heartbeats go on after the last message
+    /// How long to go on with heartbeats after the last message
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_span)]
     linger: Nanos,
-    /// Send no end of session
+    /// Do not send an end of session
     #[arg(long)]
     no_end: bool,
 }
 
-/// What the lines do to it.
+/// What the lines do to the datagrams.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Faults")]
 struct FaultArgs {
-    /// What all draws begin with
+    /// The seed of everything random
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Datagrams lost, each by itself: 1%
+    /// Share of datagrams lost, each independently: 1%
     #[arg(long, value_name = "[LINE=]SHARE")]
     loss: Option<PerLine<Share>>,
-    /// Datagrams lost in bursts: how often one begins, and its mean length: 0.1%x8
+    /// Datagrams lost in bursts: the share of datagrams that begin one, and its mean length: 0.1%x8
     #[arg(long, value_name = "[LINE=]SHARExN")]
     burst_loss: Option<PerLine<BurstLoss>>,
-    /// Datagrams sent twice: 1%
+    /// Share of datagrams sent twice: 1%
     #[arg(long, value_name = "[LINE=]SHARE")]
     duplicate: Option<PerLine<Share>>,
-    /// Datagrams sent behind the next N: 1%x3
+    /// Share of datagrams sent after the next N: 1%x3
     #[arg(long, value_name = "[LINE=]SHARExN")]
     reorder: Option<PerLine<Reorder>>,
-    /// How much later a line sends: 200us, or drawn from 200us..400us
+    /// How much later a line sends: 200us, or random within 200us..400us
     #[arg(long, value_name = "[LINE=]TIME")]
     delay: Option<PerLine<Delay>>,
-    /// When a line sends nothing: 2s..4s; may be given several times for a line
+    /// When a line sends nothing: 2s..4s. Can be given several times per line
     #[arg(long, value_name = "[LINE=]FROM..TO")]
     outage: Option<PerLine<Outage>>,
-    /// Datagrams with one byte changed: 0.01%
+    /// Share of datagrams with one byte changed: 0.01%
     #[arg(long, value_name = "[LINE=]SHARE")]
     corrupt: Option<PerLine<Share>>,
 }
@@ -180,18 +180,21 @@ fn session(text: &str) -> Result<String, String> {
     if (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
-        Err("expected 1 to 20 printable ASCII characters without blanks; for example TWIN000001".into())
+        Err("expected 1 to 20 printable ASCII characters without spaces; for example TWIN000001".into())
     }
 }
 
 fn group(text: &str) -> Result<Group, String> {
     match text {
         "all" => Ok(Group::All),
-        _ => text.parse().map(Group::One).map_err(|_| "expected a group's place or 'all'; for example 0".into()),
+        _ => text
+            .parse()
+            .map(Group::One)
+            .map_err(|_| "expected the place of a group, counted from 0, or 'all'; for example 0".into()),
     }
 }
 
-/// Seconds, without a unit.
+/// Parses seconds without a unit.
 pub(super) fn seconds(text: &str) -> Result<Nanos, String> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let span = parse_span(&format!("{text}s")).ok().filter(|&span| plain && span > Nanos::ZERO);
@@ -206,6 +209,11 @@ pub(super) fn run(args: Args) -> Outcome {
     Publishing { args, feed, config, source }.with(framing)
 }
 
+fn no_such_group(group: u16, feed: &Feed, groups: u16) -> Failure {
+    let plural = if groups == 1 { "" } else { "s" };
+    Failure::usage(anyhow!("--group {group}: each line of {} has {groups} group{plural}, counted from 0", feed.name))
+}
+
 /// The messages of captures, each with its recorded offset.
 fn captured(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn MessageSource>, Failure> {
     let other = args.messages.capture_feed.as_deref().map(super::feed::load).transpose()?;
@@ -215,27 +223,26 @@ fn captured(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn Mes
         _ if groups == 1 => 0,
         Group::One(group) if group < groups => group,
         Group::One(group) => {
-            let error = anyhow!("--group {group}: the lines of {} have {groups}, counted from 0", feed.name);
-            return Err(Failure::usage(error));
+            return Err(no_such_group(group, feed, groups));
         }
         Group::All => {
             return Err(Failure::usage(anyhow!(
-                "--group all: the lines of {} have {groups} groups, and one channel at a time is published out of a capture; \
-                 name its group: --group 0 to --group {}",
+                "--group all: the lines of {} have {groups} groups, but a capture is published one channel at a time; name its \
+                 group: --group 0 to --group {}",
                 feed.name,
                 groups - 1
             )));
         }
     };
     if groups > 1 {
-        say(format_args!("publishing the messages of group {group} alone, of the {groups} in {}", feed.name));
+        say(format_args!("publishing only the messages of group {group}, of the {groups} groups in {}", feed.name));
     }
     let inputs: Vec<_> = args.messages.capture.iter().map(|path| CaptureInput::parse(path, feed)).collect();
     let captures = Captures::open(&inputs, feed).map_err(super::arbitrate::capture_failure)?;
     Ok(Capturing { feed, captures, group }.with(framing))
 }
 
-/// What a source out of captures needs once their framing is a type.
+/// What a source that reads captures needs once their framing is a type.
 struct Capturing<'a> {
     feed: &'a Feed,
     captures: Captures,
@@ -252,7 +259,7 @@ impl WithFraming for Capturing<'_> {
 
 fn source(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn MessageSource>, Failure> {
     if let Some(path) = &args.messages.itch {
-        let file = BinaryFile::open(path).with_context(|| format!("--itch {}: cannot read it", path.display()));
+        let file = BinaryFile::open(path).with_context(|| format!("--itch {}: cannot be read", path.display()));
         return Ok(Box::new(file.map_err(Failure::usage)?));
     }
     if !args.messages.capture.is_empty() {
@@ -263,12 +270,14 @@ fn source(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn Messa
         return Ok(Box::new(LiveLines::spawn(input).context("cannot read standard input").map_err(Failure::run)?));
     }
     if args.messages.made_up.is_none() {
-        say("no source is given: made-up messages, until Ctrl-C (or choose --made-up N, --itch, --capture or --stdin)");
+        say(
+            "no source given: sending made-up messages until Ctrl-C (or give --made-up N, --itch, --capture or --stdin)",
+        );
     }
     Ok(Box::new(MadeUp::new(args.messages.made_up, args.messages.message_size, args.faults.seed)))
 }
 
-/// The session that is asked for, or a usual one of the framing.
+/// The session that was asked for, or a usual one for the framing.
 fn session_of(typed: Option<&str>, framing: AnyFraming) -> Result<Session, Failure> {
     let Some(typed) = typed else {
         return Ok(framing.session("TWIN000001").or_else(|| framing.session("1")).unwrap_or(Session::NONE));
@@ -277,18 +286,18 @@ fn session_of(typed: Option<&str>, framing: AnyFraming) -> Result<Session, Failu
         let name = framing.name();
         let expected = match framing.session("TWIN000001") {
             Some(_) => "a shorter name; for example TWIN000001",
-            None => "a number that its header has room for; for example 1",
+            None => "a number that fits its header; for example 1",
         };
-        Failure::usage(anyhow!("--session {typed}: this is no session of {name}; expected {expected}"))
+        Failure::usage(anyhow!("--session {typed}: not a session of {name}; expected {expected}"))
     })
 }
 
-/// The framing as it is to be written: of the unit that is asked for.
+/// The framing to write, with the unit that was asked for.
 fn written(args: &Args, framing: AnyFraming) -> Result<AnyFraming, Failure> {
     let name = framing.name();
     if framing.proof() == Proof::Dissector {
         return Err(Failure::usage(anyhow!(
-            "{name} can be read and not published: what is known of it are captured packets and another's dissector"
+            "{name} can be read but not published: all that is known of it comes from captured packets and a dissector"
         )));
     }
     match args.messages.unit {
@@ -297,14 +306,14 @@ fn written(args: &Args, framing: AnyFraming) -> Result<AnyFraming, Failure> {
             Err(Failure::usage(error))
         }
         Some(unit) if key_read(framing, unit) != Some(unit) => {
-            Err(Failure::usage(anyhow!("--unit {unit}: the header of {name} has no room for it")))
+            Err(Failure::usage(anyhow!("--unit {unit}: does not fit the header of {name}")))
         }
         Some(unit) => Ok(framing.with_key(unit)),
         None => Ok(framing),
     }
 }
 
-/// The key that a reader finds where this one is written.
+/// The key that a reader sees if this one is written.
 fn key_read(framing: AnyFraming, written: u32) -> Option<u32> {
     let session = framing.session("1").unwrap_or(Session::NONE);
     let mut datagram = Vec::new();
@@ -312,7 +321,7 @@ fn key_read(framing: AnyFraming, written: u32) -> Option<u32> {
     framing.frame(&datagram, &mut 0)?.ok()?.key
 }
 
-/// The arguments against the feed.
+/// The plan's settings: the arguments, checked against the feed.
 fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig, Failure> {
     let names: Vec<&str> = feed.lines.iter().map(|line| line.name.as_str()).collect();
     let groups = feed.lines.first().map_or(0, |line| line.groups.len()) as u16;
@@ -320,8 +329,7 @@ fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig
         Group::All => 0..groups,
         Group::One(group) if group < groups => group..group + 1,
         Group::One(group) => {
-            let error = anyhow!("--group {group}: the lines of {} have {groups}, counted from 0", feed.name);
-            return Err(Failure::usage(error));
+            return Err(no_such_group(group, feed, groups));
         }
     };
     let rate = args.schedule.rate.unwrap_or(match (args.messages.stdin, !args.messages.capture.is_empty()) {
@@ -330,7 +338,7 @@ fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig
         _ => RateSpec::PerSecond(10_000.0),
     });
     if rate == RateSpec::Recorded && args.messages.capture.is_empty() {
-        return Err(Failure::usage(anyhow!("--rate recorded: only the messages of a --capture carry times")));
+        return Err(Failure::usage(anyhow!("--rate recorded: only messages from --capture have recorded times")));
     }
     if args.schedule.burst > 1 && !matches!(rate, RateSpec::PerSecond(_)) {
         return Err(Failure::usage(anyhow!(
@@ -340,8 +348,7 @@ fn configure(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<PlanConfig
     }
     if args.schedule.pack.is_some() && framing.packet_sequenced() {
         let name = framing.name();
-        let error =
-            anyhow!("--pack: {name} numbers packets, so a datagram holds one message on every line; leave it out");
+        let error = anyhow!("--pack: {name} numbers packets, so every datagram holds one message; leave it out");
         return Err(Failure::usage(error));
     }
     let packs = one("--pack", args.schedule.pack.as_ref(), &names)?;
@@ -392,7 +399,7 @@ fn one<T: Clone>(
     given.map_or_else(|| Ok(vec![None; lines.len()]), |given| given.one(lines)).map_err(naming(argument))
 }
 
-/// All that is needed once the framing is a type.
+/// What publishing needs once the framing is a type.
 struct Publishing {
     args: Args,
     feed: Feed,
@@ -408,7 +415,7 @@ impl WithFraming for Publishing {
         let session = config.session;
         let mut plan = Plan::new(framing, config, source).map_err(Failure::usage)?;
         let mut wire = UdpWire::open(&feed).map_err(Failure::run)?;
-        let stop = Stop::on_signals().context("cannot listen to signals")?;
+        let stop = Stop::on_signals().context("cannot install signal handlers")?;
         let progress = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         progress.enable_steady_tick(Duration::from_millis(200));
         let mut warned = 0;
@@ -423,13 +430,13 @@ impl WithFraming for Publishing {
         }
         summarise(&feed, args.faults.seed, &report);
         if args.json {
-            let object = serde_json::to_string(&Summary::new(&feed, &args, session, &report))
+            let object = serde_json::to_string(&PublishSummary::new(&feed, &args, session, &report))
                 .context("cannot print the report")?;
-            writeln!(io::stdout(), "{object}").context("cannot write to stdout")?;
+            writeln!(io::stdout(), "{object}").context("cannot write to standard output")?;
         }
         match result {
             Ok(()) if report.lines.iter().all(|l| l.datagrams == 0) && report.lines.iter().any(|l| l.errors > 0) => {
-                Err(Failure::run(anyhow!("not one datagram could be sent; is the interface there and up?")))
+                Err(Failure::run(anyhow!("no datagram could be sent; does the interface exist, and is it up?")))
             }
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(SendingError::Wire { line, group, error }) => {
@@ -504,13 +511,10 @@ mod tests {
             ("--rate fast", "for example 100k"),
             ("--rate recorded", "--rate recorded: only"),
             ("--rate max --burst 4", "--burst 4: bursts need a rate"),
-            ("--group 3", "--group 3: the lines of test have 1"),
+            ("--group 3", "--group 3: each line of test has 1 group, counted from 0"),
             ("--made-up many", "for example 500000"),
             ("--message-size 5", "expected 19 to 1400 bytes"),
-            (
-                "--session averylongname",
-                "--session averylongname: this is no session of moldudp64; expected a shorter name",
-            ),
+            ("--session averylongname", "--session averylongname: not a session of moldudp64; expected a shorter name"),
             ("--seconds 0", "expected seconds above 0"),
             ("--seconds 1m", "expected seconds above 0"),
             ("--pack 0", "--pack"),
@@ -540,12 +544,12 @@ mod tests {
         assert_eq!(refused("--unit 255", "cboe-pitch"), Ok(()));
         assert_eq!(
             refused("--unit 256", "cboe-pitch"),
-            Err("--unit 256: the header of cboe-pitch has no room for it".to_owned())
+            Err("--unit 256: does not fit the header of cboe-pitch".to_owned())
         );
         assert_eq!(refused("--unit 65535", "euronext-optiq"), Ok(()));
         assert!(refused("--unit 65536", "euronext-optiq").is_err());
         assert!(refused("--unit 1", "moldudp64").unwrap_err().starts_with("--unit: moldudp64 names no channels"));
-        assert!(refused("", "ice-impact").unwrap_err().contains("can be read and not published"));
+        assert!(refused("", "ice-impact").unwrap_err().contains("can be read but not published"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What `twinline publish` says at its end, for people and for programs.
+//! The final report of `twinline publish`, as text and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use twinline_node::publisher::truth::GroupRange;
 /// How many ranges of lost numbers `--json` lists.
 const JSON_RANGES_MAX: usize = 1_024;
 
-/// Tells the warnings that were not told yet.
+/// Prints the warnings that were not printed yet.
 pub(super) fn warn(progress: &ProgressBar, report: &PublishReport, told: &mut usize) {
     progress.suspend(|| {
         for warning in &report.warnings[*told..] {
@@ -26,11 +26,11 @@ pub(super) fn warn(progress: &ProgressBar, report: &PublishReport, told: &mut us
     *told = report.warnings.len();
 }
 
-/// The report for people.
+/// Prints the report as text.
 pub(super) fn summarise(feed: &Feed, seed: u64, report: &PublishReport) {
     let seconds = report.elapsed.0 as f64 / 1e9;
     say(format_args!(
-        "{} messages in {seconds:.3} s ({} a second), seed {}{}",
+        "{} messages in {seconds:.3} s ({} per second), seed {}{}",
         HumanCount(report.messages),
         HumanCount(report.rate() as u64),
         seed,
@@ -42,11 +42,11 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &PublishReport) {
             (planned.lost, "lost"),
             (planned.lost_in_bursts, "lost in bursts"),
             (planned.lost_in_outages, "lost in outages"),
-            (planned.duplicated, "twice"),
+            (planned.duplicated, "sent twice"),
             (planned.reordered, "reordered"),
-            (planned.corrupted, "corrupt"),
+            (planned.corrupted, "corrupted"),
             (planned.hurried, "hurried"),
-            (*errors, "not sent for errors"),
+            (*errors, "not sent because of errors"),
         ];
         let faults: String =
             faults.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", HumanCount(*n))).collect();
@@ -67,9 +67,9 @@ pub(super) fn summarise(feed: &Feed, seed: u64, report: &PublishReport) {
     }
 }
 
-/// The report for programs.
+/// The report as JSON.
 #[derive(Serialize)]
-pub(super) struct Summary<'a> {
+pub(super) struct PublishSummary<'a> {
     feed: &'a str,
     framing: &'a str,
     session: String,
@@ -79,25 +79,25 @@ pub(super) struct Summary<'a> {
     numbers: u64,
     lost_on_all: u64,
     corrupt_on_all: u64,
-    lost_ranges: Vec<Range>,
+    lost_ranges: Vec<LostRange>,
     lost_ranges_omitted: u64,
     stopped: bool,
     elapsed_ns: u64,
     messages_per_second: f64,
     lateness_ns: LatenessNs,
-    lines: BTreeMap<&'a str, LineSummary>,
+    lines: BTreeMap<&'a str, PublishedLineSummary>,
     warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Range {
+struct LostRange {
     group: u16,
     first: u64,
     end: u64,
 }
 
 #[derive(Serialize)]
-struct LineSummary {
+struct PublishedLineSummary {
     datagrams: u64,
     messages: u64,
     bytes: u64,
@@ -113,11 +113,11 @@ struct LineSummary {
     send_errors: u64,
 }
 
-impl<'a> Summary<'a> {
-    pub(super) fn new(feed: &'a Feed, args: &Args, session: Session, report: &PublishReport) -> Summary<'a> {
+impl<'a> PublishSummary<'a> {
+    pub(super) fn new(feed: &'a Feed, args: &Args, session: Session, report: &PublishReport) -> PublishSummary<'a> {
         let ranges = report.truth.lost_ranges();
-        let range = |r: &GroupRange| Range { group: r.group, first: r.numbers.first.0, end: r.numbers.end.0 };
-        let line = |(line, tally): (usize, &PublishedLine)| LineSummary {
+        let range = |r: &GroupRange| LostRange { group: r.group, first: r.numbers.first.0, end: r.numbers.end.0 };
+        let line = |(line, tally): (usize, &PublishedLine)| PublishedLineSummary {
             datagrams: tally.datagrams,
             messages: tally.messages,
             bytes: tally.bytes,
@@ -133,7 +133,7 @@ impl<'a> Summary<'a> {
             send_errors: tally.errors,
         };
         let names = feed.lines.iter().map(|line| line.name.as_str());
-        Summary {
+        PublishSummary {
             feed: &feed.name,
             framing: feed.framing.name(),
             session: session.to_string(),

@@ -20,7 +20,7 @@ pub(super) enum Bytes {
     Raw,
 }
 
-/// Prints items, one a line.
+/// Prints items, one per line.
 pub(super) struct Printer<'a, W> {
     pub(super) out: W,
     pub(super) names: &'a [String],
@@ -121,7 +121,7 @@ impl<W: Write> Printer<'_, W> {
         }
     }
 
-    /// What is no message, in words.
+    /// Prints an item that is not a message, in words.
     fn words(&mut self, channel: impl fmt::Display, at: Nanos, what: impl fmt::Display) -> io::Result<()> {
         writeln!(self.out, "{channel} -- {} {what}", Seconds(at))
     }
@@ -135,7 +135,7 @@ impl<W: Write> Printer<'_, W> {
                 self.words(key, at, format_args!("session \"{session}\" from {first}"))
             }
             EventKind::Gap { range, line } => {
-                self.words(key, at, format_args!("gap {range}, line {} is beyond", name(line)))
+                self.words(key, at, format_args!("gap {range}, line {} has gone past it", name(line)))
             }
             EventKind::Filled { range, line, .. } => {
                 self.words(key, at, format_args!("filled {range} by line {}", name(line)))
@@ -144,7 +144,7 @@ impl<W: Write> Printer<'_, W> {
                 self.words(key, at, format_args!("lost {range} ({})", reason.name()))
             }
             EventKind::Ended { session, next } => {
-                self.words(key, at, format_args!("session \"{session}\" has ended before {next}"))
+                self.words(key, at, format_args!("session \"{session}\" ended, next would be {next}"))
             }
             EventKind::EpochEnd { session, next, why } => {
                 self.words(key, at, format_args!("session \"{session}\" is over at {next} ({})", why.name()))
@@ -156,7 +156,7 @@ impl<W: Write> Printer<'_, W> {
             EventKind::Divergence { number, line, other, hash, other_hash } => {
                 let (line, other) = (name(line), name(other));
                 let what = format_args!(
-                    "DIVERGENCE at {number}: line {other} brought {other_hash:08x}, line {line} before it {hash:08x}, which stands"
+                    "DIVERGENCE at {number}: line {other} brought {other_hash:08x}; the first copy, {hash:08x} from line {line}, stands"
                 );
                 self.words(key, at, what)
             }
@@ -188,14 +188,14 @@ impl<W: Write> Printer<'_, W> {
     fn overrun(&mut self, overrun: &Overrun) -> io::Result<()> {
         let Overrun { at, channel, range, messages, events, .. } = *overrun;
         if !self.json {
-            let what = format_args!("overrun: printing is too slow, {messages} messages in {range} were passed over");
+            let what = format_args!("overrun: printing is too slow; {messages} messages in {range} were skipped");
             return self.words(channel.key, at, what);
         }
         let counts = format!(r#","messages":{messages},"events":{events}"#);
         self.range_json("overrun", at, channel.key, (range.first.0, range.end.0), &counts)
     }
 
-    /// In the form of the other events.
+    /// Prints a range as JSON, in the form of the other events.
     fn range_json(
         &mut self,
         what: &str,

@@ -1,5 +1,5 @@
-//! Judges what the client read against what was sent. It takes nothing from the arbiter on trust: not the numbers, not the
-//! bytes, not that what is missing was lost.
+//! Judges what the client read against what was sent. It trusts nothing that the arbiter says: not the numbers, not the bytes,
+//! and not that a missing message was lost.
 
 use twinline_client::client::{Item, Message};
 use twinline_client::delivery::Overrun;
@@ -10,73 +10,73 @@ use twinline_node::publisher::made_up::MadeUp;
 use super::schedule::NAMES;
 use super::seen::{Numbers, Seen};
 
-/// How many numbers of each fault are named.
+/// How many numbers of each violation are named.
 const NAMED_MAX: usize = 5;
 
 /// What must not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// A message came again.
+pub(super) enum Violation {
+    /// A message was delivered again.
     Repeated,
-    /// A message, or a report of a loss, came behind its place.
+    /// A message, or a report of a loss, came after its place.
     OutOfOrder,
     /// A message is not the one that was sent under its number, byte for byte.
     Altered,
-    /// A message did not come, and nothing was said of it.
+    /// A message was not delivered, and nothing reported it.
     Unreported,
-    /// A message did not come, though the arbiter was given it in time.
+    /// A message was not delivered, although the arbiter was given it in time.
     Undelivered,
 }
 
-impl Fault {
-    pub(super) const ALL: [Fault; 5] =
-        [Fault::Repeated, Fault::OutOfOrder, Fault::Altered, Fault::Unreported, Fault::Undelivered];
+impl Violation {
+    pub(super) const ALL: [Violation; 5] =
+        [Violation::Repeated, Violation::OutOfOrder, Violation::Altered, Violation::Unreported, Violation::Undelivered];
 
     /// The word in JSON.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Fault::Repeated => "repeated",
-            Fault::OutOfOrder => "out_of_order",
-            Fault::Altered => "altered",
-            Fault::Unreported => "missing_without_report",
-            Fault::Undelivered => "received_but_not_delivered",
+            Violation::Repeated => "repeated",
+            Violation::OutOfOrder => "out_of_order",
+            Violation::Altered => "altered",
+            Violation::Unreported => "missing_without_report",
+            Violation::Undelivered => "received_but_not_delivered",
         }
     }
 
-    /// The words for people.
+    /// The words in the report.
     pub(super) const fn says(self) -> &'static str {
         match self {
-            Fault::Repeated => "delivered more than once",
-            Fault::OutOfOrder => "delivered or reported out of order",
-            Fault::Altered => "altered, or never sent",
-            Fault::Unreported => "missing without a report",
-            Fault::Undelivered => "received within the gap timeout and not delivered",
+            Violation::Repeated => "delivered more than once",
+            Violation::OutOfOrder => "delivered or reported out of order",
+            Violation::Altered => "altered, or never sent",
+            Violation::Unreported => "missing without a report",
+            Violation::Undelivered => "received within the gap timeout but not delivered",
         }
     }
 }
 
-/// How often a fault was found, and the first numbers that have it.
+/// How often a violation was found, and the first numbers that it affects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) count: u64,
     pub(super) first: Vec<u64>,
 }
 
-/// Every fault that was found.
+/// Every violation that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Faults([Found; Fault::ALL.len()]);
+pub(super) struct Violations([Found; Violation::ALL.len()]);
 
-impl Faults {
-    fn add(&mut self, fault: Fault, number: u64) {
-        let found = &mut self.0[fault as usize];
+impl Violations {
+    fn add(&mut self, violation: Violation, number: u64) {
+        let found = &mut self.0[violation as usize];
         found.count += 1;
         if found.first.len() < NAMED_MAX {
             found.first.push(number);
         }
     }
 
-    pub(super) fn of(&self, fault: Fault) -> &Found {
-        &self.0[fault as usize]
+    pub(super) fn of(&self, violation: Violation) -> &Found {
+        &self.0[violation as usize]
     }
 
     /// Whether there are none.
@@ -90,15 +90,15 @@ impl Faults {
     }
 }
 
-/// What the client's stream said of gaps.
+/// What the client's stream said about gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gaps {
     pub(super) opened: u64,
-    /// Numbers that they held.
+    /// Numbers in those gaps.
     pub(super) numbers: u64,
-    /// Numbers that were brought after all, by line.
+    /// Numbers that arrived after all, per line.
     pub(super) filled: [u64; NAMES.len()],
-    /// Numbers that were given up.
+    /// Numbers that were given up as lost.
     pub(super) lost: u64,
 }
 
@@ -109,9 +109,9 @@ pub(super) struct Checker {
     delivered: Numbers,
     reported: Numbers,
     overrun: Numbers,
-    faults: Faults,
+    violations: Violations,
     pub(super) gaps: Gaps,
-    /// Messages delivered, by the line that brought them.
+    /// Messages delivered, per line that brought them.
     pub(super) first: [u64; NAMES.len()],
     pub(super) states: [LineState; NAMES.len()],
     pub(super) overruns: u64,
@@ -126,7 +126,7 @@ impl Checker {
             delivered: none.clone(),
             reported: none.clone(),
             overrun: none,
-            faults: Faults::default(),
+            violations: Violations::default(),
             gaps: Gaps::default(),
             first: [0; NAMES.len()],
             states: [LineState::Waiting; NAMES.len()],
@@ -134,12 +134,12 @@ impl Checker {
         }
     }
 
-    /// How many different messages came.
+    /// How many different messages were delivered.
     pub(super) fn delivered(&self) -> u64 {
         self.delivered.count()
     }
 
-    /// The next of the stream; of a message that it is the one that was sent, its index.
+    /// Reads the next item. For a message that is the one that was sent, returns its index.
     #[inline]
     pub(super) fn read(&mut self, item: &Item<'_>) -> Option<u64> {
         match item {
@@ -147,7 +147,7 @@ impl Checker {
             Item::Loss(loss) => self.loss(loss),
             Item::Event(event) => self.event(event),
             Item::Overrun(overrun) => self.overrun(overrun),
-            // of the first-copy output alone
+            // only in the first-copy output
             Item::Jump(_) => {}
         }
         None
@@ -159,15 +159,15 @@ impl Checker {
         let index = MadeUp::check(message.bytes).filter(|&index| index + 1 == number);
         let sent = index.is_some() && number <= self.delivered.max() && !message.flags.unsequenced;
         if !sent {
-            self.faults.add(Fault::Altered, number);
+            self.violations.add(Violation::Altered, number);
         }
         if !self.delivered.add(number) {
-            // one beyond all that is sent is altered, and said to be
+            // a number beyond all that was sent is already reported as altered
             if number <= self.delivered.max() {
-                self.faults.add(Fault::Repeated, number);
+                self.violations.add(Violation::Repeated, number);
             }
         } else if number < self.next {
-            self.faults.add(Fault::OutOfOrder, number);
+            self.violations.add(Violation::OutOfOrder, number);
         }
         if let Some(first) = self.first.get_mut(message.line.index()) {
             *first += 1;
@@ -179,7 +179,7 @@ impl Checker {
     fn loss(&mut self, loss: &Loss) {
         self.gaps.lost += loss.range.len();
         if loss.range.first.0 < self.next {
-            self.faults.add(Fault::OutOfOrder, loss.range.first.0);
+            self.violations.add(Violation::OutOfOrder, loss.range.first.0);
         }
         self.pass_over(loss.range, |checker| &mut checker.reported);
     }
@@ -218,7 +218,7 @@ impl Checker {
         }
     }
 
-    /// The judgement, once all is read: `sent` messages were sent, and the arbiter was given what `seen` has.
+    /// The judgement once everything is read: `sent` messages were sent, and the arbiter was given what `seen` records.
     pub(super) fn judge(mut self, sent: u64, seen: &Seen) -> Judgement {
         let (mut overrun, mut late, mut never_came) = (0, 0, 0);
         for number in 1..=sent {
@@ -232,10 +232,10 @@ impl Checker {
                 continue;
             }
             if !self.reported.has(number) {
-                self.faults.add(Fault::Unreported, number);
+                self.violations.add(Violation::Unreported, number);
             }
             if seen.in_time.has(number) {
-                self.faults.add(Fault::Undelivered, number);
+                self.violations.add(Violation::Undelivered, number);
             }
             late += u64::from(came && !seen.in_time.has(number));
         }
@@ -245,7 +245,7 @@ impl Checker {
             overrun,
             late,
             never_came,
-            faults: self.faults,
+            violations: self.violations,
         }
     }
 }
@@ -255,15 +255,15 @@ impl Checker {
 pub(super) struct Judgement {
     /// Different messages that the client read.
     pub(super) delivered: u64,
-    /// Numbers that it was told are lost.
+    /// Numbers that were reported to it as lost.
     pub(super) reported: u64,
-    /// Numbers that it was too slow for.
+    /// Numbers that it missed because it was too slow.
     pub(super) overrun: u64,
-    /// Numbers that came only after they had been given up.
+    /// Numbers that arrived only after they had been given up.
     pub(super) late: u64,
     /// Numbers that no line brought.
     pub(super) never_came: u64,
-    pub(super) faults: Faults,
+    pub(super) violations: Violations,
 }
 
 #[cfg(test)]

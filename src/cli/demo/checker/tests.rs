@@ -1,4 +1,4 @@
-//! The checker against streams that a client might read: what is fine, and each fault by itself.
+//! The checker against streams that a client might read: what is fine, and each violation by itself.
 
 use super::*;
 use twinline_core::arbiter::{ChannelRef, LostReason, RunFlags};
@@ -82,12 +82,14 @@ impl Stream {
         self.0.judge(SENT, seen)
     }
 
-    /// The faults that are found, each with its numbers; a demo that finds one exits 1.
-    fn faults(self, seen: &Seen) -> Vec<(Fault, Vec<u64>)> {
-        let faults = self.judge(seen).faults;
-        let found = |fault: &Fault| (faults.of(*fault).count > 0).then(|| (*fault, faults.of(*fault).first.clone()));
-        let list: Vec<_> = Fault::ALL.iter().filter_map(found).collect();
-        assert_eq!(faults.exit_code(), u8::from(!list.is_empty()));
+    /// The violations that are found, each with its numbers; a demo that finds one exits 1.
+    fn violations(self, seen: &Seen) -> Vec<(Violation, Vec<u64>)> {
+        let violations = self.judge(seen).violations;
+        let found = |violation: &Violation| {
+            (violations.of(*violation).count > 0).then(|| (*violation, violations.of(*violation).first.clone()))
+        };
+        let list: Vec<_> = Violation::ALL.iter().filter_map(found).collect();
+        assert_eq!(violations.exit_code(), u8::from(!list.is_empty()));
         list
     }
 }
@@ -97,7 +99,7 @@ fn all_delivered_is_fine() {
     let stream = Stream::new().messages(1..=8);
     let judgement = stream.judge(&brought(&[1, 2, 3, 4, 5, 6, 7, 8]));
     assert_eq!((judgement.delivered, judgement.reported, judgement.never_came), (8, 0, 0));
-    assert_eq!(judgement.faults.exit_code(), 0);
+    assert_eq!(judgement.violations.exit_code(), 0);
 }
 
 #[test]
@@ -105,7 +107,7 @@ fn what_no_line_brought_and_was_reported_is_fine() {
     let stream = Stream::new().messages(1..=3).loss(4, 6).messages(6..=8);
     let judgement = stream.judge(&brought(&[1, 2, 3, 6, 7, 8]));
     assert_eq!((judgement.delivered, judgement.reported, judgement.never_came), (6, 2, 2));
-    assert_eq!(judgement.faults.exit_code(), 0);
+    assert_eq!(judgement.violations.exit_code(), 0);
 }
 
 #[test]
@@ -113,23 +115,27 @@ fn what_came_after_the_gap_timeout_may_be_lost() {
     let mut seen = brought(&[1, 2, 4, 5, 6, 7, 8]);
     bring(&mut seen, 50, 1, 3);
     let judgement = Stream::new().messages(1..=2).loss(3, 4).messages(4..=8).judge(&seen);
-    assert_eq!((judgement.late, judgement.never_came, judgement.faults.exit_code()), (1, 0, 0));
+    assert_eq!((judgement.late, judgement.never_came, judgement.violations.exit_code()), (1, 0, 0));
 }
 
 #[test]
 fn a_repeated_message_fails() {
     let seen = brought(&[1, 2, 3, 4, 5, 6, 7, 8]);
     let stream = Stream::new().messages(1..=4).messages([4, 5, 2, 6, 7, 8]);
-    assert_eq!(stream.faults(&seen), [(Fault::Repeated, vec![4, 2])]);
+    assert_eq!(stream.violations(&seen), [(Violation::Repeated, vec![4, 2])]);
 }
 
 #[test]
 fn messages_out_of_order_fail() {
     let seen = brought(&[1, 2, 3, 4, 5, 6, 7, 8]);
     let stream = Stream::new().messages([1, 2, 4, 3, 5, 6, 7, 8]);
-    assert_eq!(stream.faults(&seen), [(Fault::OutOfOrder, vec![3])]);
+    assert_eq!(stream.violations(&seen), [(Violation::OutOfOrder, vec![3])]);
     let stream = Stream::new().messages([1, 2, 4]).loss(3, 4).messages(5..=8);
-    assert_eq!(stream.faults(&brought(&[1, 2, 4, 5, 6, 7, 8])), [(Fault::OutOfOrder, vec![3])], "a loss has its place");
+    assert_eq!(
+        stream.violations(&brought(&[1, 2, 4, 5, 6, 7, 8])),
+        [(Violation::OutOfOrder, vec![3])],
+        "a loss has its place"
+    );
 }
 
 #[test]
@@ -138,37 +144,37 @@ fn an_altered_message_fails() {
     let mut wrong = sent()[2].clone();
     *wrong.last_mut().unwrap() ^= 1;
     let stream = Stream::new().messages(1..=2).bytes(3, &wrong).messages(4..=8);
-    assert_eq!(stream.faults(&seen), [(Fault::Altered, vec![3])]);
+    assert_eq!(stream.violations(&seen), [(Violation::Altered, vec![3])]);
     let stream = Stream::new().messages(1..=2).bytes(3, &sent()[4]).messages(4..=8);
-    assert_eq!(stream.faults(&seen), [(Fault::Altered, vec![3])], "another message's bytes");
+    assert_eq!(stream.violations(&seen), [(Violation::Altered, vec![3])], "another message's bytes");
     let stream = Stream::new().messages(1..=8).bytes(9, &sent()[7]);
-    assert_eq!(stream.faults(&seen), [(Fault::Altered, vec![9])], "a message that nobody sent");
+    assert_eq!(stream.violations(&seen), [(Violation::Altered, vec![9])], "a message that nobody sent");
 }
 
 #[test]
 fn a_message_that_is_missing_without_a_report_fails() {
     let stream = Stream::new().messages(1..=3).messages(5..=8);
-    assert_eq!(stream.faults(&brought(&[1, 2, 3, 5, 6, 7, 8])), [(Fault::Unreported, vec![4])]);
+    assert_eq!(stream.violations(&brought(&[1, 2, 3, 5, 6, 7, 8])), [(Violation::Unreported, vec![4])]);
     let stream = Stream::new().messages(1..=6);
-    assert_eq!(stream.faults(&brought(&[1, 2, 3, 4, 5, 6])), [(Fault::Unreported, vec![7, 8])], "at the end");
+    assert_eq!(stream.violations(&brought(&[1, 2, 3, 4, 5, 6])), [(Violation::Unreported, vec![7, 8])], "at the end");
 }
 
 #[test]
 fn a_message_that_was_received_and_not_delivered_fails() {
     let seen = brought(&[1, 2, 3, 4, 5, 6, 7, 8]);
     let stream = Stream::new().messages(1..=3).loss(4, 5).messages(5..=8);
-    assert_eq!(stream.faults(&seen), [(Fault::Undelivered, vec![4])]);
+    assert_eq!(stream.violations(&seen), [(Violation::Undelivered, vec![4])]);
     let mut seen = brought(&[1, 2, 3, 5, 6, 7, 8]);
     bring(&mut seen, 49, 1, 4);
     let stream = Stream::new().messages(1..=3).loss(4, 5).messages(5..=8);
-    assert_eq!(stream.faults(&seen), [(Fault::Undelivered, vec![4])], "one line, just in time");
+    assert_eq!(stream.violations(&seen), [(Violation::Undelivered, vec![4])], "one line, just in time");
 }
 
 #[test]
 fn an_overrun_is_told_as_one_and_fails_nothing() {
     let seen = brought(&[1, 2, 3, 4, 5, 6, 7, 8]);
     let judgement = Stream::new().messages(1..=2).overrun(3, 7).messages(7..=8).judge(&seen);
-    assert_eq!((judgement.delivered, judgement.overrun, judgement.faults.exit_code()), (4, 4, 0));
+    assert_eq!((judgement.delivered, judgement.overrun, judgement.violations.exit_code()), (4, 4, 0));
 }
 
 #[test]
@@ -191,7 +197,7 @@ fn the_stream_tells_of_gaps() {
 
 #[test]
 fn a_naive_forwarder_fails() {
-    // the highest number wins: what comes behind a jump is thrown away
+    // the highest number wins: what comes after a jump but belongs before it is dropped
     let mut seen = Seen::new(2, SENT, Nanos::from_millis(50));
     let (mut stream, mut highest) = (Stream::new(), 0);
     for (line, number) in
@@ -203,5 +209,5 @@ fn a_naive_forwarder_fails() {
             stream = stream.messages([number]);
         }
     }
-    assert_eq!(stream.faults(&seen), [(Fault::Unreported, vec![2]), (Fault::Undelivered, vec![2])]);
+    assert_eq!(stream.violations(&seen), [(Violation::Unreported, vec![2]), (Violation::Undelivered, vec![2])]);
 }

@@ -78,7 +78,7 @@ pub struct Chart {
 }
 
 /// What XML must not have as it is.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -224,16 +224,16 @@ impl Chart {
 
 /// The spread of ratios, one row each: the range, the middle half as a box, the median as a bar.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Boxes {
+pub(crate) struct Boxes {
     /// The picture's title.
-    pub title: String,
+    pub(crate) title: String,
     /// The name and the spread of each row.
-    pub rows: Vec<(String, Spread)>,
+    pub(crate) rows: Vec<(String, Spread)>,
 }
 
 impl Boxes {
     /// The picture. Whatever lies outside 0.8 to 1.4 is cut off: a range that wide comes from the machine.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         const ROW: f64 = 46.0;
         let field = self.rows.len() as f64 * ROW;
         let mut svg = String::new();

@@ -114,11 +114,6 @@ impl InspectReport {
         text::text(self, with_feed)
     }
 
-    /// The flows and which of them are lines of one channel.
-    pub fn findings(&self) -> &Findings {
-        &self.findings
-    }
-
     /// Feed files for what was found, the surest and largest first.
     pub fn plans(&self) -> &[FeedPlan] {
         &self.plans

@@ -47,9 +47,9 @@ pub struct FeedPlan {
     /// The names of its lines.
     pub lines: Vec<String>,
     /// For each channel, the flow of each line, by its place in the findings.
-    pub channels: Vec<Vec<usize>>,
+    pub(super) channels: Vec<Vec<usize>>,
     /// Flows that belong to it and were left out: more than a feed can have, or another sender to the same group.
-    pub left_out: Vec<usize>,
+    pub(super) left_out: Vec<usize>,
     /// Whether the command line must say which capture is which line.
     pub by_file: bool,
     /// The file's text.
@@ -58,11 +58,11 @@ pub struct FeedPlan {
 
 /// What is known of a capture interface.
 #[derive(Clone, Debug, Default)]
-pub struct PlannedInterface {
+pub(super) struct PlannedInterface {
     /// The capture file that it belongs to.
-    pub file: String,
+    pub(super) file: String,
     /// Its name there; empty if it has none.
-    pub name: String,
+    pub(super) name: String,
 }
 
 /// A channel with its lines, on the way to a plan.
@@ -73,7 +73,7 @@ struct Channel {
 }
 
 /// The feed files for `findings`, the best first. They are named after `stem`. `interfaces` are the capture's, by number.
-pub fn plans(findings: &Findings, interfaces: &[PlannedInterface], stem: &str) -> Vec<FeedPlan> {
+pub(super) fn plans(findings: &Findings, interfaces: &[PlannedInterface], stem: &str) -> Vec<FeedPlan> {
     let flows = &findings.flows;
     let (channels, mut left_out) = channels(findings);
     let mut feeds: BTreeMap<Kinship, Vec<Channel>> = BTreeMap::new();

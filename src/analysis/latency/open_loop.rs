@@ -164,24 +164,22 @@ pub enum MeasureError {
 /// What one pass measured.
 #[derive(Clone, Debug)]
 pub struct OpenLoopMeasured {
-    /// What was asked for.
-    pub load: Load,
     /// What was sent.
-    pub published: Published,
+    pub(super) published: Published,
     /// From intended send to client read.
-    pub totals: Totals,
+    pub(super) totals: Totals,
     /// The parts of that way.
-    pub stages: Stages,
+    pub(super) stages: Stages,
     /// What the client counted.
-    pub counts: ReadCounts,
+    pub(super) counts: ReadCounts,
     /// What the kernel's stamps showed, if they were evaluated.
-    pub stamps: Option<StampCounts>,
+    pub(super) stamps: Option<StampCounts>,
     /// By how many nanoseconds the wall clock, which kernel stamps follow, was stepped during the pass.
-    pub wall_step_ns: i64,
+    pub(super) wall_step_ns: i64,
     /// Datagrams that were received, by line.
-    pub datagrams: [u64; LINES_MAX],
+    pub(super) datagrams: [u64; LINES_MAX],
     /// Messages that came after they had been given up.
-    pub late: u64,
+    pub(super) late: u64,
 }
 
 /// What the arbiter's thread leaves.
@@ -236,7 +234,7 @@ pub(super) fn drain(source: &mut impl Source) -> io::Result<()> {
 ///
 /// # Errors
 /// [`MeasureError`]. All threads have ended by then.
-pub fn measure<F: Framing, S: Source + Send>(
+pub fn measure_open_loop<F: Framing, S: Source + Send>(
     framing: F,
     settings: &OpenLoopSettings<'_>,
     (load, session): (Load, Session),
@@ -283,7 +281,6 @@ pub fn measure<F: Framing, S: Source + Send>(
     let (totals, mut stages, counts) = read.ok_or(MeasureError::Thread("client"))??;
     stages.add(&arbitrated.stages);
     Ok(OpenLoopMeasured {
-        load,
         published,
         totals,
         stages,

@@ -12,7 +12,7 @@ use twinline_core::time::Nanos;
 use super::pingpong::NEAR;
 
 /// By how much the control may be off 1.00.
-pub const CONTROL_MAX: f64 = 0.01;
+pub(super) const CONTROL_MAX: f64 = 0.01;
 
 /// The two percentiles of a block that ratios are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,8 +72,7 @@ impl Ratio {
     /// Whether the control is close enough to 1.00 for the ratio to mean anything.
     ///
     /// ```
-    /// use twinline_analysis::latency::ratio::Ratio;
-    /// use twinline_analysis::spread::Spread;
+    /// use twinline_analysis::latency::{Ratio, Spread};
     /// let around = |value| Spread::of([value]).unwrap();
     /// assert!(Ratio { arbiter: around(1.02), control: around(1.009) }.says_something());
     /// assert!(!Ratio { arbiter: around(1.02), control: around(0.98) }.says_something());

@@ -29,7 +29,7 @@ pub struct QualityRun<F> {
     /// Framing and arbiter, for their counters.
     pub handler: Handler<F>,
     /// What each line did.
-    pub quality: Quality,
+    quality: Quality,
     /// How the reading ended.
     pub end: OfflineEnd,
 }

@@ -6,7 +6,7 @@ use twinline_node::capture::{Captures, Ignored};
 use twinline_node::offline::OfflineEnd;
 
 /// The `source` of `arbitrate`'s report (docs/JSON.md).
-pub fn source(captures: &Captures, end: &OfflineEnd) -> Value {
+pub fn captures_source(captures: &Captures, end: &OfflineEnd) -> Value {
     let mut source = quality_source(captures, end);
     source["reassembled"] = captures.reassembled().into();
     source

@@ -27,7 +27,7 @@ ul{padding-left:1.1rem;margin:.4rem 0}li{margin:.25rem 0}.spoils{color:var(--bad
 .charts{grid-template-columns:1fr 1fr}svg,tr,.figure{break-inside:avoid}h2{break-after:avoid}}";
 
 /// Begins a page with its heading. `style` is CSS that it needs beside the common style. The caller ends it with `</body></html>`.
-pub fn begin(out: &mut String, title: &str, style: &str) {
+pub(crate) fn begin(out: &mut String, title: &str, style: &str) {
     let title = escape(title);
     let _ = write!(
         out,
@@ -37,12 +37,12 @@ pub fn begin(out: &mut String, title: &str, style: &str) {
 }
 
 /// Adds something to know before trusting the numbers.
-pub fn remark(out: &mut String, text: impl Display) {
+pub(crate) fn remark(out: &mut String, text: impl Display) {
     let _ = writeln!(out, "<p class=\"remark\">{}</p>", escape(&text.to_string()));
 }
 
 /// Adds pictures, side by side if there is room.
-pub fn charts(out: &mut String, charts: impl IntoIterator<Item = String>) {
+pub(crate) fn charts(out: &mut String, charts: impl IntoIterator<Item = String>) {
     out.push_str("<div class=\"charts\">\n");
     for chart in charts {
         let _ = writeln!(out, "{chart}");

@@ -89,7 +89,7 @@ struct ReportJson<'a> {
 /// The report of an arbiter: what it delivered and lost, and what each line did.
 ///
 /// ```
-/// use twinline_analysis::report::{RunReport, captures::source, gaps::GapLog};
+/// use twinline_analysis::report::{GapLog, RunReport, captures_source};
 /// use twinline_core::arbiter::{Event, Run, Sink};
 /// use twinline_node::capture::{CaptureInput, Captures};
 /// use twinline_node::config::Feed;
@@ -112,7 +112,7 @@ struct ReportJson<'a> {
 ///     arbiter: handler.arbiter(),
 ///     malformed: handler.malformed(),
 ///     gaps: &GapLog::new(false),
-///     source: source(&captures, &end),
+///     source: captures_source(&captures, &end),
 ///     ignored: captures.ignored(),
 /// };
 /// assert!(report.text().starts_with("feed cme-mdp3"));
@@ -128,7 +128,7 @@ pub struct RunReport<'a> {
     pub malformed: &'a MalformedCounts,
     /// The gaps that were closed.
     pub gaps: &'a GapLog,
-    /// Facts of the source: what is not a function of the datagrams. Of captures: [`captures::source`](super::captures::source).
+    /// Facts of the source: what is not a function of the datagrams. Of captures: [`captures_source`](super::captures_source).
     pub source: Value,
     /// Records of captures that took no part; the default if there were none.
     pub ignored: Ignored,

@@ -58,8 +58,7 @@ pub struct Arrangement {
 impl fmt::Display for Arrangement {
     /// The sentence for the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let core = |core: Option<usize>| core.map_or("any core".to_owned(), |core| format!("core {core}"));
-        let (publisher, arbiter) = (core(self.publisher), core(self.arbiter));
+        let (publisher, arbiter) = (core_text(self.publisher), core_text(self.arbiter));
         if self.paired {
             write!(
                 f,
@@ -67,10 +66,15 @@ impl fmt::Display for Arrangement {
                  arbiter is on {arbiter}"
             )?;
         } else {
-            write!(f, "publisher on {publisher}, arbiter on {arbiter}, client on {}", core(self.client))?;
+            write!(f, "publisher on {publisher}, arbiter on {arbiter}, client on {}", core_text(self.client))?;
         }
         write!(f, "; {}", self.spin)
     }
+}
+
+/// A thread's core, for people.
+pub(super) fn core_text(core: Option<usize>) -> String {
+    core.map_or("any core".to_owned(), |core| format!("core {core}"))
 }
 
 /// The settings of all passes of a measurement.

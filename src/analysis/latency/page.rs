@@ -7,7 +7,7 @@ use super::ratio::Ratios;
 use super::results::{LatencyReport, PassResults, RatioResults, rows};
 use super::two_core::BlockKind;
 use crate::chart::{Boxes, Chart, Curve, escape};
-use crate::report::page::{begin, charts, remark};
+use crate::report::page::{begin, charts, end, figure, note, remark};
 use crate::report::words::{grouped, span};
 use twinline_node::os::machine::Severity;
 
@@ -45,7 +45,7 @@ pub(super) fn page(results: &LatencyReport) -> String {
     results.ratios.iter().for_each(|of| ratio(&mut out, of));
     results.passes.iter().for_each(|of| pass(&mut out, of));
     machine(&mut out, results);
-    out += "</body></html>\n";
+    end(&mut out);
     out
 }
 
@@ -62,12 +62,11 @@ fn headline(out: &mut String, ratio: &RatioResults) {
         ratio.method.name(),
         ratio.rounds.len()
     );
-    let mut figure = |value: String, what: String, counts: bool| {
-        let mute = if counts { "" } else { " mute" };
-        let _ = writeln!(out, "<div class=\"figure{mute}\"><b>{value}</b><span>{what}</span></div>");
+    let mut add = |value: String, what: String, counts: bool| {
+        figure(out, if counts { "" } else { "mute" }, &value, &what);
     };
     for (name, ratio) in [("p50", p50), ("p99", p99)] {
-        figure(
+        add(
             format!("{:.3}", ratio.arbiter.median),
             format!(
                 "the arbiter to the bare receive loop at {name}; middle half of the rounds {:.3} to {:.3}",
@@ -76,14 +75,14 @@ fn headline(out: &mut String, ratio: &RatioResults) {
             ratio.says_something(),
         );
     }
-    figure(
+    add(
         format!("{:.3}", p50.control.median),
         format!("the control at p50, the bare loop against itself; {:.3} at p99", p99.control.median),
         p50.says_something(),
     );
     if let Some(of) = Percentiles::of(ratio.to_client()) {
         let what = format!("from receive return to client read at p50; {} at p99", span(of.p99));
-        figure(span(of.p50), what, true);
+        add(span(of.p50), what, true);
     }
     out.push_str("</div>\n");
     ratio.remarks().iter().for_each(|text| remark(out, text));
@@ -218,7 +217,7 @@ fn pass(out: &mut String, pass: &PassResults) {
     );
     table(out, rows(pass));
     if pass.causes.iter().any(|(cause, times)| cause.name() == "recovered" && times.is_empty()) {
-        out.push_str("<p class=\"faint\">Nothing is recovered: there is no recovery yet.</p>\n");
+        note(out, "Nothing is recovered: there is no recovery yet.");
     }
 }
 

@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::arbitrate::StampCounts;
 use super::latencies::{LatencyCause, Percentiles, Stage};
 use super::message::Load;
-use super::open_loop::{Arrangement, OpenLoopMeasured};
+use super::open_loop::{Arrangement, OpenLoopMeasured, core_text};
 use super::publish::{LATE, LineSent};
 use super::ratio::{Ratios, Round};
 use super::two_core::{BlockKind, TwoCoreMeasured};
 use super::{json, page, text};
-use crate::chart::span_text;
+use crate::report::words::span;
 use twinline_core::frame::Line;
 use twinline_core::framing::AnyFraming;
 use twinline_node::config::{Feed, LineConfig, Method};
@@ -143,13 +143,12 @@ impl RatioResults {
         block: u32,
         watched: &[WatchFacts],
     ) -> RatioResults {
-        let core = |core: Option<usize>| core.map_or("any core".to_owned(), |core| format!("core {core}"));
         RatioResults {
             method,
             layout: format!(
                 "one thread on {} publishes and reads, the arbiter is on {}; {spin}",
-                core(publisher),
-                core(arbiter)
+                core_text(publisher),
+                core_text(arbiter)
             ),
             size,
             block,
@@ -367,7 +366,7 @@ impl PassResults {
                  the totals are its queue's. Ask for less, or for more --pack",
                 self.rate_reached,
                 self.asked.load.rate(),
-                span_text(self.lateness.max() as f64)
+                span(self.lateness.max())
             ));
         }
         if self.given_up {
@@ -382,7 +381,7 @@ impl PassResults {
             remarks.push(format!(
                 "{:.1} % of the datagrams left more than {} late: the publisher was held up, by its core or its system calls",
                 self.late_sends as f64 * 100.0 / datagrams as f64,
-                span_text(LATE.0 as f64)
+                span(LATE.0)
             ));
         }
         let overflow: u64 = self.lines.iter().map(|line| line.overflow).sum();

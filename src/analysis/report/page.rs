@@ -26,7 +26,7 @@ ul{padding-left:1.1rem;margin:.4rem 0}li{margin:.25rem 0}.spoils{color:var(--bad
 @media print{:root{--bg:#fff;--ink:#000;--faint:#444;--rule:#ccc;--panel:#fff;--warn:#8a4b00;--bad:#a32020}body{max-width:none;padding:0;font-size:10.5pt}\
 .charts{grid-template-columns:1fr 1fr}svg,tr,.figure{break-inside:avoid}h2{break-after:avoid}}";
 
-/// Begins a page with its heading. `style` is CSS that it needs beside the common style. The caller ends it with `</body></html>`.
+/// Begins a page with its heading. `style` is CSS that it needs beside the common style. [`end`] ends it.
 pub(crate) fn begin(out: &mut String, title: &str, style: &str) {
     let title = escape(title);
     let _ = write!(
@@ -41,6 +41,18 @@ pub(crate) fn remark(out: &mut String, text: impl Display) {
     let _ = writeln!(out, "<p class=\"remark\">{}</p>", escape(&text.to_string()));
 }
 
+/// Adds a small sentence.
+pub(crate) fn note(out: &mut String, text: &str) {
+    let _ = writeln!(out, "<p class=\"faint\">{}</p>", escape(text));
+}
+
+/// Adds a large figure with what it is; figures stand in a `<div class="headline">`. `class` is CSS of its own, or empty.
+pub(crate) fn figure(out: &mut String, class: &str, value: &str, what: &str) {
+    let gap = if class.is_empty() { "" } else { " " };
+    let (value, what) = (escape(value), escape(what));
+    let _ = writeln!(out, "<div class=\"figure{gap}{class}\"><b>{value}</b><span>{what}</span></div>");
+}
+
 /// Adds pictures, side by side if there is room.
 pub(crate) fn charts(out: &mut String, charts: impl IntoIterator<Item = String>) {
     out.push_str("<div class=\"charts\">\n");
@@ -48,4 +60,9 @@ pub(crate) fn charts(out: &mut String, charts: impl IntoIterator<Item = String>)
         let _ = writeln!(out, "{chart}");
     }
     out.push_str("</div>\n");
+}
+
+/// Ends a page.
+pub(crate) fn end(out: &mut String) {
+    out.push_str("</body></html>\n");
 }

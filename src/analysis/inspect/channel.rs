@@ -216,7 +216,7 @@ impl Channel {
         }
     }
 
-    /// Takes a frame; says how its number stands, or nothing of one outside of the sequence.
+    /// Takes a frame. Returns how its number continues the sequence; `None` if the frame is outside of the sequence.
     pub(super) fn on_frame(
         &mut self,
         stamp: Nanos,

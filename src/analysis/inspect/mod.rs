@@ -4,7 +4,7 @@
 //! guesses silently: every framing that it names has a score with its evidence and a word for how sure it is ([`Sureness`]). If two
 //! framings fit equally well, both are named.
 //!
-//! **Memory is bounded, whatever comes.** At most 4,096 flows are told apart, and 8 senders and interfaces per group; the rest is counted
+//! **Memory is bounded, whatever comes.** At most 4,096 flows are distinguished, and 8 senders and interfaces per group; the rest is counted
 //! together. A flow's state has a fixed size, except for the ranges and samples of its channels, for which all flows share one budget.
 //! When the budget is used up, samples are thinned and the oldest holes are closed: counts stay exact, and pairs are judged by fewer
 //! numbers. A framing that can no longer win is dropped; its evidence stays.
@@ -53,9 +53,9 @@ use score::Score;
 pub use score::Sureness;
 use traffic::Traffic;
 
-/// How many flows are told apart.
+/// How many flows are distinguished.
 const FLOWS_MAX: usize = 4_096;
-/// How many senders and interfaces of one group and port are told apart.
+/// How many senders and interfaces of one group and port are distinguished.
 const SENDERS_MAX: usize = 8;
 /// How many ranges of numbers all flows may keep together.
 const SPANS_IN_ALL: u64 = 1 << 20;
@@ -124,7 +124,7 @@ struct Flow {
     misses: Vec<(usize, Score)>,
 }
 
-/// Datagrams that belong to no flow that is told apart.
+/// Datagrams that belong to no distinguished flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Beyond {
     /// Datagrams of flows beyond [`FLOWS_MAX`].

@@ -42,7 +42,7 @@ pub(super) enum PacketKind {
     Igmp,
     /// Another protocol over IPv4.
     OtherIpv4,
-    /// UDP over IPv6 to a multicast group. It may be a feed, and is not read.
+    /// UDP over IPv6 to a multicast group. It may be a feed, but is not read.
     UdpIpv6Multicast,
     /// Anything else over IPv6.
     Ipv6,
@@ -52,7 +52,7 @@ pub(super) enum PacketKind {
     OtherProtocol,
     /// A link layer that is not read.
     OtherLink,
-    /// Too short to tell.
+    /// Too short to say.
     Short,
 }
 

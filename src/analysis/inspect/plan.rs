@@ -56,7 +56,7 @@ pub struct FeedPlan {
     pub text: String,
 }
 
-/// What is known of a capture interface.
+/// What is known about a capture interface.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PlannedInterface {
     /// The capture file that it belongs to.
@@ -157,13 +157,13 @@ fn kinship(flows: &[FlowFindings], channel: &Channel) -> Kinship {
     channel.lines.iter().map(line).collect()
 }
 
-/// A name that a feed file may have.
+/// A name that is valid in a feed file.
 fn name_of(stem: &str) -> String {
     let plain: String = stem.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).take(NAME_MAX).collect();
     if plain.is_empty() { "feed".to_owned() } else { plain }
 }
 
-/// Text that may stand in a comment.
+/// Text that is valid in a comment.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -91,7 +91,7 @@ impl Spans {
         budget.spans -= last as u64;
     }
 
-    /// Whether all that came is known by number: no hole was closed.
+    /// Whether every number that came is known: no hole was closed.
     pub(crate) fn is_exact(&self) -> bool {
         self.closed.count == 0
     }

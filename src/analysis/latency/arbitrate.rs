@@ -2,7 +2,7 @@
 //! around it.
 //!
 //! The measurement adds two readings per datagram: one when the datagram is taken up, right after the receive call returns (in a
-//! batch, when its turn comes), and one when its record stands in the ring. The arbiter's time is the pass's reading, as always. A
+//! batch, when its turn comes), and one when its record is in the ring. The arbiter's time is the pass's reading, as always. A
 //! delivered record carries the first of the two in its stamp. A message that was held for a gap carries the reading of the pass that
 //! received it, which was taken before the call.
 

@@ -73,7 +73,7 @@ pub enum Stage {
     Woken,
     /// From the send to the receive call's return.
     Receive,
-    /// From the receive call's return until its record stands in the ring.
+    /// From the receive call's return until its record is in the ring.
     Publish,
     /// From the receive call's return until the client has read it.
     Read,

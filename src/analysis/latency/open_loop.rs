@@ -33,7 +33,7 @@ use super::read::{Interval, ReadCounts, ReadFound, TimedReader};
 const LEAD_IN: Nanos = Nanos::from_millis(5);
 /// A pass that takes twice as long as it was to, and this, is given up: the publisher does not hold the rate.
 const GIVE_UP_MIN: Nanos = Nanos::from_secs(1);
-/// How often the caller is told how far it is.
+/// How often the caller is told about progress.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 /// How many passes over the source empty it of what was there before, at most.
 const DRAIN_MAX: u32 = 10_000;
@@ -233,8 +233,8 @@ pub(super) fn drain(source: &mut impl Source) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs one pass: a load, from its warm-up to its last message. `session` tells it from earlier passes. `tell` gets each interval
-/// that is over.
+/// Runs one pass: a load, from its warm-up to its last message. `session` distinguishes it from earlier passes. `tell` gets each
+/// interval that is over, and `None` now and then, for progress.
 ///
 /// # Errors
 /// [`MeasureError`]. All threads have ended by then.

@@ -221,7 +221,7 @@ fn pass(out: &mut String, pass: &PassResults) {
     }
 }
 
-/// What of the machine shows in the numbers, each with what to do about it.
+/// What about the machine shows in the numbers, and what to do about each.
 fn machine(out: &mut String, results: &LatencyReport) {
     out.push_str("<h2>The machine</h2>\n");
     if results.machine.findings.is_empty() {

@@ -63,7 +63,7 @@ pub(super) struct Published {
     pub(super) lateness: Histogram<u64>,
     /// How many left later than [`LATE`].
     pub(super) late: u64,
-    /// Whether it was told to stop.
+    /// Whether it was asked to stop.
     pub(super) stopped: bool,
     /// Whether it was given up because it took far too long.
     pub(super) given_up: bool,
@@ -73,7 +73,7 @@ pub(super) struct Published {
 /// until the next datagram, and with `false` once after each datagram.
 ///
 /// # Errors
-/// The plan's error, or that of a send that failed for good.
+/// The plan's error, or the error of a send that failed for good.
 pub(super) fn publish<F: Framing>(
     framing: F,
     plan: &mut Plan<F, Timed>,

@@ -24,7 +24,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Of a block's times; `None` if there are none.
+    /// The percentiles of a block's times; `None` if there are none.
     pub fn of(times: &Histogram<u64>) -> Option<Block> {
         let at = |q| Nanos(times.value_at_quantile(q));
         (!times.is_empty()).then(|| Block { p50: at(0.5), p99: at(0.99) })
@@ -51,12 +51,12 @@ impl Round {
     }
 }
 
-/// The arbiter to the bare loop, and the bare loop to itself, at one percentile.
+/// The arbiter's ratio to the bare loop, and the bare loop's to itself, at one percentile.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Ratio {
-    /// The arbiter's block to the bare one of its round.
+    /// Each arbiter block to the bare block of its round.
     pub arbiter: Spread,
-    /// The second bare block to the first one of its round.
+    /// Each second bare block to the first of its round.
     pub control: Spread,
 }
 
@@ -93,7 +93,7 @@ pub struct Ratios {
 }
 
 impl Ratios {
-    /// Of the rounds that were near (`near`), or of the others; `None` if there are none.
+    /// The ratios of the near rounds (`near`), or of the others; `None` if there are none.
     pub fn of(rounds: &[Round], near: bool) -> Option<Ratios> {
         let those = rounds.iter().filter(move |round| round.near() == near);
         Some(Ratios { p50: Ratio::of(those.clone(), |block| block.p50)?, p99: Ratio::of(those, |block| block.p99)? })

@@ -19,10 +19,10 @@ use twinline_node::os::cpu::Spin;
 use twinline_node::os::machine::Finding;
 use twinline_node::source::watch::WatchFacts;
 
-/// The machine, and what of it spoils the numbers.
+/// The machine, and what about it spoils the numbers.
 #[derive(Clone, Debug)]
 pub struct MeasuredMachine {
-    /// Processor, cores and kernel, in a line.
+    /// Processor, cores and kernel, in one line.
     pub line: String,
     /// What spoils or blurs latency numbers, each with what to do about it.
     pub findings: Vec<Finding>,
@@ -30,7 +30,7 @@ pub struct MeasuredMachine {
     pub clock_reading_ns: u64,
 }
 
-/// The report of latency measurements. It is begun with [`LatencyReport::new`]; each measurement is added when it is done.
+/// The report of latency measurements. [`LatencyReport::new`] makes an empty one; each measurement is added once it is done.
 #[derive(Debug)]
 pub struct LatencyReport {
     pub(super) machine: MeasuredMachine,
@@ -42,12 +42,12 @@ pub struct LatencyReport {
     pub ratios: Vec<RatioResults>,
     /// The open-loop passes.
     pub passes: Vec<PassResults>,
-    /// Whether it was told to stop: these are the measurements up to then.
+    /// Whether it was asked to stop: these are the measurements up to then.
     pub stopped: bool,
 }
 
 impl LatencyReport {
-    /// A report without a measurement. `to` is the feed that the lines are sent on, `namespace` the network namespace that they
+    /// A report without a measurement. `to` is the feed that the lines are sent on; `namespace` is the network namespace that they
     /// are published from.
     pub fn new(
         machine: MeasuredMachine,
@@ -73,7 +73,7 @@ impl LatencyReport {
         json::json(self)
     }
 
-    /// The machine, for people, and what of it will show in the numbers.
+    /// The machine, for people, and what about it will show in the numbers.
     pub fn machine_text(&self) -> String {
         text::machine(&self.machine)
     }
@@ -89,7 +89,7 @@ impl LatencyReport {
     }
 }
 
-/// An open-loop pass that is asked for.
+/// What an open-loop pass measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PassSpec {
     /// Rate, burst and size of the messages.
@@ -134,7 +134,8 @@ pub struct RatioResults {
 }
 
 impl RatioResults {
-    /// The results of a measurement. `(publisher, arbiter, spin)` are the cores of the two threads and what they do while idle. `watched` has what the kernel threw away at each line's sockets.
+    /// The results of a measurement. `(publisher, arbiter, spin)` are the cores of the two threads and what they do while idle.
+    /// `watched` has what the kernel threw away at each line's sockets.
     pub fn new(
         measured: TwoCoreMeasured,
         method: Method,
@@ -165,17 +166,17 @@ impl RatioResults {
         text::ratio(self)
     }
 
-    /// The ratios of the headline, and whether they are of near rounds: of the far ones if no round was near.
+    /// The ratios of the headline, and whether they come from near rounds. If no round was near, they come from the far ones.
     pub(super) fn headline(&self) -> Option<(Ratios, bool)> {
         self.near.map(|ratios| (ratios, true)).or(self.far.map(|ratios| (ratios, false)))
     }
 
-    /// Times from send to read, of the rounds that the headline is of.
+    /// Times from send to read, in the rounds that the headline comes from.
     pub fn times(&self, kind: BlockKind) -> &Histogram<u64> {
         &self.measured.times[usize::from(self.near.is_some())][kind as usize]
     }
 
-    /// From receive return to client read, of the same rounds.
+    /// Times from receive return to client read, in the same rounds.
     pub fn to_client(&self) -> &Histogram<u64> {
         &self.measured.to_client[usize::from(self.near.is_some())]
     }
@@ -276,7 +277,7 @@ pub struct PassResults {
     pub total: Histogram<u64>,
     /// The same, by why a message took so long.
     pub causes: Vec<(LatencyCause, Histogram<u64>)>,
-    /// The parts of that way.
+    /// The parts of those times.
     pub stages: Vec<(Stage, Histogram<u64>)>,
     pub(super) stamps: Option<StampCounts>,
     wall_step_ns: i64,
@@ -435,7 +436,7 @@ impl PassResults {
     }
 }
 
-/// Rows of a pass's table: what, and its percentiles (`None`: nothing to tell).
+/// Rows of a pass's table: a name and its percentiles (`None`: nothing was measured).
 pub(super) fn rows(pass: &PassResults) -> Vec<(String, Option<Percentiles>)> {
     let mut rows = vec![("intended send -> client read".to_owned(), Percentiles::of(&pass.total))];
     for (cause, times) in &pass.causes {

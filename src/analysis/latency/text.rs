@@ -10,7 +10,7 @@ use crate::report::words::{grouped, span};
 use crate::spread::Spread;
 use twinline_node::os::machine::Finding;
 
-/// The machine, and what of it will show in the numbers.
+/// The machine, and what about it will show in the numbers.
 pub(super) fn machine(machine: &MeasuredMachine) -> String {
     let mut out = format!("machine: {}; a look at the clock costs {} ns\n", machine.line, machine.clock_reading_ns);
     for Finding { what, advice, severity } in &machine.findings {

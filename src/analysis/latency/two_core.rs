@@ -162,7 +162,7 @@ pub struct TwoCoreMeasured {
     pub sent: u64,
     /// Messages that did not come in time.
     pub lost: u64,
-    /// Whether it was told to stop.
+    /// Whether it was asked to stop.
     pub stopped: bool,
 }
 
@@ -309,8 +309,8 @@ impl LiveHooks for TwoCoreHooks {
     }
 }
 
-/// Measures until the span is over or `stop` is requested; the rounds that were finished by then count. `session` is that of the
-/// messages that the arbiter gets. `tell` gets the rounds so far after each round.
+/// Measures until the span is over or `stop` is requested; the rounds that were finished by then count. The messages that the
+/// arbiter gets have this `session`. `tell` gets the rounds so far after each round.
 ///
 /// # Errors
 /// [`MeasureError`]. Both threads have ended by then.

@@ -18,7 +18,7 @@ pub(crate) struct Hole {
     pub(crate) at: Nanos,
 }
 
-/// What a line owes on a channel, in the current epoch.
+/// What a line should have brought on a channel in the current epoch.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
     window: u64,
@@ -31,7 +31,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// An account whose window is that of `settle`.
+    /// An account with a window of `settle` numbers.
     pub(super) fn new(settle: u64) -> Account {
         Account { window: settle.max(4_096), mark: None, holes: VecDeque::new(), expected: 0 }
     }

@@ -53,7 +53,7 @@ pub(crate) struct Burst {
     pub(crate) hole: Hole,
 }
 
-/// What is known of one line.
+/// What is known about one line.
 #[derive(Clone, Debug)]
 pub(crate) struct LineQuality {
     /// All that it brought.
@@ -105,13 +105,13 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// The leads of `a` over `b`, if `a` stands before `b` in the feed file.
+    /// The leads of `a` over `b`, where `a` comes before `b` in the feed file.
     pub(crate) fn leads(&self, a: Line, b: Line) -> Option<&CoarseLeads> {
         self.leads.get(pair_index(a, b))?.as_ref()
     }
 }
 
-/// Where a pair of lines stands in a list of all, the earlier line first.
+/// The index of a pair of lines in a list of all pairs, the earlier line first.
 fn pair_index(a: Line, b: Line) -> usize {
     let (low, high) = (a.index().min(b.index()), a.index().max(b.index()));
     high * high.saturating_sub(1) / 2 + low
@@ -147,7 +147,7 @@ impl Cell for Moment {
     }
 }
 
-/// What is gathered of a channel.
+/// What is gathered for a channel.
 struct ChannelQuality {
     at: ChannelRef,
     session: Session,
@@ -239,7 +239,7 @@ impl Quality {
         self.silences.finish(self.now);
     }
 
-    /// What is known of a line.
+    /// What is known about a line.
     ///
     /// # Panics
     /// The feed has no such line.

@@ -7,7 +7,7 @@ use twinline_core::arbiter::{Arbiter, LineCounts};
 use twinline_core::framing::Malformed;
 use twinline_node::capture::Ignored;
 
-/// A JSON object whose keys stand in the order given.
+/// A JSON object whose keys keep the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ordered<K, V>(pub Vec<(K, V)>);
 
@@ -21,7 +21,7 @@ impl<K: Serialize, V: Serialize> Serialize for Ordered<K, V> {
     }
 }
 
-/// A line's counters in the order of reports, but for `divergent`, which ends them.
+/// A line's counters in the order of reports, except for `divergent`, which comes last.
 pub(crate) fn by_name(counts: &LineCounts) -> Ordered<&'static str, u64> {
     Ordered(vec![
         ("frames", counts.frames),

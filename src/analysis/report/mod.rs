@@ -1,7 +1,7 @@
 //! Reports of an arbiter: what it delivered and lost, as JSON and as text; and what all reports of this crate share.
 //!
 //! [`RunReport`] is the report of `twinline run` and `twinline arbitrate`. It takes the closed gaps from a [`GapLog`], and if captures were
-//! read, their facts from [`captures_source`]. The other reports stand beside what they report on:
+//! read, their facts from [`captures_source`]. The other reports are beside what they report on:
 //! [`QualityReport`](crate::QualityReport), [`InspectReport`](crate::InspectReport), [`LatencyReport`](crate::LatencyReport).
 //!
 //! `docs/JSON.md` describes every key of every JSON object. Nothing here prints or opens a file: a report is a string.

@@ -46,7 +46,7 @@ pub(crate) fn note(out: &mut String, text: &str) {
     let _ = writeln!(out, "<p class=\"faint\">{}</p>", escape(text));
 }
 
-/// Adds a large figure with what it is; figures stand in a `<div class="headline">`. `class` is CSS of its own, or empty.
+/// Adds a large figure with what it is; figures go into a `<div class="headline">`. `class` is CSS of its own, or empty.
 pub(crate) fn figure(out: &mut String, class: &str, value: &str, what: &str) {
     let gap = if class.is_empty() { "" } else { " " };
     let (value, what) = (escape(value), escape(what));

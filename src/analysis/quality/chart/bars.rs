@@ -86,7 +86,7 @@ impl Columns {
     }
 }
 
-/// Classes of a lead, a decade.
+/// Classes of a lead, per decade.
 const PER_DECADE: i32 = 8;
 /// Leads below a microsecond may all be one: clocks are that coarse. What is below this is drawn in the middle.
 const LEAST: f64 = 10.0;

@@ -1,6 +1,6 @@
 //! Pictures of what lines did, as SVG: over time ([`time`]), and by size ([`bars`]).
 //!
-//! A picture refers to nothing but [`STYLE`](crate::chart::STYLE), which stands once in the page. It is as wide as a phone's screen,
+//! A picture refers to nothing but [`STYLE`](crate::chart::STYLE), which the page has once. It is as wide as a phone's screen,
 //! so that its text can be read there; a wide page puts several side by side. Each picture also says in words what it shows, for
 //! readers who cannot see it.
 
@@ -20,12 +20,12 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 32.0;
 const LEGEND_ROW: f64 = 19.0;
 
-/// Whom a curve or a bar belongs to.
+/// What a curve or a bar belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colour {
     /// A line, by its place in the feed file.
     Line(usize),
-    /// The arbitrated stream, or nobody.
+    /// The arbitrated stream, or nothing in particular.
     Stream,
 }
 
@@ -88,7 +88,7 @@ fn legend(svg: &mut String, names: &[&str], top: f64, mut mark: impl FnMut(&mut 
     }
 }
 
-/// A count as it stands on an axis: `0`, `250`, `40k`, `1.5M`.
+/// A count on an axis: `0`, `250`, `40k`, `1.5M`.
 pub(super) fn count_text(count: f64) -> String {
     let (value, unit) = match count.abs() {
         n if n < 1e3 => (count, ""),

@@ -148,7 +148,7 @@ pub(super) fn bursts(out: &mut String, summary: &Summary) {
     table(out, "Bursts of loss by length", &["line", "in a row", "bursts", "messages"], classes);
 }
 
-/// Who was ahead of whom.
+/// Which line was ahead of which.
 pub(super) fn leads(out: &mut String, summary: &Summary) {
     let rows = summary.lead.iter().map(|lead| {
         let at = |nanos: i64| signed_text(nanos as f64);

@@ -22,7 +22,7 @@ pub(super) fn page(results: &LatencyReport) -> String {
         .map_or(String::new(), |name| format!(", published from the namespace {}", escape(name)));
     let _ = writeln!(
         out,
-        "<p class=\"faint\">twinline {}, framing {}{way}{from}.<br>{}; a look at the clock costs {} ns.</p>",
+        "<p class=\"faint\">twinline {}, framing {}{way}{from}.<br>{}; reading the clock takes {} ns.</p>",
         env!("CARGO_PKG_VERSION"),
         results.framing,
         escape(&results.machine.line),
@@ -33,7 +33,7 @@ pub(super) fn page(results: &LatencyReport) -> String {
         let they = if spoils == 1 { "one thing about this machine spoils" } else { "things about this machine spoil" };
         let count = if spoils == 1 { String::new() } else { format!("{spoils} ") };
         let text = format!(
-            "{count}{they} latency numbers; what to do about it stands at the end. Trust the ratios of one run"
+            "{count}{they} latency numbers; the end of the page says what to do about it. Trust only ratios within one run"
         );
         remark(&mut out, &text);
     }
@@ -94,7 +94,7 @@ fn overview(out: &mut String, passes: &[PassResults]) {
         return;
     }
     out.push_str(
-        "<h2>Open loop</h2>\n<p>From the time at which a message was to be sent to the client's read of it.</p>\n",
+        "<h2>Open loop</h2>\n<p>From the time at which a message was due to be sent until the client read it.</p>\n",
     );
     let totals = passes.iter().map(|pass| Curve::of(&pass.label, &pass.total)).collect();
     let stage = passes.iter().map(|pass| {
@@ -168,7 +168,7 @@ fn ratio(out: &mut String, ratio: &RatioResults) {
     let near = ratio.near_rounds();
     let _ = writeln!(
         out,
-        "<p>{near} rounds were near, {} far (a cache line's round trip of 200 ns or more). A ratio is taken within a round.</p>",
+        "<p>{near} rounds were near, {} far (a cache line's round trip of 200 ns or more). Each ratio is taken within a round.</p>",
         ratio.rounds.len() - near
     );
     let mut rows = Vec::new();

@@ -212,8 +212,8 @@ impl RatioResults {
         }
         if !near {
             remarks.push(
-                "no round was near (a cache line's round trip below 200 ns): these are the far ones, or a machine whose cores are \
-                 always far"
+                "no round was near (a cache line's round trip below 200 ns): these are the far ones; on some machines the cores are always \
+                 far"
                     .to_owned(),
             );
         }
@@ -222,7 +222,7 @@ impl RatioResults {
         }
         if self.measured.during_send > 0 {
             remarks.push(format!(
-                "{} messages of the stamped blocks were received while their send call still went on: they are not in \"receive return \
+                "{} messages of the stamped blocks were received before their send call had returned: they are not in \"receive return \
                  to client read\", since the sender is the reader",
                 self.measured.during_send
             ));
@@ -363,8 +363,8 @@ impl PassResults {
         let mut remarks = Vec::new();
         if !self.rate_held() {
             remarks.push(format!(
-                "the publisher did not hold the rate: {:.0} messages a second in place of {:.0}. Messages waited for it, up to {}: \
-                 the totals are its queue's. Ask for less, or for more --pack",
+                "the publisher did not hold the rate: {:.0} messages per second instead of {:.0}. Messages waited for it, up to {}, \
+                 and the totals include that wait. Ask for a lower rate, or for more --pack",
                 self.rate_reached,
                 self.asked.load.rate(),
                 span(self.lateness.max())
@@ -396,7 +396,7 @@ impl PassResults {
         }
         let errors: u64 = self.lines.iter().map(|line| line.sent.errors).sum();
         if errors > 0 {
-            remarks.push(format!("{errors} sends failed, the last of: {}", self.last_error().unwrap_or_default()));
+            remarks.push(format!("{errors} sends failed; the last error: {}", self.last_error().unwrap_or_default()));
         }
         if self.foreign > 0 {
             remarks
@@ -420,17 +420,17 @@ impl PassResults {
     fn of_stamps(&self, stamps: &StampCounts) -> String {
         let mut said = match (stamps.software, stamps.hardware) {
             (0, 0) => "no kernel stamp came".to_owned(),
-            (_, 0) => "kernel stamps are the kernel's own (software): no NIC stamped".to_owned(),
+            (_, 0) => "kernel stamps are the kernel's own (software): no NIC stamped a datagram".to_owned(),
             (_, hardware) => format!(
                 "{hardware} datagrams brought the NIC's own stamp (hardware), by its own clock, which is not compared with ours; \
-                 the times are from the kernel's"
+                 the times use the kernel's stamps"
             ),
         };
         if stamps.out_of_order > 0 {
             said += &format!("; {} stamps lie outside of send and receive, and are left out", stamps.out_of_order);
         }
         if self.wall_step_ns.unsigned_abs() > 1_000 {
-            said += &format!("; the wall clock, which they are by, was moved by {} ns meanwhile", self.wall_step_ns);
+            said += &format!("; the wall clock, which they follow, was moved by {} ns meanwhile", self.wall_step_ns);
         }
         said
     }

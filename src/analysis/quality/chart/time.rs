@@ -26,7 +26,7 @@ pub(crate) enum Scale {
 pub(crate) struct TimeCurve {
     /// What it is called.
     pub(crate) name: String,
-    /// Whom it belongs to. The stream is drawn as an area, behind the lines.
+    /// What it belongs to. The stream is drawn as an area, behind the lines.
     pub(crate) colour: Colour,
     /// The values.
     pub(crate) values: Vec<Option<f64>>,
@@ -211,7 +211,7 @@ fn line(svg: &mut String, i: usize, curve: &TimeCurve, x: &impl Fn(usize, f64) -
 pub(crate) struct Row {
     /// What it is called.
     pub(crate) name: String,
-    /// Whose it is.
+    /// What it belongs to.
     pub(crate) colour: Colour,
     /// The numbers.
     pub(crate) counts: Vec<u64>,
@@ -250,7 +250,7 @@ impl Rows {
             let said = match total {
                 0 => format!("no {}", self.unit),
                 total => {
-                    format!("{} {}, at most {} a bar", count_text(total as f64), self.unit, count_text(most as f64))
+                    format!("{} {}, at most {} per bar", count_text(total as f64), self.unit, count_text(most as f64))
                 }
             };
             text(&mut svg, "e s", WIDTH - RIGHT, base - BAR - 5.0, &said);

@@ -78,7 +78,7 @@ impl<'a> Pictures<'a> {
         let seconds = self.axis.span.0 as f64 / 1e9;
         let lines = self.summary.lines.iter().map(|line| {
             format!(
-                "{}: {} messages a second on average",
+                "{}: {} messages per second on average",
                 line.line,
                 count_text((line.messages as f64 / seconds).round())
             )

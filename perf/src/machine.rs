@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 use core_affinity::CoreId;
-use twinline_analysis::latency::pingpong::{NEAR, PingPong};
+use twinline_analysis::latency::{NEAR, PingPong};
 use twinline_core::time::Nanos;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;

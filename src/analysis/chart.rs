@@ -1,7 +1,7 @@
 //! Pictures of measurements as SVG: percentile curves, and the spread of ratios.
 //!
 //! A picture needs nothing else: no script, no font and no style from elsewhere. It follows the reader's light or dark scheme, and
-//! prints in the light one. The colours can be told apart without colour vision, and the second four are dashed.
+//! prints in the light one. The colours can be distinguished without colour vision, and the second four are dashed.
 //!
 //! ```
 //! use hdrhistogram::Histogram;
@@ -31,7 +31,7 @@ const LEGEND_ROW: f64 = 20.0;
 const NAME_MAX: usize = 24;
 /// The last percentile that is drawn.
 const LAST: f64 = 10_000.0;
-/// Points of a curve, a decade.
+/// Points of a curve per decade.
 const POINTS: u32 = 48;
 
 /// The style that every picture, or the page around it, needs. The colours are Okabe and Ito's; those that were faint are darker on
@@ -50,14 +50,14 @@ pub const STYLE: &str = "\
 /// One curve of a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// What it is called.
+    /// Its name in the legend.
     pub name: String,
     /// `1 / (1 - p)` for a percentile p, and nanoseconds; ascending.
     pub points: Vec<(f64, f64)>,
 }
 
 impl Curve {
-    /// A histogram of nanoseconds from its median on, as far as its values reach: the last of 1,000 is at 99.9 %.
+    /// The curve of a histogram of nanoseconds, from its median as far as its values reach: with 1,000 values, to 99.9 %.
     pub fn of(name: impl Into<String>, histogram: &Histogram<u64>) -> Curve {
         let last = LAST.min(histogram.len() as f64);
         let steps = 0..;
@@ -68,7 +68,7 @@ impl Curve {
     }
 }
 
-/// Latency by percentile. Both axes are logarithmic; that of the percentile counts what is left to 100 %.
+/// Latency by percentile. Both axes are logarithmic; the percentile axis counts what is left to 100 %.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chart {
     /// The picture's title.
@@ -77,8 +77,8 @@ pub struct Chart {
     pub curves: Vec<Curve>,
 }
 
-/// What XML must not have as it is.
-pub fn escape(text: &str) -> String {
+/// Escapes what XML cannot hold as it is.
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -224,16 +224,16 @@ impl Chart {
 
 /// The spread of ratios, one row each: the range, the middle half as a box, the median as a bar.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Boxes {
+pub(crate) struct Boxes {
     /// The picture's title.
-    pub title: String,
+    pub(crate) title: String,
     /// The name and the spread of each row.
-    pub rows: Vec<(String, Spread)>,
+    pub(crate) rows: Vec<(String, Spread)>,
 }
 
 impl Boxes {
     /// The picture. Whatever lies outside 0.8 to 1.4 is cut off: a range that wide comes from the machine.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         const ROW: f64 = 46.0;
         let field = self.rows.len() as f64 * ROW;
         let mut svg = String::new();

@@ -4,20 +4,20 @@
 //!
 //! | report | says | made by |
 //! |---|---|---|
-//! | [`RunReport`] | what an arbiter delivered and lost (`twinline run`, `twinline arbitrate`) | yourself, of an arbiter |
+//! | [`RunReport`] | what an arbiter delivered and lost (`twinline run`, `twinline arbitrate`) | you, from an arbiter and a [`GapLog`] |
 //! | [`QualityReport`] | what each line did, and when (`twinline report`) | [`QualityRun`] |
 //! | [`InspectReport`] | what is in a capture (`twinline inspect`) | [`InspectReport::of`] |
-//! | [`LatencyReport`] | how long messages take on this machine (`twinline latency`) | yourself, of measurements |
+//! | [`LatencyReport`] | how long messages take on this machine (`twinline latency`) | you, from measurements |
 //!
-//! Below them:
+//! What they are made from and what they return is beside them:
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`report`] | the report of an arbiter, and what all reports share |
-//! | [`quality`] | what each line did, gathered while an arbiter runs |
-//! | [`inspect`] | flows, the framings that fit them, feed files |
-//! | [`latency`] | the two measurements |
-//! | [`chart`], [`spread`] | curves and boxes as SVG; quartiles |
+//! | [`report`] | gaps that were closed, facts of captures, counters by name |
+//! | [`quality`] | the findings of a report of line quality |
+//! | [`inspect`] | what to look at in a capture; feed files for what was found |
+//! | [`latency`] | the two measurements, their settings and results |
+//! | [`chart`] | latency by percentile as SVG |
 //!
 //! Nothing here prints, and nothing but [`inspect`] and [`latency`] opens a file or a socket.
 //!
@@ -39,16 +39,17 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// the face of the crate is what these files re-export by name
+#![warn(unreachable_pub, unnameable_types)]
 
 pub mod chart;
 pub mod inspect;
 pub mod latency;
 pub mod quality;
 pub mod report;
-pub mod spread;
+mod spread;
 
-pub use inspect::{FeedPlan, Findings, FlowKey, InspectReport, InspectSettings, Inspection};
-pub use latency::{LatencyReport, MeasuredMachine, PassResults, PassSpec, RatioResults};
-pub use quality::{FindingSeverity, Quality, QualityFinding, QualityReport, QualityRun};
-pub use report::RunReport;
-pub use report::gaps::{ClosedGap, GapFate, GapLog};
+pub use inspect::{InspectReport, InspectSettings};
+pub use latency::LatencyReport;
+pub use quality::{QualityReport, QualityRun};
+pub use report::{GapLog, RunReport};

@@ -21,7 +21,7 @@ impl Spread {
     /// The spread of values; `None` if there are none. A quartile that falls between two values is interpolated.
     ///
     /// ```
-    /// use twinline_analysis::spread::Spread;
+    /// use twinline_analysis::latency::Spread;
     /// let spread = Spread::of([3.0, 1.0, 2.0, 5.0, 4.0]).unwrap();
     /// assert_eq!((spread.min, spread.q1, spread.median, spread.q3, spread.max), (1.0, 2.0, 3.0, 4.0, 5.0));
     /// assert_eq!(Spread::of([1.0, 2.0]).unwrap().median, 1.5);

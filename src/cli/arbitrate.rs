@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::Output;
 use super::{Failure, Outcome, feed, say};
-use twinline_analysis::report::{RunReport, captures};
+use twinline_analysis::report::{RunReport, STOPPED, captures_source, nothing_of_the_feed};
 use twinline_core::framing::{Framing, WithFraming};
 use twinline_node::capture::{CaptureError, CaptureInput, Captures};
 use twinline_node::config::Feed;
@@ -144,7 +144,7 @@ impl WithFraming for Arbitrating {
         output.finish().map_err(Failure::run)?;
         let stopped = end.stopped;
         if stopped {
-            say(captures::STOPPED);
+            say(STOPPED);
         }
         for warning in captures.warnings() {
             say(warning);
@@ -155,7 +155,7 @@ impl WithFraming for Arbitrating {
             arbiter: handler.arbiter(),
             malformed: handler.malformed(),
             gaps: &output.gaps,
-            source: captures::source(&captures, &end),
+            source: captures_source(&captures, &end),
             ignored,
         };
         if args.outputs.json {
@@ -164,7 +164,7 @@ impl WithFraming for Arbitrating {
             print!("{}", report.text());
         }
         if captures.datagrams() == 0 {
-            say(captures::nothing_of_the_feed(&ignored));
+            say(nothing_of_the_feed(&ignored));
         }
         if let Some(error) = end.failed {
             return Err(capture_failure(error));

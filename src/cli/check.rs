@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Failure, Outcome, feed, say};
-use twinline_analysis::report::gaps::GAPS_LISTED;
+use twinline_analysis::report::GAPS_LISTED;
 use twinline_core::arbiter::{Limits, MemoryUse, Settings};
 use twinline_core::frame::ChannelKey;
 use twinline_core::framing::AnyFraming;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use twinline_analysis::report::gaps::GapLog;
+use twinline_analysis::report::GapLog;
 use twinline_core::arbiter::{Event, EventKind, Run, Sink};
 use twinline_core::frame::{ChannelKey, SequenceRules};
 use twinline_node::config::Feed;

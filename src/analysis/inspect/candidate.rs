@@ -8,7 +8,7 @@ use twinline_core::framing::{AnyFraming, Framing, Malformed, WithFraming};
 use twinline_core::time::Nanos;
 
 /// How many channels of a flow are followed. Frames of further channels are only counted.
-pub const CHANNELS_MAX: usize = 256;
+pub(super) const CHANNELS_MAX: usize = 256;
 
 /// How long a datagram may be, behind the bytes that are changed, for that to be tried.
 const CHANGED_TAIL: usize = 2_000;
@@ -200,7 +200,7 @@ fn is_chain(mut body: &[u8]) -> bool {
 }
 
 /// Why a framing refuses a datagram, and at which byte the refused frame begins; `None` if the framing reads it.
-pub fn refusal(framing: AnyFraming, payload: &[u8]) -> Option<(Malformed, usize)> {
+pub(super) fn refusal(framing: AnyFraming, payload: &[u8]) -> Option<(Malformed, usize)> {
     Refusal(payload).with(framing)
 }
 

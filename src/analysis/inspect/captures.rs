@@ -22,8 +22,8 @@ pub struct InspectSettings {
     pub groups: Vec<SocketAddrV4>,
     /// The only framing to try; `None`: all of them.
     pub framing: Option<AnyFraming>,
-    /// How many datagrams per flow to keep of those that its framing refuses; `None`: none is kept. Without a framing the captures
-    /// are read twice, the second time by what fitted best.
+    /// How many of the datagrams that its framing refuses to keep per flow; `None`: none is kept. Without a framing, the captures
+    /// are read twice, the second time by the framing that fitted best.
     pub malformed: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl InspectSettings {
         InspectSettings::default()
     }
 
-    /// Whether the captures are read twice, which a pipe cannot be.
+    /// Whether the captures are read twice. A pipe cannot be.
     pub fn reads_twice(&self) -> bool {
         self.malformed.is_some() && self.framing.is_none()
     }
@@ -53,11 +53,11 @@ pub struct InspectReport {
 }
 
 impl InspectReport {
-    /// Reads captures, merged by time, and judges what is in them. `goes_on` is told now and then how many bytes were read, of how
-    /// many (`None`: one is a pipe); it stops the reading by `false`.
+    /// Reads captures, merged by time, and judges what is in them. `goes_on` is called now and then with the bytes read so far and the
+    /// bytes in all (`None`: one capture is a pipe); if it returns false, reading stops.
     ///
     /// # Errors
-    /// A file cannot be opened, or stands twice. One that cannot be read to its end is no such error:
+    /// A file cannot be opened, or is given twice. A file that cannot be read to its end is not an error here:
     /// [`failed`](InspectReport::failed).
     ///
     /// ```
@@ -104,7 +104,7 @@ impl InspectReport {
     /// One JSON object, without a line end. `docs/JSON.md` has its keys.
     ///
     /// # Errors
-    /// None that is known: all of it are numbers and text.
+    /// None is known: everything in it is a number or text.
     pub fn json(&self) -> serde_json::Result<String> {
         json::json(self)
     }
@@ -114,27 +114,22 @@ impl InspectReport {
         text::text(self, with_feed)
     }
 
-    /// The flows and which of them are lines of one channel.
-    pub fn findings(&self) -> &Findings {
-        &self.findings
-    }
-
     /// Feed files for what was found, the surest and largest first.
     pub fn plans(&self) -> &[FeedPlan] {
         &self.plans
     }
 
-    /// What to know of the files.
+    /// What to know about the files before trusting the report.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         self.files.iter().flat_map(|file| file.warnings.iter().map(String::as_str))
     }
 
-    /// Whether the reading was stopped: the report is of what was read until then.
+    /// Whether reading was stopped: the report covers what was read until then.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// Why a file could not be read to its end, to be taken once. The report is of what stands before.
+    /// Why a file could not be read to its end. The report covers what comes before. The second call returns `None`.
     pub fn failed(&mut self) -> Option<CaptureError> {
         self.failed.take()
     }

@@ -8,9 +8,9 @@ use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
 
 /// How many runs of numbers a channel keeps. Further runs are counted, not followed.
-pub const RUNS_MAX: usize = 8;
+pub(super) const RUNS_MAX: usize = 8;
 /// How far a number may be from the expected one to count as near it.
-pub const NEAR: u64 = 1_000;
+pub(super) const NEAR: u64 = 1_000;
 /// How far a channel must fall back for that to be a restart, unless a mark says so.
 const FALL: u64 = 1_024;
 /// For how many frames it must then go on.
@@ -19,7 +19,7 @@ const FALL_FRAMES: u32 = 8;
 /// Why a run of numbers began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Began {
+pub(crate) enum Began {
     /// The channel's first.
     First,
     /// Another session.
@@ -32,7 +32,7 @@ pub enum Began {
 
 impl Began {
     /// Its name in reports.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Began::First => "first",
             Began::Session => "session",
@@ -44,31 +44,31 @@ impl Began {
 
 /// One run of a channel's numbers: from a start, a new session, a reset or a restart to the next.
 #[derive(Clone, Debug)]
-pub struct NumberRun {
+pub(crate) struct NumberRun {
     /// The session, as the framing names it.
-    pub session: Session,
+    pub(crate) session: Session,
     /// Why it began.
-    pub began: Began,
+    pub(crate) began: Began,
     /// The lowest number that it showed.
-    pub first: u64,
+    pub(crate) first: u64,
     /// One past the highest that it showed, by data or heartbeat.
-    pub next: u64,
+    pub(crate) next: u64,
     /// Frames with messages.
-    pub frames: u64,
+    pub(crate) frames: u64,
     /// Their messages, copies included.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Frames without messages.
-    pub heartbeats: u64,
+    pub(crate) heartbeats: u64,
     /// Whether its end was announced.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// When the first frame came, and the last.
-    pub stamps: (Nanos, Nanos),
+    pub(crate) stamps: (Nanos, Nanos),
     /// Which numbers came.
-    pub spans: Spans,
+    pub(crate) spans: Spans,
     /// When a sample of them came, and what was in them.
-    pub sample: Sample,
+    pub(crate) sample: Sample,
     /// Frames whose number was far from all others and that no second frame confirmed.
-    pub strange: u64,
+    pub(crate) strange: u64,
     last: LastFrame,
     /// The numbers of a frame far ahead, until a second agrees.
     far: Option<(u64, u64)>,
@@ -85,7 +85,7 @@ struct LastFrame {
 /// How a frame's number compares with the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum NumberStep {
+pub(crate) enum NumberStep {
     /// None was expected: the run's first frame.
     Start,
     /// It is the expected one.
@@ -121,12 +121,12 @@ impl NumberRun {
     }
 
     /// What is missing between its first and its highest number.
-    pub fn holes(&self) -> Holes {
+    pub(crate) fn holes(&self) -> Holes {
         self.spans.holes(self.first, self.next)
     }
 
     /// How many messages came again.
-    pub fn duplicates(&self) -> u64 {
+    pub(crate) fn duplicates(&self) -> u64 {
         self.messages - self.spans.received()
     }
 
@@ -157,21 +157,21 @@ impl NumberRun {
 
 /// A channel as one flow shows it: its runs of numbers.
 #[derive(Clone, Debug)]
-pub struct Channel {
+pub(crate) struct Channel {
     /// The channel key, if the framing has one.
-    pub key: Option<u32>,
+    pub(crate) key: Option<u32>,
     /// Its runs of numbers, in the order of their beginning.
-    pub runs: Vec<NumberRun>,
+    pub(crate) runs: Vec<NumberRun>,
     /// How many runs began, including those that are not kept.
-    pub run_count: u64,
+    pub(crate) run_count: u64,
     /// Frames outside the sequence.
-    pub unsequenced: u64,
+    pub(crate) unsequenced: u64,
     /// How many changes of session there were.
-    pub sessions: u64,
+    pub(crate) sessions: u64,
     /// How many resets that the framing marks.
-    pub resets: u64,
+    pub(crate) resets: u64,
     /// How many restarts without a mark.
-    pub restarts: u64,
+    pub(crate) restarts: u64,
     current: usize,
     /// A heartbeat said that the numbers begin again.
     reset_said: bool,
@@ -200,7 +200,7 @@ enum Fall {
 
 impl Channel {
     /// A channel of which nothing came yet.
-    pub fn new(key: Option<u32>) -> Channel {
+    pub(crate) fn new(key: Option<u32>) -> Channel {
         Channel {
             key,
             runs: Vec::new(),
@@ -216,7 +216,7 @@ impl Channel {
         }
     }
 
-    /// Takes a frame; says how its number stands, or nothing of one outside of the sequence.
+    /// Takes a frame. Returns how its number continues the sequence; `None` if the frame is outside of the sequence.
     pub(super) fn on_frame(
         &mut self,
         stamp: Nanos,

@@ -10,7 +10,7 @@ use twinline_node::capture::{
 };
 use twinline_node::offline::OfflineInput;
 
-/// How many interfaces of all files are told apart.
+/// How many interfaces of all files are distinguished.
 const INTERFACES_MAX: usize = 4_096;
 /// How many blocks without a datagram go by before the caller may look at something else.
 const BLOCKS_AT_ONCE: u32 = 16_384;
@@ -28,7 +28,7 @@ pub(super) struct InterfaceSeen {
     pub(super) packets: u64,
 }
 
-/// What is known of one file.
+/// What is known about one file.
 #[derive(Clone, Debug)]
 pub(super) struct FileFacts {
     pub(super) name: String,
@@ -106,7 +106,7 @@ impl Files {
         self.heads.iter().map(|head| head.reader.size()).sum()
     }
 
-    /// What is known of the files and their interfaces, when the reading is over.
+    /// What is known about the files and their interfaces once reading is over.
     pub(super) fn finish(self) -> (Vec<FileFacts>, Vec<InterfaceSeen>) {
         let files = self.heads.into_iter().map(|Head { reader, mut facts, .. }| {
             facts.counts = reader.counts();
@@ -118,7 +118,7 @@ impl Files {
     }
 }
 
-/// The datagrams of all files, the earliest first; of equal ones, that of the file given first.
+/// The datagrams of all files, earliest first. Of equal stamps, the file that was given first comes first.
 impl OfflineInput for Files {
     type Datagram<'a> = InspectedDatagram<'a>;
 

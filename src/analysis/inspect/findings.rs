@@ -8,13 +8,13 @@ use twinline_core::framing::AnyFraming;
 
 /// All that was found.
 #[derive(Debug)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// The flows, by group, port, interface and sender.
-    pub flows: Vec<FlowFindings>,
+    pub(crate) flows: Vec<FlowFindings>,
     /// The flows that are lines of one channel, the largest group first.
-    pub groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     /// Datagrams that belong to none of the flows.
-    pub beyond: Beyond,
+    pub(crate) beyond: Beyond,
 }
 
 impl Findings {
@@ -27,35 +27,35 @@ impl Findings {
 
 /// What was found of a flow.
 #[derive(Debug)]
-pub struct FlowFindings {
+pub(crate) struct FlowFindings {
     /// Group, port, sender and interface.
-    pub key: FlowKey,
+    pub(crate) key: FlowKey,
     /// How its datagrams came.
-    pub traffic: Traffic,
+    pub(crate) traffic: Traffic,
     /// The framings that were tried, the best first.
-    pub tried: Vec<Tried>,
+    pub(crate) tried: Vec<Tried>,
 }
 
 /// A framing that was tried on a flow.
 #[derive(Debug)]
-pub struct Tried {
+pub(crate) struct Tried {
     /// The framing.
-    pub framing: AnyFraming,
+    pub(crate) framing: AnyFraming,
     /// How well it fits, from 0 to 1.
-    pub value: f64,
+    pub(crate) value: f64,
     /// The evidence.
-    pub score: Score,
+    pub(crate) score: Score,
     /// The channels that it finds; empty if it was given up.
-    pub channels: Vec<Channel>,
+    pub(crate) channels: Vec<Channel>,
     /// Frames of channels beyond the limit.
-    pub unfollowed: u64,
+    pub(crate) unfollowed: u64,
     /// Its place in the list of framings.
     pub(super) place: usize,
 }
 
 impl Tried {
     /// How well it fits, in a word.
-    pub fn sureness(&self) -> Sureness {
+    pub(crate) fn sureness(&self) -> Sureness {
         Sureness::of(self.value)
     }
 }
@@ -63,7 +63,7 @@ impl Tried {
 /// What a flow is for, as far as its frames show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Role {
+pub(crate) enum Role {
     /// Messages in sequence.
     Data,
     /// Nothing but heartbeats: an idle channel, or one for gaps that nobody asked for.
@@ -76,7 +76,7 @@ pub enum Role {
 
 impl Role {
     /// Its name in `--json`.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Role::Data => "data",
             Role::Heartbeats => "heartbeats",
@@ -86,7 +86,7 @@ impl Role {
     }
 
     /// What to say about it; `None` for ordinary data.
-    pub const fn said(self) -> Option<&'static str> {
+    pub(crate) const fn said(self) -> Option<&'static str> {
         match self {
             Role::Data => None,
             Role::Heartbeats => {
@@ -122,12 +122,12 @@ impl FlowFindings {
     }
 
     /// The framing that fits best, if one fits.
-    pub fn best(&self) -> Option<&Tried> {
+    pub(crate) fn best(&self) -> Option<&Tried> {
         self.tried.first().filter(|best| best.sureness() > Sureness::None)
     }
 
     /// The framings that fit as well as the best one and demand as much: it may be any of them.
-    pub fn rivals(&self) -> impl Iterator<Item = &Tried> {
+    pub(crate) fn rivals(&self) -> impl Iterator<Item = &Tried> {
         let best = self.best();
         self.tried.iter().skip(1).filter(move |tried| {
             best.is_some_and(|best| tried.value >= best.value - EITHER && !best.score.demands_more_than(&tried.score))
@@ -136,7 +136,7 @@ impl FlowFindings {
     }
 
     /// The framing that comes nearest, if none fits.
-    pub fn nearest_miss(&self) -> Option<&Tried> {
+    pub(crate) fn nearest_miss(&self) -> Option<&Tried> {
         let order = |tried: &&Tried| (tried.value, tried.score.parsed_share());
         self.tried.iter().max_by(|a, b| {
             let (a, b) = (order(a), order(b));
@@ -145,7 +145,7 @@ impl FlowFindings {
     }
 
     /// What it is for, by the framing that fits best.
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         let Some(Tried { score, .. }) = self.best() else { return Role::Data };
         match (score.messages, score.unsequenced, score.frames) {
             (0, 0, _) if score.heartbeats > 0 => Role::Heartbeats,
@@ -157,7 +157,7 @@ impl FlowFindings {
 }
 
 /// What would tell two framings apart that fit the same datagrams, in words.
-pub fn apart(a: &str, b: &str) -> &'static str {
+pub(crate) fn apart(a: &str, b: &str) -> &'static str {
     let both = |x: &str, y: &str| (a, b) == (x, y) || (b, a) == (x, y);
     if both("cboe-pitch", "lse-mitch") {
         "the fourth byte: a unit (1, 2, ...) at Cboe, a printable group at LSE; and how a day begins"

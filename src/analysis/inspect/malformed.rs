@@ -44,7 +44,7 @@ impl Refusals {
         Refusals { most, by_flow: None, for_all: Some(framing), seen: HashMap::new(), list: Vec::new() }
     }
 
-    /// The first `most` of each flow that stands here, by its framing.
+    /// Keeps the first `most` datagrams of each flow in `framings`, by its framing.
     pub(super) fn by_flow(framings: HashMap<FlowKey, AnyFraming>, most: u64) -> Refusals {
         Refusals { most, by_flow: Some(framings), for_all: None, seen: HashMap::new(), list: Vec::new() }
     }

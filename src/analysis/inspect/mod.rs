@@ -1,21 +1,23 @@
 //! What is in a capture: flows, the framing that fits each, which flows are lines of one channel, and a feed file for them.
 //!
-//! ```text
-//! datagram -> Inspection -> Flow: Traffic, and one trial per framing: Score, Channel -> NumberRun: Spans, Sample
-//!                |
-//!              finish -> Findings: one verdict per flow, groups of flows that are lines of one channel
-//!                            |
-//!                          plan -> feed files
-//! ```
+//! [`InspectReport::of`] reads capture files and makes the report: text, JSON, and a [`FeedPlan`] for each feed that it finds. It never
+//! guesses silently: every framing that it names has a score with its evidence and a word for how sure it is ([`Sureness`]). If two
+//! framings fit equally well, both are named.
 //!
-//! [`InspectReport`] reads capture files and makes the report. Below it, [`Inspection`] takes datagrams; it reads no file and no clock.
-//! It never guesses silently: every framing that it names has a score with its evidence ([`score`]), and if two framings fit equally
-//! well, both are named.
-//!
-//! **Memory is bounded, whatever comes.** At most [`FLOWS_MAX`] flows are told apart, and [`SENDERS_MAX`] senders and interfaces per
-//! group; the rest is counted together. A flow's state has a fixed size, except for the ranges and samples of its channels, for which
-//! all flows share one budget. When the budget is used up, samples are thinned and the oldest holes are closed: counts stay exact, and
-//! pairs are judged by fewer numbers. A framing that can no longer win is dropped; its evidence stays.
+//! **Memory is bounded, whatever comes.** At most 4,096 flows are distinguished, and 8 senders and interfaces per group; the rest is counted
+//! together. A flow's state has a fixed size, except for the ranges and samples of its channels, for which all flows share one budget.
+//! When the budget is used up, samples are thinned and the oldest holes are closed: counts stay exact, and pairs are judged by fewer
+//! numbers. A framing that can no longer win is dropped; its evidence stays.
+
+// How the modules work together:
+//
+//   datagram -> Inspection -> Flow: Traffic, and one trial per framing: Score, Channel -> NumberRun: Spans, Sample
+//                  |
+//                finish -> Findings: one verdict per flow, groups of flows that are lines of one channel
+//                              |
+//                            plan -> feed files
+//
+// Inspection takes datagrams: it reads no file and no clock. `captures` reads the files for it.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -24,36 +26,37 @@ use twinline_core::framing::{AnyFraming, WithFraming};
 use twinline_core::time::Nanos;
 
 mod candidate;
-pub mod captures;
-pub mod channel;
+mod captures;
+mod channel;
 mod files;
 mod findings;
 mod json;
 mod malformed;
-pub mod packets;
+mod packets;
 mod pairs;
-pub mod plan;
+mod plan;
 mod sample;
-pub mod score;
-pub mod spans;
+mod score;
+mod spans;
 mod text;
 mod traffic;
 
+use candidate::refusal;
 use candidate::{Begin, Outcome, Trial};
-pub use candidate::{CHANNELS_MAX, refusal};
 pub use captures::{InspectReport, InspectSettings};
-pub use findings::{Findings, FlowFindings, Role, Tried, apart};
+use findings::{Findings, FlowFindings, Tried, apart};
 use packets::Tags;
-pub use pairs::{Group, Pair};
+use pairs::{Group, Pair};
 pub use plan::FeedPlan;
-pub use sample::SAMPLE_MAX;
+use sample::SAMPLE_MAX;
 use score::Score;
-pub use traffic::Traffic;
+pub use score::Sureness;
+use traffic::Traffic;
 
-/// How many flows are told apart.
-pub const FLOWS_MAX: usize = 4_096;
-/// How many senders and interfaces of one group and port are told apart.
-pub const SENDERS_MAX: usize = 8;
+/// How many flows are distinguished.
+const FLOWS_MAX: usize = 4_096;
+/// How many senders and interfaces of one group and port are distinguished.
+const SENDERS_MAX: usize = 8;
 /// How many ranges of numbers all flows may keep together.
 const SPANS_IN_ALL: u64 = 1 << 20;
 /// How many numbers all flows may sample together.
@@ -65,13 +68,13 @@ const SAMPLE_MIN: usize = 64;
 
 /// What makes a flow: a group and port, a sender, and a capture interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowKey {
+pub(crate) struct FlowKey {
     /// Where it is sent.
-    pub destination: SocketAddrV4,
+    pub(crate) destination: SocketAddrV4,
     /// The capture interface, by the caller's numbers.
-    pub interface: u32,
+    pub(crate) interface: u32,
     /// Who sends it.
-    pub source: Ipv4Addr,
+    pub(crate) source: Ipv4Addr,
 }
 
 /// What all flows share.
@@ -121,44 +124,19 @@ struct Flow {
     misses: Vec<(usize, Score)>,
 }
 
-/// Datagrams that belong to no flow that is told apart.
+/// Datagrams that belong to no distinguished flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Beyond {
+pub(crate) struct Beyond {
     /// Datagrams of flows beyond [`FLOWS_MAX`].
-    pub datagrams: u64,
+    pub(crate) datagrams: u64,
     /// Their payload in bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Datagrams of senders and interfaces beyond a group's first [`SENDERS_MAX`].
-    pub of_more_senders: u64,
+    pub(crate) of_more_senders: u64,
 }
 
-/// Finds out what a list of datagrams is.
-///
-/// ```
-/// use twinline_core::framing::{AnyFraming, Framing, MoldUdp64};
-/// use twinline_core::frame::Session;
-/// use twinline_analysis::inspect::{FlowKey, Inspection};
-/// use twinline_analysis::inspect::packets::Tags;
-/// use twinline_core::time::Nanos;
-///
-/// let mut inspection = Inspection::new(Inspection::all_framings());
-/// let key = |group: &str| FlowKey {
-///     destination: group.parse().unwrap(),
-///     interface: 0,
-///     source: [10, 0, 0, 1].into(),
-/// };
-/// let mut datagram = Vec::new();
-/// for number in 1..=100 {
-///     MoldUdp64.encode(Session::text(b"SESSION001"), number, &[b"a message"], 1_400, &mut datagram);
-///     for (group, behind_ns) in [("239.1.1.1:26400", 0), ("239.1.2.1:26400", 250)] {
-///         inspection.on_datagram(Nanos(number * 1_000 + behind_ns), key(group), &Tags::default(), &datagram);
-///     }
-/// }
-/// let findings = inspection.finish();
-/// assert_eq!(findings.flows[0].best().unwrap().framing.name(), "moldudp64");
-/// assert_eq!(findings.groups[0].pairs[0].skew_ns.median, 250);
-/// ```
-pub struct Inspection {
+/// Finds out what a list of datagrams is. It reads no file and no clock.
+pub(crate) struct Inspection {
     framings: Vec<AnyFraming>,
     index: HashMap<FlowKey, usize>,
     senders: HashMap<(SocketAddrV4, u32), usize>,
@@ -171,7 +149,7 @@ pub struct Inspection {
 
 impl Inspection {
     /// Tests these framings, in this order.
-    pub fn new(framings: Vec<AnyFraming>) -> Inspection {
+    pub(crate) fn new(framings: Vec<AnyFraming>) -> Inspection {
         Inspection {
             framings,
             index: HashMap::new(),
@@ -184,12 +162,12 @@ impl Inspection {
     }
 
     /// Every framing that needs no description.
-    pub fn all_framings() -> Vec<AnyFraming> {
+    pub(crate) fn all_framings() -> Vec<AnyFraming> {
         AnyFraming::NAMES.iter().filter_map(|name| AnyFraming::from_name(name)).collect()
     }
 
     /// Takes a datagram.
-    pub fn on_datagram(&mut self, stamp: Nanos, key: FlowKey, tags: &Tags, payload: &[u8]) {
+    pub(crate) fn on_datagram(&mut self, stamp: Nanos, key: FlowKey, tags: &Tags, payload: &[u8]) {
         let at = match self.last.filter(|(last, _)| *last == key) {
             Some((_, at)) => at,
             None => match self.place(key) {
@@ -242,7 +220,7 @@ impl Inspection {
     }
 
     /// Judges all flows, and groups those that are lines of one channel.
-    pub fn finish(self) -> Findings {
+    pub(crate) fn finish(self) -> Findings {
         let Inspection { framings, flows, mut budget, beyond, .. } = self;
         let flows = flows.into_iter().map(|flow| flow.finish(&framings, &mut budget)).collect();
         Findings::new(flows, beyond)

@@ -7,16 +7,16 @@ use twinline_node::ip::LinkType;
 
 /// The VLAN ids of a packet, outermost first. Tags behind the second are skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tags {
+pub(crate) struct Tags {
     /// The ids.
-    pub ids: [u16; 2],
+    pub(crate) ids: [u16; 2],
     /// How many of them are there.
-    pub count: u8,
+    pub(crate) count: u8,
 }
 
 impl Tags {
     /// The ids that are there.
-    pub fn ids(&self) -> &[u16] {
+    pub(crate) fn ids(&self) -> &[u16] {
         &self.ids[..usize::from(self.count)]
     }
 
@@ -31,7 +31,7 @@ impl Tags {
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum PacketKind {
+pub(super) enum PacketKind {
     /// UDP over IPv4, complete or not: what the reader looks into.
     Udp,
     /// TCP over IPv4.
@@ -42,7 +42,7 @@ pub enum PacketKind {
     Igmp,
     /// Another protocol over IPv4.
     OtherIpv4,
-    /// UDP over IPv6 to a multicast group. It may be a feed, and is not read.
+    /// UDP over IPv6 to a multicast group. It may be a feed, but is not read.
     UdpIpv6Multicast,
     /// Anything else over IPv6.
     Ipv6,
@@ -52,13 +52,13 @@ pub enum PacketKind {
     OtherProtocol,
     /// A link layer that is not read.
     OtherLink,
-    /// Too short to tell.
+    /// Too short to say.
     Short,
 }
 
 impl PacketKind {
     /// Every kind, in the order of reports.
-    pub const ALL: [PacketKind; 11] = [
+    pub(super) const ALL: [PacketKind; 11] = [
         PacketKind::Udp,
         PacketKind::Tcp,
         PacketKind::Icmp,
@@ -73,7 +73,7 @@ impl PacketKind {
     ];
 
     /// Its name in `--json`.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             PacketKind::Udp => "udp",
             PacketKind::Tcp => "tcp",
@@ -90,7 +90,7 @@ impl PacketKind {
     }
 
     /// What to call it in a report for people.
-    pub const fn title(self) -> &'static str {
+    pub(super) const fn title(self) -> &'static str {
         match self {
             PacketKind::Udp => "UDP over IPv4",
             PacketKind::Tcp => "TCP",
@@ -115,7 +115,7 @@ const UDP: u8 = 17;
 
 /// What a packet is, and its VLAN tags.
 #[inline]
-pub fn look(link: LinkType, packet: &[u8]) -> (PacketKind, Tags) {
+pub(super) fn look(link: LinkType, packet: &[u8]) -> (PacketKind, Tags) {
     let mut tags = Tags::default();
     let kind = match link {
         LinkType::Ethernet => behind_tags(packet, 12, &mut tags),

@@ -24,51 +24,51 @@ const SKEWS_MAX: usize = 1 << 17;
 
 /// Flows that are lines of one channel, or of the same channels.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     /// Their places in the list of flows, ascending.
-    pub flows: Vec<usize>,
+    pub(crate) flows: Vec<usize>,
     /// How each two of them compare.
-    pub pairs: Vec<Pair>,
+    pub(crate) pairs: Vec<Pair>,
 }
 
 /// Two lines of one channel.
 #[derive(Debug)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The flow that comes first in the list.
-    pub a: usize,
+    pub(crate) a: usize,
     /// The other.
-    pub b: usize,
+    pub(crate) b: usize,
     /// Numbers that both brought.
-    pub both: u64,
+    pub(crate) both: u64,
     /// Numbers that only `a` brought, in the sessions that both have.
-    pub only_a: u64,
+    pub(crate) only_a: u64,
     /// Numbers that only `b` brought.
-    pub only_b: u64,
+    pub(crate) only_b: u64,
     /// Whether these three are exact; if not, they are estimated from the sample.
-    pub exact: bool,
+    pub(crate) exact: bool,
     /// Numbers whose messages and times were compared.
-    pub compared: u64,
+    pub(crate) compared: u64,
     /// How many of them differ.
-    pub different: u64,
+    pub(crate) different: u64,
     /// The first that differs.
-    pub first_different: Option<u64>,
+    pub(crate) first_different: Option<u64>,
     /// How often `a` was first, how often `b`, and how often both at once, by the stamps.
-    pub led: (u64, u64, u64),
+    pub(crate) led: (u64, u64, u64),
     /// By how much `b` came behind `a`; below zero if `b` was ahead.
-    pub skew_ns: Skew,
+    pub(crate) skew_ns: Skew,
 }
 
 /// A distribution of skews, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skew {
+pub(crate) struct Skew {
     /// The lowest.
-    pub min: i64,
+    pub(crate) min: i64,
     /// The median.
-    pub median: i64,
+    pub(crate) median: i64,
     /// The 99th percentile of how far they were apart, whichever was first.
-    pub p99_apart: u64,
+    pub(crate) p99_apart: u64,
     /// The highest.
-    pub max: i64,
+    pub(crate) max: i64,
 }
 
 /// The groups of two flows and more; the largest first.

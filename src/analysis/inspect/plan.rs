@@ -47,22 +47,22 @@ pub struct FeedPlan {
     /// The names of its lines.
     pub lines: Vec<String>,
     /// For each channel, the flow of each line, by its place in the findings.
-    pub channels: Vec<Vec<usize>>,
+    pub(super) channels: Vec<Vec<usize>>,
     /// Flows that belong to it and were left out: more than a feed can have, or another sender to the same group.
-    pub left_out: Vec<usize>,
+    pub(super) left_out: Vec<usize>,
     /// Whether the command line must say which capture is which line.
     pub by_file: bool,
     /// The file's text.
     pub text: String,
 }
 
-/// What is known of a capture interface.
+/// What is known about a capture interface.
 #[derive(Clone, Debug, Default)]
-pub struct PlannedInterface {
+pub(super) struct PlannedInterface {
     /// The capture file that it belongs to.
-    pub file: String,
+    pub(super) file: String,
     /// Its name there; empty if it has none.
-    pub name: String,
+    pub(super) name: String,
 }
 
 /// A channel with its lines, on the way to a plan.
@@ -73,7 +73,7 @@ struct Channel {
 }
 
 /// The feed files for `findings`, the best first. They are named after `stem`. `interfaces` are the capture's, by number.
-pub fn plans(findings: &Findings, interfaces: &[PlannedInterface], stem: &str) -> Vec<FeedPlan> {
+pub(super) fn plans(findings: &Findings, interfaces: &[PlannedInterface], stem: &str) -> Vec<FeedPlan> {
     let flows = &findings.flows;
     let (channels, mut left_out) = channels(findings);
     let mut feeds: BTreeMap<Kinship, Vec<Channel>> = BTreeMap::new();
@@ -157,13 +157,13 @@ fn kinship(flows: &[FlowFindings], channel: &Channel) -> Kinship {
     channel.lines.iter().map(line).collect()
 }
 
-/// A name that a feed file may have.
+/// A name that is valid in a feed file.
 fn name_of(stem: &str) -> String {
     let plain: String = stem.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).take(NAME_MAX).collect();
     if plain.is_empty() { "feed".to_owned() } else { plain }
 }
 
-/// Text that may stand in a comment.
+/// Text that is valid in a comment.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -7,22 +7,22 @@ use super::Budget;
 use twinline_core::time::Nanos;
 
 /// How many entries a sample may have, unless there are so many flows that all get fewer.
-pub const SAMPLE_MAX: usize = 8_192;
+pub(super) const SAMPLE_MAX: usize = 8_192;
 
 /// A number's first copy in a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The number.
-    pub number: u64,
+    pub(crate) number: u64,
     /// When it came.
-    pub stamp: Nanos,
+    pub(crate) stamp: Nanos,
     /// CRC-32 of the message.
-    pub hash: u32,
+    pub(crate) hash: u32,
 }
 
 /// A sample of a stream.
 #[derive(Clone, Debug, Default)]
-pub struct Sample {
+pub(crate) struct Sample {
     shift: u32,
     entries: Vec<Entry>,
 }
@@ -30,13 +30,13 @@ pub struct Sample {
 impl Sample {
     /// The lowest number from `number` on that is sampled.
     #[inline]
-    pub fn next_from(&self, number: u64) -> u64 {
+    pub(crate) fn next_from(&self, number: u64) -> u64 {
         let step = 1u64 << self.shift;
         number.checked_add(step - 1).map_or(u64::MAX, |n| n & !(step - 1))
     }
 
     /// How far sampled numbers are apart.
-    pub fn step(&self) -> u64 {
+    pub(crate) fn step(&self) -> u64 {
         1 << self.shift
     }
 
@@ -63,12 +63,12 @@ impl Sample {
     }
 
     /// In the order of numbers, at the end.
-    pub fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         self.entries.sort_by_key(|entry| entry.number);
     }
 
     /// The entries of two sorted samples whose numbers are in both.
-    pub fn in_both<'a>(&'a self, other: &'a Sample) -> impl Iterator<Item = (&'a Entry, &'a Entry)> {
+    pub(crate) fn in_both<'a>(&'a self, other: &'a Sample) -> impl Iterator<Item = (&'a Entry, &'a Entry)> {
         let mut theirs = other.entries.iter().peekable();
         self.entries.iter().filter_map(move |ours| {
             while theirs.next_if(|entry| entry.number < ours.number).is_some() {}

@@ -23,13 +23,13 @@ use crate::report::words::{counted, grouped};
 use twinline_core::framing::Malformed;
 
 /// How many datagrams are checked for whether every byte is accounted for.
-pub const PROBED_MAX: u32 = 64;
+pub(super) const PROBED_MAX: u32 = 64;
 /// Two framings whose scores are this close are both named.
-pub const EITHER: f64 = 0.05;
+pub(super) const EITHER: f64 = 0.05;
 /// How many datagrams are tested with each of their first bytes changed.
-pub const CHANGED_MAX: u32 = 4;
+pub(super) const CHANGED_MAX: u32 = 4;
 /// How many of their first bytes are changed.
-pub const CHANGED_BYTES: usize = 48;
+pub(super) const CHANGED_BYTES: usize = 48;
 
 /// What a score means, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,56 +73,56 @@ impl Sureness {
 
 /// What was found when a framing was tested on a flow.
 #[derive(Clone, Debug, Default)]
-pub struct Score {
+pub(crate) struct Score {
     /// Datagrams that it was tested on.
-    pub datagrams: u64,
+    pub(crate) datagrams: u64,
     /// Datagrams that it read in full.
-    pub parsed: u64,
+    pub(crate) parsed: u64,
     /// Datagrams that it refused, by reason ([`Malformed::ALL`]).
-    pub refused: [u64; Malformed::ALL.len()],
+    pub(crate) refused: [u64; Malformed::ALL.len()],
     /// Frames with messages.
-    pub frames: u64,
+    pub(crate) frames: u64,
     /// Frames without messages.
-    pub heartbeats: u64,
+    pub(crate) heartbeats: u64,
     /// Frames outside the sequence.
-    pub unsequenced: u64,
+    pub(crate) unsequenced: u64,
     /// Messages in the sequence.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Datagrams of more than one frame.
-    pub several_frames: u64,
+    pub(crate) several_frames: u64,
     /// Frames with messages whose number is the expected one.
-    pub exact: u64,
+    pub(crate) exact: u64,
     /// Not the expected number, but near it.
-    pub near: u64,
+    pub(crate) near: u64,
     /// Far from it.
-    pub far: u64,
+    pub(crate) far: u64,
     /// Frames whose numbers had all come before.
-    pub repeats: u64,
+    pub(crate) repeats: u64,
     /// Frames with the number of the frame before and other content.
-    pub contradictions: u64,
+    pub(crate) contradictions: u64,
     /// Heartbeats whose number is the expected one.
-    pub heartbeats_agree: u64,
+    pub(crate) heartbeats_agree: u64,
     /// Heartbeats whose number is far from it.
-    pub heartbeats_far: u64,
+    pub(crate) heartbeats_far: u64,
     /// Frames that started a run of numbers: the first of a channel or a session. They prove nothing about continuity.
-    pub starts: u64,
+    pub(crate) starts: u64,
     /// Datagrams that were checked for whether every byte is accounted for.
-    pub probed: u32,
+    pub(crate) probed: u32,
     /// Those in which every byte was.
-    pub accounted: u32,
+    pub(crate) accounted: u32,
     /// Whether the framing checks counts or lengths. One that does not proves less.
-    pub checks_lengths: bool,
+    pub(crate) checks_lengths: bool,
     /// How many of the first bytes could not be changed without a refusal, over the datagrams that were tested so.
-    pub demanding: u32,
+    pub(crate) demanding: u32,
     /// How many datagrams those were.
-    pub changed: u32,
+    pub(crate) changed: u32,
     /// Whether it was given up before the end.
-    pub dropped: bool,
+    pub(crate) dropped: bool,
 }
 
 impl Score {
     /// Counts a frame of data.
-    pub fn on_step(&mut self, step: NumberStep, heartbeat: bool) {
+    pub(crate) fn on_step(&mut self, step: NumberStep, heartbeat: bool) {
         match (step, heartbeat) {
             (NumberStep::Start, _) => self.starts += 1,
             (NumberStep::Exact, true) => self.heartbeats_agree += 1,
@@ -137,22 +137,22 @@ impl Score {
     }
 
     /// Share of datagrams that it reads.
-    pub fn parsed_share(&self) -> f64 {
+    pub(crate) fn parsed_share(&self) -> f64 {
         share(self.parsed, self.datagrams)
     }
 
     /// Share of the probed datagrams that are accounted for to the byte.
-    pub fn accounted_share(&self) -> f64 {
+    pub(crate) fn accounted_share(&self) -> f64 {
         share(u64::from(self.accounted), u64::from(self.probed))
     }
 
     /// How many steps from frame to frame count as evidence.
-    pub fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.exact + self.near + self.far + self.contradictions + self.heartbeats_agree + self.heartbeats_far
     }
 
     /// The share of steps that continue the numbers; `None` if there was no step.
-    pub fn continuity(&self) -> Option<f64> {
+    pub(crate) fn continuity(&self) -> Option<f64> {
         let against = self.starts.saturating_sub(1) as f64;
         let steps = self.steps() as f64 + against;
         let good = (self.exact + self.heartbeats_agree) as f64 + 0.7 * self.near as f64;
@@ -160,7 +160,7 @@ impl Score {
     }
 
     /// The whole evidence as one number, from 0 to 1.
-    pub fn value(&self) -> f64 {
+    pub(crate) fn value(&self) -> f64 {
         let accounted = self.accounted_share();
         let structure = if self.checks_lengths { 0.5 + 0.5 * accounted } else { 0.6 + 0.4 * accounted };
         // what only says that there is nothing to say hardly proves a framing
@@ -176,17 +176,17 @@ impl Score {
 
     /// How many of a datagram's first bytes the framing insists on, on average. Of two framings that read the same datagrams, the one
     /// that insists on more is more likely.
-    pub fn demands(&self) -> f64 {
+    pub(crate) fn demands(&self) -> f64 {
         if self.changed == 0 { 0.0 } else { f64::from(self.demanding) / f64::from(self.changed) }
     }
 
     /// Whether it insists on so much more than another that the other is no rival.
-    pub fn demands_more_than(&self, other: &Score) -> bool {
+    pub(crate) fn demands_more_than(&self, other: &Score) -> bool {
         self.demands() >= other.demands() + 2.0
     }
 
     /// Whether it cannot win any more.
-    pub fn is_hopeless(&self) -> bool {
+    pub(crate) fn is_hopeless(&self) -> bool {
         self.datagrams >= 16
             && (self.parsed * 2 < self.datagrams
                 || self.steps() >= 12 && self.starts < 64 && self.continuity().is_some_and(|share| share < 0.3)
@@ -194,13 +194,13 @@ impl Score {
     }
 
     /// The most frequent reason for a refusal.
-    pub fn most_refused(&self) -> Option<Malformed> {
+    pub(crate) fn most_refused(&self) -> Option<Malformed> {
         let most = Malformed::ALL.iter().copied().max_by_key(|reason| self.refused[reason.index()])?;
         (self.refused[most.index()] > 0).then_some(most)
     }
 
     /// The evidence in words, the weightiest first.
-    pub fn evidence(&self) -> Vec<String> {
+    pub(crate) fn evidence(&self) -> Vec<String> {
         let mut said = Vec::new();
         said.push(match (self.parsed, self.datagrams) {
             (1, 1) => "its one datagram reads".to_owned(),

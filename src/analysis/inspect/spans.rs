@@ -4,17 +4,17 @@ use super::Budget;
 
 /// How many ranges a set keeps. When there is one more, the holes between the oldest are closed: they stay counted, but numbers that
 /// arrive late for them are taken for copies.
-pub const SPANS_MAX: usize = 4_096;
+pub(super) const SPANS_MAX: usize = 4_096;
 
 /// What is missing between the lowest and the highest number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Holes {
+pub(crate) struct Holes {
     /// How many stretches of missing numbers.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Numbers in them.
-    pub numbers: u64,
+    pub(crate) numbers: u64,
     /// The most numbers in one stretch.
-    pub largest: u64,
+    pub(crate) largest: u64,
 }
 
 impl Holes {
@@ -27,7 +27,7 @@ impl Holes {
 
 /// A set of numbers.
 #[derive(Clone, Debug, Default)]
-pub struct Spans {
+pub(crate) struct Spans {
     /// Half-open, ascending, apart from each other.
     spans: Vec<(u64, u64)>,
     /// How many numbers are in the set.
@@ -91,29 +91,29 @@ impl Spans {
         budget.spans -= last as u64;
     }
 
-    /// Whether all that came is known by number: no hole was closed.
-    pub fn is_exact(&self) -> bool {
+    /// Whether every number that came is known: no hole was closed.
+    pub(crate) fn is_exact(&self) -> bool {
         self.closed.count == 0
     }
 
     /// Whether `number` came. The numbers of a closed hole count as if they had.
-    pub fn contains(&self, number: u64) -> bool {
+    pub(crate) fn contains(&self, number: u64) -> bool {
         let at = self.spans.partition_point(|span| span.1 <= number);
         self.spans.get(at).is_some_and(|span| span.0 <= number)
     }
 
     /// How many numbers came.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
     /// The lowest number, and one past the highest.
-    pub fn range(&self) -> Option<(u64, u64)> {
+    pub(crate) fn range(&self) -> Option<(u64, u64)> {
         Some((self.spans.first()?.0, self.spans.last()?.1))
     }
 
     /// What is missing of `[first, end)`. No number of the set may lie outside it.
-    pub fn holes(&self, first: u64, end: u64) -> Holes {
+    pub(crate) fn holes(&self, first: u64, end: u64) -> Holes {
         let mut holes = self.closed;
         let mut next = first;
         for &(from, to) in &self.spans {
@@ -129,7 +129,7 @@ impl Spans {
     }
 
     /// How many numbers are in both sets. Exact if both sets are.
-    pub fn in_both(&self, other: &Spans) -> u64 {
+    pub(crate) fn in_both(&self, other: &Spans) -> u64 {
         let (mut a, mut b, mut both) = (self.spans.iter().peekable(), other.spans.iter().peekable(), 0);
         while let (Some(&&x), Some(&&y)) = (a.peek(), b.peek()) {
             both += x.1.min(y.1).saturating_sub(x.0.max(y.0));

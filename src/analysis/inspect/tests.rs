@@ -1,6 +1,7 @@
 //! Scenarios, and exactly what is found.
 
 use super::channel::{Began, RUNS_MAX};
+use super::findings::Role;
 use super::packets::Tags;
 use super::score::Sureness;
 use super::*;

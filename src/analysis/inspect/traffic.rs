@@ -9,28 +9,28 @@ const VLANS_MAX: usize = 8;
 
 /// A flow's datagrams, counted in a fixed size.
 #[derive(Clone, Debug)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// How many datagrams.
-    pub datagrams: u64,
+    pub(crate) datagrams: u64,
     /// Their payload in bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// The stamp of the first one.
-    pub first: Nanos,
+    pub(crate) first: Nanos,
     /// The largest stamp.
-    pub last: Nanos,
+    pub(crate) last: Nanos,
     /// The most datagrams within one second of the clock, and the most bytes.
-    pub peak: (u64, u64),
+    pub(crate) peak: (u64, u64),
     second: u64,
     in_second: (u64, u64),
     /// The smallest and the largest payload in bytes.
-    pub size: (u32, u32),
+    pub(crate) size: (u32, u32),
     sizes: Box<[u32]>,
     vlans: [u16; VLANS_MAX],
     vlan_count: u8,
     /// Whether some came without a VLAN tag although others had one.
-    pub untagged: bool,
+    pub(crate) untagged: bool,
     /// Whether there were more VLAN ids than are listed.
-    pub more_vlans: bool,
+    pub(crate) more_vlans: bool,
 }
 
 /// Sizes are counted one by one up to here; above, the steps grow.
@@ -82,7 +82,7 @@ impl Default for Traffic {
 impl Traffic {
     /// Counts a datagram.
     #[inline]
-    pub fn on_datagram(&mut self, stamp: Nanos, tags: &Tags, payload: &[u8]) {
+    pub(crate) fn on_datagram(&mut self, stamp: Nanos, tags: &Tags, payload: &[u8]) {
         let size = payload.len() as u32;
         self.datagrams += 1;
         self.bytes += u64::from(size);
@@ -119,23 +119,23 @@ impl Traffic {
     }
 
     /// The VLAN ids, in the order in which they first came.
-    pub fn vlans(&self) -> &[u16] {
+    pub(crate) fn vlans(&self) -> &[u16] {
         &self.vlans[..usize::from(self.vlan_count)]
     }
 
     /// How long it went on.
-    pub fn span(&self) -> Nanos {
+    pub(crate) fn span(&self) -> Nanos {
         self.last - self.first
     }
 
     /// Datagrams per second over its span; `None` if the span is zero.
-    pub fn mean_rate(&self) -> Option<f64> {
+    pub(crate) fn mean_rate(&self) -> Option<f64> {
         let seconds = self.span().0 as f64 / SECOND_NS as f64;
         (seconds > 0.0).then(|| self.datagrams as f64 / seconds)
     }
 
     /// The median size, rounded down as sizes are counted: exact below 256 bytes, to 4 below 1,280, to 16 below 2,048.
-    pub fn median_size(&self) -> u32 {
+    pub(crate) fn median_size(&self) -> u32 {
         let (mut seen, half) = (0, self.datagrams.div_ceil(2));
         for (at, &count) in self.sizes.iter().enumerate() {
             seen += u64::from(count);

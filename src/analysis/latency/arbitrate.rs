@@ -2,7 +2,7 @@
 //! around it.
 //!
 //! The measurement adds two readings per datagram: one when the datagram is taken up, right after the receive call returns (in a
-//! batch, when its turn comes), and one when its record stands in the ring. The arbiter's time is the pass's reading, as always. A
+//! batch, when its turn comes), and one when its record is in the ring. The arbiter's time is the pass's reading, as always. A
 //! delivered record carries the first of the two in its stamp. A message that was held for a gap carries the reading of the pass that
 //! received it, which was taken before the call.
 
@@ -31,13 +31,13 @@ const QUIET_MAX: Nanos = Nanos::from_millis(500);
 
 /// A source that notes when each datagram was taken up.
 #[derive(Debug)]
-pub struct Noting<'a, S> {
+pub(super) struct Noting<'a, S> {
     /// Where datagrams come from.
-    pub source: &'a mut S,
+    pub(super) source: &'a mut S,
     /// What the clock said at the last one.
-    pub taken: &'a Cell<Nanos>,
+    pub(super) taken: &'a Cell<Nanos>,
     /// By which clock.
-    pub clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl<S: Source> Source for Noting<'_, S> {
@@ -53,17 +53,17 @@ impl<S: Source> Source for Noting<'_, S> {
 
 /// A sink that passes on what it gets, stamped with the time at which the datagram was taken up, and notes when that was done.
 #[derive(Debug)]
-pub struct Publishing<'a, S> {
+pub(super) struct Publishing<'a, S> {
     /// Where it goes.
-    pub sink: S,
+    pub(super) sink: S,
     /// When the datagram was taken up.
-    pub taken: &'a Cell<Nanos>,
+    pub(super) taken: &'a Cell<Nanos>,
     /// By which clock.
-    pub clock: Clock,
+    pub(super) clock: Clock,
     /// Messages that were due before this are not measured.
-    pub from: &'a OnceLock<Nanos>,
+    pub(super) from: &'a OnceLock<Nanos>,
     /// What was measured.
-    pub stages: Stages,
+    pub(super) stages: Stages,
 }
 
 impl<S: Sink> Sink for Publishing<'_, S> {
@@ -108,42 +108,42 @@ impl<S: Sink> Sink for Publishing<'_, S> {
 
 /// What the kernel's stamps showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StampCounts {
+pub(super) struct StampCounts {
     /// Datagrams with the kernel's own stamp.
-    pub software: u64,
+    pub(super) software: u64,
     /// Datagrams with the NIC's stamp.
-    pub hardware: u64,
+    pub(super) hardware: u64,
     /// Datagrams with neither.
-    pub none: u64,
+    pub(super) none: u64,
     /// Kernel stamps that lie before the send or after the receive: the wall clock was stepped, or the stamp is a queue's.
-    pub out_of_order: u64,
+    pub(super) out_of_order: u64,
 }
 
 /// The hooks of an open-loop pass in the arbiter's loop.
 #[derive(Debug)]
-pub struct OpenLoopHooks<'a, F> {
+pub(super) struct OpenLoopHooks<'a, F> {
     /// How datagrams are read, for the stamps in them.
-    pub framing: F,
+    pub(super) framing: F,
     /// The run's clock.
-    pub clock: Clock,
+    pub(super) clock: Clock,
     /// What to do while nothing comes.
-    pub spin: Spin,
+    pub(super) spin: Spin,
     /// Requested when everything was sent.
-    pub published: &'a Stop,
+    pub(super) published: &'a Stop,
     /// Messages that were due before this are not measured.
-    pub from: &'a OnceLock<Nanos>,
+    pub(super) from: &'a OnceLock<Nanos>,
     /// When the last datagram was taken up.
-    pub taken: &'a Cell<Nanos>,
+    pub(super) taken: &'a Cell<Nanos>,
     /// By how many nanoseconds the wall clock, and so a kernel's stamp, is ahead; `None`: kernel stamps are not looked at.
-    pub wall_ahead_ns: Option<i64>,
+    pub(super) wall_ahead_ns: Option<i64>,
     /// What the kernel's stamps showed.
-    pub stages: Stages,
+    pub(super) stages: Stages,
     /// How many there were.
-    pub stamps: StampCounts,
+    pub(super) stamps: StampCounts,
     /// Datagrams by line.
-    pub datagrams: [u64; LINES_MAX],
+    pub(super) datagrams: [u64; LINES_MAX],
     /// When a datagram came last, and the pass's reading.
-    pub heard: (Nanos, Nanos),
+    pub(super) heard: (Nanos, Nanos),
 }
 
 impl<F: Framing> OpenLoopHooks<'_, F> {

@@ -21,7 +21,7 @@ const STEPS: u32 = 5;
 ///
 /// # Errors
 /// The writer's.
-pub fn write(histogram: &Histogram<u64>, out: &mut impl Write) -> io::Result<()> {
+pub fn write_hgrm(histogram: &Histogram<u64>, out: &mut impl Write) -> io::Result<()> {
     let micros = |nanos: f64| nanos / 1e3;
     writeln!(out, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
     let mut total = 0;
@@ -56,7 +56,7 @@ mod tests {
             times.record(n * 1_000).unwrap();
         }
         let mut out = Vec::new();
-        write(&times, &mut out).unwrap();
+        write_hgrm(&times, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "       Value     Percentile TotalCount 1/(1-Percentile)");
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn an_empty_histogram_is_a_file_without_rows() {
         let mut out = Vec::new();
-        write(&histogram(), &mut out).unwrap();
+        write_hgrm(&histogram(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("       Value") && text.contains("Total count    =            0]"), "{text}");
     }

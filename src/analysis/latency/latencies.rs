@@ -7,7 +7,7 @@ use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
 /// Longer latencies are counted as this long.
-pub const LATENCY_MAX: Nanos = Nanos::from_secs(60);
+pub(super) const LATENCY_MAX: Nanos = Nanos::from_secs(60);
 
 /// An empty histogram of nanoseconds, to three significant figures.
 pub fn histogram() -> Histogram<u64> {
@@ -73,7 +73,7 @@ pub enum Stage {
     Woken,
     /// From the send to the receive call's return.
     Receive,
-    /// From the receive call's return until its record stands in the ring.
+    /// From the receive call's return until its record is in the ring.
     Publish,
     /// From the receive call's return until the client has read it.
     Read,
@@ -110,7 +110,7 @@ impl Stage {
 
 /// One histogram per stage.
 #[derive(Clone, Debug)]
-pub struct Stages(Vec<Histogram<u64>>);
+pub(super) struct Stages(Vec<Histogram<u64>>);
 
 impl Default for Stages {
     fn default() -> Stages {
@@ -121,23 +121,23 @@ impl Default for Stages {
 impl Stages {
     /// Adds one span of a stage.
     #[inline]
-    pub fn record(&mut self, stage: Stage, span: Nanos) {
+    pub(super) fn record(&mut self, stage: Stage, span: Nanos) {
         self.0[stage as usize].saturating_record(span.0);
     }
 
     /// The same for `count` messages.
     #[inline]
-    pub fn record_n(&mut self, stage: Stage, span: Nanos, count: u64) {
+    pub(super) fn record_n(&mut self, stage: Stage, span: Nanos, count: u64) {
         self.0[stage as usize].saturating_record_n(span.0, count);
     }
 
     /// The spans of a stage.
-    pub fn of(&self, stage: Stage) -> &Histogram<u64> {
+    pub(super) fn of(&self, stage: Stage) -> &Histogram<u64> {
         &self.0[stage as usize]
     }
 
     /// Adds what another has.
-    pub fn add(&mut self, other: &Stages) {
+    pub(super) fn add(&mut self, other: &Stages) {
         for (to, from) in self.0.iter_mut().zip(&other.0) {
             *to += from;
         }
@@ -146,7 +146,7 @@ impl Stages {
 
 /// From the intended send to the client's read, by cause and by the line that came first.
 #[derive(Clone, Debug)]
-pub struct Totals {
+pub(super) struct Totals {
     lines: usize,
     /// First copies by line, then those that waited by line, then the recovered.
     by: Vec<Histogram<u64>>,
@@ -154,7 +154,7 @@ pub struct Totals {
 
 impl Totals {
     /// Empty, for this many lines.
-    pub fn new(lines: usize) -> Totals {
+    pub(super) fn new(lines: usize) -> Totals {
         Totals { lines, by: vec![histogram(); 2 * lines + 1] }
     }
 
@@ -167,14 +167,14 @@ impl Totals {
 
     /// A message took this long.
     #[inline]
-    pub fn record(&mut self, cause: LatencyCause, line: Line, span: Nanos) {
+    pub(super) fn record(&mut self, cause: LatencyCause, line: Line, span: Nanos) {
         if let Some(place) = self.place(cause, line) {
             self.by[place].saturating_record(span.0);
         }
     }
 
     /// Of one cause, all lines.
-    pub fn of_cause(&self, cause: LatencyCause) -> Histogram<u64> {
+    pub(super) fn of_cause(&self, cause: LatencyCause) -> Histogram<u64> {
         let mut sum = histogram();
         match cause {
             LatencyCause::Recovered => sum += &self.by[2 * self.lines],
@@ -184,7 +184,7 @@ impl Totals {
     }
 
     /// Of the messages that a line brought first, all causes.
-    pub fn of_line(&self, line: Line) -> Histogram<u64> {
+    pub(super) fn of_line(&self, line: Line) -> Histogram<u64> {
         let mut sum = histogram();
         if line == Line::RECOVERY {
             return self.of_cause(LatencyCause::Recovered);
@@ -198,7 +198,7 @@ impl Totals {
     }
 
     /// Of all messages.
-    pub fn all(&self) -> Histogram<u64> {
+    pub(super) fn all(&self) -> Histogram<u64> {
         let mut sum = histogram();
         self.by.iter().for_each(|of| sum += of);
         sum
@@ -207,28 +207,28 @@ impl Totals {
 
 /// The percentiles of a histogram, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Percentiles {
+pub(super) struct Percentiles {
     /// How many values.
-    pub count: u64,
+    pub(super) count: u64,
     /// The smallest.
-    pub min: u64,
+    pub(super) min: u64,
     /// The median.
-    pub p50: u64,
+    pub(super) p50: u64,
     /// The 90th percentile.
-    pub p90: u64,
+    pub(super) p90: u64,
     /// The 99th percentile.
-    pub p99: u64,
+    pub(super) p99: u64,
     /// The 99.9th percentile.
-    pub p99_9: u64,
+    pub(super) p99_9: u64,
     /// The 99.99th percentile.
-    pub p99_99: u64,
+    pub(super) p99_99: u64,
     /// The largest.
-    pub max: u64,
+    pub(super) max: u64,
 }
 
 impl Percentiles {
     /// Of a histogram; `None` if it is empty.
-    pub fn of(histogram: &Histogram<u64>) -> Option<Percentiles> {
+    pub(super) fn of(histogram: &Histogram<u64>) -> Option<Percentiles> {
         let at = |q| histogram.value_at_quantile(q);
         (!histogram.is_empty()).then(|| Percentiles {
             count: histogram.len(),

@@ -24,23 +24,23 @@ pub const MESSAGE_LEN_MAX: usize = 1_400;
 
 /// When a message was due, and when it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamps {
+pub(super) struct Stamps {
     /// When it was to be sent.
-    pub intended: Nanos,
+    pub(super) intended: Nanos,
     /// When it was, right before the system call.
-    pub sent: Nanos,
+    pub(super) sent: Nanos,
 }
 
 impl Stamps {
     /// The stamps of a message, behind the length that it may begin with.
     #[inline]
-    pub fn of(packing: Packing, message: &[u8]) -> Option<Stamps> {
+    pub(super) fn of(packing: Packing, message: &[u8]) -> Option<Stamps> {
         Stamps::read(packing.content(message))
     }
 
     /// The stamps of a message's content; `None` if it is too short to have any.
     #[inline]
-    pub fn read(message: &[u8]) -> Option<Stamps> {
+    pub(super) fn read(message: &[u8]) -> Option<Stamps> {
         let (intended, rest) = message.split_first_chunk()?;
         let (sent, _) = rest.split_first_chunk()?;
         Some(Stamps { intended: Nanos(u64::from_le_bytes(*intended)), sent: Nanos(u64::from_le_bytes(*sent)) })
@@ -48,7 +48,7 @@ impl Stamps {
 
     /// Puts them at the front of a message, as far as it has room.
     #[inline]
-    pub fn write(self, message: &mut [u8]) {
+    pub(super) fn write(self, message: &mut [u8]) {
         let both = [self.intended.0.to_le_bytes(), self.sent.0.to_le_bytes()];
         for (to, from) in message.iter_mut().zip(both.as_flattened()) {
             *to = *from;
@@ -76,7 +76,7 @@ impl Load {
     /// When message number `n`, from 0, is due after the first. Counted from the start, so that nothing drifts.
     ///
     /// ```
-    /// use twinline_analysis::latency::message::Load;
+    /// use twinline_analysis::latency::Load;
     /// use twinline_core::time::Nanos;
     /// let load = Load { micro_rate: 1_000_000_000, burst: 4, size: 64 };
     /// assert_eq!([0, 3, 4, 9].map(|n| load.due(n)), [0, 0, 4_000_000, 8_000_000].map(Nanos));
@@ -90,7 +90,7 @@ impl Load {
 
 /// The source of a load's messages, for a plan by recorded times.
 #[derive(Clone, Debug)]
-pub struct Timed {
+pub(super) struct Timed {
     load: Load,
     zero: Nanos,
     limit: Nanos,
@@ -99,7 +99,7 @@ pub struct Timed {
 
 impl Timed {
     /// Messages due from `zero` on, for as long as `limit`.
-    pub fn new(load: Load, zero: Nanos, limit: Nanos) -> Timed {
+    pub(super) fn new(load: Load, zero: Nanos, limit: Nanos) -> Timed {
         Timed { load, zero, limit, index: 0 }
     }
 }
@@ -119,7 +119,7 @@ impl MessageSource for Timed {
 }
 
 /// Where the contents of a datagram's messages begin in it: added to `at`, which is cleared first.
-pub fn places<F: Framing>(framing: F, datagram: &[u8], at: &mut Vec<usize>) {
+pub(super) fn places<F: Framing>(framing: F, datagram: &[u8], at: &mut Vec<usize>) {
     at.clear();
     let mut next = 0;
     while let Some(Ok(frame)) = framing.frame(datagram, &mut next) {

@@ -33,7 +33,7 @@ use super::read::{Interval, ReadCounts, ReadFound, TimedReader};
 const LEAD_IN: Nanos = Nanos::from_millis(5);
 /// A pass that takes twice as long as it was to, and this, is given up: the publisher does not hold the rate.
 const GIVE_UP_MIN: Nanos = Nanos::from_secs(1);
-/// How often the caller is told how far it is.
+/// How often the caller is told about progress.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 /// How many passes over the source empty it of what was there before, at most.
 const DRAIN_MAX: u32 = 10_000;
@@ -58,8 +58,7 @@ pub struct Arrangement {
 impl fmt::Display for Arrangement {
     /// The sentence for the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let core = |core: Option<usize>| core.map_or("any core".to_owned(), |core| format!("core {core}"));
-        let (publisher, arbiter) = (core(self.publisher), core(self.arbiter));
+        let (publisher, arbiter) = (core_text(self.publisher), core_text(self.arbiter));
         if self.paired {
             write!(
                 f,
@@ -67,10 +66,15 @@ impl fmt::Display for Arrangement {
                  arbiter is on {arbiter}"
             )?;
         } else {
-            write!(f, "publisher on {publisher}, arbiter on {arbiter}, client on {}", core(self.client))?;
+            write!(f, "publisher on {publisher}, arbiter on {arbiter}, client on {}", core_text(self.client))?;
         }
         write!(f, "; {}", self.spin)
     }
+}
+
+/// A thread's core, for people.
+pub(super) fn core_text(core: Option<usize>) -> String {
+    core.map_or("any core".to_owned(), |core| format!("core {core}"))
 }
 
 /// The settings of all passes of a measurement.
@@ -164,24 +168,22 @@ pub enum MeasureError {
 /// What one pass measured.
 #[derive(Clone, Debug)]
 pub struct OpenLoopMeasured {
-    /// What was asked for.
-    pub load: Load,
     /// What was sent.
-    pub published: Published,
+    pub(super) published: Published,
     /// From intended send to client read.
-    pub totals: Totals,
+    pub(super) totals: Totals,
     /// The parts of that way.
-    pub stages: Stages,
+    pub(super) stages: Stages,
     /// What the client counted.
-    pub counts: ReadCounts,
+    pub(super) counts: ReadCounts,
     /// What the kernel's stamps showed, if they were evaluated.
-    pub stamps: Option<StampCounts>,
+    pub(super) stamps: Option<StampCounts>,
     /// By how many nanoseconds the wall clock, which kernel stamps follow, was stepped during the pass.
-    pub wall_step_ns: i64,
+    pub(super) wall_step_ns: i64,
     /// Datagrams that were received, by line.
-    pub datagrams: [u64; LINES_MAX],
+    pub(super) datagrams: [u64; LINES_MAX],
     /// Messages that came after they had been given up.
-    pub late: u64,
+    pub(super) late: u64,
 }
 
 /// What the arbiter's thread leaves.
@@ -231,12 +233,12 @@ pub(super) fn drain(source: &mut impl Source) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs one pass: a load, from its warm-up to its last message. `session` tells it from earlier passes. `tell` gets each interval
-/// that is over.
+/// Runs one pass: a load, from its warm-up to its last message. `session` distinguishes it from earlier passes. `tell` gets each
+/// interval that is over, and `None` now and then, for progress.
 ///
 /// # Errors
 /// [`MeasureError`]. All threads have ended by then.
-pub fn measure<F: Framing, S: Source + Send>(
+pub fn measure_open_loop<F: Framing, S: Source + Send>(
     framing: F,
     settings: &OpenLoopSettings<'_>,
     (load, session): (Load, Session),
@@ -283,7 +285,6 @@ pub fn measure<F: Framing, S: Source + Send>(
     let (totals, mut stages, counts) = read.ok_or(MeasureError::Thread("client"))??;
     stages.add(&arbitrated.stages);
     Ok(OpenLoopMeasured {
-        load,
         published,
         totals,
         stages,

@@ -7,7 +7,7 @@ use super::ratio::Ratios;
 use super::results::{LatencyReport, PassResults, RatioResults, rows};
 use super::two_core::BlockKind;
 use crate::chart::{Boxes, Chart, Curve, escape};
-use crate::report::page::{begin, charts, remark};
+use crate::report::page::{begin, charts, end, figure, note, remark};
 use crate::report::words::{grouped, span};
 use twinline_node::os::machine::Severity;
 
@@ -22,7 +22,7 @@ pub(super) fn page(results: &LatencyReport) -> String {
         .map_or(String::new(), |name| format!(", published from the namespace {}", escape(name)));
     let _ = writeln!(
         out,
-        "<p class=\"faint\">twinline {}, framing {}{way}{from}.<br>{}; a look at the clock costs {} ns.</p>",
+        "<p class=\"faint\">twinline {}, framing {}{way}{from}.<br>{}; reading the clock takes {} ns.</p>",
         env!("CARGO_PKG_VERSION"),
         results.framing,
         escape(&results.machine.line),
@@ -33,7 +33,7 @@ pub(super) fn page(results: &LatencyReport) -> String {
         let they = if spoils == 1 { "one thing about this machine spoils" } else { "things about this machine spoil" };
         let count = if spoils == 1 { String::new() } else { format!("{spoils} ") };
         let text = format!(
-            "{count}{they} latency numbers; what to do about it stands at the end. Trust the ratios of one run"
+            "{count}{they} latency numbers; the end of the page says what to do about it. Trust only ratios within one run"
         );
         remark(&mut out, &text);
     }
@@ -45,7 +45,7 @@ pub(super) fn page(results: &LatencyReport) -> String {
     results.ratios.iter().for_each(|of| ratio(&mut out, of));
     results.passes.iter().for_each(|of| pass(&mut out, of));
     machine(&mut out, results);
-    out += "</body></html>\n";
+    end(&mut out);
     out
 }
 
@@ -62,12 +62,11 @@ fn headline(out: &mut String, ratio: &RatioResults) {
         ratio.method.name(),
         ratio.rounds.len()
     );
-    let mut figure = |value: String, what: String, counts: bool| {
-        let mute = if counts { "" } else { " mute" };
-        let _ = writeln!(out, "<div class=\"figure{mute}\"><b>{value}</b><span>{what}</span></div>");
+    let mut add = |value: String, what: String, counts: bool| {
+        figure(out, if counts { "" } else { "mute" }, &value, &what);
     };
     for (name, ratio) in [("p50", p50), ("p99", p99)] {
-        figure(
+        add(
             format!("{:.3}", ratio.arbiter.median),
             format!(
                 "the arbiter to the bare receive loop at {name}; middle half of the rounds {:.3} to {:.3}",
@@ -76,14 +75,14 @@ fn headline(out: &mut String, ratio: &RatioResults) {
             ratio.says_something(),
         );
     }
-    figure(
+    add(
         format!("{:.3}", p50.control.median),
         format!("the control at p50, the bare loop against itself; {:.3} at p99", p99.control.median),
         p50.says_something(),
     );
     if let Some(of) = Percentiles::of(ratio.to_client()) {
         let what = format!("from receive return to client read at p50; {} at p99", span(of.p99));
-        figure(span(of.p50), what, true);
+        add(span(of.p50), what, true);
     }
     out.push_str("</div>\n");
     ratio.remarks().iter().for_each(|text| remark(out, text));
@@ -95,7 +94,7 @@ fn overview(out: &mut String, passes: &[PassResults]) {
         return;
     }
     out.push_str(
-        "<h2>Open loop</h2>\n<p>From the time at which a message was to be sent to the client's read of it.</p>\n",
+        "<h2>Open loop</h2>\n<p>From the time at which a message was due to be sent until the client read it.</p>\n",
     );
     let totals = passes.iter().map(|pass| Curve::of(&pass.label, &pass.total)).collect();
     let stage = passes.iter().map(|pass| {
@@ -169,7 +168,7 @@ fn ratio(out: &mut String, ratio: &RatioResults) {
     let near = ratio.near_rounds();
     let _ = writeln!(
         out,
-        "<p>{near} rounds were near, {} far (a cache line's round trip of 200 ns or more). A ratio is taken within a round.</p>",
+        "<p>{near} rounds were near, {} far (a cache line's round trip of 200 ns or more). Each ratio is taken within a round.</p>",
         ratio.rounds.len() - near
     );
     let mut rows = Vec::new();
@@ -218,11 +217,11 @@ fn pass(out: &mut String, pass: &PassResults) {
     );
     table(out, rows(pass));
     if pass.causes.iter().any(|(cause, times)| cause.name() == "recovered" && times.is_empty()) {
-        out.push_str("<p class=\"faint\">Nothing is recovered: there is no recovery yet.</p>\n");
+        note(out, "Nothing is recovered: there is no recovery yet.");
     }
 }
 
-/// What of the machine shows in the numbers, each with what to do about it.
+/// What about the machine shows in the numbers, and what to do about each.
 fn machine(out: &mut String, results: &LatencyReport) {
     out.push_str("<h2>The machine</h2>\n");
     if results.machine.findings.is_empty() {

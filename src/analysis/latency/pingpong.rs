@@ -27,7 +27,7 @@ const WAIT_MAX: Nanos = Nanos::from_secs(5);
 /// Two cache lines between two threads: one calls [`PingPong::round_trip`], the other [`PingPong::answer`].
 ///
 /// ```
-/// use twinline_analysis::latency::pingpong::PingPong;
+/// use twinline_analysis::latency::PingPong;
 /// use twinline_node::os::{clock::Clock, cpu::Spin};
 ///
 /// let (lines, clock, spin) = (PingPong::default(), Clock::start(), Spin::new(true));

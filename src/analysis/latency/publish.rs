@@ -16,7 +16,7 @@ use super::latencies::histogram;
 use super::message::{Stamps, Timed, places};
 
 /// A datagram that leaves later than this after it was due is a late send.
-pub const LATE: Nanos = Nanos::from_micros(10);
+pub(super) const LATE: Nanos = Nanos::from_micros(10);
 
 /// Why publishing ended early.
 #[derive(Debug, thiserror::Error)]
@@ -37,44 +37,44 @@ pub enum MeasuredPublishError {
 
 /// What left on one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LineSent {
+pub(super) struct LineSent {
     /// Datagrams.
-    pub datagrams: u64,
+    pub(super) datagrams: u64,
     /// Datagrams that the line's faults took away.
-    pub dropped: u64,
+    pub(super) dropped: u64,
     /// Sends that failed.
-    pub errors: u64,
+    pub(super) errors: u64,
     /// Why the last of them failed.
-    pub last_error: Option<String>,
+    pub(super) last_error: Option<String>,
 }
 
 /// What was sent.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub(super) struct Published {
     /// By line.
-    pub lines: Vec<LineSent>,
+    pub(super) lines: Vec<LineSent>,
     /// Numbers that were used: messages, and heartbeats that consume one.
-    pub numbers: u64,
+    pub(super) numbers: u64,
     /// How many of these no line sent.
-    pub lost: u64,
+    pub(super) lost: u64,
     /// From the time of the first message to the send of the last.
-    pub elapsed: Nanos,
+    pub(super) elapsed: Nanos,
     /// How late each datagram left.
-    pub lateness: Histogram<u64>,
+    pub(super) lateness: Histogram<u64>,
     /// How many left later than [`LATE`].
-    pub late: u64,
-    /// Whether it was told to stop.
-    pub stopped: bool,
+    pub(super) late: u64,
+    /// Whether it was asked to stop.
+    pub(super) stopped: bool,
     /// Whether it was given up because it took far too long.
-    pub given_up: bool,
+    pub(super) given_up: bool,
 }
 
 /// Sends a whole plan, whose time zero is `zero` by the clock. `meanwhile` is called with `true` again and again while there is time
 /// until the next datagram, and with `false` once after each datagram.
 ///
 /// # Errors
-/// The plan's error, or that of a send that failed for good.
-pub fn publish<F: Framing>(
+/// The plan's error, or the error of a send that failed for good.
+pub(super) fn publish<F: Framing>(
     framing: F,
     plan: &mut Plan<F, Timed>,
     wire: &mut impl Wire,

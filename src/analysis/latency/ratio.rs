@@ -12,7 +12,7 @@ use twinline_core::time::Nanos;
 use super::pingpong::NEAR;
 
 /// By how much the control may be off 1.00.
-pub const CONTROL_MAX: f64 = 0.01;
+pub(super) const CONTROL_MAX: f64 = 0.01;
 
 /// The two percentiles of a block that ratios are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Of a block's times; `None` if there are none.
+    /// The percentiles of a block's times; `None` if there are none.
     pub fn of(times: &Histogram<u64>) -> Option<Block> {
         let at = |q| Nanos(times.value_at_quantile(q));
         (!times.is_empty()).then(|| Block { p50: at(0.5), p99: at(0.99) })
@@ -51,12 +51,12 @@ impl Round {
     }
 }
 
-/// The arbiter to the bare loop, and the bare loop to itself, at one percentile.
+/// The arbiter's ratio to the bare loop, and the bare loop's to itself, at one percentile.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Ratio {
-    /// The arbiter's block to the bare one of its round.
+    /// Each arbiter block to the bare block of its round.
     pub arbiter: Spread,
-    /// The second bare block to the first one of its round.
+    /// Each second bare block to the first of its round.
     pub control: Spread,
 }
 
@@ -72,8 +72,7 @@ impl Ratio {
     /// Whether the control is close enough to 1.00 for the ratio to mean anything.
     ///
     /// ```
-    /// use twinline_analysis::latency::ratio::Ratio;
-    /// use twinline_analysis::spread::Spread;
+    /// use twinline_analysis::latency::{Ratio, Spread};
     /// let around = |value| Spread::of([value]).unwrap();
     /// assert!(Ratio { arbiter: around(1.02), control: around(1.009) }.says_something());
     /// assert!(!Ratio { arbiter: around(1.02), control: around(0.98) }.says_something());
@@ -94,7 +93,7 @@ pub struct Ratios {
 }
 
 impl Ratios {
-    /// Of the rounds that were near (`near`), or of the others; `None` if there are none.
+    /// The ratios of the near rounds (`near`), or of the others; `None` if there are none.
     pub fn of(rounds: &[Round], near: bool) -> Option<Ratios> {
         let those = rounds.iter().filter(move |round| round.near() == near);
         Some(Ratios { p50: Ratio::of(those.clone(), |block| block.p50)?, p99: Ratio::of(those, |block| block.p99)? })

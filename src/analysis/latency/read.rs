@@ -14,7 +14,7 @@ use super::latencies::{LatencyCause, Stage, Stages, Totals, histogram};
 use super::message::Stamps;
 
 /// How long an interval of the log is.
-pub const INTERVAL: Nanos = Nanos::from_secs(1);
+pub(super) const INTERVAL: Nanos = Nanos::from_secs(1);
 
 /// From the intended send to the client's read, by [`LatencyCause`], of the messages that were read in some span of time.
 #[derive(Debug)]
@@ -36,14 +36,14 @@ impl Interval {
 /// The other end of a reader's intervals. Each must be given back: two of them take turns, so that the client's thread neither
 /// allocates nor waits.
 #[derive(Debug)]
-pub struct Intervals {
+pub(super) struct Intervals {
     full: Receiver<Interval>,
     empty: Sender<Interval>,
 }
 
 impl Intervals {
     /// Those that are over, one after the other.
-    pub fn drain(&self, mut take: impl FnMut(&Interval)) {
+    pub(super) fn drain(&self, mut take: impl FnMut(&Interval)) {
         while let Ok(mut interval) = self.full.try_recv() {
             take(&interval);
             interval.causes.iter_mut().for_each(Histogram::reset);
@@ -55,24 +55,24 @@ impl Intervals {
 
 /// What the client counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadCounts {
+pub(super) struct ReadCounts {
     /// Messages that were delivered, including those of the warm-up.
-    pub delivered: u64,
+    pub(super) delivered: u64,
     /// Messages that were timed.
-    pub timed: u64,
+    pub(super) timed: u64,
     /// Numbers that were given up as lost.
-    pub lost: u64,
+    pub(super) lost: u64,
     /// Messages that this client was too slow for.
-    pub overrun: u64,
+    pub(super) overrun: u64,
     /// How often it was too slow.
-    pub overruns: u64,
+    pub(super) overruns: u64,
     /// Messages with an impossible time: somebody else's.
-    pub foreign: u64,
+    pub(super) foreign: u64,
 }
 
 /// What [`TimedReader::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadFound {
+pub(super) enum ReadFound {
     /// A message, or an event.
     Item,
     /// Nothing now.
@@ -83,7 +83,7 @@ pub enum ReadFound {
 
 /// A client that times messages. Messages that were due before `from` are the warm-up: they are counted and not timed.
 #[derive(Debug)]
-pub struct TimedReader<'a> {
+pub(super) struct TimedReader<'a> {
     packing: Packing,
     client: Client,
     clock: Clock,
@@ -98,7 +98,12 @@ pub struct TimedReader<'a> {
 
 impl<'a> TimedReader<'a> {
     /// A reader for a feed of this many lines.
-    pub fn new(client: Client, clock: Clock, from: &'a OnceLock<Nanos>, lines: usize) -> (TimedReader<'a>, Intervals) {
+    pub(super) fn new(
+        client: Client,
+        clock: Clock,
+        from: &'a OnceLock<Nanos>,
+        lines: usize,
+    ) -> (TimedReader<'a>, Intervals) {
         let (full, over) = bounded(2);
         let (spare, empty) = bounded(2);
         // there is room for two
@@ -123,7 +128,7 @@ impl<'a> TimedReader<'a> {
     /// # Errors
     /// The ring is broken.
     #[inline]
-    pub fn poll(&mut self) -> Result<ReadFound, client::BrokenStream> {
+    pub(super) fn poll(&mut self) -> Result<ReadFound, client::BrokenStream> {
         match self.client.poll()? {
             Polled::Item(Item::Message(message)) => {
                 let now = self.clock.now();
@@ -185,7 +190,7 @@ impl<'a> TimedReader<'a> {
     }
 
     /// All that was measured; the last interval is handed over.
-    pub fn finish(mut self) -> (Totals, Stages, ReadCounts) {
+    pub(super) fn finish(mut self) -> (Totals, Stages, ReadCounts) {
         if self.interval.start != Nanos::ZERO {
             let end = self.clock.now();
             let over = std::mem::replace(&mut self.interval, Interval::empty());

@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::arbitrate::StampCounts;
 use super::latencies::{LatencyCause, Percentiles, Stage};
 use super::message::Load;
-use super::open_loop::{Arrangement, OpenLoopMeasured};
+use super::open_loop::{Arrangement, OpenLoopMeasured, core_text};
 use super::publish::{LATE, LineSent};
 use super::ratio::{Ratios, Round};
 use super::two_core::{BlockKind, TwoCoreMeasured};
 use super::{json, page, text};
-use crate::chart::span_text;
+use crate::report::words::span;
 use twinline_core::frame::Line;
 use twinline_core::framing::AnyFraming;
 use twinline_node::config::{Feed, LineConfig, Method};
@@ -19,10 +19,10 @@ use twinline_node::os::cpu::Spin;
 use twinline_node::os::machine::Finding;
 use twinline_node::source::watch::WatchFacts;
 
-/// The machine, and what of it spoils the numbers.
+/// The machine, and what about it spoils the numbers.
 #[derive(Clone, Debug)]
 pub struct MeasuredMachine {
-    /// Processor, cores and kernel, in a line.
+    /// Processor, cores and kernel, in one line.
     pub line: String,
     /// What spoils or blurs latency numbers, each with what to do about it.
     pub findings: Vec<Finding>,
@@ -30,7 +30,7 @@ pub struct MeasuredMachine {
     pub clock_reading_ns: u64,
 }
 
-/// The report of latency measurements. It is begun with [`LatencyReport::new`]; each measurement is added when it is done.
+/// The report of latency measurements. [`LatencyReport::new`] makes an empty one; each measurement is added once it is done.
 #[derive(Debug)]
 pub struct LatencyReport {
     pub(super) machine: MeasuredMachine,
@@ -42,12 +42,12 @@ pub struct LatencyReport {
     pub ratios: Vec<RatioResults>,
     /// The open-loop passes.
     pub passes: Vec<PassResults>,
-    /// Whether it was told to stop: these are the measurements up to then.
+    /// Whether it was asked to stop: these are the measurements up to then.
     pub stopped: bool,
 }
 
 impl LatencyReport {
-    /// A report without a measurement. `to` is the feed that the lines are sent on, `namespace` the network namespace that they
+    /// A report without a measurement. `to` is the feed that the lines are sent on; `namespace` is the network namespace that they
     /// are published from.
     pub fn new(
         machine: MeasuredMachine,
@@ -73,7 +73,7 @@ impl LatencyReport {
         json::json(self)
     }
 
-    /// The machine, for people, and what of it will show in the numbers.
+    /// The machine, for people, and what about it will show in the numbers.
     pub fn machine_text(&self) -> String {
         text::machine(&self.machine)
     }
@@ -89,7 +89,7 @@ impl LatencyReport {
     }
 }
 
-/// An open-loop pass that is asked for.
+/// What an open-loop pass measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PassSpec {
     /// Rate, burst and size of the messages.
@@ -134,7 +134,8 @@ pub struct RatioResults {
 }
 
 impl RatioResults {
-    /// The results of a measurement. `(publisher, arbiter, spin)` are the cores of the two threads and what they do while idle. `watched` has what the kernel threw away at each line's sockets.
+    /// The results of a measurement. `(publisher, arbiter, spin)` are the cores of the two threads and what they do while idle.
+    /// `watched` has what the kernel threw away at each line's sockets.
     pub fn new(
         measured: TwoCoreMeasured,
         method: Method,
@@ -143,13 +144,12 @@ impl RatioResults {
         block: u32,
         watched: &[WatchFacts],
     ) -> RatioResults {
-        let core = |core: Option<usize>| core.map_or("any core".to_owned(), |core| format!("core {core}"));
         RatioResults {
             method,
             layout: format!(
                 "one thread on {} publishes and reads, the arbiter is on {}; {spin}",
-                core(publisher),
-                core(arbiter)
+                core_text(publisher),
+                core_text(arbiter)
             ),
             size,
             block,
@@ -166,17 +166,17 @@ impl RatioResults {
         text::ratio(self)
     }
 
-    /// The ratios of the headline, and whether they are of near rounds: of the far ones if no round was near.
+    /// The ratios of the headline, and whether they come from near rounds. If no round was near, they come from the far ones.
     pub(super) fn headline(&self) -> Option<(Ratios, bool)> {
         self.near.map(|ratios| (ratios, true)).or(self.far.map(|ratios| (ratios, false)))
     }
 
-    /// Times from send to read, of the rounds that the headline is of.
+    /// Times from send to read, in the rounds that the headline comes from.
     pub fn times(&self, kind: BlockKind) -> &Histogram<u64> {
         &self.measured.times[usize::from(self.near.is_some())][kind as usize]
     }
 
-    /// From receive return to client read, of the same rounds.
+    /// Times from receive return to client read, in the same rounds.
     pub fn to_client(&self) -> &Histogram<u64> {
         &self.measured.to_client[usize::from(self.near.is_some())]
     }
@@ -212,8 +212,8 @@ impl RatioResults {
         }
         if !near {
             remarks.push(
-                "no round was near (a cache line's round trip below 200 ns): these are the far ones, or a machine whose cores are \
-                 always far"
+                "no round was near (a cache line's round trip below 200 ns): these are the far ones; on some machines the cores are always \
+                 far"
                     .to_owned(),
             );
         }
@@ -222,7 +222,7 @@ impl RatioResults {
         }
         if self.measured.during_send > 0 {
             remarks.push(format!(
-                "{} messages of the stamped blocks were received while their send call still went on: they are not in \"receive return \
+                "{} messages of the stamped blocks were received before their send call had returned: they are not in \"receive return \
                  to client read\", since the sender is the reader",
                 self.measured.during_send
             ));
@@ -277,7 +277,7 @@ pub struct PassResults {
     pub total: Histogram<u64>,
     /// The same, by why a message took so long.
     pub causes: Vec<(LatencyCause, Histogram<u64>)>,
-    /// The parts of that way.
+    /// The parts of those times.
     pub stages: Vec<(Stage, Histogram<u64>)>,
     pub(super) stamps: Option<StampCounts>,
     wall_step_ns: i64,
@@ -363,11 +363,11 @@ impl PassResults {
         let mut remarks = Vec::new();
         if !self.rate_held() {
             remarks.push(format!(
-                "the publisher did not hold the rate: {:.0} messages a second in place of {:.0}. Messages waited for it, up to {}: \
-                 the totals are its queue's. Ask for less, or for more --pack",
+                "the publisher did not hold the rate: {:.0} messages per second instead of {:.0}. Messages waited for it, up to {}, \
+                 and the totals include that wait. Ask for a lower rate, or for more --pack",
                 self.rate_reached,
                 self.asked.load.rate(),
-                span_text(self.lateness.max() as f64)
+                span(self.lateness.max())
             ));
         }
         if self.given_up {
@@ -382,7 +382,7 @@ impl PassResults {
             remarks.push(format!(
                 "{:.1} % of the datagrams left more than {} late: the publisher was held up, by its core or its system calls",
                 self.late_sends as f64 * 100.0 / datagrams as f64,
-                span_text(LATE.0 as f64)
+                span(LATE.0)
             ));
         }
         let overflow: u64 = self.lines.iter().map(|line| line.overflow).sum();
@@ -396,7 +396,7 @@ impl PassResults {
         }
         let errors: u64 = self.lines.iter().map(|line| line.sent.errors).sum();
         if errors > 0 {
-            remarks.push(format!("{errors} sends failed, the last of: {}", self.last_error().unwrap_or_default()));
+            remarks.push(format!("{errors} sends failed; the last error: {}", self.last_error().unwrap_or_default()));
         }
         if self.foreign > 0 {
             remarks
@@ -420,23 +420,23 @@ impl PassResults {
     fn of_stamps(&self, stamps: &StampCounts) -> String {
         let mut said = match (stamps.software, stamps.hardware) {
             (0, 0) => "no kernel stamp came".to_owned(),
-            (_, 0) => "kernel stamps are the kernel's own (software): no NIC stamped".to_owned(),
+            (_, 0) => "kernel stamps are the kernel's own (software): no NIC stamped a datagram".to_owned(),
             (_, hardware) => format!(
                 "{hardware} datagrams brought the NIC's own stamp (hardware), by its own clock, which is not compared with ours; \
-                 the times are from the kernel's"
+                 the times use the kernel's stamps"
             ),
         };
         if stamps.out_of_order > 0 {
             said += &format!("; {} stamps lie outside of send and receive, and are left out", stamps.out_of_order);
         }
         if self.wall_step_ns.unsigned_abs() > 1_000 {
-            said += &format!("; the wall clock, which they are by, was moved by {} ns meanwhile", self.wall_step_ns);
+            said += &format!("; the wall clock, which they follow, was moved by {} ns meanwhile", self.wall_step_ns);
         }
         said
     }
 }
 
-/// Rows of a pass's table: what, and its percentiles (`None`: nothing to tell).
+/// Rows of a pass's table: a name and its percentiles (`None`: nothing was measured).
 pub(super) fn rows(pass: &PassResults) -> Vec<(String, Option<Percentiles>)> {
     let mut rows = vec![("intended send -> client read".to_owned(), Percentiles::of(&pass.total))];
     for (cause, times) in &pass.causes {

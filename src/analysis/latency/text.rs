@@ -10,9 +10,9 @@ use crate::report::words::{grouped, span};
 use crate::spread::Spread;
 use twinline_node::os::machine::Finding;
 
-/// The machine, and what of it will show in the numbers.
+/// The machine, and what about it will show in the numbers.
 pub(super) fn machine(machine: &MeasuredMachine) -> String {
-    let mut out = format!("machine: {}; a look at the clock costs {} ns\n", machine.line, machine.clock_reading_ns);
+    let mut out = format!("machine: {}; reading the clock takes {} ns\n", machine.line, machine.clock_reading_ns);
     for Finding { what, advice, severity } in &machine.findings {
         let _ = writeln!(out, "  {severity:<7} {what}\n          -> {advice}");
     }
@@ -98,7 +98,7 @@ fn line(line: &LineResults) -> String {
 pub(super) fn pass(pass: &PassResults) -> String {
     let mut out = String::new();
     let PassResults { label, layout, pack, .. } = pass;
-    let packed = if *pack > 1 { format!(", {pack} messages a datagram") } else { String::new() };
+    let packed = if *pack > 1 { format!(", {pack} messages per datagram") } else { String::new() };
     let _ = writeln!(out, "\nOPEN LOOP, {label}{packed}\n  {layout}");
     let _ = writeln!(
         out,

@@ -152,17 +152,17 @@ pub struct TwoCoreMeasured {
     /// Every round that was finished.
     pub rounds: Vec<Round>,
     /// Nanoseconds from send to read: the far rounds first, then the near ones, each by [`BlockKind`].
-    pub times: [[Histogram<u64>; 4]; 2],
+    pub(super) times: [[Histogram<u64>; 4]; 2],
     /// Nanoseconds from the receive call's return to the client's read, in the stamped blocks; far, then near. Only messages that were
     /// received after the send call had returned count: before that nobody is there to read.
-    pub to_client: [Histogram<u64>; 2],
+    pub(super) to_client: [Histogram<u64>; 2],
     /// How many of the stamped blocks' messages were received while their send call was still going on.
-    pub during_send: u64,
+    pub(super) during_send: u64,
     /// Messages that were sent in blocks, including warm-up and lost ones.
     pub sent: u64,
     /// Messages that did not come in time.
     pub lost: u64,
-    /// Whether it was told to stop.
+    /// Whether it was asked to stop.
     pub stopped: bool,
 }
 
@@ -309,12 +309,12 @@ impl LiveHooks for TwoCoreHooks {
     }
 }
 
-/// Measures until the span is over or `stop` is requested; the rounds that were finished by then count. `session` is that of the
-/// messages that the arbiter gets. `tell` gets the rounds so far after each round.
+/// Measures until the span is over or `stop` is requested; the rounds that were finished by then count. The messages that the
+/// arbiter gets have this `session`. `tell` gets the rounds so far after each round.
 ///
 /// # Errors
 /// [`MeasureError`]. Both threads have ended by then.
-pub fn measure<F: Framing, S: Source + Send>(
+pub fn measure_two_core<F: Framing, S: Source + Send>(
     framing: F,
     settings: &TwoCoreSettings<'_>,
     session: Session,

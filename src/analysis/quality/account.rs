@@ -11,16 +11,16 @@ use twinline_core::time::Nanos;
 
 /// Numbers that a line has gone past without showing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole {
+pub(crate) struct Hole {
     /// The numbers.
-    pub range: SeqRange,
+    pub(crate) range: SeqRange,
     /// When the line showed a number beyond them.
-    pub at: Nanos,
+    pub(crate) at: Nanos,
 }
 
-/// What a line owes on a channel, in the current epoch.
+/// What a line should have brought on a channel in the current epoch.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub(super) struct Account {
     window: u64,
     /// One past the highest number shown; `None`: the account has not started.
     mark: Option<SeqNo>,
@@ -31,15 +31,15 @@ pub struct Account {
 }
 
 impl Account {
-    /// An account whose window is that of `settle`.
-    pub fn new(settle: u64) -> Account {
+    /// An account with a window of `settle` numbers.
+    pub(super) fn new(settle: u64) -> Account {
         Account { window: settle.max(4_096), mark: None, holes: VecDeque::new(), expected: 0 }
     }
 
     /// The line shows `range` at `stamp`. `start` is where the account starts if this is the first showing of an epoch. Bursts that
     /// are certain now go to `burst`.
     #[inline]
-    pub fn show(&mut self, stamp: Nanos, range: SeqRange, start: SeqNo, burst: &mut impl FnMut(Hole)) {
+    pub(super) fn show(&mut self, stamp: Nanos, range: SeqRange, start: SeqNo, burst: &mut impl FnMut(Hole)) {
         match self.mark {
             Some(mark) if range.first == mark && self.holes.is_empty() => {
                 self.expected += range.len();
@@ -104,38 +104,38 @@ impl Account {
     }
 
     /// The epoch is over: what is still owed is missing. The account starts afresh with the next showing.
-    pub fn close(&mut self, burst: &mut impl FnMut(Hole)) {
+    pub(super) fn close(&mut self, burst: &mut impl FnMut(Hole)) {
         self.holes.drain(..).for_each(burst);
         self.mark = None;
     }
 
     /// How many numbers the line should have brought so far.
-    pub fn expected(&self) -> u64 {
+    pub(super) fn expected(&self) -> u64 {
         self.expected
     }
 }
 
 /// How many classes of length there are: 1, 2 to 3, 4 to 7, and so on in powers of two.
-pub const CLASSES: usize = 64;
+pub(super) const CLASSES: usize = 64;
 
 /// Bursts by length.
 #[derive(Clone, Debug)]
-pub struct Lengths {
+pub(crate) struct Lengths {
     /// How many bursts, by class.
-    pub bursts: [u64; CLASSES],
+    pub(crate) bursts: [u64; CLASSES],
     /// How many numbers, by class.
-    pub numbers: [u64; CLASSES],
+    pub(crate) numbers: [u64; CLASSES],
 }
 
 impl Lengths {
     /// The shortest and the longest length of a class.
-    pub fn class(at: usize) -> (u64, u64) {
+    pub(crate) fn class(at: usize) -> (u64, u64) {
         let low = 1 << at;
         (low, low - 1 + low)
     }
 
     /// A class in words: `1`, `2-3`, `4-7`.
-    pub fn label(at: usize) -> String {
+    pub(crate) fn label(at: usize) -> String {
         match Lengths::class(at) {
             (low, high) if low == high => low.to_string(),
             (low, high) if low < 1_024 => format!("{low}-{high}"),
@@ -144,7 +144,7 @@ impl Lengths {
     }
 
     /// Counts a burst.
-    pub fn add(&mut self, length: u64) {
+    pub(crate) fn add(&mut self, length: u64) {
         if let Some(class) = length.checked_ilog2() {
             self.bursts[class as usize] += 1;
             let numbers = &mut self.numbers[class as usize];
@@ -153,7 +153,7 @@ impl Lengths {
     }
 
     /// How many classes there are up to the last that is not empty.
-    pub fn used(&self) -> usize {
+    pub(crate) fn used(&self) -> usize {
         self.bursts.iter().rposition(|&bursts| bursts > 0).map_or(0, |last| last + 1)
     }
 }

@@ -1,26 +1,26 @@
 //! What became of the gaps, and what the lines' states were.
 
 use super::top::Top;
-use crate::report::gaps::{ClosedGap, GapFate};
+use crate::report::{ClosedGap, GapFate};
 use twinline_core::arbiter::{ChannelRef, LagReason, LineState, LostReason};
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::seq::SeqRange;
 use twinline_core::time::Nanos;
 
 /// How many gaps a list holds.
-pub const LISTED: usize = 20;
+pub(super) const LISTED: usize = 20;
 /// How many changes of state, and how many beginnings and ends of epochs, are listed: the first ones.
-pub const CHANGES_LISTED: usize = 1_000;
+pub(super) const CHANGES_LISTED: usize = 1_000;
 
 /// Pieces of gaps, and the numbers in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// How many pieces.
-    pub pieces: u64,
+    pub(crate) pieces: u64,
     /// How many numbers.
-    pub numbers: u64,
+    pub(crate) numbers: u64,
     /// For how long the longest was open.
-    pub longest: Nanos,
+    pub(crate) longest: Nanos,
 }
 
 impl Tally {
@@ -33,17 +33,17 @@ impl Tally {
 
 /// What became of all gaps.
 #[derive(Clone, Debug)]
-pub struct Gaps {
+pub(crate) struct Gaps {
     /// Gaps that opened, each counted once, at its full size.
-    pub opened: Tally,
+    pub(crate) opened: Tally,
     /// Pieces that were filled, by the line that brought them; the last entry is recovery.
-    pub filled: [Tally; LINES_MAX + 1],
+    pub(crate) filled: [Tally; LINES_MAX + 1],
     /// Pieces that were given up, by reason ([`LostReason::ALL`]).
-    pub lost: [Tally; LostReason::ALL.len()],
+    pub(crate) lost: [Tally; LostReason::ALL.len()],
     /// The largest that were lost.
-    pub lost_listed: Top<ClosedGap>,
+    pub(crate) lost_listed: Top<ClosedGap>,
     /// The filled ones that were open longest.
-    pub filled_listed: Top<ClosedGap>,
+    pub(crate) filled_listed: Top<ClosedGap>,
 }
 
 impl Gaps {
@@ -78,13 +78,8 @@ impl Gaps {
     }
 
     /// All pieces that were filled.
-    pub fn all_filled(&self) -> Tally {
+    pub(crate) fn all_filled(&self) -> Tally {
         sum(&self.filled)
-    }
-
-    /// All pieces that were lost.
-    pub fn all_lost(&self) -> Tally {
-        sum(&self.lost)
     }
 }
 
@@ -98,24 +93,24 @@ fn sum(tallies: &[Tally]) -> Tally {
 
 /// A line changed its state on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// When.
-    pub at: Nanos,
+    pub(crate) at: Nanos,
     /// Where.
-    pub channel: ChannelRef,
+    pub(crate) channel: ChannelRef,
     /// Which line.
-    pub line: Line,
+    pub(crate) line: Line,
     /// From what.
-    pub from: LineState,
+    pub(crate) from: LineState,
     /// To what.
-    pub to: LineState,
+    pub(crate) to: LineState,
     /// Why it lags, if it does.
-    pub why: Option<LagReason>,
+    pub(crate) why: Option<LagReason>,
 }
 
 /// The states of a channel's lines.
 #[derive(Clone, Debug)]
-pub struct States {
+pub(crate) struct States {
     /// Each line's state, when it entered it, and how long it was in each state.
     lines: [(LineState, Nanos, [Nanos; LineState::ALL.len()]); LINES_MAX],
 }
@@ -142,7 +137,7 @@ impl States {
     }
 
     /// How long a line was in each state, in the order of [`LineState::ALL`].
-    pub fn spent(&self, line: Line) -> [Nanos; LineState::ALL.len()] {
+    pub(crate) fn spent(&self, line: Line) -> [Nanos; LineState::ALL.len()] {
         self.lines.get(line.index()).map_or([Nanos::ZERO; LineState::ALL.len()], |(_, _, spent)| *spent)
     }
 }

@@ -10,7 +10,7 @@ use twinline_core::time::Nanos;
 /// How many numbers of a channel are remembered.
 const SPAN: u64 = 65_536;
 /// Longer leads are counted as this long.
-pub const LEAD_MAX: Nanos = Nanos::from_secs(60);
+pub(super) const LEAD_MAX: Nanos = Nanos::from_secs(60);
 
 /// The first copy of a number.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ struct First {
 }
 
 /// Who brought each of a channel's last numbers first, and when.
-pub struct Firsts {
+pub(super) struct Firsts {
     slots: Box<[First]>,
     mark: SeqNo,
     epoch: u8,
@@ -32,26 +32,26 @@ pub struct Firsts {
 
 /// `later` brought so many numbers `lead` after `first` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lead {
+pub(crate) struct Lead {
     /// Who came first.
-    pub first: Line,
+    pub(crate) first: Line,
     /// Who came later.
-    pub later: Line,
+    pub(crate) later: Line,
     /// By how much.
-    pub lead: Nanos,
+    pub(crate) lead: Nanos,
     /// How many numbers.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 impl Firsts {
     /// An empty memory.
-    pub fn new() -> Firsts {
+    pub(super) fn new() -> Firsts {
         let none = First { stamp: Nanos::ZERO, tag: 0, line: 0, seen: 0 };
         Firsts { slots: vec![none; SPAN as usize].into_boxed_slice(), mark: SeqNo(0), epoch: 1 }
     }
 
     /// An epoch begins: forgets the numbers of the one before.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.mark = SeqNo(0);
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
@@ -62,7 +62,7 @@ impl Firsts {
     }
 
     /// A line shows these numbers. `lead` gets those that another line brought before; equal leads come together.
-    pub fn show(&mut self, stamp: Nanos, line: Line, range: SeqRange, mut lead: impl FnMut(Lead)) {
+    pub(super) fn show(&mut self, stamp: Nanos, line: Line, range: SeqRange, mut lead: impl FnMut(Lead)) {
         if line.index() >= LINES_MAX {
             return;
         }
@@ -101,13 +101,13 @@ impl Default for Firsts {
 
 /// One histogram of leads per ordered pair of lines. Only pairs that occurred take memory.
 #[derive(Clone, Debug, Default)]
-pub struct LeadHistograms {
+pub(crate) struct LeadHistograms {
     pairs: [[Option<Box<Histogram<u64>>>; LINES_MAX]; LINES_MAX],
 }
 
 impl LeadHistograms {
     /// Counts a lead.
-    pub fn add(&mut self, lead: Lead) {
+    pub(crate) fn add(&mut self, lead: Lead) {
         let Some(pair) = self.pairs.get_mut(lead.first.index()).and_then(|row| row.get_mut(lead.later.index())) else {
             return;
         };
@@ -116,13 +116,13 @@ impl LeadHistograms {
     }
 
     /// By how many nanoseconds `first` came before `later`; `None` if it never did.
-    pub fn pair(&self, first: Line, later: Line) -> Option<&Histogram<u64>> {
+    pub(crate) fn pair(&self, first: Line, later: Line) -> Option<&Histogram<u64>> {
         self.pairs.get(first.index())?.get(later.index())?.as_deref()
     }
 
     /// The quantile of the lead of `a` over `b`, in nanoseconds, over all numbers that both brought. Below zero, `b` came first. `None`
     /// if no number was brought by both.
-    pub fn signed_quantile(&self, a: Line, b: Line, quantile: f64) -> Option<i64> {
+    pub(crate) fn signed_quantile(&self, a: Line, b: Line, quantile: f64) -> Option<i64> {
         let (ahead, behind) = (self.pair(a, b), self.pair(b, a));
         let len = |histogram: Option<&Histogram<u64>>| histogram.map_or(0, Histogram::len);
         let (ahead_len, behind_len) = (len(ahead), len(behind));
@@ -150,7 +150,7 @@ const BUCKETS: usize = 35 * SUB;
 
 /// Signed leads of one pair of lines, to within a sixteenth.
 #[derive(Clone, Debug)]
-pub struct CoarseLeads {
+pub(crate) struct CoarseLeads {
     /// First those in which the second line came first.
     counts: Box<[[u32; BUCKETS]; 2]>,
 }
@@ -175,30 +175,25 @@ impl CoarseLeads {
     }
 
     /// Counts leads of the pair's first line, or of its second.
-    pub fn add(&mut self, of_first: bool, lead: Nanos, count: u64) {
+    pub(crate) fn add(&mut self, of_first: bool, lead: Nanos, count: u64) {
         let slot = &mut self.counts[usize::from(of_first)][CoarseLeads::bucket(lead.0)];
         *slot = slot.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     /// Adds the counts of another.
-    pub fn merge(&mut self, other: &CoarseLeads) {
+    pub(crate) fn merge(&mut self, other: &CoarseLeads) {
         for (counts, more) in self.counts.as_flattened_mut().iter_mut().zip(other.counts.as_flattened()) {
             *counts = counts.saturating_add(*more);
         }
     }
 
     /// How many leads were counted.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.counts.as_flattened().iter().map(|&count| u64::from(count)).sum()
     }
 
-    /// Whether none was counted.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The quantiles of the first line's lead, in nanoseconds. Below zero, the second line was ahead.
-    pub fn quantiles<const N: usize>(&self, shares: [f64; N]) -> Option<[i64; N]> {
+    pub(crate) fn quantiles<const N: usize>(&self, shares: [f64; N]) -> Option<[i64; N]> {
         let all = self.len();
         if all == 0 {
             return None;

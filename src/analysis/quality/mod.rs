@@ -1,52 +1,27 @@
-//! Line quality: what each line did, when, and what came of it, gathered while an arbiter runs.
+//! Line quality: what each line did, when, and what came of it.
 //!
-//! [`QualityRun`] reads captures and makes a [`QualityReport`]. Below it, [`Quality`] is a [`Sink`] that is also told of each datagram.
-//! It reads nothing and writes nothing. What it knows is exact (totals, bursts, peaks), or a histogram, or a list of the greatest few
-//! with a count of all. Its memory is bounded, however long the input is: time is divided into [`series::CELLS`] cells that double
-//! their width, and a channel costs a ring of the last 65,536 numbers, plus the holes within one window per line.
+//! [`QualityRun`] runs an arbiter over captures and gathers what each line does. [`QualityRun::report`] makes a [`QualityReport`] of it:
+//! JSON, an HTML page, and a verdict in words.
 //!
-//! ```
-//! use twinline_core::arbiter::Arbiter;
-//! use twinline_core::frame::{Line, Session};
-//! use twinline_core::framing::{Framing, MoldUdp64};
-//! use twinline_core::arbiter::Settings;
-//! use twinline_analysis::quality::Quality;
-//! use twinline_core::time::Nanos;
-//!
-//! // line A loses number 2, line B comes 70 ns after it
-//! let mut arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
-//! let mut quality = Quality::new(2, arbiter.settings().settle);
-//! let mut datagram = Vec::new();
-//! for (stamp, line, number) in [(100, 0, 1), (170, 1, 1), (240, 1, 2), (300, 0, 3), (370, 1, 3)] {
-//!     MoldUdp64.encode(Session::text(b"TODAY"), number, &[b"one"], 1_400, &mut datagram);
-//!     let frame = MoldUdp64.frame(&datagram, &mut 0).unwrap().unwrap();
-//!     let (stamp, line) = (Nanos(stamp), Line(line));
-//!     arbiter.advance(stamp, &mut quality);
-//!     quality.datagram(stamp, line, datagram.len(), frame.count.into());
-//!     arbiter.on_frame(stamp, line, 0, &frame, &mut quality);
-//! }
-//! arbiter.finish(Nanos(400), &mut quality);
-//! quality.finish(Nanos(400));
-//! let bursts = &quality.line(Line(0)).bursts;
-//! assert_eq!(bursts.greatest().unwrap().hole.range.first.0, 2);
-//! assert_eq!(quality.leads().pair(Line(0), Line(1)).unwrap().max(), 70);
-//! ```
+//! What a report says is exact (totals, bursts, peaks), or comes from a histogram, or is a list of the greatest few with a count of all.
+//! Memory is bounded however long the captures are: time is divided into 400 cells that double their width, and a channel
+//! costs a ring of the last 65,536 numbers, plus the holes within one window per line.
 
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, Run, Sink};
 use twinline_core::frame::{LINES_MAX, Line, Session};
 use twinline_core::seq::{SeqNo, SeqRange};
 use twinline_core::time::Nanos;
 
-pub mod account;
-pub mod chart;
-pub mod fate;
-pub mod lead;
+mod account;
+mod chart;
+mod fate;
+mod lead;
 mod offline;
-pub mod peaks;
+mod peaks;
 mod report;
-pub mod series;
-pub mod silence;
-pub mod top;
+mod series;
+mod silence;
+mod top;
 
 #[cfg(test)]
 mod tests;
@@ -62,81 +37,81 @@ use series::{Cell, Series};
 use silence::Silences;
 use top::Top;
 
-use crate::report::gaps::{ClosedGap, GapFate};
+use crate::report::{ClosedGap, GapFate};
 
 /// How many bursts of loss are listed per line.
 const BURSTS_LISTED: usize = 12;
 
 /// A burst of loss on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Burst {
+pub(crate) struct Burst {
     /// Where.
-    pub channel: ChannelRef,
+    pub(crate) channel: ChannelRef,
     /// The session that it belongs to.
-    pub session: Session,
+    pub(crate) session: Session,
     /// The numbers, and when the line had gone past them.
-    pub hole: Hole,
+    pub(crate) hole: Hole,
 }
 
-/// What is known of one line.
+/// What is known about one line.
 #[derive(Clone, Debug)]
-pub struct LineQuality {
+pub(crate) struct LineQuality {
     /// All that it brought.
-    pub total: Amount,
+    pub(crate) total: Amount,
     /// Its microbursts.
-    pub peaks: Peaks,
+    pub(crate) peaks: Peaks,
     /// Its longest bursts of loss.
-    pub bursts: Top<Burst>,
+    pub(crate) bursts: Top<Burst>,
     /// All bursts of loss, by length.
-    pub lengths: Lengths,
+    pub(crate) lengths: Lengths,
     /// How many numbers it never brought: the sum of all bursts.
-    pub missing: u64,
+    pub(crate) missing: u64,
     /// Its first datagram, and its last.
-    pub heard: Option<(Nanos, Nanos)>,
+    pub(crate) heard: Option<(Nanos, Nanos)>,
 }
 
 /// The arbitrated stream: what was released, at the time of its release.
 #[derive(Clone, Debug, Default)]
-pub struct StreamQuality {
+pub(crate) struct StreamQuality {
     /// Runs, messages, and their bytes.
-    pub total: Amount,
+    pub(crate) total: Amount,
     /// Its microbursts.
-    pub peaks: Peaks,
+    pub(crate) peaks: Peaks,
 }
 
 /// A line within a cell of time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LineCell {
+pub(crate) struct LineCell {
     /// What it brought.
-    pub amount: Amount,
+    pub(crate) amount: Amount,
     /// Numbers that it never brought, counted in the cell in which it had gone past them.
-    pub missing: u64,
+    pub(crate) missing: u64,
     /// The most messages within 1 ms.
-    pub peak: u64,
+    pub(crate) peak: u64,
 }
 
 /// What happened within a cell of time.
 #[derive(Clone, Debug, Default)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// By line.
-    pub lines: [LineCell; LINES_MAX],
+    pub(crate) lines: [LineCell; LINES_MAX],
     /// The arbitrated stream: what was released, the numbers that were lost (in the cell in which their gap opened), and the most
     /// messages within 1 ms.
-    pub stream: LineCell,
+    pub(crate) stream: LineCell,
     /// Numbers of gaps that a line filled, in the cell in which the gap opened; the last entry is recovery.
-    pub filled: [u64; LINES_MAX + 1],
+    pub(crate) filled: [u64; LINES_MAX + 1],
     /// Leads, by pair of lines: [`pair_index`].
     leads: Vec<Option<CoarseLeads>>,
 }
 
 impl Moment {
-    /// The leads of `a` over `b`, if `a` stands before `b` in the feed file.
-    pub fn leads(&self, a: Line, b: Line) -> Option<&CoarseLeads> {
+    /// The leads of `a` over `b`, where `a` comes before `b` in the feed file.
+    pub(crate) fn leads(&self, a: Line, b: Line) -> Option<&CoarseLeads> {
         self.leads.get(pair_index(a, b))?.as_ref()
     }
 }
 
-/// Where a pair of lines stands in a list of all, the earlier line first.
+/// The index of a pair of lines in a list of all pairs, the earlier line first.
 fn pair_index(a: Line, b: Line) -> usize {
     let (low, high) = (a.index().min(b.index()), a.index().max(b.index()));
     high * high.saturating_sub(1) / 2 + low
@@ -172,7 +147,7 @@ impl Cell for Moment {
     }
 }
 
-/// What is gathered of a channel.
+/// What is gathered for a channel.
 struct ChannelQuality {
     at: ChannelRef,
     session: Session,
@@ -185,13 +160,14 @@ struct ChannelQuality {
 
 /// An epoch began, ended, or was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EpochMark {
+pub(crate) struct EpochMark {
     /// The event: [`EventKind::Epoch`], [`EventKind::Ended`] or [`EventKind::EpochEnd`].
-    pub event: Event,
+    pub(crate) event: Event,
 }
 
-/// Gathers what each line did. See the [module](self).
-pub struct Quality {
+/// Gathers what each line did: a [`Sink`] that is also told of each datagram. It reads nothing and writes nothing. Its memory is
+/// bounded: see the [module](self).
+pub(crate) struct Quality {
     settle: u64,
     lines: Vec<LineQuality>,
     stream: StreamQuality,
@@ -210,7 +186,7 @@ pub struct Quality {
 
 impl Quality {
     /// For a feed of this many lines, whose arbiter has this `settle`.
-    pub fn new(lines: usize, settle: u64) -> Quality {
+    pub(crate) fn new(lines: usize, settle: u64) -> Quality {
         let line = LineQuality {
             total: Amount::default(),
             peaks: Peaks::default(),
@@ -239,7 +215,7 @@ impl Quality {
 
     /// A datagram has come. Call this after the arbiter's time was advanced to its stamp, and before it is handled.
     #[inline]
-    pub fn datagram(&mut self, stamp: Nanos, line: Line, bytes: usize, messages: u64) {
+    pub(crate) fn datagram(&mut self, stamp: Nanos, line: Line, bytes: usize, messages: u64) {
         self.now = self.now.max(stamp);
         let stamp = self.now;
         let Some(of_line) = self.lines.get_mut(line.index()) else { return };
@@ -254,7 +230,7 @@ impl Quality {
     }
 
     /// The input has ended. Call this after the arbiter is finished.
-    pub fn finish(&mut self, end: Nanos) {
+    pub(crate) fn finish(&mut self, end: Nanos) {
         self.now = self.now.max(end);
         for channel in 0..self.channels.len() {
             self.close_accounts(channel);
@@ -263,63 +239,63 @@ impl Quality {
         self.silences.finish(self.now);
     }
 
-    /// What is known of a line.
+    /// What is known about a line.
     ///
     /// # Panics
     /// The feed has no such line.
-    pub fn line(&self, line: Line) -> &LineQuality {
+    pub(crate) fn line(&self, line: Line) -> &LineQuality {
         &self.lines[line.index()]
     }
 
     /// The arbitrated stream.
-    pub fn stream(&self) -> &StreamQuality {
+    pub(crate) fn stream(&self) -> &StreamQuality {
         &self.stream
     }
 
     /// What happened over time.
-    pub fn moments(&self) -> &Series<Moment> {
+    pub(crate) fn moments(&self) -> &Series<Moment> {
         &self.moments
     }
 
     /// By how much lines came before others.
-    pub fn leads(&self) -> &LeadHistograms {
+    pub(crate) fn leads(&self) -> &LeadHistograms {
         &self.leads
     }
 
     /// When lines were silent.
-    pub fn silences(&self) -> &Silences {
+    pub(crate) fn silences(&self) -> &Silences {
         &self.silences
     }
 
     /// What became of the gaps.
-    pub fn gaps(&self) -> &Gaps {
+    pub(crate) fn gaps(&self) -> &Gaps {
         &self.gaps
     }
 
     /// The first changes of lines' states, and how many more there were.
-    pub fn changes(&self) -> (&[Change], u64) {
+    pub(crate) fn changes(&self) -> (&[Change], u64) {
         (&self.changes, self.changes_omitted)
     }
 
     /// The first beginnings and ends of epochs, and how many more there were.
-    pub fn epochs(&self) -> (&[EpochMark], u64) {
+    pub(crate) fn epochs(&self) -> (&[EpochMark], u64) {
         (&self.epochs, self.epochs_omitted)
     }
 
     /// How many numbers a line should have brought to a channel, and how long its lines were in each state.
-    pub fn of_channel(&self, channel: ChannelRef, line: Line) -> Option<(u64, &States)> {
+    pub(crate) fn of_channel(&self, channel: ChannelRef, line: Line) -> Option<(u64, &States)> {
         let channel = self.channels.get(usize::from(channel.index))?;
         Some((channel.accounts.get(line.index())?.expected(), &channel.states))
     }
 
     /// How many numbers a line should have brought.
-    pub fn expected(&self, line: Line) -> u64 {
+    pub(crate) fn expected(&self, line: Line) -> u64 {
         let accounts = self.channels.iter().filter_map(|channel| channel.accounts.get(line.index()));
         accounts.fold(0, |sum, account| sum.saturating_add(account.expected()))
     }
 
     /// The latest stamp so far; the end of the input after [`Quality::finish`].
-    pub fn now(&self) -> Nanos {
+    pub(crate) fn now(&self) -> Nanos {
         self.now
     }
 

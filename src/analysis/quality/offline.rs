@@ -29,16 +29,16 @@ pub struct QualityRun<F> {
     /// Framing and arbiter, for their counters.
     pub handler: Handler<F>,
     /// What each line did.
-    pub quality: Quality,
-    /// How the reading ended.
+    quality: Quality,
+    /// How reading ended.
     pub end: OfflineEnd,
 }
 
 impl<F: Framing> QualityRun<F> {
-    /// Arbitrates captures. `goes_on` is asked now and then, and stops the reading by `false`.
+    /// Arbitrates captures. `goes_on` is called now and then; if it returns false, reading stops.
     ///
     /// # Errors
-    /// As [`offline::arbitrate`].
+    /// The errors of [`offline::arbitrate`].
     pub fn of(
         framing: F,
         feed: &Feed,
@@ -54,7 +54,7 @@ impl<F: Framing> QualityRun<F> {
         Ok(QualityRun { handler, quality, end })
     }
 
-    /// The report of the run. `names` says which captures they were, as the report is to name them.
+    /// The report of the run. It calls the captures by these `names`.
     pub fn report(&self, feed: &Feed, captures: &Captures, names: &[String]) -> QualityReport<'_> {
         let QualityRun { handler, quality, end } = self;
         let ignored = captures.ignored();
@@ -93,7 +93,7 @@ impl<F: Framing, G: FnMut(&Captures) -> bool> OfflineHooks<F, Quality> for Gathe
     #[inline]
     fn before(&mut self, handler: &mut Handler<F>, datagram: &CapturedDatagram<'_>, quality: &mut Quality) {
         let &CapturedDatagram { stamp, line, payload, .. } = datagram;
-        // what was due before it is told at its own time
+        // what was due before this datagram is reported at its own time
         handler.advance(stamp, quality);
         quality.datagram(stamp, line, payload.len(), messages_in(self.framing, payload));
     }

@@ -9,19 +9,19 @@ use std::collections::VecDeque;
 use twinline_core::time::Nanos;
 
 /// The windows, the longest first.
-pub const WINDOWS: [Nanos; 3] = [Nanos::from_millis(1), Nanos::from_micros(100), Nanos::from_micros(10)];
+pub(super) const WINDOWS: [Nanos; 3] = [Nanos::from_millis(1), Nanos::from_micros(100), Nanos::from_micros(10)];
 /// Stamps that are kept at most.
-pub const ENTRIES: usize = 65_536;
+pub(super) const ENTRIES: usize = 65_536;
 
 /// How much came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
+pub(crate) struct Amount {
     /// Datagrams; runs of messages in the arbitrated stream.
-    pub datagrams: u64,
+    pub(crate) datagrams: u64,
     /// Messages.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Bytes of UDP payload; of messages in the arbitrated stream.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Amount {
@@ -40,11 +40,11 @@ impl Amount {
 
 /// The most that came within a window, and when that window began: at the stamp of the first entry in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Peak {
+pub(crate) struct Peak {
     /// How much.
-    pub amount: u64,
+    pub(crate) amount: u64,
     /// The window's first stamp.
-    pub at: Nanos,
+    pub(crate) at: Nanos,
 }
 
 impl Peak {
@@ -58,13 +58,13 @@ impl Peak {
 
 /// The three peaks of one length of window. Each has its own moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WindowPeaks {
+pub(crate) struct WindowPeaks {
     /// Of datagrams.
-    pub datagrams: Peak,
+    pub(crate) datagrams: Peak,
     /// Of messages.
-    pub messages: Peak,
+    pub(crate) messages: Peak,
     /// Of bytes.
-    pub bytes: Peak,
+    pub(crate) bytes: Peak,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +77,7 @@ struct Window {
 
 /// The peaks of one line, or of the arbitrated stream.
 #[derive(Clone, Debug, Default)]
-pub struct Peaks {
+pub(crate) struct Peaks {
     entries: VecDeque<(Nanos, Amount)>,
     /// How many entries are gone from the front.
     gone: u64,
@@ -88,7 +88,7 @@ pub struct Peaks {
 impl Peaks {
     /// Adds what came at a stamp. A stamp before the last one counts as the last. Returns what the longest window holds now.
     #[inline]
-    pub fn add(&mut self, stamp: Nanos, amount: Amount) -> Amount {
+    pub(crate) fn add(&mut self, stamp: Nanos, amount: Amount) -> Amount {
         match self.entries.back_mut() {
             Some((last, entry)) if stamp <= *last => entry.add(amount),
             _ => self.push(stamp, amount),
@@ -132,12 +132,12 @@ impl Peaks {
     }
 
     /// The peaks of the windows, in the order of [`WINDOWS`].
-    pub fn windows(&self) -> [WindowPeaks; WINDOWS.len()] {
+    pub(crate) fn windows(&self) -> [WindowPeaks; WINDOWS.len()] {
         self.windows.map(|window| window.peaks)
     }
 
     /// How many stamps were dropped before their millisecond was over.
-    pub fn cut(&self) -> u64 {
+    pub(crate) fn cut(&self) -> u64 {
         self.cut
     }
 }

@@ -3,19 +3,19 @@
 use twinline_core::time::Nanos;
 
 /// How many cells a series has at most: more than a picture has room for. Even, so that they pair up.
-pub const CELLS: usize = 400;
+pub(super) const CELLS: usize = 400;
 /// How wide a cell is at first.
 const WIDTH: u64 = 10_000;
 
 /// What a cell holds.
-pub trait Cell: Default {
+pub(crate) trait Cell: Default {
     /// Adds the contents of the cell behind it.
     fn merge(&mut self, next: Self);
 }
 
 /// Cells of equal width, from the first stamp on.
 #[derive(Clone, Debug)]
-pub struct Series<T> {
+pub(crate) struct Series<T> {
     start: Option<Nanos>,
     width: Nanos,
     cells: Vec<T>,
@@ -23,13 +23,13 @@ pub struct Series<T> {
 
 impl<T: Cell> Series<T> {
     /// A series that has not begun.
-    pub fn new() -> Series<T> {
+    pub(crate) fn new() -> Series<T> {
         Series { start: None, width: Nanos(WIDTH), cells: Vec::new() }
     }
 
     /// The cell of a stamp. The first stamp begins the series; an earlier one counts as the first.
     #[inline]
-    pub fn at(&mut self, stamp: Nanos) -> &mut T {
+    pub(crate) fn at(&mut self, stamp: Nanos) -> &mut T {
         let start = *self.start.get_or_insert(stamp);
         let since = (stamp - start).0;
         let mut n = since / self.width.0;
@@ -57,17 +57,17 @@ impl<T: Cell> Series<T> {
     }
 
     /// When the first cell begins.
-    pub fn start(&self) -> Option<Nanos> {
+    pub(crate) fn start(&self) -> Option<Nanos> {
         self.start
     }
 
     /// How wide a cell is.
-    pub fn width(&self) -> Nanos {
+    pub(crate) fn width(&self) -> Nanos {
         self.width
     }
 
     /// The cells, from the first stamp's to the last stamp's.
-    pub fn cells(&self) -> &[T] {
+    pub(crate) fn cells(&self) -> &[T] {
         &self.cells
     }
 }

@@ -10,41 +10,41 @@ use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
 
 /// Shorter stretches are not counted.
-pub const STRETCH_MIN: Nanos = Nanos::from_millis(1);
+pub(super) const STRETCH_MIN: Nanos = Nanos::from_millis(1);
 /// How many stretches are listed per line.
-pub const LISTED: usize = 12;
+pub(super) const LISTED: usize = 12;
 /// Stretches are counted from 1 ms, 10 ms, 100 ms, 1 s, 10 s and 100 s on, each up to the next.
-pub const CLASSES: usize = 6;
+pub(super) const CLASSES: usize = 6;
 
 /// A stretch without a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
+pub(crate) struct Stretch {
     /// The stamp of the datagram before it; of the capture's first datagram if the line had none.
-    pub from: Nanos,
+    pub(crate) from: Nanos,
     /// The stamp of the datagram after it; the capture's end if there was none.
-    pub to: Nanos,
+    pub(crate) to: Nanos,
     /// How long others went on: from their first datagram within the stretch to their last, minus their longest pause.
-    pub alone: Nanos,
+    pub(crate) alone: Nanos,
     /// How many datagrams the busiest other line brought meanwhile.
-    pub others: u64,
+    pub(crate) others: u64,
 }
 
 impl Stretch {
     /// How long it was.
-    pub fn span(&self) -> Nanos {
+    pub(crate) fn span(&self) -> Nanos {
         self.to - self.from
     }
 }
 
 /// The stretches of a line, or of all lines.
 #[derive(Clone, Debug)]
-pub struct Stretches {
+pub(crate) struct Stretches {
     /// The stretches that are listed: a line's by how long it was silent alone, those of all lines by their length.
-    pub listed: Top<Stretch>,
+    pub(crate) listed: Top<Stretch>,
     /// How many there were, by length; a line's by how long it was silent alone.
-    pub classes: [u64; CLASSES],
+    pub(crate) classes: [u64; CLASSES],
     /// The longest, even if others were silent too.
-    pub longest: Nanos,
+    pub(crate) longest: Nanos,
 }
 
 impl Stretches {
@@ -76,7 +76,7 @@ struct LineSilence {
 
 /// The silent stretches of a feed's lines.
 #[derive(Clone, Debug)]
-pub struct Silences {
+pub(crate) struct Silences {
     lines: Vec<LineSilence>,
     start: Option<Nanos>,
     last: Nanos,
@@ -85,7 +85,7 @@ pub struct Silences {
 
 impl Silences {
     /// For this many lines, none of which has been heard.
-    pub fn new(lines: usize) -> Silences {
+    pub(crate) fn new(lines: usize) -> Silences {
         let line = LineSilence {
             since: None,
             others: [0; LINES_MAX],
@@ -99,7 +99,7 @@ impl Silences {
 
     /// A line brought a datagram.
     #[inline]
-    pub fn datagram(&mut self, stamp: Nanos, line: Line) {
+    pub(crate) fn datagram(&mut self, stamp: Nanos, line: Line) {
         let start = *self.start.get_or_insert(stamp);
         if stamp - self.last >= STRETCH_MIN && self.last != Nanos::ZERO {
             self.all_silent(stamp);
@@ -127,7 +127,7 @@ impl Silences {
     }
 
     /// The capture ends here.
-    pub fn finish(&mut self, end: Nanos) {
+    pub(crate) fn finish(&mut self, end: Nanos) {
         let Some(start) = self.start else { return };
         self.all_silent(end.max(self.last));
         for silence in &mut self.lines {
@@ -136,12 +136,12 @@ impl Silences {
     }
 
     /// A line's stretches.
-    pub fn line(&self, line: Line) -> Option<&Stretches> {
+    pub(crate) fn line(&self, line: Line) -> Option<&Stretches> {
         self.lines.get(line.index()).map(|silence| &silence.found)
     }
 
     /// The stretches in which no line brought anything.
-    pub fn all(&self) -> &Stretches {
+    pub(crate) fn all(&self) -> &Stretches {
         &self.all
     }
 }

@@ -2,7 +2,7 @@
 
 /// Keeps the greatest items that it is given, by a key. Of equal items it keeps those that came first.
 #[derive(Clone, Debug)]
-pub struct Top<T> {
+pub(crate) struct Top<T> {
     most: usize,
     /// Greatest first.
     kept: Vec<(u64, T)>,
@@ -11,12 +11,12 @@ pub struct Top<T> {
 
 impl<T> Top<T> {
     /// Keeps at most `most` items.
-    pub fn new(most: usize) -> Top<T> {
+    pub(crate) fn new(most: usize) -> Top<T> {
         Top { most, kept: Vec::new(), seen: 0 }
     }
 
     /// Adds an item whose size is `key`.
-    pub fn add(&mut self, key: u64, item: T) {
+    pub(crate) fn add(&mut self, key: u64, item: T) {
         self.seen += 1;
         if self.kept.len() == self.most && self.kept.last().is_none_or(|(least, _)| *least >= key) {
             return;
@@ -27,22 +27,17 @@ impl<T> Top<T> {
     }
 
     /// The items that are kept, greatest first.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.kept.iter().map(|(_, item)| item)
     }
 
-    /// The greatest.
-    pub fn greatest(&self) -> Option<&T> {
-        self.kept.first().map(|(_, item)| item)
-    }
-
     /// How many items were added.
-    pub fn seen(&self) -> u64 {
+    pub(crate) fn seen(&self) -> u64 {
         self.seen
     }
 
     /// How many items were added and are not kept.
-    pub fn omitted(&self) -> u64 {
+    pub(crate) fn omitted(&self) -> u64 {
         self.seen - self.kept.len() as u64
     }
 }
@@ -58,9 +53,9 @@ mod tests {
             top.add(key, name);
         }
         assert_eq!(top.iter().copied().collect::<Vec<_>>(), ["b", "e", "f"]);
-        assert_eq!((top.greatest(), top.seen(), top.omitted()), (Some(&"b"), 6, 3));
+        assert_eq!((top.iter().next(), top.seen(), top.omitted()), (Some(&"b"), 6, 3));
         let mut none = Top::new(0);
         none.add(1, ());
-        assert_eq!((none.greatest(), none.seen()), (None, 1));
+        assert_eq!((none.iter().next(), none.seen()), (None, 1));
     }
 }

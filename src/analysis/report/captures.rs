@@ -1,4 +1,4 @@
-//! What was read of captures, beside the datagrams: for the `source` of a report, and its warnings.
+//! What was read from captures, apart from the datagrams: for the `source` of a report, and its warnings.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use twinline_node::capture::{Captures, Ignored};
 use twinline_node::offline::OfflineEnd;
 
 /// The `source` of `arbitrate`'s report (docs/JSON.md).
-pub fn source(captures: &Captures, end: &OfflineEnd) -> Value {
+pub fn captures_source(captures: &Captures, end: &OfflineEnd) -> Value {
     let mut source = quality_source(captures, end);
     source["reassembled"] = captures.reassembled().into();
     source
@@ -22,10 +22,10 @@ pub(crate) fn quality_source(captures: &Captures, end: &OfflineEnd) -> Value {
     })
 }
 
-/// What to say if the reading was stopped.
+/// What to say when the reading was stopped.
 pub const STOPPED: &str = "stopped: the report is of what was read until then";
 
-/// What to say if captures held no datagram of the feed.
+/// What to say when captures held no datagram of the feed.
 pub fn nothing_of_the_feed(ignored: &Ignored) -> String {
     format!(
         "no datagram of this feed was in the captures: {} were for other groups, {} not UDP over IPv4; the feed file's groups \

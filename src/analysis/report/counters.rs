@@ -7,7 +7,7 @@ use twinline_core::arbiter::{Arbiter, LineCounts};
 use twinline_core::framing::Malformed;
 use twinline_node::capture::Ignored;
 
-/// A JSON object whose keys stand in the order given.
+/// A JSON object whose keys keep the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ordered<K, V>(pub Vec<(K, V)>);
 
@@ -21,8 +21,8 @@ impl<K: Serialize, V: Serialize> Serialize for Ordered<K, V> {
     }
 }
 
-/// A line's counters in the order of reports, but for `divergent`, which ends them.
-pub fn by_name(counts: &LineCounts) -> Ordered<&'static str, u64> {
+/// A line's counters in the order of reports, except for `divergent`, which comes last.
+pub(crate) fn by_name(counts: &LineCounts) -> Ordered<&'static str, u64> {
     Ordered(vec![
         ("frames", counts.frames),
         ("messages", counts.messages),
@@ -49,7 +49,7 @@ pub(crate) fn without_bytes<S: Serializer>(counts: &LineCounts, serializer: S) -
 }
 
 /// The counters of a line on several channels, together.
-pub fn sum<'a>(counts: impl IntoIterator<Item = &'a LineCounts>) -> LineCounts {
+pub(crate) fn sum<'a>(counts: impl IntoIterator<Item = &'a LineCounts>) -> LineCounts {
     counts.into_iter().fold(LineCounts::default(), |sum, more| LineCounts {
         frames: sum.frames + more.frames,
         messages: sum.messages + more.messages,
@@ -70,18 +70,18 @@ pub fn sum<'a>(counts: impl IntoIterator<Item = &'a LineCounts>) -> LineCounts {
 }
 
 /// Messages that came and were refused: stale, before the start, or implausible.
-pub fn refused(counts: &LineCounts) -> u64 {
+pub(crate) fn refused(counts: &LineCounts) -> u64 {
     counts.stale + counts.before_join + counts.implausible
 }
 
 /// Counts of malformed datagrams by reason, only those that are not zero.
-pub fn reasons(count: impl Fn(Malformed) -> u64) -> Vec<(&'static str, u64)> {
+pub(crate) fn reasons(count: impl Fn(Malformed) -> u64) -> Vec<(&'static str, u64)> {
     let all = Malformed::ALL.iter().map(|&reason| (reason.name(), count(reason)));
     all.filter(|&(_, count)| count > 0).collect()
 }
 
 /// The records that took no part, by reason: those of captures, and the frames that the arbiter left out.
-pub fn ignored(ignored: &Ignored, arbiter: &Arbiter) -> Ordered<&'static str, u64> {
+pub(crate) fn ignored(ignored: &Ignored, arbiter: &Arbiter) -> Ordered<&'static str, u64> {
     let mut reasons = ignored.by_reason();
     reasons.insert(2, ("other_units", arbiter.other_keys()));
     reasons.insert(3, ("no_channel", arbiter.no_channel()));

@@ -26,8 +26,8 @@ ul{padding-left:1.1rem;margin:.4rem 0}li{margin:.25rem 0}.spoils{color:var(--bad
 @media print{:root{--bg:#fff;--ink:#000;--faint:#444;--rule:#ccc;--panel:#fff;--warn:#8a4b00;--bad:#a32020}body{max-width:none;padding:0;font-size:10.5pt}\
 .charts{grid-template-columns:1fr 1fr}svg,tr,.figure{break-inside:avoid}h2{break-after:avoid}}";
 
-/// Begins a page with its heading. `style` is CSS that it needs beside the common style. The caller ends it with `</body></html>`.
-pub fn begin(out: &mut String, title: &str, style: &str) {
+/// Begins a page with its heading. `style` is CSS that it needs beside the common style. [`end`] ends it.
+pub(crate) fn begin(out: &mut String, title: &str, style: &str) {
     let title = escape(title);
     let _ = write!(
         out,
@@ -37,15 +37,32 @@ pub fn begin(out: &mut String, title: &str, style: &str) {
 }
 
 /// Adds something to know before trusting the numbers.
-pub fn remark(out: &mut String, text: impl Display) {
+pub(crate) fn remark(out: &mut String, text: impl Display) {
     let _ = writeln!(out, "<p class=\"remark\">{}</p>", escape(&text.to_string()));
 }
 
+/// Adds a small sentence.
+pub(crate) fn note(out: &mut String, text: &str) {
+    let _ = writeln!(out, "<p class=\"faint\">{}</p>", escape(text));
+}
+
+/// Adds a large figure with what it is; figures go into a `<div class="headline">`. `class` is CSS of its own, or empty.
+pub(crate) fn figure(out: &mut String, class: &str, value: &str, what: &str) {
+    let gap = if class.is_empty() { "" } else { " " };
+    let (value, what) = (escape(value), escape(what));
+    let _ = writeln!(out, "<div class=\"figure{gap}{class}\"><b>{value}</b><span>{what}</span></div>");
+}
+
 /// Adds pictures, side by side if there is room.
-pub fn charts(out: &mut String, charts: impl IntoIterator<Item = String>) {
+pub(crate) fn charts(out: &mut String, charts: impl IntoIterator<Item = String>) {
     out.push_str("<div class=\"charts\">\n");
     for chart in charts {
         let _ = writeln!(out, "{chart}");
     }
     out.push_str("</div>\n");
+}
+
+/// Ends a page.
+pub(crate) fn end(out: &mut String) {
+    out.push_str("</body></html>\n");
 }

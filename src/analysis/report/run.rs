@@ -89,7 +89,7 @@ struct ReportJson<'a> {
 /// The report of an arbiter: what it delivered and lost, and what each line did.
 ///
 /// ```
-/// use twinline_analysis::report::{RunReport, captures::source, gaps::GapLog};
+/// use twinline_analysis::report::{GapLog, RunReport, captures_source};
 /// use twinline_core::arbiter::{Event, Run, Sink};
 /// use twinline_node::capture::{CaptureInput, Captures};
 /// use twinline_node::config::Feed;
@@ -112,7 +112,7 @@ struct ReportJson<'a> {
 ///     arbiter: handler.arbiter(),
 ///     malformed: handler.malformed(),
 ///     gaps: &GapLog::new(false),
-///     source: source(&captures, &end),
+///     source: captures_source(&captures, &end),
 ///     ignored: captures.ignored(),
 /// };
 /// assert!(report.text().starts_with("feed cme-mdp3"));
@@ -128,9 +128,9 @@ pub struct RunReport<'a> {
     pub malformed: &'a MalformedCounts,
     /// The gaps that were closed.
     pub gaps: &'a GapLog,
-    /// Facts of the source: what is not a function of the datagrams. Of captures: [`captures::source`](super::captures::source).
+    /// Facts about the source: what is not a function of the datagrams. For captures: [`captures_source`](super::captures_source).
     pub source: Value,
-    /// Records of captures that took no part; the default if there were none.
+    /// Records of captures that took no part. Without captures: the default.
     pub ignored: Ignored,
 }
 
@@ -139,7 +139,7 @@ impl RunReport<'_> {
         self.feed.lines.iter().enumerate().map(|(at, line)| (Line(at as u8), line.name.as_str()))
     }
 
-    /// What of a line could not be read on a channel, by reason: the reasons that there were.
+    /// What could not be read from a line on a channel, by reason. Reasons without a count are left out.
     fn malformed(&self, channel: &ChannelReport, line: Line) -> Vec<(&'static str, u64)> {
         // a datagram that cannot be read has no key: it counts for its group's only channel, or for the line alone
         if self.arbiter.settings().rules.keyed {

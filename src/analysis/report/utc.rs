@@ -17,18 +17,18 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 /// `2025-11-14`.
-pub fn date(at: Nanos) -> String {
+pub(crate) fn date(at: Nanos) -> String {
     let (year, month, day) = civil(at.0 / 1_000_000_000 / DAY);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// `2025-11-14 14:30:00.041200789`.
-pub fn instant(at: Nanos) -> String {
+pub(crate) fn instant(at: Nanos) -> String {
     format!("{} {}", date(at), time_of_day(at, 9))
 }
 
 /// `14:30:00.041`, with so many digits of a second's fraction, up to nine.
-pub fn time_of_day(at: Nanos, digits: usize) -> String {
+pub(crate) fn time_of_day(at: Nanos, digits: usize) -> String {
     let (seconds, nanos) = (at.0 / 1_000_000_000 % DAY, at.0 % 1_000_000_000);
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     let fraction = format!("{nanos:09}");

@@ -3,7 +3,7 @@
 use crate::chart::span_text;
 
 /// `1234567` as `1,234,567`.
-pub fn grouped(n: u64) -> String {
+pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -16,12 +16,12 @@ pub fn grouped(n: u64) -> String {
 }
 
 /// `1 record`, `1,234 records`.
-pub fn counted(n: u64, what: &str) -> String {
+pub(crate) fn counted(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
 }
 
 /// A share in figures that never round to all or none: `33.3 %`, `less than 0.0001 %`.
-pub fn percent(part: u64, all: u64) -> String {
+pub(crate) fn percent(part: u64, all: u64) -> String {
     if part == 0 || all == 0 {
         return "0 %".to_owned();
     }
@@ -38,7 +38,7 @@ pub fn percent(part: u64, all: u64) -> String {
 }
 
 /// Nanoseconds in the unit that reads best: `3.35 µs`.
-pub fn span(nanos: u64) -> String {
+pub(crate) fn span(nanos: u64) -> String {
     span_text(nanos as f64)
 }
 

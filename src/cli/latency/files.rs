@@ -12,11 +12,9 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Interv
 use serde_json::Value;
 
 use crate::Failure;
-use twinline_analysis::latency::hgrm;
-use twinline_analysis::latency::latencies::LatencyCause;
-use twinline_analysis::latency::read::Interval;
-use twinline_analysis::latency::two_core::BlockKind;
-use twinline_analysis::latency::{LatencyReport, PassResults, RatioResults};
+use twinline_analysis::latency::{
+    BlockKind, Interval, LatencyCause, LatencyReport, PassResults, RatioResults, write_hgrm,
+};
 use twinline_core::time::Nanos;
 
 /// The directory of `--out`, which was empty when it was opened.
@@ -56,7 +54,7 @@ impl Folder {
         if times.is_empty() {
             return Ok(());
         }
-        self.write(&format!("{name}.hgrm"), |out| hgrm::write(times, out))
+        self.write(&format!("{name}.hgrm"), |out| write_hgrm(times, out))
     }
 
     /// Begins the log of a pass.
@@ -162,7 +160,7 @@ mod tests {
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
     use super::*;
-    use twinline_analysis::latency::latencies::histogram;
+    use twinline_analysis::latency::histogram;
 
     #[test]
     fn labels_become_file_names() {

@@ -10,13 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, Outcome, feed};
 use twinline_analysis::chart::span_text;
-use twinline_analysis::latency::latencies::histogram;
-use twinline_analysis::latency::message::{MESSAGE_LEN_MAX, MESSAGE_LEN_MIN};
-use twinline_analysis::latency::open_loop::{self, MeasureError, OpenLoopMeasured, OpenLoopSettings};
-use twinline_analysis::latency::ratio::Ratios;
-use twinline_analysis::latency::read::Interval;
-use twinline_analysis::latency::two_core::{self, TwoCoreMeasured, TwoCoreSettings};
-use twinline_analysis::latency::{LatencyReport, MeasuredMachine, PassResults, PassSpec, RatioResults};
+use twinline_analysis::latency::{
+    Interval, LatencyReport, MESSAGE_LEN_MAX, MESSAGE_LEN_MIN, MeasureError, MeasuredMachine, OpenLoopMeasured,
+    OpenLoopSettings, PassResults, PassSpec, RatioResults, Ratios, TwoCoreMeasured, TwoCoreSettings, histogram,
+    measure_open_loop, measure_two_core,
+};
 use twinline_core::frame::Session;
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
 use twinline_core::time::Nanos;
@@ -320,7 +318,7 @@ impl<F: Framing> WithSource for RatioRun<'_, F> {
                 }
             });
         };
-        let measured = two_core::measure(framing, &settings, self.session, &mut source, (clock, stop), tell);
+        let measured = measure_two_core(framing, &settings, self.session, &mut source, (clock, stop), tell);
         progress.finish();
         let watched = watched(&mut self.watch)?;
         Ok((measured.map_err(failure)?, watched))
@@ -360,7 +358,7 @@ impl<F: Framing> WithSource for OpenLoopPass<'_, F> {
             }
         };
         let load = (self.asked.load, self.session);
-        let measured = open_loop::measure(framing, &settings, load, &mut source, (clock, stop), tell);
+        let measured = measure_open_loop(framing, &settings, load, &mut source, (clock, stop), tell);
         progress.finish();
         let watched = watched(&mut self.watch)?;
         let measured = measured.map_err(failure)?;

@@ -6,9 +6,7 @@ use anyhow::anyhow;
 
 use super::{Args, sent_on};
 use crate::Failure;
-use twinline_analysis::latency::PassSpec;
-use twinline_analysis::latency::message::Load;
-use twinline_analysis::latency::open_loop::Arrangement;
+use twinline_analysis::latency::{Arrangement, Load, PassSpec};
 use twinline_core::framing::AnyFraming;
 use twinline_core::time::Nanos;
 use twinline_node::config::{Feed, Method};

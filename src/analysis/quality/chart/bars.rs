@@ -11,22 +11,22 @@ const FIELD: f64 = 170.0;
 /// Counts by class, side by side for each name, on a logarithmic scale, so that one long burst is visible among a thousand short
 /// ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Columns {
+pub(crate) struct Columns {
     /// What is drawn.
-    pub title: String,
+    pub(crate) title: String,
     /// The same in words.
-    pub words: String,
+    pub(crate) words: String,
     /// What the classes are.
-    pub unit: String,
+    pub(crate) unit: String,
     /// The classes.
-    pub classes: Vec<String>,
+    pub(crate) classes: Vec<String>,
     /// The name and colour of each group, and its counts per class.
-    pub groups: Vec<(String, Colour, Vec<u64>)>,
+    pub(crate) groups: Vec<(String, Colour, Vec<u64>)>,
 }
 
 impl Columns {
     /// The picture.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let most = self.groups.iter().flat_map(|(_, _, counts)| counts).copied().max().unwrap_or(0);
         if most == 0 || self.classes.is_empty() {
             return nothing(&self.title, "none");
@@ -86,31 +86,31 @@ impl Columns {
     }
 }
 
-/// Classes of a lead, a decade.
+/// Classes of a lead, per decade.
 const PER_DECADE: i32 = 8;
 /// Leads below a microsecond may all be one: clocks are that coarse. What is below this is drawn in the middle.
 const LEAST: f64 = 10.0;
 
 /// By how much one of two lines was ahead: on the right, the first line was ahead; on the left, the second.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Leads {
+pub(crate) struct Leads {
     /// What is drawn.
-    pub title: String,
+    pub(crate) title: String,
     /// The same in words.
-    pub words: String,
+    pub(crate) words: String,
     /// The first line's name, and its place in the feed file.
-    pub first: (String, usize),
+    pub(crate) first: (String, usize),
     /// The second's.
-    pub second: (String, usize),
+    pub(crate) second: (String, usize),
     /// By how many nanoseconds the first line was ahead, and how often.
-    pub first_ahead: Vec<(u64, u64)>,
+    pub(crate) first_ahead: Vec<(u64, u64)>,
     /// The same for the second line.
-    pub second_ahead: Vec<(u64, u64)>,
+    pub(crate) second_ahead: Vec<(u64, u64)>,
 }
 
 impl Leads {
     /// The picture.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let all = || self.first_ahead.iter().chain(&self.second_ahead);
         let total: u64 = all().map(|(_, count)| count).sum();
         if total == 0 {

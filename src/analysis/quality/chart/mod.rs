@@ -1,6 +1,6 @@
 //! Pictures of what lines did, as SVG: over time ([`time`]), and by size ([`bars`]).
 //!
-//! A picture refers to nothing but [`STYLE`](crate::chart::STYLE), which stands once in the page. It is as wide as a phone's screen,
+//! A picture refers to nothing but [`STYLE`](crate::chart::STYLE), which the page has once. It is as wide as a phone's screen,
 //! so that its text can be read there; a wide page puts several side by side. Each picture also says in words what it shows, for
 //! readers who cannot see it.
 
@@ -9,8 +9,8 @@ use std::fmt::Write;
 use crate::chart::escape;
 use twinline_core::time::Nanos;
 
-pub mod bars;
-pub mod time;
+pub(super) mod bars;
+pub(super) mod time;
 
 /// The drawing's width; a page scales it.
 const WIDTH: f64 = 420.0;
@@ -20,12 +20,12 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 32.0;
 const LEGEND_ROW: f64 = 19.0;
 
-/// Whom a curve or a bar belongs to.
+/// What a curve or a bar belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colour {
+pub(super) enum Colour {
     /// A line, by its place in the feed file.
     Line(usize),
-    /// The arbitrated stream, or nobody.
+    /// The arbitrated stream, or nothing in particular.
     Stream,
 }
 
@@ -88,8 +88,8 @@ fn legend(svg: &mut String, names: &[&str], top: f64, mut mark: impl FnMut(&mut 
     }
 }
 
-/// A count as it stands on an axis: `0`, `250`, `40k`, `1.5M`.
-pub fn count_text(count: f64) -> String {
+/// A count on an axis: `0`, `250`, `40k`, `1.5M`.
+pub(super) fn count_text(count: f64) -> String {
     let (value, unit) = match count.abs() {
         n if n < 1e3 => (count, ""),
         n if n < 1e6 => (count / 1e3, "k"),
@@ -103,13 +103,13 @@ pub fn count_text(count: f64) -> String {
 }
 
 /// A span with its sign: `+50 µs`, `−1.2 ms`, `0`.
-pub fn signed_text(nanos: f64) -> String {
+pub(super) fn signed_text(nanos: f64) -> String {
     let sign = if nanos < 0.0 { "−" } else { "+" };
     if nanos == 0.0 { "0".to_owned() } else { format!("{sign}{}", short_span(nanos.abs())) }
 }
 
 /// A span without trailing zeros: `200 ns`, `1.5 ms`, `40 s`, `5 min`, `3 h`.
-pub fn short_span(nanos: f64) -> String {
+pub(super) fn short_span(nanos: f64) -> String {
     let (value, unit) = match nanos {
         n if n < 1e3 => (n, "ns"),
         n if n < 1e6 => (n / 1e3, "µs"),
@@ -136,11 +136,11 @@ fn step(span: f64, most: f64) -> f64 {
 
 /// The time that a picture shows, from left to right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeAxis {
+pub(super) struct TimeAxis {
     /// When it begins.
-    pub start: Nanos,
+    pub(super) start: Nanos,
     /// How long it is; above zero.
-    pub span: Nanos,
+    pub(super) span: Nanos,
 }
 
 impl TimeAxis {

@@ -86,7 +86,7 @@ fn rows_and_strips_are_well_formed_and_say_how_many() {
     let rows = Rows { title, words, axis: axis(400), cell: Nanos(1), unit: "missing".into(), rows };
     let svg = rows.svg();
     well_formed(&svg);
-    assert!(labels(&svg).contains(&"no missing") && labels(&svg).contains(&"400 missing, at most 1 a bar"));
+    assert!(labels(&svg).contains(&"no missing") && labels(&svg).contains(&"400 missing, at most 1 per bar"));
     let segment = |from, to| StripSegment { from: Nanos(from), to: Nanos(to), kind: 0, words: HOSTILE.into() };
     let start = axis(1).start.0;
     let (title, words) = (HOSTILE.to_owned(), HOSTILE.to_owned());

@@ -14,7 +14,7 @@ const FIELD: f64 = 190.0;
 
 /// What the numbers of a picture are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
+pub(crate) enum Scale {
     /// Counts, from zero on.
     Count,
     /// Nanoseconds, either side of zero.
@@ -23,32 +23,32 @@ pub enum Scale {
 
 /// One curve: a value per cell, or none.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TimeCurve {
+pub(crate) struct TimeCurve {
     /// What it is called.
-    pub name: String,
-    /// Whom it belongs to. The stream is drawn as an area, behind the lines.
-    pub colour: Colour,
+    pub(crate) name: String,
+    /// What it belongs to. The stream is drawn as an area, behind the lines.
+    pub(crate) colour: Colour,
     /// The values.
-    pub values: Vec<Option<f64>>,
+    pub(crate) values: Vec<Option<f64>>,
     /// The range in which most values lie, per cell; empty if there is no such range.
-    pub band: Vec<Option<(f64, f64)>>,
+    pub(crate) band: Vec<Option<(f64, f64)>>,
 }
 
 /// Curves over time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Curves {
+pub(crate) struct Curves {
     /// What is drawn, with its unit.
-    pub title: String,
+    pub(crate) title: String,
     /// The same in words.
-    pub words: String,
+    pub(crate) words: String,
     /// The time that it shows.
-    pub axis: TimeAxis,
+    pub(crate) axis: TimeAxis,
     /// How wide a cell is.
-    pub cell: Nanos,
+    pub(crate) cell: Nanos,
     /// What the numbers are.
-    pub scale: Scale,
+    pub(crate) scale: Scale,
     /// The curves, in the order of the legend.
-    pub curves: Vec<TimeCurve>,
+    pub(crate) curves: Vec<TimeCurve>,
 }
 
 impl Curves {
@@ -73,7 +73,7 @@ impl Curves {
     }
 
     /// The picture.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let Some((low, high)) = self.limits() else { return nothing(&self.title, "there was nothing to tell") };
         let grid = step(high - low, 5.0);
         let (bottom, top) = ((low / grid).floor() * grid, (high / grid).ceil() * grid);
@@ -208,35 +208,35 @@ fn line(svg: &mut String, i: usize, curve: &TimeCurve, x: &impl Fn(usize, f64) -
 
 /// A row of bars, one number per cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// What it is called.
-    pub name: String,
-    /// Whose it is.
-    pub colour: Colour,
+    pub(crate) name: String,
+    /// What it belongs to.
+    pub(crate) colour: Colour,
     /// The numbers.
-    pub counts: Vec<u64>,
+    pub(crate) counts: Vec<u64>,
 }
 
 /// Rows of bars over time, each on its own scale, so that small rows stay visible beside large ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rows {
+pub(crate) struct Rows {
     /// What is drawn.
-    pub title: String,
+    pub(crate) title: String,
     /// The same in words.
-    pub words: String,
+    pub(crate) words: String,
     /// The time that it shows.
-    pub axis: TimeAxis,
+    pub(crate) axis: TimeAxis,
     /// How wide a cell is.
-    pub cell: Nanos,
+    pub(crate) cell: Nanos,
     /// What is counted: `missing`.
-    pub unit: String,
+    pub(crate) unit: String,
     /// The rows, from the top.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Rows {
     /// The picture.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         const ROW: f64 = 50.0;
         const BAR: f64 = 28.0;
         let field = self.rows.len() as f64 * ROW;
@@ -250,7 +250,7 @@ impl Rows {
             let said = match total {
                 0 => format!("no {}", self.unit),
                 total => {
-                    format!("{} {}, at most {} a bar", count_text(total as f64), self.unit, count_text(most as f64))
+                    format!("{} {}, at most {} per bar", count_text(total as f64), self.unit, count_text(most as f64))
                 }
             };
             text(&mut svg, "e s", WIDTH - RIGHT, base - BAR - 5.0, &said);
@@ -278,44 +278,44 @@ impl Rows {
 
 /// A stretch of a strip.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StripSegment {
+pub(crate) struct StripSegment {
     /// When it begins.
-    pub from: Nanos,
+    pub(crate) from: Nanos,
     /// When it ends.
-    pub to: Nanos,
+    pub(crate) to: Nanos,
     /// Which of the strips' kinds it is.
-    pub kind: usize,
+    pub(crate) kind: usize,
     /// What it says when pointed at.
-    pub words: String,
+    pub(crate) words: String,
 }
 
 /// A kind of stretch, and how it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StripKind {
+pub(crate) struct StripKind {
     /// What it is called.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// A style's `fill`.
-    pub fill: &'static str,
+    pub(crate) fill: &'static str,
 }
 
 /// Strips of stretches over time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Strips {
+pub(crate) struct Strips {
     /// What is drawn.
-    pub title: String,
+    pub(crate) title: String,
     /// The same in words.
-    pub words: String,
+    pub(crate) words: String,
     /// The time that it shows.
-    pub axis: TimeAxis,
+    pub(crate) axis: TimeAxis,
     /// The kinds of stretches.
-    pub kinds: Vec<StripKind>,
+    pub(crate) kinds: Vec<StripKind>,
     /// The strips, from the top, each with its stretches.
-    pub rows: Vec<(String, Vec<StripSegment>)>,
+    pub(crate) rows: Vec<(String, Vec<StripSegment>)>,
 }
 
 impl Strips {
     /// The picture.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         const ROW: f64 = 40.0;
         const BAR: f64 = 14.0;
         let field = self.rows.len() as f64 * ROW;

@@ -25,7 +25,7 @@ mod verdict;
 use model::Summary;
 pub use model::{FindingSeverity, QualityFinding};
 
-/// What was read, beside what the lines did.
+/// What was read, apart from what the lines did.
 pub(super) struct CapturesRead {
     pub(super) captures: Vec<String>,
     pub(super) source: Value,
@@ -52,7 +52,7 @@ impl<'a> QualityReport<'a> {
     /// One JSON object, without a line end. `docs/JSON.md` has its keys.
     ///
     /// # Errors
-    /// None that is known: all of it are integers and text.
+    /// None is known: everything in it is an integer or text.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string(&self.summary)
     }
@@ -72,7 +72,7 @@ impl<'a> QualityReport<'a> {
         &self.summary.verdict
     }
 
-    /// What to know of the captures before trusting the numbers.
+    /// What to know about the captures before trusting the numbers.
     pub fn warnings(&self) -> &[String] {
         &self.summary.warnings
     }

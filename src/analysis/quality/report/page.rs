@@ -7,7 +7,7 @@ use super::model::{FindingSeverity as Severity, Summary};
 use super::pictures::Pictures;
 use super::tables;
 use crate::chart::{self, escape};
-use crate::report::page::{begin, charts, remark};
+use crate::report::page::{begin, charts, end, figure, note, remark};
 use crate::report::utc;
 use crate::report::words::{grouped, percent, span};
 use twinline_core::time::Nanos;
@@ -54,7 +54,7 @@ pub(super) fn page(summary: &Summary, quality: &Quality) -> String {
     }
     out.push_str("<h2 id=\"read\">What was read</h2>\n");
     tables::ignored(&mut out, summary);
-    out += "</body></html>\n";
+    end(&mut out);
     out
 }
 
@@ -125,8 +125,7 @@ fn figures(out: &mut String, summary: &Summary) {
     }
     out.push_str("<div class=\"headline\">\n");
     for (severity, value, what) in &all_figures {
-        let (class, value, what) = (class(*severity), escape(value), escape(what));
-        let _ = writeln!(out, "<div class=\"figure {class}\"><b>{value}</b><span>{what}</span></div>");
+        figure(out, class(*severity), value, what);
     }
     out.push_str("</div>\n");
 }
@@ -157,10 +156,12 @@ fn heading(out: &mut String, id: &str) {
 
 fn sections(out: &mut String, summary: &Summary, quality: &Quality) {
     let pictures = Pictures::new(summary, quality);
-    let _ = writeln!(
+    let every = span(quality.moments().width().0);
+    note(
         out,
-        "<p class=\"faint\">Pictures over time have a value every {}; below them, how long after the first datagram, and the time of day in UTC.</p>",
-        span(quality.moments().width().0)
+        &format!(
+            "Pictures over time have a value every {every}; below them, how long after the first datagram, and the time of day in UTC."
+        ),
     );
     heading(out, "rate");
     charts(out, [pictures.rate(), pictures.peaks()]);
@@ -193,7 +194,7 @@ fn sections(out: &mut String, summary: &Summary, quality: &Quality) {
     if let Some((strips, more)) = pictures.states() {
         charts(out, [strips]);
         if more > 0 {
-            let _ = writeln!(out, "<p class=\"faint\">{more} more are not drawn.</p>");
+            note(out, &format!("{more} more are not drawn."));
         }
     } else {
         out.push_str("<p>Every line that was heard was up throughout.</p>\n");

@@ -73,12 +73,12 @@ impl<'a> Pictures<'a> {
         Curves { title: title.to_owned(), words, axis, cell, scale: Scale::Count, curves }.svg()
     }
 
-    /// Messages a second.
+    /// Messages per second.
     pub(super) fn rate(&self) -> String {
         let seconds = self.axis.span.0 as f64 / 1e9;
         let lines = self.summary.lines.iter().map(|line| {
             format!(
-                "{}: {} messages a second on average",
+                "{}: {} messages per second on average",
                 line.line,
                 count_text((line.messages as f64 / seconds).round())
             )

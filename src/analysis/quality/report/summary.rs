@@ -12,8 +12,8 @@ use super::model::{
     StreamJson, StreamTimeJson, StretchJson, Summary, TallyJson,
 };
 use super::verdict;
+use crate::report::ClosedGap;
 use crate::report::counters;
-use crate::report::gaps::ClosedGap;
 use crate::report::utc;
 use twinline_core::arbiter::{ChannelReport, EventKind, LineState, LostReason, line_name};
 use twinline_core::frame::Line;

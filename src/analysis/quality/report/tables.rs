@@ -7,6 +7,7 @@ use super::model::{ChannelJson, LineJson, PeaksJson, PieceJson, SilenceJson, Str
 use super::verdict::reason_words;
 use crate::chart::escape;
 use crate::report::counters::refused;
+use crate::report::page::note;
 use crate::report::words::{grouped as count, percent, span};
 
 /// Rows of channels that the page has; `--json` has all.
@@ -39,10 +40,6 @@ fn table<R: IntoIterator<Item = String>>(
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
-}
-
-fn note(out: &mut String, text: &str) {
-    let _ = writeln!(out, "<p class=\"faint\">{}</p>", escape(text));
 }
 
 fn omitted(out: &mut String, more: u64, what: &str) {
@@ -151,7 +148,7 @@ pub(super) fn bursts(out: &mut String, summary: &Summary) {
     table(out, "Bursts of loss by length", &["line", "in a row", "bursts", "messages"], classes);
 }
 
-/// Who was ahead of whom.
+/// Which line was ahead of which.
 pub(super) fn leads(out: &mut String, summary: &Summary) {
     let rows = summary.lead.iter().map(|lead| {
         let at = |nanos: i64| signed_text(nanos as f64);

@@ -16,7 +16,7 @@ use twinline_analysis::inspect::{InspectReport, InspectSettings};
 use twinline_analysis::report::captures::STOPPED;
 use twinline_core::framing::AnyFraming;
 use twinline_node::config::nearest;
-use twinline_node::os::signal::Stop;
+use twinline_node::os::Stop;
 
 /// Say what is in a capture: flows, the framing that fits, holes, lines of one channel; and a feed file for it
 ///

@@ -1,5 +1,5 @@
 //! What a line does to the datagrams that are sent on it: the model behind the publisher's faults and those of
-//! [`FaultySource`](crate::source::faulty::FaultySource). Seeded; reads no clock: the time is an argument.
+//! [`FaultySource`](crate::source::FaultySource). Seeded; reads no clock: the time is an argument.
 //!
 //! Every fault of every line draws from its own random stream, once per datagram. Switching one fault on or off does not change
 //! what the others do.

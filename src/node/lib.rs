@@ -21,10 +21,10 @@
 //! use twinline_core::arbiter::{Event, Run, Sink};
 //! use twinline_core::frame::Session;
 //! use twinline_core::framing::{AnyFraming, MoldUdp64};
+//! use twinline_node::{Feed, LineConfig, LinePlan, Plan, PlanConfig};
 //! use twinline_node::fault::{Faults, Share};
 //! use twinline_node::handler::Handler;
-//! use twinline_node::publisher::made_up::MadeUp;
-//! use twinline_node::{Feed, LineConfig, LinePlan, Plan, PlanConfig};
+//! use twinline_node::publisher::MadeUp;
 //!
 //! #[derive(Default)]
 //! struct Count(u64);
@@ -77,20 +77,12 @@ pub use capture::{
 };
 pub use config::{ArbiterConfig, ConfigError, Feed, LineConfig, Method, ReceiveConfig};
 pub use offline::{OrderedMessage, OrderedMessages};
-pub use os::clock::Clock;
-pub use os::cpu::Spin;
-pub use os::receive::ReceiveOptions;
-pub use os::signal::Stop;
-pub use publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Planned, Rate};
-pub use publisher::send::{PublishReport, SendingError, send};
+pub use os::{Clock, ReceiveOptions, Spin, Stop};
+pub use publisher::{LinePlan, Plan, PlanConfig, PlanError, Planned, PublishReport, Rate, SendingError, send};
 pub use replay::{ReplayError, ReplayReport, ReplaySettings, Speed};
 pub use runtime::{Clients, Ended, Recorder, Running, Runtime, RuntimeError, RuntimeNotice};
-pub use source::faulty::{FaultTime, FaultySettings, FaultySource};
-pub use source::live::{Live, LiveError, SourceFacts};
-pub use source::merged::MergedSource;
-pub use source::method::{AnyLive, MethodChoice, WithSource};
-pub use source::simulated::Simulated;
-pub use source::tapped::TappedSource;
-pub use source::watch::{LineChange, LiveWatch, Notice, WatchFacts};
-pub use source::{CountedSource, Datagram, Pass, Source};
+pub use source::{
+    AnyLive, CountedSource, Datagram, FaultTime, FaultySettings, FaultySource, LineChange, Live, LiveError, LiveWatch,
+    MergedSource, MethodChoice, Notice, Pass, Simulated, Source, SourceFacts, TappedSource, WatchFacts, WithSource,
+};
 pub use wire::{SendBy, SendChoice, UdpWire, Wire, WireError};

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::net::SocketAddrV4;
 
-use crate::ip::LinkType;
-use crate::ip::fragments::UnusedFragments;
+use crate::ip::{LinkType, UnusedFragments};
 use twinline_core::time::Nanos;
 
 /// A UDP datagram over IPv4, as a file holds it.

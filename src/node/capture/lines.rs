@@ -44,6 +44,7 @@ pub struct Ambiguity {
 
 /// What a [`LineMap`] says about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LineMatch {
     /// It came by this line; its group has this position in the line's list.
     Line(Line, u16),

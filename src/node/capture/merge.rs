@@ -10,7 +10,7 @@ use super::facts::CaptureWarning;
 use super::lines::{LineMap, LineMatch};
 use super::reader::CaptureReader;
 use crate::config::Feed;
-use crate::ip::fragments::UnusedFragments;
+use crate::ip::UnusedFragments;
 use crate::source::{Datagram, Pass, Source};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
@@ -91,6 +91,7 @@ impl Ignored {
 
 /// Where a [`Captures`] went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CaptureStep {
     /// To the next datagram of a line: [`Captures::item`].
     Item,

@@ -12,8 +12,7 @@ use super::format::{Block, Fault, Packet};
 use super::input::{Identity, Input};
 use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION};
-use crate::ip::fragments::{Reassembler, UnusedFragments};
-use crate::ip::{self, LinkType, Reason, Udp};
+use crate::ip::{self, LinkType, Reason, Reassembler, Udp, UnusedFragments};
 use twinline_core::time::Nanos;
 
 /// Reads one capture file, forwards, in its own order.

@@ -34,7 +34,8 @@ const BUFFER: usize = 1 << 20;
 /// ```no_run
 /// # use std::path::Path;
 /// # use twinline_core::{frame::Line, time::Nanos};
-/// # use twinline_node::{capture::CaptureWriter, config::Feed};
+/// # use twinline_node::capture::CaptureWriter;
+/// # use twinline_node::config::Feed;
 /// # fn f(feed: Feed, source: std::net::SocketAddrV4) -> Result<(), twinline_node::capture::CaptureError> {
 /// let mut writer = CaptureWriter::create(Path::new("out.pcapng"), &feed)?;
 /// writer.write(Nanos(1), Line(0), source, feed.lines[0].groups[0], b"payload")?;

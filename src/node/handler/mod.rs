@@ -8,7 +8,9 @@ use twinline_core::frame::{Line, SequenceRules};
 use twinline_core::framing::{Framing, Malformed};
 use twinline_core::time::Nanos;
 
-pub mod tap;
+mod tap;
+
+pub use tap::{Recorded, Tap, Tapped};
 
 /// The arbiter's settings, as a feed file gives them.
 pub fn settings(feed: &Feed, rules: SequenceRules) -> Settings {

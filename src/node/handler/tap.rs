@@ -48,34 +48,34 @@ pub struct Recorded<'a> {
     pub payload: &'a [u8],
 }
 
-/// Both ends of a new ring.
-///
-/// ```
-/// use twinline_client::ring::Polled;
-/// use twinline_core::frame::Line;
-/// use twinline_node::handler::tap;
-/// use twinline_node::source::Datagram;
-/// use twinline_core::time::Nanos;
-///
-/// let (mut tap, mut tapped) = tap::open(1 << 20)?;
-/// let source = "10.0.0.1:99".parse()?;
-/// let datagram = Datagram { line: Line(1), group: 0, source, stamp: None, kernel_stamp: None, payload: b"hello" };
-/// tap.put(Nanos(7), &datagram);
-/// drop(tap);
-/// let Polled::Item(recorded) = tapped.poll()? else { panic!() };
-/// assert_eq!((recorded.stamp, recorded.line, recorded.sender, recorded.payload), (Nanos(7), Line(1), source, &b"hello"[..]));
-/// assert_eq!(tapped.poll()?, Polled::Ended);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// [`RingError`] where the capacity is no power of two, or too small for four of the longest datagrams.
-pub fn open(capacity: usize) -> Result<(Tap, Tapped), RingError> {
-    let (producer, consumer) = ring::heap(Shape { capacity, record_max: RECORD_MAX }, &[])?;
-    Ok((Tap { producer, dropped: [0; LINES_MAX] }, Tapped { consumer }))
-}
-
 impl Tap {
+    /// Both ends of a new ring.
+    ///
+    /// ```
+    /// use twinline_client::ring::Polled;
+    /// use twinline_core::frame::Line;
+    /// use twinline_node::handler::Tap;
+    /// use twinline_node::source::Datagram;
+    /// use twinline_core::time::Nanos;
+    ///
+    /// let (mut tap, mut tapped) = Tap::open(1 << 20)?;
+    /// let source = "10.0.0.1:99".parse()?;
+    /// let datagram = Datagram { line: Line(1), group: 0, source, stamp: None, kernel_stamp: None, payload: b"hello" };
+    /// tap.put(Nanos(7), &datagram);
+    /// drop(tap);
+    /// let Polled::Item(recorded) = tapped.poll()? else { panic!() };
+    /// assert_eq!((recorded.stamp, recorded.line, recorded.sender, recorded.payload), (Nanos(7), Line(1), source, &b"hello"[..]));
+    /// assert_eq!(tapped.poll()?, Polled::Ended);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RingError`] where the capacity is no power of two, or too small for four of the longest datagrams.
+    pub fn open(capacity: usize) -> Result<(Tap, Tapped), RingError> {
+        let (producer, consumer) = ring::heap(Shape { capacity, record_max: RECORD_MAX }, &[])?;
+        Ok((Tap { producer, dropped: [0; LINES_MAX] }, Tapped { consumer }))
+    }
+
     /// Puts one in, or counts it as dropped.
     #[inline]
     pub fn put(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted_by_line_and_nothing_else_is_lost() {
-        let (mut tap, mut tapped) = open(1 << 19).unwrap();
+        let (mut tap, mut tapped) = Tap::open(1 << 19).unwrap();
         let payload = vec![7; 65_507];
         let datagram = |line| Datagram {
             line: Line(line),

@@ -11,9 +11,10 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::err::ipv4::{HeaderError, HeaderSliceError};
 use etherparse::{IpNumber, Ipv4HeaderSlice, UdpHeaderSlice};
 
-pub mod fragments;
+mod fragments;
 
-use fragments::{Fragment, FragmentPath, Identity};
+pub use fragments::{DATAGRAMS_IN_FLIGHT, FragmentFacts, UnusedFragments};
+pub(crate) use fragments::{Fragment, FragmentPath, Identity, Reassembler};
 
 /// A link layer by its LINKTYPE number (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +50,7 @@ impl LinkType {
 
 /// Why a packet is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Not UDP over IPv4.
     NotUdp,
     /// The headers claim more than is there.
@@ -63,13 +63,13 @@ pub enum Reason {
 
 /// Where a datagram lies in its packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatagramPlace {
+pub(crate) struct DatagramPlace {
     /// Who sent it.
-    pub source: SocketAddrV4,
+    pub(crate) source: SocketAddrV4,
     /// Its destination.
-    pub destination: SocketAddrV4,
+    pub(crate) destination: SocketAddrV4,
     /// The place of its payload, in bytes from the packet's first.
-    pub payload: Range<usize>,
+    pub(crate) payload: Range<usize>,
 }
 
 const IPV4: u16 = 0x0800;
@@ -82,7 +82,7 @@ const UDP_HEADER: usize = 8;
 /// # Errors
 /// The [`Reason`] why it holds none.
 #[inline]
-pub fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> {
+pub(crate) fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> {
     let at = network(link, packet)?;
     let ip = Ipv4::parse(packet.get(at..).ok_or(Reason::Truncated)?)?;
     if ip.is_fragment() {
@@ -103,7 +103,7 @@ pub fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> 
 /// # Errors
 /// The [`Reason`] why it has none.
 #[inline]
-pub fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
+pub(crate) fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
     Ok(match link {
         LinkType::Ethernet => behind_tags(packet, 12)?,
         LinkType::Sll => behind_tags(packet, 14)?,
@@ -119,7 +119,7 @@ pub fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
 ///
 /// # Errors
 /// The [`Reason`] why it holds none.
-pub fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<Fragment<'_>, Reason> {
+pub(crate) fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<Fragment<'_>, Reason> {
     let at = network(link, packet)?;
     let ip = Ipv4::parse(packet.get(at..).ok_or(Reason::Truncated)?)?;
     // the tag nearest to the packet ends where its EtherType begins
@@ -178,7 +178,7 @@ fn be16(packet: &[u8], at: usize) -> Result<u16, Reason> {
 
 /// An IPv4 packet that carries UDP, or a piece of it.
 #[derive(Clone, Debug)]
-pub struct Ipv4<'a> {
+pub(crate) struct Ipv4<'a> {
     header: Ipv4HeaderSlice<'a>,
     /// The header, and all the bytes after it.
     rest: &'a [u8],
@@ -186,11 +186,11 @@ pub struct Ipv4<'a> {
 
 /// What an IPv4 packet carries.
 #[derive(Clone, Copy, Debug)]
-pub struct Ipv4Payload<'a> {
+pub(crate) struct Ipv4Payload<'a> {
     /// Where it begins, from the IPv4 header's first byte.
-    pub at: usize,
+    pub(crate) at: usize,
     /// Its bytes: the UDP header and the payload, or a fragment of them.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Ipv4<'a> {
@@ -199,7 +199,7 @@ impl<'a> Ipv4<'a> {
     /// # Errors
     /// Its header is cut off or contradicts itself, or it is not UDP over IPv4.
     #[inline]
-    pub fn parse(rest: &'a [u8]) -> Result<Ipv4<'a>, Reason> {
+    pub(crate) fn parse(rest: &'a [u8]) -> Result<Ipv4<'a>, Reason> {
         let header = Ipv4HeaderSlice::from_slice(rest).map_err(|e| match e {
             HeaderSliceError::Len(_) => Reason::Truncated,
             // raw IP carries either version
@@ -214,17 +214,17 @@ impl<'a> Ipv4<'a> {
 
     /// Whether it holds a piece of a datagram rather than a whole one.
     #[inline]
-    pub fn is_fragment(&self) -> bool {
+    pub(crate) fn is_fragment(&self) -> bool {
         self.header.is_fragmenting_payload()
     }
 
     /// Its sender.
-    pub fn source(&self) -> Ipv4Addr {
+    pub(crate) fn source(&self) -> Ipv4Addr {
         self.header.source_addr()
     }
 
     /// Where it is sent to.
-    pub fn destination(&self) -> Ipv4Addr {
+    pub(crate) fn destination(&self) -> Ipv4Addr {
         self.header.destination_addr()
     }
 
@@ -232,7 +232,7 @@ impl<'a> Ipv4<'a> {
     ///
     /// # Errors
     /// As [`Ipv4::segment`].
-    pub fn fragment(&self, via: FragmentPath) -> Result<Fragment<'a>, Reason> {
+    pub(crate) fn fragment(&self, via: FragmentPath) -> Result<Fragment<'a>, Reason> {
         let (source, destination, id) = (self.source(), self.destination(), self.header.identification());
         let of = Identity { via, source, destination, id };
         let at = usize::from(self.header.fragments_offset().value()) * 8;
@@ -241,7 +241,7 @@ impl<'a> Ipv4<'a> {
 
     /// Whether its header's checksum is right.
     #[inline]
-    pub fn checksum_is_right(&self) -> bool {
+    pub(crate) fn checksum_is_right(&self) -> bool {
         Sum16BitWords::new().add_slice(self.header.slice()).ones_complement() == 0
     }
 
@@ -250,7 +250,7 @@ impl<'a> Ipv4<'a> {
     /// # Errors
     /// Its length is less than its header's, or more than is there.
     #[inline]
-    pub fn segment(&self) -> Result<Ipv4Payload<'a>, Reason> {
+    pub(crate) fn segment(&self) -> Result<Ipv4Payload<'a>, Reason> {
         let (at, total) = (self.header.slice().len(), usize::from(self.header.total_len()));
         if total < at || total < at + UDP_HEADER && !self.is_fragment() {
             return Err(Reason::Malformed);
@@ -262,20 +262,20 @@ impl<'a> Ipv4<'a> {
 
 /// A whole UDP segment.
 #[derive(Clone, Copy, Debug)]
-pub struct Udp<'a> {
+pub(crate) struct Udp<'a> {
     /// The sender's port.
-    pub source_port: u16,
+    pub(crate) source_port: u16,
     /// The port that it is sent to.
-    pub destination_port: u16,
+    pub(crate) destination_port: u16,
     /// The payload.
-    pub payload: &'a [u8],
+    pub(crate) payload: &'a [u8],
     /// The header, and the payload after it.
     bytes: &'a [u8],
 }
 
 /// What a datagram's checksum says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UdpChecksum {
+pub(crate) enum UdpChecksum {
     /// The sender computed none.
     Absent,
     /// It is right.
@@ -292,7 +292,7 @@ impl<'a> Udp<'a> {
     /// # Errors
     /// [`Reason::Malformed`]: its length is less than its header's, or more than is there.
     #[inline]
-    pub fn parse(segment: &'a [u8]) -> Result<Udp<'a>, Reason> {
+    pub(crate) fn parse(segment: &'a [u8]) -> Result<Udp<'a>, Reason> {
         let header = UdpHeaderSlice::from_slice(segment).map_err(|_| Reason::Malformed)?;
         let length = usize::from(header.length());
         // zero would mean a jumbogram, which IPv4 does not have: a kernel drops it too
@@ -306,7 +306,7 @@ impl<'a> Udp<'a> {
 
     /// Checks its checksum, for these two addresses.
     #[inline]
-    pub fn checksum(&self, source: Ipv4Addr, destination: Ipv4Addr) -> UdpChecksum {
+    pub(crate) fn checksum(&self, source: Ipv4Addr, destination: Ipv4Addr) -> UdpChecksum {
         const CHECKSUM: Range<usize> = 6..8;
         let stored = &self.bytes[CHECKSUM];
         if stored == [0, 0] {

@@ -40,8 +40,8 @@ pub struct OrderedMessage<'a> {
 /// What [`Captures::open`] says.
 ///
 /// ```
-/// use twinline_node::config::Feed;
 /// use twinline_node::offline;
+/// use twinline_node::config::Feed;
 ///
 /// let feed = Feed::load("../../feeds/cme-mdp3.toml")?;
 /// let mut messages = offline::messages(&feed, &["../../feeds/samples/cme-mdp3.pcapng"])?;

@@ -146,10 +146,10 @@ impl OfflineEnd {
 ///
 /// ```
 /// use twinline_core::arbiter::{Event, Run, Sink};
+/// use twinline_node::offline;
 /// use twinline_node::capture::{CaptureInput, Captures};
 /// use twinline_node::config::Feed;
 /// use twinline_node::handler::Handler;
-/// use twinline_node::offline;
 ///
 /// #[derive(Default)]
 /// struct Count(u64);

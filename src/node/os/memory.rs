@@ -5,6 +5,7 @@ use std::io;
 
 /// Why memory is not locked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LockError {
     /// The limit is below what is needed, and this process is bound by it.
     #[error(
@@ -40,7 +41,7 @@ fn kib(bytes: u64) -> u64 {
 ///
 /// # Errors
 /// [`LockError`], with what is needed.
-pub fn lock_all(more: u64) -> Result<(), LockError> {
+pub fn lock_memory(more: u64) -> Result<(), LockError> {
     let needs = address_space().saturating_add(more);
     allowed(limit(), is_privileged(), needs)?;
     // SAFETY: the call takes no pointer, and changes nothing that a program can see but residence.

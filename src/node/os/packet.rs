@@ -28,7 +28,8 @@ use libc::{tpacket_req, tpacket_stats, tpacket_versions, tpacket2_hdr};
 use socket2::{Domain, SockFilter, Socket, Type};
 
 use super::filter;
-use super::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
+use super::raw::{Attachment, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
+use super::receive::RECEIVE_BATCH;
 use super::receive::{ask_for_buffer, set_option};
 use twinline_core::time::Nanos;
 
@@ -122,7 +123,7 @@ impl PacketRing {
     fn long(&mut self, len: usize) -> Option<&[u8]> {
         let len = NOTES + len;
         // one is queued for each slot that says so, in the same order; one that an error kept from being taken is passed over
-        for _ in 0..BATCH {
+        for _ in 0..RECEIVE_BATCH {
             // SAFETY: the kernel writes at most the buffer's length to it
             let received = unsafe {
                 let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
@@ -147,7 +148,7 @@ impl Ring for PacketRing {
     #[inline]
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
         let mut taken = 0;
-        while taken < BATCH {
+        while taken < RECEIVE_BATCH {
             // SAFETY: `next` is below `slots`, so the slot is within the mapping, which lives as long as `self`; a slot is
             // aligned for its header, whose first word kernel and program both access as an atomic one
             let (slot, state) = unsafe {

@@ -30,7 +30,7 @@ use super::filter;
 use twinline_core::time::Nanos;
 
 /// The most datagrams that one poll of a socket takes.
-pub const BATCH: usize = 32;
+pub const RECEIVE_BATCH: usize = 32;
 
 /// Room for any datagram: UDP over IPv4 carries at most 65,507 bytes.
 const BUFFER: usize = 1 << 16;
@@ -176,11 +176,11 @@ impl Receiver {
         Ok((Receiver { socket, kernel_stamps, senders }, membership))
     }
 
-    /// Hands over what is there, at most [`BATCH`] datagrams, without waiting. Returns how many; if fewer than [`BATCH`], the
+    /// Hands over what is there, at most [`RECEIVE_BATCH`] datagrams, without waiting. Returns how many; if fewer than [`RECEIVE_BATCH`], the
     /// socket is empty.
     ///
     /// # Errors
-    /// The system's error, after what was taken before it; see [`is_transient`] for those that do not end anything.
+    /// The system's error, after what was taken before it; see [`is_transient_receive_error`] for those that do not end anything.
     #[inline]
     pub fn poll(&self, batch: &mut Batch, take: &mut impl FnMut(Received<'_>)) -> io::Result<usize> {
         let fd = self.socket.as_raw_fd();
@@ -194,12 +194,12 @@ impl Receiver {
                 taken += 1;
             }
         }
-        Ok(taken + batch.receive_many(fd, BATCH - taken, self.senders, self.kernel_stamps, take)?)
+        Ok(taken + batch.receive_many(fd, RECEIVE_BATCH - taken, self.senders, self.kernel_stamps, take)?)
     }
 }
 
 /// Whether a receive error is transient: the socket is as good as before.
-pub fn is_transient(error: &io::Error) -> bool {
+pub fn is_transient_receive_error(error: &io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) | None)
 }
 
@@ -366,7 +366,7 @@ pub(super) fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Re
     if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Where datagrams land: [`BATCH`] buffers of 64 KiB with what the kernel needs beside them, allocated once. One is enough for all
+/// Where datagrams land: [`RECEIVE_BATCH`] buffers of 64 KiB with what the kernel needs beside them, allocated once. One is enough for all
 /// sockets that a thread polls.
 #[derive(Debug)]
 pub struct Batch {
@@ -379,11 +379,11 @@ unsafe impl Send for Batch {}
 /// Only ever behind a raw pointer: the headers point at their neighbours.
 #[repr(C)]
 struct Slots {
-    headers: [libc::mmsghdr; BATCH],
-    parts: [libc::iovec; BATCH],
-    senders: [libc::sockaddr_in; BATCH],
-    controls: [ControlSpace; BATCH],
-    buffers: [[u8; BUFFER + STAGGER]; BATCH],
+    headers: [libc::mmsghdr; RECEIVE_BATCH],
+    parts: [libc::iovec; RECEIVE_BATCH],
+    senders: [libc::sockaddr_in; RECEIVE_BATCH],
+    controls: [ControlSpace; RECEIVE_BATCH],
+    buffers: [[u8; BUFFER + STAGGER]; RECEIVE_BATCH],
 }
 
 /// Room for the stamps, 64 bytes as CMSG_SPACE counts them, and as much again.
@@ -413,7 +413,7 @@ impl Batch {
             for page in (0..mem::size_of::<Slots>()).step_by(4096) {
                 at.cast::<u8>().add(page).write_volatile(0); // volatile: otherwise it is known to be zero already
             }
-            for i in 0..BATCH {
+            for i in 0..RECEIVE_BATCH {
                 (&raw mut (*at).parts[i])
                     .write(libc::iovec { iov_base: (&raw mut (*at).buffers[i]).cast(), iov_len: BUFFER });
                 let header = &raw mut (*at).headers[i].msg_hdr;
@@ -455,9 +455,9 @@ impl Batch {
         take: &mut impl FnMut(Received<'_>),
     ) -> io::Result<usize> {
         let at = self.slots.as_ptr();
-        let most = most.min(BATCH);
+        let most = most.min(RECEIVE_BATCH);
         for i in 0..most {
-            // SAFETY: `i` is below BATCH, and nothing else refers to the slots (`&mut self`)
+            // SAFETY: `i` is below RECEIVE_BATCH, and nothing else refers to the slots (`&mut self`)
             let (header, sender) = unsafe { (&mut (*at).headers[i].msg_hdr, &raw mut (*at).senders[i]) };
             header.msg_name = if senders { sender.cast() } else { ptr::null_mut() };
             header.msg_namelen = SENDER_LEN;
@@ -475,7 +475,7 @@ impl Batch {
         }
         let count = (count as usize).min(most);
         for i in 0..count {
-            // SAFETY: `i` is below BATCH; the header was written by the kernel, and is plain data
+            // SAFETY: `i` is below RECEIVE_BATCH; the header was written by the kernel, and is plain data
             let (len, flags) = unsafe { ((*at).headers[i].msg_len, (*at).headers[i].msg_hdr.msg_flags) };
             take(self.received(i, len as usize, flags & libc::MSG_TRUNC != 0, senders, stamped));
         }

@@ -2,7 +2,7 @@
 //!
 //! It is for multicast as fast as one core can send: a frame costs about half as much as a datagram through a socket. (A mapped
 //! `PACKET_TX_RING` was slower than `sendmmsg`, and `PACKET_QDISC_BYPASS` no faster, so neither is used.) A [`PacketSender`] is
-//! for one interface, a [`Flow`] for one sender and group on it. What leaves is what a connected UDP socket would have sent, byte
+//! for one interface, a [`PacketFlow`] for one sender and group on it. What leaves is what a connected UDP socket would have sent, byte
 //! for byte, checksums included; only the identification differs.
 //!
 //! Some things only a socket can do: a unicast destination (its link address has to be looked up), a datagram that is too long
@@ -94,7 +94,7 @@ unsafe impl Send for PacketSender {}
 
 /// The headers of one sender and group: what never changes in them, and the checksum of that part.
 #[derive(Clone, Debug)]
-pub struct Flow {
+pub struct PacketFlow {
     head: [u8; HEAD],
     /// Of the IPv4 header, but for length and identification.
     ip_sum: u64,
@@ -166,8 +166,8 @@ impl PacketSender {
     }
 
     /// The headers from this sender to a multicast group on this interface.
-    pub fn flow(&self, from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> Flow {
-        Flow::new(self.mac, from, to, ttl)
+    pub fn flow(&self, from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> PacketFlow {
+        PacketFlow::new(self.mac, from, to, ttl)
     }
 
     /// Whether a payload fits into one frame.
@@ -181,7 +181,7 @@ impl PacketSender {
     ///
     /// # Errors
     /// The system's error, for the first.
-    pub fn send(&mut self, flows: &mut [Option<Flow>], datagrams: &[(u16, &[u8])]) -> io::Result<usize> {
+    pub fn send(&mut self, flows: &mut [Option<PacketFlow>], datagrams: &[(u16, &[u8])]) -> io::Result<usize> {
         let mut count = 0;
         let places = self.frames.chunks_exact_mut(self.stride).zip(&mut self.parts).zip(&mut self.headers);
         for (((frame, part), header), (flow, payload)) in places.zip(datagrams) {
@@ -208,8 +208,8 @@ impl PacketSender {
     }
 }
 
-impl Flow {
-    fn new(mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> Flow {
+impl PacketFlow {
+    fn new(mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> PacketFlow {
         let mut head = [0; HEAD];
         let [_, b, c, d] = to.ip().octets();
         // RFC 1112, 6.4: the lower 23 bits of the group
@@ -227,7 +227,7 @@ impl Flow {
         ip[22..24].copy_from_slice(&to.port().to_be_bytes());
         let ip_sum = sum(&ip[..IP]);
         let udp_sum = sum(&ip[12..24]) + libc::IPPROTO_UDP as u64;
-        Flow { head, ip_sum, udp_sum, identification: 0 }
+        PacketFlow { head, ip_sum, udp_sum, identification: 0 }
     }
 
     /// Writes a frame and returns its length. The payload has to fit.
@@ -277,7 +277,7 @@ fn folded(mut sum: u64) -> u16 {
 
 /// Whether a socket on this host (in this thread's namespace) has joined a group on the interface with this index: frames sent
 /// there would not reach it. False if the system does not say.
-pub fn joined_here(index: u32, group: Ipv4Addr) -> bool {
+pub(crate) fn joined_here(index: u32, group: Ipv4Addr) -> bool {
     let table = std::fs::read_to_string("/proc/thread-self/net/igmp").unwrap_or_default();
     is_joined(&table, index, group)
 }
@@ -339,8 +339,8 @@ mod tests {
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-    fn flow() -> Flow {
-        Flow::new(MAC, "10.81.1.1:5000".parse().unwrap(), "239.129.1.1:26400".parse().unwrap(), 1)
+    fn flow() -> PacketFlow {
+        PacketFlow::new(MAC, "10.81.1.1:5000".parse().unwrap(), "239.129.1.1:26400".parse().unwrap(), 1)
     }
 
     #[test]

@@ -149,7 +149,7 @@ fn read_full(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
 }
 
 /// How long an ITCH 5.0 message of this type is.
-pub const fn itch_50_len(kind: u8) -> Option<usize> {
+pub(crate) const fn itch_50_len(kind: u8) -> Option<usize> {
     Some(match kind {
         b'S' | b'W' => 12,
         b'B' | b'D' => 19,

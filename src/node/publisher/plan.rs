@@ -20,8 +20,8 @@ use super::messages::{MessageSource, MessageWarning, Timing};
 use super::queue::Datagram;
 use super::truth::Truth;
 
-pub use super::terms::{LinePlan, PACK_MAX, PlanConfig, PlanError, PlanStep, Planned, Rate};
-pub use crate::fault::FaultCounts;
+use super::terms::{PlanConfig, PlanError, PlanStep, Planned, Rate};
+use crate::fault::FaultCounts;
 
 /// How far a plan looks ahead of its driver's clock. [`Plan::finish`] cannot take back what was planned.
 const LOOK_AHEAD: Nanos = Nanos::from_millis(10);

@@ -7,16 +7,16 @@ use std::io;
 
 use hdrhistogram::Histogram;
 
-use crate::os::clock::Clock;
-use crate::os::signal::Stop;
+use crate::os::{Clock, Stop};
 use twinline_core::frame::{FrameKind, Line};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
 use super::messages::{MessageSource, MessageWarning};
 use super::pace::{DueClock, LATENESS_MAX};
-use super::plan::{FaultCounts, Plan, PlanError, PlanStep, Rate};
 use super::truth::Truth;
+use super::{Plan, PlanError, PlanStep, Rate};
+use crate::fault::FaultCounts;
 
 use crate::wire::{Wire, is_transient};
 

@@ -6,7 +6,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::publisher::pace::LATENESS_MAX;
+use crate::publisher::LATENESS_MAX;
 use twinline_core::time::Nanos;
 
 /// How many slices there are; except in the shortest runs, at least half of them are in use.

@@ -19,10 +19,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::capture::{CaptureError, Captures};
-use crate::os::clock::Clock;
-use crate::os::sending::SEND_BATCH;
-use crate::os::signal::Stop;
-use crate::publisher::pace::DueClock;
+use crate::os::{Clock, SEND_BATCH, Stop};
+use crate::publisher::DueClock;
 use crate::wire::{Wire, is_transient};
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;

@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::os::cpu::PinError;
-use crate::os::signal::Stop;
-use crate::source::watch::{LiveWatch, Notice, WatchFacts};
+use crate::os::{PinError, Stop};
+use crate::source::{LiveWatch, Notice, WatchFacts};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -6,10 +6,8 @@ use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
 
 use super::LiveHooks;
-use crate::handler::tap::Tap;
-use crate::os::clock::Clock;
-use crate::os::cpu::Spin;
-use crate::os::signal::Stop;
+use crate::handler::Tap;
+use crate::os::{Clock, Spin, Stop};
 use crate::source::Datagram;
 
 /// How old the pulse may be (FAILOVER 3.4).

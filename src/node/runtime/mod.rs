@@ -43,16 +43,9 @@ use twinline_core::framing::{Framing, WithFraming};
 use twinline_core::time::Nanos;
 
 use crate::config::{Feed, Method};
-use crate::handler::tap::Tap;
-use crate::handler::{Handler, MalformedCounts, settings};
-use crate::os::clock::Clock;
-use crate::os::cpu::{self, PinError, Spin};
-use crate::os::receive::ReceiveOptions;
-use crate::os::signal::Stop;
-use crate::source::live::{LiveError, SourceFacts};
-use crate::source::method::{AnyLive, MethodChoice, WithSource};
-use crate::source::watch::{LiveWatch, WatchFacts};
-use crate::source::{self, Source};
+use crate::handler::{Handler, MalformedCounts, Tap, settings};
+use crate::os::{self, Clock, PinError, ReceiveOptions, Spin, Stop};
+use crate::source::{self, AnyLive, LiveError, LiveWatch, MethodChoice, Source, SourceFacts, WatchFacts, WithSource};
 
 mod attendant;
 mod hot;
@@ -62,7 +55,6 @@ mod recorder;
 
 pub use attendant::RuntimeNotice;
 pub use live::{LiveEnd, LiveHooks, live, record};
-pub use pacer::StampPacer;
 pub use recorder::{CaptureSummary, Recorder, RecorderError};
 
 use attendant::{Attendant, Notices};
@@ -211,7 +203,7 @@ impl Runtime {
     /// # Errors
     /// [`ClientError::Ring`] if the capacity is not a power of two of at least [`delivery::CAPACITY_MIN`].
     pub fn client_with(&mut self, wants: impl Into<Wants>, capacity: usize) -> Result<Client, ClientError> {
-        let (delivery, client) = twinline_client::client::open(&facts(&self.feed), wants.into(), capacity)?;
+        let (delivery, client) = twinline_client::client::open(&self.feed.facts(), wants.into(), capacity)?;
         self.clients.push(delivery);
         Ok(client)
     }
@@ -228,7 +220,7 @@ impl Runtime {
             roster.attach(delivery).map_err(|_| RuntimeError::TooManyClients)?;
         }
         deliveries.tend();
-        let facts = facts(&self.feed);
+        let facts = self.feed.facts();
         let running = self.join_lines()?.start(deliveries)?;
         Ok((running, Clients { roster, facts }))
     }
@@ -249,7 +241,7 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError::Core`] if this process may not use the core, [`RuntimeError::Lines`] if a line cannot be joined.
     pub fn join_lines(self) -> Result<Joined, RuntimeError> {
-        let usable = cpu::usable();
+        let usable = os::usable_cores();
         if let Some(core) = self.core.filter(|core| !usable.contains(core)) {
             return Err(PinError::NoSuchCore { core, usable }.into());
         }
@@ -269,10 +261,12 @@ impl Runtime {
     }
 }
 
-/// What a client of this feed must know of it.
-pub fn facts(feed: &Feed) -> FeedFacts {
-    let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
-    FeedFacts { packing: feed.framing.packing(), feed: feed.name.clone(), lines }
+impl Feed {
+    /// What a client must know about the feed in order to read its messages.
+    pub fn facts(&self) -> FeedFacts {
+        let lines = self.lines.iter().map(|line| line.name.clone()).collect();
+        FeedFacts { packing: self.framing.packing(), feed: self.name.clone(), lines }
+    }
 }
 
 /// A runtime whose lines are joined. Datagrams wait in its sockets until it is started.
@@ -362,7 +356,7 @@ impl Joined {
         let hot = HotHooks::new(clock, spin, stops, until_end, tap, writer, feed.lines.len());
         let (attendant, notices): (Attendant, Notices) = Attendant::start(watch).map_err(RuntimeError::Thread)?;
         let thread = thread::Builder::new().name("arbiter".into()).spawn(move || {
-            if let Some(Err(error)) = core.map(cpu::pin) {
+            if let Some(Err(error)) = core.map(os::pin_thread) {
                 notices.put(RuntimeNotice::NotPinned(error));
             }
             drop(notices);

@@ -11,8 +11,8 @@ use twinline_core::time::Nanos;
 
 use crate::capture::{CaptureError, CaptureWriter};
 use crate::config::Feed;
-use crate::handler::tap::{self, Tap, Tapped};
-use crate::os::clock::Clock;
+use crate::handler::{Tap, Tapped};
+use crate::os::Clock;
 
 /// The capacity of the ring between the hot thread and the recorder, in bytes: half a second of the heaviest feed there is.
 const RING_CAPACITY: usize = 64 << 20;
@@ -76,7 +76,7 @@ impl Recorder {
         trouble: impl Fn(&str) + Send + 'static,
     ) -> Result<(Tap, Recorder), RecorderError> {
         let writer = CaptureWriter::create(path, feed)?;
-        let (tap, tapped) = tap::open(RING_CAPACITY)?;
+        let (tap, tapped) = Tap::open(RING_CAPACITY)?;
         let feed = feed.clone();
         let thread = thread::Builder::new().name("recorder".into());
         let thread = thread.spawn(move || write(writer, tapped, &feed, clock, &trouble));

@@ -11,10 +11,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Add;
 
 use crate::config::{Feed, LineConfig};
-use crate::ip::fragments::FragmentFacts;
-use crate::os::netns::{HostInterface, no_such_interface};
-use crate::os::raw::MappedRingError;
-use crate::os::receive::{BATCH, Batch, Membership, ReceiveOptions, Receiver, SocketError, is_transient};
+use crate::ip::FragmentFacts;
+use crate::os::{
+    Batch, HostInterface, MappedRingError, Membership, RECEIVE_BATCH, ReceiveOptions, Receiver, SocketError,
+    is_transient_receive_error, no_such_interface,
+};
 use crate::source::watch::{Joins, LiveWatch};
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::{LINES_MAX, Line};
@@ -290,8 +291,8 @@ impl Source for Live {
                 });
                 pass.datagrams += handed_over;
                 match polled {
-                    Ok(count) => pass.full |= count == BATCH,
-                    Err(error) if is_transient(&error) => facts.errors += 1,
+                    Ok(count) => pass.full |= count == RECEIVE_BATCH,
+                    Err(error) if is_transient_receive_error(&error) => facts.errors += 1,
                     Err(error) => return Err(error),
                 }
             }

@@ -6,9 +6,7 @@
 use std::fmt;
 
 use crate::config::{Feed, Method};
-use crate::os::packet::PacketRing;
-use crate::os::receive::ReceiveOptions;
-use crate::os::xdp::Mode;
+use crate::os::{PacketRing, ReceiveOptions, XdpMode};
 use crate::source::CountedSource;
 use crate::source::live::{Live, LiveError};
 use crate::source::mapped::Mapped;
@@ -116,7 +114,7 @@ impl AnyLive {
                 Ok((AnyLive::Packet(live), watch))
             }
             Method::Xdp => {
-                let (live, watch) = Redirected::open(feed, options, Mode::BEST)?;
+                let (live, watch) = Redirected::open(feed, options, XdpMode::BEST)?;
                 Ok((AnyLive::Xdp(live), watch))
             }
         }

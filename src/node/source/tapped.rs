@@ -14,12 +14,13 @@ use crate::source::{CountedSource, Datagram, Pass, Source};
 /// ```
 /// use twinline_client::ring::Polled;
 /// use twinline_core::frame::Line;
-/// use twinline_node::handler::tap;
-/// use twinline_node::os::clock::Clock;
-/// use twinline_node::source::{Source, simulated::Simulated, tapped::TappedSource};
+/// use twinline_node::handler;
+/// use twinline_node::handler::Tap;
+/// use twinline_node::os::Clock;
+/// use twinline_node::source::{Simulated, Source, TappedSource};
 ///
 /// let simulated = Simulated::new(1).pass([(Line(0), "one")]).pass([(Line(0), "two")]);
-/// let (mut ring, mut copies) = tap::open(1 << 20)?;
+/// let (mut ring, mut copies) = Tap::open(1 << 20)?;
 /// let clock = Clock::start();
 /// let mut source = TappedSource::new(simulated, move |datagram| {
 ///     ring.put(datagram.stamp.unwrap_or_else(|| clock.now()), datagram);

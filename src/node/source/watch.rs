@@ -16,9 +16,7 @@ use std::io;
 use std::net::SocketAddrV4;
 
 use crate::config::LineConfig;
-use crate::os::netns::HostInterface;
-use crate::os::raw::Attachment;
-use crate::os::receive::Membership;
+use crate::os::{Attachment, HostInterface, Membership};
 use twinline_core::frame::Line;
 
 /// Something to report about a line. Displays as a sentence.

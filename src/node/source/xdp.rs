@@ -17,10 +17,10 @@ use std::net::SocketAddrV4;
 
 use crate::config::Feed;
 use crate::ip::{self, Ipv4, LinkType, Udp};
-use crate::os::netns::no_such_interface;
-use crate::os::raw::{Attachment, BATCH, RawFrame, Ring, RingOptions};
-use crate::os::receive::{ReceiveOptions, is_transient};
-use crate::os::xdp::{self, Mode, XdpRing};
+use crate::os::{
+    Attachment, RECEIVE_BATCH, RawFrame, ReceiveOptions, Ring, RingOptions, XdpMode, XdpRing,
+    is_transient_receive_error, no_such_interface,
+};
 use crate::source::live::{Live, LiveError, SourceFacts, interfaces};
 use crate::source::mapped::Reader;
 use crate::source::watch::LiveWatch;
@@ -67,7 +67,7 @@ impl Redirected {
     pub fn open(
         feed: &Feed,
         options: &ReceiveOptions,
-        modes: &'static [Mode],
+        modes: &'static [XdpMode],
     ) -> Result<(Redirected, LiveWatch), LiveError> {
         let found = interfaces(feed)?;
         // lines by interface; if it is missing, by its name in the file
@@ -90,7 +90,7 @@ impl Redirected {
             groups.dedup();
             let (buffer_bytes, kernel_stamps) = (options.buffer_bytes, options.kernel_stamps);
             // first, since this is what may be forbidden
-            let opening = xdp::open(&RingOptions { groups, buffer_bytes, kernel_stamps }, modes);
+            let opening = XdpRing::open(&RingOptions { groups, buffer_bytes, kernel_stamps }, modes);
             opened.push(opening.map_err(|error| LiveError::Ring {
                 line: line.name.clone(),
                 interface: line.interface.clone(),
@@ -115,7 +115,7 @@ impl Redirected {
             }
             let mode = attachment.mode();
             // nobody knows what the driver of a missing interface can do
-            all_native &= mode.as_ref().is_some_and(|(mode, _)| *mode == Mode::Native);
+            all_native &= mode.as_ref().is_some_and(|(mode, _)| *mode == XdpMode::Native);
             if let Some((mode, instead)) = mode {
                 let why = instead.map(|refused| format!(", native: {}", refused.error)).unwrap_or_default();
                 said.push(format!("{}: {mode} mode{why}", line.interface));
@@ -166,8 +166,8 @@ impl Source for Redirected {
             });
             pass.datagrams += handed_over;
             match polled {
-                Ok(count) => pass.full |= count == BATCH,
-                Err(error) if is_transient(&error) => facts.lines[readers[0].line().index()].errors += 1,
+                Ok(count) => pass.full |= count == RECEIVE_BATCH,
+                Err(error) if is_transient_receive_error(&error) => facts.lines[readers[0].line().index()].errors += 1,
                 Err(error) => return Err(error),
             }
             let now = ring.left_to_the_kernel();

@@ -1,11 +1,11 @@
 //! What on this machine will spoil latency numbers, in plain words, and what to do about each.
 //!
-//! [`look`] reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not
+//! [`examine_machine`] reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not
 //! known, or left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow. Not covered,
 //! since no file has it: how the NIC coalesces interrupts (`ethtool -c`), and what the firmware does.
 //!
 //! ```
-//! for finding in twinline_node::os::machine::look(&[0], &["lo".to_owned()], 8 << 20) {
+//! for finding in twinline_node::os::examine_machine(&[0], &["lo".to_owned()], 8 << 20) {
 //!     println!("{}: {}: {}", finding.severity, finding.what, finding.advice);
 //! }
 //! ```
@@ -56,8 +56,8 @@ pub struct Finding {
 
 /// What will spoil latency numbers measured on these cores and interfaces (by name or address), with this many bytes of receive
 /// buffer asked for per socket; the worst first. No cores given: all that this thread may use.
-pub fn look(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<Finding> {
-    let usable = cpu::usable();
+pub fn examine_machine(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<Finding> {
+    let usable = cpu::usable_cores();
     let cores: BTreeSet<usize> = if cores.is_empty() { &usable } else { cores }.iter().copied().collect();
     let cores: Vec<usize> = cores.into_iter().collect();
     let all = HostInterface::all().unwrap_or_default();
@@ -69,11 +69,11 @@ pub fn look(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<
 }
 
 /// The machine in one line: processor, cores that this thread may use, kernel.
-pub fn describe() -> String {
+pub fn describe_machine() -> String {
     let facts = with_files(|files| facts::gather(files, &[], &[]));
     let processor = facts.processor.unwrap_or_else(|| "unknown processor".to_owned());
     let kernel = facts.kernel.unwrap_or_else(|| "of unknown release".to_owned());
-    let cores = cpu::cores();
+    let cores = cpu::core_count();
     format!("{processor}, {cores} core{}, Linux {kernel}", if cores == 1 { "" } else { "s" })
 }
 

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::rings::Mapping;
-use super::{Mode, QUEUES_MAX};
+use super::{QUEUES_MAX, XdpMode};
 
 // linux/bpf.h: commands, types, verdicts
 const MAP_CREATE: i32 = 0;
@@ -118,7 +118,7 @@ impl Program {
     }
 
     /// Attaches the program, for as long as the link lives.
-    pub(super) fn attach(&self, interface: u32, mode: Mode) -> io::Result<Link> {
+    pub(super) fn attach(&self, interface: u32, mode: XdpMode) -> io::Result<Link> {
         #[repr(C)]
         struct Attach {
             program: u32,
@@ -131,8 +131,8 @@ impl Program {
             interface,
             attach_type: ATTACH_XDP,
             flags: match mode {
-                Mode::Native => FLAG_DRV_MODE,
-                Mode::Skb => FLAG_SKB_MODE,
+                XdpMode::Native => FLAG_DRV_MODE,
+                XdpMode::Skb => FLAG_SKB_MODE,
             },
         };
         // SAFETY: numbers alone

@@ -1,7 +1,7 @@
 //! AF_XDP: frames of a feed taken from an interface before the kernel's network stack sees them.
 //!
 //! A small program is attached to an interface. It redirects what is sent to the feed's groups and ports, and only that, to one
-//! socket per receive queue; everything else goes on to the kernel. [`open`] gives two halves: the hot thread polls the
+//! socket per receive queue; everything else goes on to the kernel. [`XdpRing::open`] gives two halves: the hot thread polls the
 //! [`XdpRing`], housekeeping holds the [`XdpAttachment`].
 //!
 //! Some of the feed's frames the program leaves to the kernel: fragments, frames longer than [`LONGEST`], and frames of a queue
@@ -26,12 +26,13 @@ use std::time::Duration;
 use crossbeam::queue::ArrayQueue;
 use socket2::{Domain, Socket, Type};
 
-use super::raw::{Attachment, BATCH, MappedRingError, RawFrame, Ring, RingOptions};
+use super::raw::{Attachment, MappedRingError, RawFrame, Ring, RingOptions};
+use super::receive::RECEIVE_BATCH;
 use bpf::{Count, Link, Program};
 use rings::{Xsk, XskWatch};
 
 /// The longest frame that comes this way, in bytes.
-pub const LONGEST: usize = rings::LONGEST;
+pub(crate) const LONGEST: usize = rings::LONGEST;
 
 /// How many receive queues get a socket. The frames of any other queue go to the kernel.
 const QUEUES_MAX: usize = 64;
@@ -43,44 +44,25 @@ const PATIENCE: u32 = 9;
 /// How the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Mode {
+pub enum XdpMode {
     /// By the driver, before the kernel makes a packet of the frame.
     Native,
     /// By the kernel, after that: works with every driver.
     Skb,
 }
 
-impl Mode {
+impl XdpMode {
     /// By the driver if it can, otherwise by the kernel.
-    pub const BEST: &'static [Mode] = &[Mode::Native, Mode::Skb];
+    pub const BEST: &'static [XdpMode] = &[XdpMode::Native, XdpMode::Skb];
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for XdpMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Mode::Native => "native",
-            Mode::Skb => "skb",
+            XdpMode::Native => "native",
+            XdpMode::Skb => "skb",
         })
     }
-}
-
-/// A ring for frames to these groups and ports. It is not attached to an interface yet; when it is, `modes` are tried in turn.
-///
-/// # Errors
-/// What was being done, what the system says, and what is missing: mostly a capability.
-pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), MappedRingError> {
-    if options.kernel_stamps {
-        return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
-    }
-    // what may be missing is found here, while there is still a choice
-    Xsk::new(options.buffer_bytes)?;
-    let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
-    let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
-    let left = program.count().map_err(failed("map the XDP program's counter"))?;
-    let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, left, handover: Arc::clone(&handover) };
-    let buffer = (options.buffer_bytes, options.buffer_bytes);
-    let patience = PATIENCE;
-    Ok((ring, XdpAttachment { program, buffer, modes, patience, attached: None, kept: None, overflow: 0, handover }))
 }
 
 /// The hot half's part of an attachment.
@@ -112,6 +94,30 @@ pub struct XdpRing {
     handover: Arc<Handover>,
 }
 
+impl XdpRing {
+    /// A ring for frames to these groups and ports. It is not attached to an interface yet; when it is, `modes` are tried in turn.
+    ///
+    /// # Errors
+    /// What was being done, what the system says, and what is missing: mostly a capability.
+    pub fn open(options: &RingOptions, modes: &'static [XdpMode]) -> Result<(XdpRing, XdpAttachment), MappedRingError> {
+        if options.kernel_stamps {
+            return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
+        }
+        // what may be missing is found here, while there is still a choice
+        Xsk::new(options.buffer_bytes)?;
+        let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
+        let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
+        let left = program.count().map_err(failed("map the XDP program's counter"))?;
+        let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, left, handover: Arc::clone(&handover) };
+        let buffer = (options.buffer_bytes, options.buffer_bytes);
+        let patience = PATIENCE;
+        Ok((
+            ring,
+            XdpAttachment { program, buffer, modes, patience, attached: None, kept: None, overflow: 0, handover },
+        ))
+    }
+}
+
 impl Ring for XdpRing {
     /// Makes no system call in copy mode; in zero-copy mode, one if the driver says that it sleeps.
     #[inline]
@@ -121,7 +127,7 @@ impl Ring for XdpRing {
         for place in 0..queues {
             let queue = self.first + place;
             let queue = if queue < queues { queue } else { queue - queues };
-            taken += self.sockets.queues[queue].poll(BATCH - taken, take);
+            taken += self.sockets.queues[queue].poll(RECEIVE_BATCH - taken, take);
         }
         if taken == 0 {
             self.empty += 1;
@@ -164,7 +170,7 @@ pub struct XdpAttachment {
     program: Program,
     /// Bytes asked for a queue, and given.
     buffer: (usize, usize),
-    modes: &'static [Mode],
+    modes: &'static [XdpMode],
     /// How long to wait for a queue, as [`PATIENCE`]: at the first attachment only, for housekeeping has a next time.
     patience: u32,
     attached: Option<Attached>,
@@ -179,7 +185,7 @@ pub struct XdpAttachment {
 struct Attached {
     link: Arc<Link>,
     interface: u32,
-    mode: Mode,
+    mode: XdpMode,
     /// Why the mode is not the first that was tried.
     instead: Option<MappedRingError>,
     queues: Vec<XskWatch>,
@@ -235,7 +241,7 @@ impl Attachment for XdpAttachment {
 
 impl XdpAttachment {
     /// How the program is attached; and why, if that is not the mode that was tried first. `None`: it is not attached.
-    pub fn mode(&self) -> Option<(Mode, Option<&MappedRingError>)> {
+    pub fn mode(&self) -> Option<(XdpMode, Option<&MappedRingError>)> {
         self.attached.as_ref().map(|attached| (attached.mode, attached.instead.as_ref()))
     }
 
@@ -288,7 +294,7 @@ impl XdpAttachment {
     }
 
     /// In the first mode that works. Without sockets the program redirects nothing.
-    fn link(&self, interface: u32) -> Result<(Link, Mode, Option<MappedRingError>), MappedRingError> {
+    fn link(&self, interface: u32) -> Result<(Link, XdpMode, Option<MappedRingError>), MappedRingError> {
         let mut refused = None;
         for &mode in self.modes {
             match self.program.attach(interface, mode) {
@@ -344,7 +350,7 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> MappedRingError {
 }
 
 /// A process that has just ended may hold the queue for a moment still: the kernel lets go of it later.
-fn bind(socket: &Xsk, interface: u32, queue: u32, mode: Mode, patience: u32) -> Result<(), MappedRingError> {
+fn bind(socket: &Xsk, interface: u32, queue: u32, mode: XdpMode, patience: u32) -> Result<(), MappedRingError> {
     let mut waited = 0;
     loop {
         match socket.bind(interface, queue, mode) {

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
-use super::{Mode, failed};
+use super::{XdpMode, failed};
 use crate::os::raw::{Checksum, MappedRingError, RawFrame};
 use crate::os::receive::set_option;
 
@@ -187,11 +187,11 @@ impl Xsk {
     }
 
     /// Binds it to a queue. Without a program that brings it frames it hears nothing.
-    pub(super) fn bind(&self, interface: u32, queue: u32, mode: Mode) -> io::Result<()> {
+    pub(super) fn bind(&self, interface: u32, queue: u32, mode: XdpMode) -> io::Result<()> {
         let flags = match mode {
             // zero copy if the driver can, otherwise copy; whoever has to be woken says so in the ring's flags
-            Mode::Native => libc::XDP_USE_NEED_WAKEUP,
-            Mode::Skb => libc::XDP_USE_NEED_WAKEUP | libc::XDP_COPY,
+            XdpMode::Native => libc::XDP_USE_NEED_WAKEUP,
+            XdpMode::Skb => libc::XDP_USE_NEED_WAKEUP | libc::XDP_COPY,
         };
         let to = libc::sockaddr_xdp {
             sxdp_family: libc::AF_XDP as u16,

@@ -6,7 +6,7 @@ use twinline_core::arbiter::{Arbiter, GapTimeout, Settings, Sink};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::StampPacer;
+use super::pacer::StampPacer;
 use crate::handler::Handler;
 use crate::source::{Datagram, Source};
 

@@ -20,8 +20,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::fault::{BEHIND_MAX, Fate, FaultCounts, Faults, LineFaults, Overtaken, Share};
-use crate::os::clock::Clock;
-use crate::os::receive::KernelStamp;
+use crate::os::{Clock, KernelStamp};
 use crate::source::live::{LineFacts, SourceFacts};
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::{LINES_MAX, Line};
@@ -66,8 +65,7 @@ impl FaultySettings {
 /// ```
 /// use twinline_core::{frame::Line, time::Nanos};
 /// use twinline_node::fault::{Faults, Outage};
-/// use twinline_node::source::faulty::{FaultTime, FaultySettings, FaultySource};
-/// use twinline_node::source::{Source, simulated::Simulated};
+/// use twinline_node::source::{FaultTime, FaultySettings, FaultySource, Simulated, Source};
 ///
 /// let (a, b) = (Line(0), Line(1));
 /// let simulated = Simulated::new(2).pass([(a, "1"), (b, "1")]).pass([(b, "2"), (a, "2")]).pass([(a, "3"), (b, "3")]);

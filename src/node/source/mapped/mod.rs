@@ -16,12 +16,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Feed, LineConfig};
-use crate::ip::fragments::{FragmentPath, Reassembler};
-use crate::ip::{self, Ipv4, LinkType, Reason, Udp, UdpChecksum};
-use crate::os::clock::Clock;
-use crate::os::netns::no_such_interface;
-use crate::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
-use crate::os::receive::{KernelStamp, Membership, ReceiveOptions, is_transient};
+use crate::ip::{self, FragmentPath, Ipv4, LinkType, Reason, Reassembler, Udp, UdpChecksum};
+use crate::os::{
+    Attachment, Checksum, Clock, KernelStamp, MappedRingError, Membership, RECEIVE_BATCH, RawFrame, ReceiveOptions,
+    Ring, RingOptions, is_transient_receive_error, no_such_interface,
+};
 use crate::source::live::{LineFacts, LiveError, SourceFacts, interfaces, join};
 use crate::source::watch::{Joins, LiveWatch};
 use crate::source::{CountedSource, Datagram, Pass, Source};
@@ -112,8 +111,8 @@ impl<R: Ring> Source for Mapped<R> {
             let polled = ring.poll(&mut |frame| reader.read(&frame, facts, take));
             pass.datagrams += (facts.datagrams - before) as usize;
             match polled {
-                Ok(count) => pass.full |= count == BATCH,
-                Err(error) if is_transient(&error) => facts.errors += 1,
+                Ok(count) => pass.full |= count == RECEIVE_BATCH,
+                Err(error) if is_transient_receive_error(&error) => facts.errors += 1,
                 Err(error) => return Err(error),
             }
         }

@@ -1,8 +1,9 @@
-//! A packet down to its UDP payload: link layer, VLAN tags, IPv4, UDP.
+//! A packet down to its UDP payload: link layer, VLAN tags, IPv4, UDP. Captures and mapped rings read packets this way.
 //!
-//! A packet is one whole UDP datagram over IPv4, a fragment of one, or refused for one [`Reason`]. Lengths are those in the headers,
-//! never the packet's own: Ethernet padding is not payload. [`datagram`] checks no checksum, since NICs with offloading leave them
-//! unfinished in captures; whoever knows better calls [`Ipv4::checksum_is_right`] and [`Udp::checksum`]. Nothing here allocates.
+//! A packet is one whole UDP datagram over IPv4, a fragment of one, or refused for one reason. Lengths are those in the headers, never
+//! the packet's own: Ethernet padding is not payload. In a capture no checksum is verified, since NICs with offloading leave them
+//! unfinished. Fragments are put together: the rules are strict, at most [`DATAGRAMS_IN_FLIGHT`] datagrams wait, and what does not
+//! become a datagram is counted under a reason ([`FragmentFacts`], [`UnusedFragments`]).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;

@@ -42,7 +42,6 @@ pub use receive::{
 pub use send::{SendOptions, SendTrouble, Sender, SenderError, SenderState};
 pub(crate) use send_packet::joined_here;
 pub use send_packet::{PacketError, PacketFlow, PacketSender};
-pub(crate) use sending::SEND_BATCH;
-pub use sending::SendFacts;
+pub use sending::{SEND_BATCH, SendFacts};
 pub use signal::Stop;
 pub use xdp::{XdpAttachment, XdpMode, XdpRing};

@@ -51,7 +51,8 @@ const LONGEST: usize = (1 << 16) + 128;
 #[expect(clippy::disallowed_types, reason = "shared with the kernel, which loom does not model")]
 type State = std::sync::atomic::AtomicU32;
 
-/// The half of a packet socket that a hot loop polls.
+/// The hot thread's half of a packet socket with a mapped ring (`AF_PACKET`, `TPACKET_V2`): the kernel puts frames into shared
+/// memory, and they are read there without a system call.
 #[derive(Debug)]
 pub struct PacketRing {
     socket: Socket,

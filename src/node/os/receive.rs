@@ -119,7 +119,7 @@ impl Received<'_> {
     pub const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 }
 
-/// The half of a receive socket that a hot loop polls.
+/// The hot thread's half of a receive socket. It shares nothing with [`Membership`] but the kernel's socket.
 #[derive(Debug)]
 pub struct Receiver {
     socket: Socket,
@@ -203,7 +203,7 @@ pub fn is_transient_receive_error(error: &io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) | None)
 }
 
-/// The half of a receive socket that housekeeping holds: where its group is joined, and what the kernel counts.
+/// The half of a receive socket for the thread beside the hot one: where its group is joined, and what the kernel counts.
 ///
 /// The socket stays open, and joined, until both halves are dropped.
 #[derive(Debug)]

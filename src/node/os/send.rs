@@ -1,8 +1,6 @@
 //! Sending: multicast sockets for a publisher.
 //!
-//! A [`Sender`] is connected to one group on one interface. Nothing here waits: what the system does not take now is counted as a
-//! [`SendTrouble`] and is gone, as it would be on the wire. A link that is down is such a trouble, and so is a deleted interface.
-//! [`Sender::check`], called now and then, goes on with an interface that is back.
+//! A [`Sender`] is connected to one group on one interface.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -122,6 +120,9 @@ pub enum SenderState {
 }
 
 /// A socket that sends to one group on one interface.
+///
+/// It never waits: what the system does not take now is counted as a [`SendTrouble`] and is gone, as it would be on the wire. A link
+/// that is down is such a trouble, and so is a deleted interface: [`Sender::check`], called now and then, goes on once it is back.
 #[derive(Debug)]
 pub struct Sender {
     to: SocketAddrV4,

@@ -73,7 +73,11 @@ pub enum PacketError {
     },
 }
 
-/// Sends frames on one interface.
+/// Sends whole frames on one interface, past the system's IP layer: about half the cost of a datagram through a socket. What leaves is
+/// what a connected UDP socket would have sent, except for the identification.
+///
+/// It cannot send to a unicast address, nor a datagram that is too long for one frame, nor on loopback; and sockets on the same host do
+/// not hear it. [`Sender`](super::Sender) can do all of this.
 #[derive(Debug)]
 pub struct PacketSender {
     socket: Socket,

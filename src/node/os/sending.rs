@@ -1,7 +1,7 @@
 //! What sending by sockets ([`send`](super::send)) and sending as frames ([`send_packet`](super::send_packet)) share.
 
 /// The most datagrams that one system call sends.
-pub(crate) const SEND_BATCH: usize = 64;
+pub const SEND_BATCH: usize = 64;
 
 /// What a sender has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

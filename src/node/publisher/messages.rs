@@ -1,4 +1,4 @@
-//! What a source of messages is. The sources are in [`super::binary_file`], [`super::lines`], [`super::made_up`].
+//! What a source of messages is, and the simplest one: a list.
 
 use std::fmt;
 use std::io;

@@ -1,12 +1,4 @@
-//! What is sent on which line, when: numbers, packing, heartbeats, the end of the session, and each line's faults.
-//!
-//! A [`Plan`] is a function of its configuration and its messages. It reads no clock: times are offsets from a start that
-//! its driver chooses. Datagrams come out in the order of their due times, including (marked) those that a fault lost.
-//!
-//! All lines carry the same numbers, however they pack: a heartbeat that consumes a number does so on all lines at once.
-//!
-//! What is under way is bounded: if delays would hold more than 65,536 datagrams or 64 MiB, the first one leaves early, and
-//! that is counted ([`FaultCounts::hurried`]).
+//! The plan: numbers, packing, heartbeats, the end of the session, and each line's faults.
 
 use std::collections::VecDeque;
 use std::io;
@@ -62,7 +54,15 @@ enum Advance {
     Ended,
 }
 
-/// A plan under way: see the module's page.
+/// What is sent on which line, and when: numbers, packing, heartbeats, the end of the session, and each line's faults.
+///
+/// A plan is a function of its configuration and its messages. It reads no clock: times are offsets from a start that its driver
+/// chooses. Datagrams come out in the order of their due times. Those that a fault loses are among them, and marked.
+///
+/// All lines carry the same numbers, however they pack: a heartbeat that consumes a number does so on all lines at once.
+///
+/// What is under way is bounded: if delays would hold more than 65,536 datagrams or 64 MiB, the first one leaves early and is counted
+/// ([`FaultCounts::hurried`]).
 pub struct Plan<F, S> {
     config: PlanConfig,
     source: S,

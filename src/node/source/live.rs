@@ -1,10 +1,4 @@
-//! Live sockets: one for each line and group of a feed, polled without waiting.
-//!
-//! [`Live::open`] gives two halves. [`Live`] is the hot thread's: it does nothing but receive. [`LiveWatch`] is
-//! housekeeping's: it joins, looks after interfaces, and counts what the sockets lost.
-//!
-//! The order of a pass: the first group of each line, then the second of each, so that the two copies of a message are
-//! looked for one right after the other; which line comes first rotates from pass to pass (ARBITRATION 1.2).
+//! Live sockets: the hot thread's half.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -151,7 +145,11 @@ impl Add for SourceFacts {
     }
 }
 
-/// The hot half of a feed's live sockets.
+/// The hot thread's half of a feed's live sockets: one socket for each line and group, polled without waiting. It does nothing but
+/// receive. The other half is [`LiveWatch`].
+///
+/// A pass takes the first group of each line, then the second of each, so that it looks for the two copies of a message one right
+/// after the other. Which line comes first rotates from pass to pass (ARBITRATION 1.2).
 #[derive(Debug)]
 pub struct Live {
     /// Group by group, and line by line within a group.

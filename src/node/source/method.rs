@@ -1,7 +1,4 @@
 //! The method by which a feed's live lines are received: chosen once, at the start.
-//!
-//! [`AnyLive::open`] opens what the feed file or the user asked for. [`AnyLive::with`] hands the source to code that is
-//! compiled for each method, so that no loop has to ask again.
 
 use std::fmt;
 
@@ -17,7 +14,10 @@ use crate::source::xdp::Redirected;
 /// packet socket's ring, and takes what this host sends in one piece (`UDP_SEGMENT`) for one datagram.
 const FASTER: [Method; 2] = [Method::Xdp, Method::Packet];
 
-/// The hot half of a feed's live lines, by any method.
+/// The hot thread's half of a feed's live lines, by any method.
+///
+/// [`AnyLive::open`] opens what the feed file or the user asks for. [`AnyLive::with`] hands the source to code that is compiled for
+/// each method, so that no loop has to ask again.
 #[derive(Debug)]
 pub enum AnyLive {
     /// UDP sockets.

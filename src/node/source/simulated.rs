@@ -1,7 +1,4 @@
-//! A simulated source: a script says what arrives before each pass, and nothing else happens.
-//!
-//! It follows the rules of live sockets: one socket per line and group, at most one batch from each per pass, and the line that is
-//! polled first rotates. What a pass does not take stays in its socket for the next.
+//! A source for tests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -12,7 +9,10 @@ use crate::source::live::SourceFacts;
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::Line;
 
-/// A source that plays a script, pass by pass.
+/// A source that plays a script: it says what arrives before each pass, and nothing else happens.
+///
+/// It follows the rules of live sockets: one socket per line and group, at most one batch from each per pass, and the line that is
+/// polled first rotates. What a pass does not take stays in its socket for the next.
 ///
 /// ```
 /// use twinline_core::frame::Line;

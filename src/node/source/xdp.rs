@@ -8,9 +8,6 @@
 //! A look at a socket is a system call, which costs a hundred times as much as a look at an empty ring. So sockets are looked at
 //! only when the redirect program says, in shared memory, that it left something of the feed to the kernel; and once in a long
 //! while without a reason, for what arrived before the program was there.
-//!
-//! There is one program per interface: lines on the same one share a ring, whose losses count for the first of them. Another feed
-//! or process on that interface has to use another method.
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -33,7 +30,11 @@ const LOOKS: u32 = 256;
 /// Once in this many passes they are looked at without a reason.
 const SELDOM: u32 = 8_192;
 
-/// The hot half of a feed that is received by AF_XDP.
+/// The hot thread's half of a feed that is received by `AF_XDP`: one ring per interface, and the ordinary sockets of all lines for
+/// what is left to the kernel.
+///
+/// There is one program per interface. Lines on the same interface share a ring, whose losses count for the first of them. Another
+/// feed or process on that interface has to use another method.
 #[derive(Debug)]
 pub struct Redirected {
     rings: Vec<SharedRing>,

@@ -1,14 +1,6 @@
 //! What on this machine will spoil latency numbers, in plain words, and what to do about each.
 //!
-//! [`examine_machine`] reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not
-//! known, or left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow. Not covered,
-//! since no file has it: how the NIC coalesces interrupts (`ethtool -c`), and what the firmware does.
-//!
-//! ```
-//! for finding in twinline_node::os::examine_machine(&[0], &["lo".to_owned()], 8 << 20) {
-//!     println!("{}: {}: {}", finding.severity, finding.what, finding.advice);
-//! }
-//! ```
+//! Not covered, since no file has it: how the NIC coalesces interrupts (`ethtool -c`), and what the firmware does.
 
 mod facts;
 #[cfg(test)]
@@ -56,6 +48,15 @@ pub struct Finding {
 
 /// What will spoil latency numbers measured on these cores and interfaces (by name or address), with this many bytes of receive
 /// buffer asked for per socket; the worst first. No cores given: all that this thread may use.
+///
+/// It reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not known, or
+/// left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow.
+///
+/// ```
+/// for finding in twinline_node::os::examine_machine(&[0], &["lo".to_owned()], 8 << 20) {
+///     println!("{}: {}: {}", finding.severity, finding.what, finding.advice);
+/// }
+/// ```
 pub fn examine_machine(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<Finding> {
     let usable = cpu::usable_cores();
     let cores: BTreeSet<usize> = if cores.is_empty() { &usable } else { cores }.iter().copied().collect();

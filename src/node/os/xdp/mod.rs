@@ -82,7 +82,14 @@ struct Handover {
     spent: ArrayQueue<Sockets>,
 }
 
-/// The half that a hot loop polls.
+/// The hot thread's half of an `AF_XDP` attachment: a small program redirects what is sent to the feed's groups and ports from an
+/// interface into this ring, before the kernel's network stack sees it. Everything else goes on to the kernel.
+///
+/// Some of the feed's frames are left to the kernel as well: fragments, frames too long for a slot of the ring, and frames of a
+/// receive queue without a socket. They arrive at an ordinary socket, which has to join the group anyway. Other programs on this host
+/// no longer see these groups on this interface.
+///
+/// The program is detached when both halves are dropped, or when the process ends, for whatever reason.
 #[derive(Debug)]
 pub struct XdpRing {
     sockets: Sockets,
@@ -142,8 +149,8 @@ impl Ring for XdpRing {
 }
 
 impl XdpRing {
-    /// How many frames that may be the feed's the program has left to the kernel: fragments, frames longer than [`LONGEST`], and
-    /// frames of a queue without a socket. Reads memory, without a system call.
+    /// How many frames that may be the feed's the program has left to the kernel: fragments, frames too long for a slot
+    /// of the ring, and frames of a queue without a socket. Reads memory, without a system call.
     #[inline]
     pub fn left_to_the_kernel(&self) -> u64 {
         self.left.now()

@@ -1,4 +1,4 @@
-//! Faults on any source, live ones too: what [`Faults`] says of a line is done to the datagrams that a source hands over.
+//! Faults on any source.
 //!
 //! ```text
 //!  source -> draw -+-> lost
@@ -7,12 +7,6 @@
 //!                                             +-> due now  -> handed over, twice if it is duplicated
 //!                                             +-> due later -> pool -> handed over by a later pass
 //! ```
-//!
-//! The model and its random streams are the publisher's ([`fault`](crate::fault)). The same seed and the same datagrams per line
-//! give the same faults, whatever the other lines bring.
-//!
-//! What is delayed or waits to be overtaken is copied to a pool that is allocated at the start. A datagram for which the pool has
-//! no room is dropped and counted ([`FaultySource::no_room`]). After the start nothing is allocated.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -60,7 +54,13 @@ impl FaultySettings {
     }
 }
 
-/// A source whose lines lose, repeat, reorder, delay and corrupt what another source brings.
+/// A source whose lines lose, repeat, reorder, delay and corrupt what another source brings, live ones too.
+///
+/// The model and its random streams are the publisher's ([`fault`](crate::fault)). The same seed and the same datagrams per line give
+/// the same faults, whatever the other lines bring.
+///
+/// What is delayed or waits to be overtaken is copied to a pool that is allocated at the start. A datagram for which the pool has no
+/// room is dropped and counted ([`FaultySource::no_room`]). After the start nothing is allocated.
 ///
 /// ```
 /// use twinline_core::{frame::Line, time::Nanos};

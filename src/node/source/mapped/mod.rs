@@ -5,12 +5,7 @@
 //!                                                +-> fragments, put together -^
 //! ```
 //!
-//! This does what a kernel does for a socket: nothing in a frame is believed before it is checked, and each frame without a
-//! datagram of the line is counted under a reason ([`FrameFacts`](super::live::FrameFacts)). As with sockets, there are two
-//! halves. [`Mapped`] is the hot thread's. [`LiveWatch`] is housekeeping's; it keeps one socket per group, which joins the group
-//! and hears nothing, so that the network goes on sending it here.
-//!
-//! The order of a pass: up to a batch of each line's ring; which line comes first rotates from pass to pass.
+//! This does what a kernel does for a socket: nothing in a frame is believed before it is checked.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -26,7 +21,12 @@ use crate::source::watch::{Joins, LiveWatch};
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::Line;
 
-/// The hot half of a feed's mapped rings.
+/// The hot thread's half of a feed's mapped rings: one per line, whose frames are read in place, without a system call.
+///
+/// Each frame without a datagram of the line is counted under a reason ([`FrameFacts`](super::FrameFacts)). The other half is
+/// [`LiveWatch`]: it keeps one socket per group, which joins the group and hears nothing, so that the network goes on sending it here.
+///
+/// A pass takes up to a batch from each line's ring. Which line comes first rotates from pass to pass.
 #[derive(Debug)]
 pub struct Mapped<R> {
     lines: Vec<MappedLine<R>>,

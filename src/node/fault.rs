@@ -13,7 +13,7 @@ use fastrand::Rng;
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-/// The longest delay that a line may have: what is under way is held in memory.
+/// The longest delay that a line may have, since delayed datagrams are held in memory.
 pub const DELAY_MAX: Nanos = Nanos::from_secs(10);
 /// The most datagrams that may overtake one.
 pub const BEHIND_MAX: u32 = 1_000;
@@ -134,7 +134,7 @@ pub struct FaultCounts {
     pub reordered: u64,
     /// With a byte changed.
     pub corrupted: u64,
-    /// Sent before their delay was over, for lack of room. Of a publisher only.
+    /// Sent before their delay was over, for lack of room. Only a publisher does this.
     pub hurried: u64,
 }
 
@@ -303,13 +303,13 @@ impl<T> Overtaken<T> {
         Overtaken { waiting: Vec::with_capacity(datagrams) }
     }
 
-    /// Whether a datagram that `behind` others are to overtake may wait. No more wait than may overtake: otherwise a line that
+    /// Whether a datagram may wait for `behind` others to overtake it. No more wait than may overtake: otherwise a line that
     /// delays everything would send nothing.
     pub(crate) fn may_wait(&self, behind: u32) -> bool {
         self.waiting.len() < behind as usize
     }
 
-    /// Has a datagram wait until `behind` others (1 or more) have overtaken it.
+    /// Makes a datagram wait until `behind` others (1 or more) have overtaken it.
     pub(crate) fn wait(&mut self, behind: u32, datagram: T) {
         self.waiting.push(Waiting { left: behind, overtaken: false, datagram });
     }

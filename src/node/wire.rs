@@ -15,7 +15,7 @@ use twinline_core::time::Nanos;
 /// How long to wait at a time for room in a full queue, and how often, before the datagram is given up.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 const ROOM_WAITS: u32 = 3;
-/// How long to leave alone at a time an interface that takes no frame, and how often, before the datagram is given up.
+/// An interface that takes no frame is left alone for so long, so many times, before the datagram is given up.
 const FRAME_WAIT: Duration = Duration::from_micros(50);
 const FRAME_WAITS: u32 = 600;
 /// How often to look for an interface that cannot be reached.
@@ -68,7 +68,7 @@ pub enum LineSendError {
     /// By sockets.
     #[error(transparent)]
     Socket(#[from] SenderError),
-    /// As frames, which was asked for.
+    /// As frames, as asked for.
     #[error(transparent)]
     Frames(#[from] PacketError),
 }
@@ -195,9 +195,9 @@ impl UdpWire {
             SendTrouble::Full if *tries <= ROOM_WAITS => {
                 self.sender(line, group)?.wait_for_room(ROOM_WAIT).map(|()| true)
             }
-            // reported for an earlier datagram, and reported once
+            // reported once, for an earlier datagram
             SendTrouble::Nobody => Ok(*tries <= 1),
-            // the trouble goes on until there is a socket
+            // this goes on until there is a socket
             SendTrouble::Unreachable if self.look() => Ok(self.line(line)?.check(group).unwrap_or(false)),
             SendTrouble::Full | SendTrouble::Unreachable => Ok(false),
         }
@@ -208,7 +208,7 @@ impl UdpWire {
     fn frame_again(&mut self, line: Line, trouble: SendTrouble, tries: &mut u32) -> io::Result<bool> {
         *tries += 1;
         match trouble {
-            // it may be the interface's queue as well as the socket's, and nobody reports when that has room
+            // it may be the interface's queue instead of the socket's, and nothing reports when that has room
             SendTrouble::Full if *tries <= FRAME_WAITS => {
                 std::thread::sleep(FRAME_WAIT);
                 Ok(true)
@@ -254,7 +254,7 @@ impl UdpWire {
             };
             let before = sender.facts().datagrams;
             let result = sender.send_batch(&datagrams[sent..]);
-            // if one of a batch is refused, those before it have left all the same
+            // if one of a batch is refused, those before it have left
             let left = (sender.facts().datagrams - before) as usize;
             sent += left;
             let trouble = match result {
@@ -386,7 +386,7 @@ impl Wire for UdpWire {
             if result.is_err() {
                 return (sent, result);
             }
-            // what cannot be a frame goes by its socket: one at a time if the next ones may be frames
+            // what cannot be a frame goes through its socket, one at a time if the next ones may be frames
             let rest = &datagrams[sent..];
             let Some(&(group, _)) = rest.first() else { break };
             let most = if self.line(line).is_ok_and(|line| line.frames.is_some()) { 1 } else { SEND_BATCH };

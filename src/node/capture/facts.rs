@@ -83,7 +83,7 @@ pub struct RecordCounts {
     pub unstamped: u64,
 }
 
-/// What whoever reads the results should know about a file. Displays as a sentence.
+/// What a reader of the results should know about a file. Displays as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CaptureWarning {

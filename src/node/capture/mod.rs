@@ -6,10 +6,10 @@
 //!                                                      CaptureWriter <- what a line received
 //! ```
 //!
-//! A [`CaptureReader`] reads the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured. A datagram in
-//! IPv4 fragments is reassembled, and comes with its last fragment. A [`LineMap`] says which of a feed's lines a record came by.
-//! [`Captures`] merges files into one list of (stamp, line, group, payload). A [`CaptureWriter`] stores such a list so that it reads
-//! back the same.
+//! A [`CaptureReader`] reads the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured. A datagram
+//! in IPv4 fragments is reassembled, and comes with its last fragment. A [`LineMap`] says which of a feed's lines a record came by.
+//! [`Captures`] merges files into one list of (stamp, line, group, payload). A [`CaptureWriter`] stores such a list so that it
+//! reads back the same.
 //!
 //! A file is not trusted: whatever it holds is delivered, counted under a reason, or ends the reading with a [`CaptureError`] that
 //! says where. Memory does not grow with the file. This module reads no clock and starts no thread.

@@ -167,7 +167,7 @@ impl Feed {
         let path = path.as_ref();
         let unreadable = |error| ConfigError::Unreadable { file: path.to_owned(), error };
         let mut bytes = Vec::new();
-        // one byte past the limit tells a file that fits from one that does not, and a device file ends there too
+        // one byte past the limit shows that a file is too long, and ends the reading of a device file
         let file = File::open(path).map_err(unreadable)?;
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         document::text_of(&bytes).and_then(Feed::parse).map_err(|error| error.in_file(path))

@@ -1,9 +1,9 @@
 //! A packet down to its UDP payload: link layer, VLAN tags, IPv4, UDP. Captures and mapped rings read packets this way.
 //!
-//! A packet is one whole UDP datagram over IPv4, a fragment of one, or refused for one reason. Lengths are those in the headers, never
-//! the packet's own: Ethernet padding is not payload. In a capture no checksum is verified, since NICs with offloading leave them
-//! unfinished. Fragments are put together: the rules are strict, at most [`DATAGRAMS_IN_FLIGHT`] datagrams wait, and what does not
-//! become a datagram is counted under a reason ([`FragmentFacts`], [`UnusedFragments`]).
+//! A packet is one whole UDP datagram over IPv4, a fragment of one, or refused for one reason. Lengths are those in the headers,
+//! never the packet's own: Ethernet padding is not payload. In a capture no checksum is verified, since NICs with offloading leave
+//! them unfinished. Fragments are put together: the rules are strict, at most [`DATAGRAMS_IN_FLIGHT`] datagrams wait, and what does
+//! not become a datagram is counted under a reason ([`FragmentFacts`], [`UnusedFragments`]).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
@@ -115,8 +115,8 @@ pub(crate) fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
     })
 }
 
-/// The piece of a datagram in a packet that [`datagram`] refused for [`Reason::Fragment`]. `interface` is the capture interface that
-/// it came by: it keeps fragments apart, together with what the link layer says.
+/// The piece of a datagram in a packet that [`datagram`] refused for [`Reason::Fragment`]. `interface` is the capture interface
+/// that it came by: it keeps fragments apart, together with what the link layer says.
 ///
 /// # Errors
 /// The [`Reason`] why it holds none.
@@ -131,7 +131,7 @@ pub(crate) fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<
         LinkType::Sll2 => (u32::from(be16(packet, 4)?) << 16 | u32::from(be16(packet, 6)?), behind_tag(20)?),
         LinkType::Loopback | LinkType::Raw | LinkType::Other(_) => (0, 0),
     };
-    // what is left of a tag are a priority and a mark, which may differ from packet to packet
+    // the rest of the tag is a priority and a mark, which may differ from packet to packet
     ip.fragment(FragmentPath { interface, host_interface, vlan: tag & 0xfff })
 }
 
@@ -203,7 +203,7 @@ impl<'a> Ipv4<'a> {
     pub(crate) fn parse(rest: &'a [u8]) -> Result<Ipv4<'a>, Reason> {
         let header = Ipv4HeaderSlice::from_slice(rest).map_err(|e| match e {
             HeaderSliceError::Len(_) => Reason::Truncated,
-            // raw IP carries either version
+            // raw IP may carry either version
             HeaderSliceError::Content(HeaderError::UnexpectedVersion { version_number: 6 }) => Reason::NotUdp,
             HeaderSliceError::Content(_) => Reason::Malformed,
         })?;
@@ -240,7 +240,7 @@ impl<'a> Ipv4<'a> {
         Ok(Fragment { of, at, more: self.header.more_fragments(), bytes: self.segment()?.bytes })
     }
 
-    /// Whether its header's checksum is right.
+    /// Whether the header's checksum is right.
     #[inline]
     pub(crate) fn checksum_is_right(&self) -> bool {
         Sum16BitWords::new().add_slice(self.header.slice()).ones_complement() == 0
@@ -296,7 +296,7 @@ impl<'a> Udp<'a> {
     pub(crate) fn parse(segment: &'a [u8]) -> Result<Udp<'a>, Reason> {
         let header = UdpHeaderSlice::from_slice(segment).map_err(|_| Reason::Malformed)?;
         let length = usize::from(header.length());
-        // zero would mean a jumbogram, which IPv4 does not have: a kernel drops it too
+        // zero would mean a jumbogram, which IPv4 does not have; a kernel drops it as well
         if length < UDP_HEADER || length > segment.len() {
             return Err(Reason::Malformed);
         }
@@ -321,7 +321,7 @@ impl<'a> Udp<'a> {
         if pseudo.clone().add_slice(self.bytes).ones_complement() == 0 {
             return UdpChecksum::Right;
         }
-        // native order on both sides: the sum is made of words as they lie in memory
+        // native order on both sides: the sum adds words as they lie in memory
         if !pseudo.ones_complement() == u16::from_ne_bytes([stored[0], stored[1]]) {
             return UdpChecksum::Unfinished;
         }
@@ -484,7 +484,7 @@ mod tests {
             };
             assert_eq!(checksum(&packet), (true, UdpChecksum::Right), "{length}");
             for at in 0..packet.len() {
-                // what is not parsed at all, or not summed up
+                // not parsed at all, or not summed
                 if [0, 2, 3, 6, 7, 9, 24, 25].contains(&at) {
                     continue;
                 }

@@ -59,11 +59,11 @@ pub fn messages(feed: &Feed, captures: &[impl AsRef<Path>]) -> Result<OrderedMes
 
 /// The arbitrated messages of captures, opened by [`messages()`].
 ///
-/// This is the ordered stream. Messages that came too late or stand outside the sequence are not in it; [`OrderedMessages::arbiter`]
-/// counts both.
+/// This is the ordered stream. Messages that came too late or stand outside the sequence are not in it;
+/// [`OrderedMessages::arbiter`] counts both.
 ///
-/// It is not an [`Iterator`], since messages borrow from it: loop with `while let Some(message) = messages.next()?`. It holds only what
-/// one datagram released.
+/// It is not an [`Iterator`], since messages borrow from it: loop with `while let Some(message) = messages.next()?`. It holds only
+/// what one datagram released.
 pub struct OrderedMessages {
     captures: Captures,
     handler: Handler<AnyFraming>,

@@ -5,8 +5,8 @@
 //!                 \-> messages: OrderedMessages::next     (one message at a time, in order)
 //! ```
 //!
-//! [`messages()`] is the short way: it gives the arbitrated messages one by one. [`arbitrate`] runs a [`Handler`] over the captures with
-//! any [`Sink`], and calls [`OfflineHooks`] for each datagram and to show progress. [`read`] is the loop itself, for any
+//! [`messages()`] is the short way: it gives the arbitrated messages one by one. [`arbitrate`] runs a [`Handler`] over the captures
+//! with any [`Sink`], and calls [`OfflineHooks`] for each datagram and to show progress. [`read`] is the loop itself, for any
 //! [`OfflineInput`].
 //!
 //! The loop is compiled for its hooks: one that does nothing costs nothing. It reads no clock, starts no thread and prints nothing.
@@ -105,8 +105,8 @@ pub trait OfflineHooks<F, S> {
         let _ = (handler, datagram, sink);
     }
 
-    /// Whether to go on. This is the place to show progress ([`Captures::position`] of [`Captures::size`]) and to look at a stop flag.
-    /// Called at least every [`LOOK_EVERY`] datagrams.
+    /// Whether to go on. This is the place to show progress ([`Captures::position`] of [`Captures::size`]) and to look at a stop
+    /// flag. Called at least every [`LOOK_EVERY`] datagrams.
     fn goes_on(&mut self, captures: &Captures, sink: &S) -> bool {
         let _ = (captures, sink);
         true
@@ -128,8 +128,8 @@ pub struct OfflineEnd {
 }
 
 impl OfflineEnd {
-    /// Whether the captures were one recording by Twinline, with nothing missing, and were read to the end. Then the results equal those
-    /// of the live run (ARBITRATION 10.3).
+    /// Whether the captures were one recording by Twinline, with nothing missing, and were read to the end. Then the results equal
+    /// those of the live run (ARBITRATION 10.3).
     pub fn is_whole_recording(&self, captures: &Captures) -> bool {
         captures.is_whole_recording() && !self.stopped && self.failed.is_none()
     }
@@ -141,8 +141,8 @@ impl OfflineEnd {
 /// further, the arbiter ends at the last datagram's stamp: the results are those of what was read.
 ///
 /// # Errors
-/// The captures do not say by which line a datagram came ([`CaptureError::Ambiguous`]). Nothing is known about the rest then, so the
-/// arbiter is not finished. A file that is damaged or cannot be read any further is reported in [`OfflineEnd::failed`] instead.
+/// The captures do not say by which line a datagram came ([`CaptureError::Ambiguous`]). Nothing is known about the rest then, so
+/// the arbiter is not finished. A file that is damaged or cannot be read any further is reported in [`OfflineEnd::failed`] instead.
 ///
 /// ```
 /// use twinline_core::arbiter::{Event, Run, Sink};

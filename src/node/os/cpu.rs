@@ -81,7 +81,7 @@ impl Spin {
         self.shared
     }
 
-    /// There is nothing to do: pauses for some nanoseconds, or yields the core to whoever wants it.
+    /// Call this when there is nothing to do. Pauses for some nanoseconds, or yields the core to other threads.
     #[inline]
     pub fn idle(self) {
         if self.shared {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_pinned_to_a_usable_core_and_to_no_other() {
-        // a thread of its own: pinning would outlive the test on the harness's thread
+        // on a thread of its own: on the harness's thread, pinning would outlive the test
         std::thread::spawn(|| {
             let all = usable_cores();
             let last = *all.last().expect("a core to run on");

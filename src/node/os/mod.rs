@@ -1,5 +1,5 @@
-//! Every system call: the clock, cores, sockets, mapped rings, signals, and a look at the machine. Apart from files read and written
-//! through the standard library, no other module calls the system.
+//! Every system call: the clock, cores, sockets, mapped rings, signals, and a look at the machine. Apart from files read and
+//! written through the standard library, no other module calls the system.
 //!
 //! | purpose | what there is |
 //! |---|---|

@@ -40,9 +40,9 @@ impl HostInterface {
         Ok(HostInterface::find(&HostInterface::all()?, name_or_addr))
     }
 
-    /// The same, among interfaces that were listed before.
+    /// Like [`HostInterface::resolve`], among interfaces that were listed before.
     ///
-    /// Each address in 127.0.0.0/8 stands for the loopback interface, as it does for the kernel.
+    /// Every address in 127.0.0.0/8 means the loopback interface, as it does to the kernel.
     pub fn find(all: &[HostInterface], name_or_addr: &str) -> Option<HostInterface> {
         match name_or_addr.parse::<Ipv4Addr>() {
             Ok(addr) => all
@@ -76,7 +76,7 @@ impl HostInterface {
             }
             // SAFETY: a name in the list ends in a zero; an address begins with its family
             let (name, family) = unsafe { (CStr::from_ptr(entry.ifa_name), i32::from((*entry.ifa_addr).sa_family)) };
-            // the carrier itself (IFF_LOWER_UP): IFF_RUNNING follows it by up to a second
+            // the carrier itself (IFF_LOWER_UP): IFF_RUNNING lags by up to a second
             let running = libc::IFF_UP as u32 | libc::IFF_LOWER_UP as u32;
             let one = HostInterface {
                 index: 0,

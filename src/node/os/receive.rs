@@ -115,7 +115,7 @@ pub struct Received<'a> {
 }
 
 impl Received<'_> {
-    /// The sender if none was asked for: no host sends from port 0 of 0.0.0.0.
+    /// The sender if it was not asked for: no host sends from port 0 of 0.0.0.0.
     pub const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 }
 
@@ -144,7 +144,7 @@ impl Receiver {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
             .map_err(SocketError::doing("open a UDP socket"))?;
         if group.ip().is_multicast() {
-            // several programs may listen to a group; on a unicast port the last to bind would take all from the first
+            // several programs may listen to a group; on a unicast port, the last to bind would take everything from the first
             socket.set_reuse_address(true).map_err(SocketError::doing("share the port"))?;
             // otherwise another program's membership on this host would let through what this socket did not join
             socket.set_multicast_all_v4(false).map_err(SocketError::doing("refuse groups that were not joined"))?;
@@ -176,8 +176,8 @@ impl Receiver {
         Ok((Receiver { socket, kernel_stamps, senders }, membership))
     }
 
-    /// Hands over what is there, at most [`RECEIVE_BATCH`] datagrams, without waiting. Returns how many; if fewer than [`RECEIVE_BATCH`], the
-    /// socket is empty.
+    /// Hands over what is there, at most [`RECEIVE_BATCH`] datagrams, without waiting. Returns how many; if fewer than
+    /// [`RECEIVE_BATCH`], the socket is empty.
     ///
     /// # Errors
     /// The system's error, after what was taken before it; see [`is_transient_receive_error`] for those that do not end anything.
@@ -260,7 +260,7 @@ impl Membership {
         match self.source {
             None => self.socket.join_multicast_v4_n(self.group.ip(), &InterfaceIndexOrAddress::Index(index))?,
             Some(source) => {
-                // by index and not by IP_ADD_SOURCE_MEMBERSHIP's address, which may be on two interfaces, or on none
+                // by index, not by address as IP_ADD_SOURCE_MEMBERSHIP has it: an address may be on two interfaces, or on none
                 let request = libc::group_source_req {
                     gsr_interface: index,
                     gsr_group: storage(*self.group.ip()),
@@ -279,7 +279,7 @@ impl Membership {
         if let Some(index) = self.joined.take()
             && self.group.ip().is_multicast()
         {
-            // an error says that it is not joined there, which is what is wanted
+            // an error means that it is not joined there, which is what we want
             let _ = self.socket.leave_multicast_v4_n(self.group.ip(), &InterfaceIndexOrAddress::Index(index));
         }
     }
@@ -366,8 +366,8 @@ pub(super) fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Re
     if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Where datagrams land: [`RECEIVE_BATCH`] buffers of 64 KiB with what the kernel needs beside them, allocated once. One is enough for all
-/// sockets that a thread polls.
+/// Where datagrams land: [`RECEIVE_BATCH`] buffers of 64 KiB with what the kernel needs beside them, allocated once. One is enough
+/// for all sockets that a thread polls.
 #[derive(Debug)]
 pub struct Batch {
     slots: NonNull<Slots>,
@@ -441,7 +441,7 @@ impl Batch {
         if len < 0 {
             return nothing().map(|()| None);
         }
-        let len = len as usize; // with MSG_TRUNC what was sent, which is what fits or more
+        let len = len as usize; // with MSG_TRUNC this is the length that was sent, even if it does not fit
         Ok(Some(self.received(0, len, len > BUFFER, senders, false)))
     }
 
@@ -461,7 +461,7 @@ impl Batch {
             let (header, sender) = unsafe { (&mut (*at).headers[i].msg_hdr, &raw mut (*at).senders[i]) };
             header.msg_name = if senders { sender.cast() } else { ptr::null_mut() };
             header.msg_namelen = SENDER_LEN;
-            // to be set again each time: the kernel leaves here what it wrote, which without a stamp is nothing
+            // set again each time, since the kernel puts the length of what it wrote here: 0 without a stamp
             header.msg_controllen = mem::size_of::<ControlSpace>();
             header.msg_flags = 0;
         }
@@ -510,7 +510,7 @@ impl Batch {
             let mut control = libc::CMSG_FIRSTHDR(header);
             while !control.is_null() {
                 if (*control).cmsg_level == libc::SOL_SOCKET && (*control).cmsg_type == libc::SCM_TIMESTAMPING {
-                    // the second of the three is a thing of the past
+                    // the second of the three is obsolete
                     let [software, _, hardware] =
                         libc::CMSG_DATA(control).cast::<[libc::timespec; 3]>().read_unaligned();
                     return Some(KernelStamp { software: nanos(software), hardware: nanos(hardware) });

@@ -65,7 +65,7 @@ pub enum SendTrouble {
 }
 
 impl SendTrouble {
-    /// The trouble that a system error stands for, if it is one of these.
+    /// The trouble that a system error means, if it is one of these.
     pub fn of(error: &io::Error) -> Option<SendTrouble> {
         match error.raw_os_error()? {
             libc::ENETUNREACH
@@ -121,8 +121,9 @@ pub enum SenderState {
 
 /// A socket that sends to one group on one interface.
 ///
-/// It never waits: what the system does not take now is counted as a [`SendTrouble`] and is gone, as it would be on the wire. A link
-/// that is down is such a trouble, and so is a deleted interface: [`Sender::check`], called now and then, goes on once it is back.
+/// It never waits: what the system does not take now is counted as a [`SendTrouble`] and is gone, as it would be on the wire. A
+/// link that is down is such a trouble, and so is a deleted interface: [`Sender::check`], called now and then, goes on once it is
+/// back.
 #[derive(Debug)]
 pub struct Sender {
     to: SocketAddrV4,
@@ -225,10 +226,10 @@ impl Sender {
     pub fn check(&mut self) -> Result<SenderState, SenderError> {
         let socket_error = |error| SenderError::Socket { to: self.to, interface: self.interface.clone(), error };
         let all = HostInterface::all().map_err(SocketError::doing("list the interfaces")).map_err(socket_error)?;
-        // without an address of its own the kernel would send from another interface's
+        // without an address of its own, the kernel would use another interface's
         let found = HostInterface::find(&all, &self.interface).filter(|found| found.addr.is_some());
         let Some(found) = found else {
-            // its address may be gone for a moment while the interface stays
+            // its address may disappear for a moment while the interface stays
             if self.index.is_none() || all.iter().any(|one| Some(one.index) == self.index) {
                 return Ok(SenderState::Same);
             }
@@ -239,9 +240,9 @@ impl Sender {
             return Ok(SenderState::Same);
         }
         match connected(self.to, &found, self.options) {
-            // a new socket: a connected one would keep the old interface's address as its own
+            // a new socket, since a connected one would keep the old interface's address
             Ok((socket, connected)) => (self.socket, self.connected) = (socket, connected),
-            // the address to send from is not there yet
+            // the address to send from does not exist yet
             Err(error) if SendTrouble::of(&error.error).is_some() => return Ok(SenderState::Same),
             Err(error) => return Err(socket_error(error)),
         }

@@ -21,8 +21,8 @@ enum Stepping {
     Ended,
 }
 
-/// The messages of Nasdaq's BinaryFILE: one after the other, each preceded by its length in 2 bytes, big-endian. The file is plain or
-/// gzip: its first bytes say which.
+/// The messages of Nasdaq's BinaryFILE: one after the other, each preceded by its length in 2 bytes, big-endian. The file is plain
+/// or gzip: its first bytes say which.
 ///
 /// * A length of zero marks the end of the session, if the file has lengths at all.
 /// * If the first length is zero and the file goes on, all its lengths are zero, as in Nasdaq's own ITCH 5.0 test file. Then the

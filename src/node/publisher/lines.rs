@@ -43,7 +43,7 @@ impl<R: BufRead> TextLines<R> {
             }
             let newline = available.iter().position(|&b| b == b'\n');
             let text = &available[..newline.unwrap_or(available.len())];
-            // one byte more than may be: a carriage return may be the last
+            // one byte more than allowed, since the last may be a carriage return
             let room = (LINE_LEN_MAX + 1).saturating_sub(line.len());
             line.extend_from_slice(&text[..text.len().min(room)]);
             len += text.len() as u64;
@@ -84,7 +84,7 @@ enum Item {
     Failed(io::Error),
 }
 
-/// The lines of an input that may make a reader wait, such as standard input. A thread of its own reads them. While there is no
+/// The lines of an input that may make a reader wait, such as standard input. A separate thread reads them. While there is no
 /// line yet, the source returns [`io::ErrorKind::WouldBlock`], so that heartbeats go on.
 pub struct LiveTextLines {
     items: Receiver<Item>,
@@ -179,7 +179,7 @@ mod tests {
         assert!(warnings[0].to_string().starts_with("line 2 has 1401 bytes"));
     }
 
-    /// An input that says what it is told to, when it is told to.
+    /// An input that gives what the test says, when it says so.
     struct Told(Receiver<&'static [u8]>);
 
     impl io::Read for Told {

@@ -88,7 +88,7 @@ impl MessageSource for MadeUp {
         message.clear();
         message.resize(len, 0);
         message[0] = kind;
-        // microseconds since nine in the morning, by the index: a time that any run makes alike
+        // microseconds since nine in the morning, by the index: the same time in every run
         let time = 9 * 3_600_000_000_000 + self.index * 1_000;
         message[5..11].copy_from_slice(&time.to_be_bytes()[2..]);
         message[11..19].copy_from_slice(&self.index.to_be_bytes());

@@ -52,7 +52,7 @@ pub enum MessageWarning {
         /// How many were for other groups.
         other_groups: u64,
     },
-    /// Messages that no line brought into the capture are left out: what is published has no hole there.
+    /// Messages that no line brought into the capture are left out. What is published has no hole there.
     Lost {
         /// How many numbers.
         messages: u64,

@@ -8,7 +8,8 @@ use twinline_core::time::Nanos;
 
 /// Nearer than this to the due time, it spins on the clock.
 const SPIN: Nanos = Nanos::from_micros(5);
-/// Nearer than this, it yields to other threads instead of sleeping: a sleep may last some 50 us longer than asked for.
+/// If less time is left than this, it yields to other threads instead of sleeping: a sleep may last some 50 us longer than asked
+/// for.
 const YIELD: Nanos = Nanos::from_micros(200);
 /// The longest sleep, so that a request to stop is noticed.
 const SLEEP_MAX: Nanos = Nanos::from_millis(5);

@@ -77,7 +77,7 @@ pub enum RateSpec {
 }
 
 impl RateSpec {
-    /// The rate with `burst` (at least 1) messages at once.
+    /// The rate, with `burst` messages at once (at least 1).
     pub fn with_burst(self, burst: u32) -> Rate {
         match self {
             RateSpec::PerSecond(rate) => Rate::per_second(rate, burst.max(1)).unwrap_or(Rate::Max),
@@ -245,7 +245,7 @@ impl<T: Clone> PerLine<T> {
         Ok(lines.iter().map(of).collect())
     }
 
-    /// The value of each line, in the order of `lines`; its own overrides the one for all lines.
+    /// The value of each line, in the order of `lines`. A line's own value overrides the one for all lines.
     ///
     /// # Errors
     /// [`SpecError::UnknownLine`]; [`SpecError::Twice`] if a line (or "every line") has two.

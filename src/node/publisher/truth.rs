@@ -158,7 +158,7 @@ impl Truth {
 
 fn add(ranges: &mut Vec<GroupRange>, omitted: &mut u64, group: u16, number: u64) {
     let numbers = SeqRange::new(SeqNo(number), SeqNo(number) + 1);
-    // groups take turns, so the last range of this one is among the last few, or it is not continued
+    // groups take turns, so if the range continues one of this group, that is among the last few
     if let Some(last) = ranges.iter_mut().rev().take(16).find(|r| r.group == group && r.numbers.end == numbers.first) {
         last.numbers.end = numbers.end;
     } else if ranges.len() < LOST_RANGES_MAX {

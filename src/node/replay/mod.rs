@@ -111,7 +111,7 @@ pub enum ReplayError {
     },
 }
 
-/// Sends all that the captures hold, beginning at once. It ends with the captures, at the limit, or when `stop` is requested.
+/// Sends everything in the captures, beginning now. It ends with the captures, at the limit, or when `stop` is requested.
 /// `tell` is called now and then with the progress.
 ///
 /// # Errors
@@ -183,7 +183,7 @@ struct Replay<'a, W, T> {
 
 impl<W: Wire, T: FnMut(&ReplayReport)> Replay<'_, W, T> {
     fn run(&mut self, ahead: &Ahead) -> Result<(), ReplayError> {
-        // the first chunk starts the time
+        // time starts with the first chunk
         let mut started: Option<(DueClock<'_>, Schedule)> = None;
         loop {
             let (next, waited) = match ahead.try_next() {

@@ -1,4 +1,5 @@
-//! The hooks of the runtime's hot thread: the clock, a copy of every datagram for a capture, the page of counters, the request to stop.
+//! The hooks of the runtime's hot thread: the clock, a copy of every datagram for a capture, the page of counters, the request to
+//! stop.
 
 use twinline_client::counters::{Counter, CounterWriter};
 use twinline_core::arbiter::Arbiter;

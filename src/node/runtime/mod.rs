@@ -1,5 +1,5 @@
-//! The live runtime: it joins a feed's lines and starts two threads. The hot thread receives and arbitrates; the attendant looks after
-//! the lines.
+//! The live runtime: it joins a feed's lines and starts two threads. The hot thread receives and arbitrates; the attendant looks
+//! after the lines.
 //!
 //! ```text
 //!  hot thread: source -> framing -> arbiter -> sink or clients' rings    (allocates nothing, locks nothing)
@@ -137,8 +137,8 @@ impl Runtime {
         self
     }
 
-    /// What the hot thread does while there is nothing to receive. By default it spins if it can have a core to itself and another is
-    /// left for everything else; otherwise it yields.
+    /// What the hot thread does while there is nothing to receive. By default it spins if it can have a core to itself and another
+    /// is left for everything else; otherwise it yields.
     #[must_use]
     pub fn spin(mut self, spin: Spin) -> Runtime {
         self.spin = Some(spin);
@@ -325,8 +325,8 @@ impl Joined {
         framing.with(Starting { joined: self, sink })
     }
 
-    /// Like [`Joined::start`], for one framing only. Given [`AnyFraming`](twinline_core::framing::AnyFraming), the loop looks the feed's
-    /// framing up for each datagram: that costs some nanoseconds, but the caller's program builds sooner.
+    /// Like [`Joined::start`], for one framing only. Given [`AnyFraming`](twinline_core::framing::AnyFraming), the loop looks the
+    /// feed's framing up for each datagram: that costs some nanoseconds, but the caller's program builds sooner.
     ///
     /// # Errors
     /// [`RuntimeError::Thread`]
@@ -399,8 +399,8 @@ impl Clients {
         self.roster.detach(id)
     }
 
-    /// Frees the memory of clients that have gone, and returns how many there were. [`Clients::attach`] and [`Clients::detach`] do this
-    /// as well.
+    /// Frees the memory of clients that have gone, and returns how many there were. [`Clients::attach`] and [`Clients::detach`] do
+    /// this as well.
     pub fn collect(&mut self) -> usize {
         std::iter::from_fn(|| self.roster.returned()).count()
     }

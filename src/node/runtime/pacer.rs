@@ -2,10 +2,11 @@
 
 use twinline_core::time::Nanos;
 
-/// Turns clock readings into stamps, so that an arbiter that was held up does not give up what waits in its sockets (ARBITRATION 1.2).
+/// Turns clock readings into stamps, so that an arbiter that was held up does not give up what waits in its sockets (ARBITRATION
+/// 1.2).
 ///
-/// A stamp is the reading, unless more than a quarter of the shortest gap timeout has passed since the last stamp. Then time goes on by
-/// just that quarter, and stands still until a pass has found less than a full batch in every socket.
+/// A stamp is the reading, unless more than a quarter of the shortest gap timeout has passed since the last stamp. Then time goes
+/// on by just that quarter, and stands still until a pass has found less than a full batch in every socket.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StampPacer {
     last: Option<Nanos>,
@@ -40,8 +41,8 @@ impl StampPacer {
         stamp
     }
 
-    /// What the pass found: how many datagrams, and whether some socket gave a full batch. If all sockets were empty, time is at the
-    /// reading again: give that to [`Handler::advance`](crate::handler::Handler::advance).
+    /// What the pass found: how many datagrams, and whether some socket gave a full batch. If all sockets were empty, time is at
+    /// the reading again: give that to [`Handler::advance`](crate::handler::Handler::advance).
     #[inline]
     pub(crate) fn after(&mut self, datagrams: usize, full: bool, reading: Nanos) {
         if !full {

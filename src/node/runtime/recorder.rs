@@ -64,8 +64,8 @@ pub struct CaptureSummary {
 }
 
 impl Recorder {
-    /// Creates the file, a pcapng, and starts the thread that writes it. Give the tap to [`Runtime::tap`](super::Runtime::tap). If the
-    /// disk cannot keep up, the thread calls `trouble` with a sentence for the user.
+    /// Creates the file, a pcapng, and starts the thread that writes it. Give the tap to [`Runtime::tap`](super::Runtime::tap). If
+    /// the disk cannot keep up, the thread calls `trouble` with a sentence for the user.
     ///
     /// # Errors
     /// [`RecorderError`]

@@ -188,7 +188,7 @@ impl Live {
             let mut memberships = Vec::with_capacity(line.groups.len());
             for &group in &line.groups {
                 let failed = |error| LiveError::at_socket(line, group, error);
-                // at a unicast address the kernel does not keep other senders out: `poll` does, by their address
+                // the kernel does not filter senders at a unicast address: `poll` does, by their address
                 let senders = options.senders || line.source.is_some() && !group.ip().is_multicast();
                 let options = ReceiveOptions { senders, ..*options };
                 let (receiver, mut membership) =
@@ -208,7 +208,7 @@ impl Live {
         let mut sockets = Vec::new();
         for group in 0..feed.lines.iter().map(|line| line.groups.len()).max().unwrap_or(0) {
             for (index, (receivers, line)) in by_line.iter_mut().zip(&feed.lines).enumerate() {
-                // the lists are equally long: the feed was validated
+                // the lists have the same length: the feed was validated
                 let Some(receiver) = receivers.next() else { continue };
                 let only = line.source.filter(|_| !line.groups[group].ip().is_multicast());
                 sockets.push(LiveSocket { line: Line(index as u8), group: group as u16, only, receiver });

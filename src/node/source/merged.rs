@@ -10,7 +10,7 @@ pub trait SourceSet: set::Sealed {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// Polls the one in this place.
+    /// Polls the source in this position.
     ///
     /// # Errors
     /// That source's.
@@ -59,7 +59,7 @@ impl<T: SourceSet> MergedSource<T> {
 }
 
 impl<T> MergedSource<T> {
-    /// The sources behind it.
+    /// The wrapped sources.
     pub fn get_ref(&self) -> &T {
         &self.sources
     }

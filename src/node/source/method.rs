@@ -93,7 +93,7 @@ impl AnyLive {
                     let how = live.how();
                     return Ok((live, watch, MethodChoice { method, passed_over, auto: true, how }));
                 }
-                // what is wrong with the feed or the host is wrong for every method
+                // an error of the feed or the host is the same for every method
                 Err(error @ (LiveError::NoInterface { .. } | LiveError::Interfaces { .. })) => return Err(error),
                 Err(error) => passed_over.push((method, error.to_string())),
             }

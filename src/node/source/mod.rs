@@ -44,9 +44,9 @@ pub struct Datagram<'a> {
     pub line: Line,
     /// The position of its group in the line's list.
     pub group: u16,
-    /// Who sent it; `0.0.0.0:0` from live sockets that were not asked for it. (A mapped ring always knows.)
+    /// Who sent it; `0.0.0.0:0` if live sockets were not asked for it. (A mapped ring always knows.)
     pub source: SocketAddrV4,
-    /// The stamp that it carries, if it comes from a capture; `None`: it gets the stamp of the pass that took it.
+    /// The stamp that it carries, if it comes from a capture. `None`: it gets the stamp of the pass that took it.
     pub stamp: Option<Nanos>,
     /// When the kernel and the NIC took it, if that was asked for.
     pub kernel_stamp: Option<KernelStamp>,
@@ -76,6 +76,6 @@ pub trait Source {
 
 /// A source that knows what its lines brought.
 pub trait CountedSource: Source {
-    /// What they brought so far: a plain copy, without a system call.
+    /// What they have brought so far: a plain copy, without a system call.
     fn facts(&self) -> SourceFacts;
 }

@@ -7,9 +7,9 @@ use crate::source::{CountedSource, Datagram, Pass, Source};
 
 /// A source that shows each datagram to a closure before it hands it over. Nothing is copied unless the closure does.
 ///
-/// The closure runs on the thread that polls: it should neither wait nor allocate. For a copy that another thread reads, put it into a
-/// [`Tap`](crate::handler::Tap). A live datagram has no stamp here yet: the closure has to read a clock itself, and what it reads is not
-/// the stamp that the arbiter is given (ARBITRATION 1.2).
+/// The closure runs on the thread that polls: it should neither wait nor allocate. For a copy that another thread reads, put it
+/// into a [`Tap`](crate::handler::Tap). A live datagram has no stamp here yet: the closure has to read a clock itself, and what it
+/// reads is not the stamp that the arbiter is given (ARBITRATION 1.2).
 ///
 /// ```
 /// use twinline_client::ring::Polled;
@@ -49,7 +49,7 @@ impl<S, T: FnMut(&Datagram<'_>)> TappedSource<S, T> {
 }
 
 impl<S, T> TappedSource<S, T> {
-    /// The source behind it.
+    /// The wrapped source.
     pub fn get_ref(&self) -> &S {
         &self.source
     }

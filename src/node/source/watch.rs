@@ -173,8 +173,8 @@ pub(super) struct Joins {
     pub(super) join_only: bool,
 }
 
-/// The half of a feed's live lines for the thread beside the hot one: it joins groups, looks after interfaces, and counts what sockets
-/// and rings lost. They close when both halves are dropped.
+/// The half of a feed's live lines for the thread beside the hot one: it joins groups, looks after interfaces, and counts what
+/// sockets and rings lost. They close when both halves are dropped.
 ///
 /// What can go wrong around a line:
 ///
@@ -315,7 +315,7 @@ impl LineWatch {
 
     fn look_after_interface(&mut self, all: &[HostInterface], notices: &mut Vec<Notice>) {
         let interface = || self.interface.clone();
-        // an address may be away for a moment while its interface stays, and its memberships with it
+        // an address may disappear for a moment while its interface and memberships stay
         let stays = |one: &&HostInterface| Some(one.index) == self.index && Some(&one.name) == self.by_addr.as_ref();
         let found = HostInterface::find(all, &self.interface).or_else(|| all.iter().find(stays).cloned());
         if self.index.is_some() && self.index != found.as_ref().map(|found| found.index) {

@@ -71,7 +71,7 @@ impl Redirected {
         modes: &'static [XdpMode],
     ) -> Result<(Redirected, LiveWatch), LiveError> {
         let found = interfaces(feed)?;
-        // lines by interface; if it is missing, by its name in the file
+        // lines by interface, or by its name in the feed file if it is missing
         let mut shared: Vec<Vec<usize>> = Vec::new();
         for at in 0..feed.lines.len() {
             let same = |other: usize| match (&found[at], &found[other]) {
@@ -90,7 +90,7 @@ impl Redirected {
             groups.sort_unstable();
             groups.dedup();
             let (buffer_bytes, kernel_stamps) = (options.buffer_bytes, options.kernel_stamps);
-            // first, since this is what may be forbidden
+            // first, since this is what may not be permitted
             let opening = XdpRing::open(&RingOptions { groups, buffer_bytes, kernel_stamps }, modes);
             opened.push(opening.map_err(|error| LiveError::Ring {
                 line: line.name.clone(),
@@ -106,7 +106,7 @@ impl Redirected {
             let line = &feed.lines[lines[0]];
             if let Some(interface) = &found[lines[0]] {
                 match attachment.attach(interface.index) {
-                    // it has gone since it was listed: the watch will notice
+                    // it disappeared after it was listed: the watch will notice
                     Err(error) if !no_such_interface(&error.error) => {
                         let (line, interface) = (line.name.clone(), line.interface.clone());
                         return Err(LiveError::Ring { line, interface, error });
@@ -227,7 +227,7 @@ fn read_shared(
         count += read(reader, frame, facts, take);
     }
     if !wanted {
-        // one of them has to count it
+        // count it for one of them
         count += read(&mut readers[0], frame, facts, take);
     }
     count

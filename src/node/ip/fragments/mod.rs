@@ -75,7 +75,7 @@ pub struct FragmentFacts {
     pub fragments: u64,
     /// Datagrams reassembled from them.
     pub datagrams: u64,
-    /// Fragments that repeated what was there.
+    /// Fragments that repeated what was already there.
     pub duplicates: u64,
     /// Fragments that no datagram can have: empty, beyond the longest, or not the last and ending within a unit of 8 bytes.
     pub malformed: u64,
@@ -117,7 +117,7 @@ impl Add for FragmentFacts {
 /// Together with those of reassembled datagrams and those in flight, they are all that came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnusedFragments {
-    /// The fragment alone: it repeated what was there.
+    /// The fragment alone: it repeated what was already there.
     pub duplicate: u64,
     /// The fragment alone: no datagram can have it.
     pub malformed: u64,

@@ -47,10 +47,10 @@ pub struct Finding {
 }
 
 /// What will spoil latency numbers measured on these cores and interfaces (by name or address), with this many bytes of receive
-/// buffer asked for per socket; the worst first. No cores given: all that this thread may use.
+/// buffer asked for per socket; the worst first. Without cores, all that this thread may use.
 ///
-/// It reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not known, or
-/// left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow.
+/// It reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not known,
+/// or left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow.
 ///
 /// ```
 /// for finding in twinline_node::os::examine_machine(&[0], &["lo".to_owned()], 8 << 20) {
@@ -87,7 +87,7 @@ fn with_files<T>(what: impl FnOnce(&Files<'_>) -> T) -> T {
     what(&Files { read: &read, list: &list })
 }
 
-/// A sleep from which waking takes no longer than this is not reported.
+/// Sleep states that take no longer than this to wake from are not reported.
 const SLEEP_US_MAX: u64 = 20;
 /// Below this the load average is the tail of what ran a minute ago.
 const LOAD_MIN: f64 = 0.3;
@@ -131,7 +131,7 @@ impl Found {
     }
 }
 
-/// Of the machine as a whole.
+/// Findings about the machine as a whole.
 fn whole(facts: &Facts, found: &mut Found) {
     if let Some(name) = &facts.virtual_machine {
         let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
@@ -187,7 +187,7 @@ fn room(facts: &Facts, usable: &[usize], found: &mut Found) {
     }
 }
 
-/// Of the cores to be used.
+/// Findings about the cores to be used.
 fn cores(facts: &Facts, usable: &[usize], found: &mut Found) {
     let missing: Vec<usize> = facts.cores.iter().map(|core| core.core).filter(|core| !usable.contains(core)).collect();
     if !missing.is_empty() && !usable.is_empty() {
@@ -268,7 +268,7 @@ fn siblings(cores: &[&Core], found: &mut Found) {
     }
 }
 
-/// Of an interface, and the way from it to the cores.
+/// Findings about an interface, and the way from it to the cores.
 fn interface(nic: &Nic, cores: &[Core], found: &mut Found) {
     let name = &nic.name;
     if nic.is_virtual {

@@ -5,8 +5,8 @@
 //! [`XdpRing`], housekeeping holds the [`XdpAttachment`].
 //!
 //! Some of the feed's frames the program leaves to the kernel: fragments, frames longer than [`LONGEST`], and frames of a queue
-//! without a socket. They arrive at an ordinary socket, which has to join the group anyway, since the program asks no switch for it.
-//! Other programs on this host no longer see these groups on this interface.
+//! without a socket. They arrive at an ordinary socket, which has to join the group anyway, since the program asks no switch for
+//! it. Other programs on this host no longer see these groups on this interface.
 //!
 //! The program is detached when both halves are dropped, or when the process ends, for whatever reason. It stays attached when the
 //! link goes down and up. It goes with an interface that is deleted: then everything is set up again on the one that takes its
@@ -68,7 +68,7 @@ impl fmt::Display for XdpMode {
 /// The hot half's part of an attachment.
 #[derive(Debug, Default)]
 struct Sockets {
-    // the first to go: nothing is redirected to sockets that are closing
+    // dropped first, so that nothing is redirected to sockets that are closing
     _link: Option<Arc<Link>>,
     queues: Vec<Xsk>,
 }
@@ -86,8 +86,8 @@ struct Handover {
 /// interface into this ring, before the kernel's network stack sees it. Everything else goes on to the kernel.
 ///
 /// Some of the feed's frames are left to the kernel as well: fragments, frames too long for a slot of the ring, and frames of a
-/// receive queue without a socket. They arrive at an ordinary socket, which has to join the group anyway. Other programs on this host
-/// no longer see these groups on this interface.
+/// receive queue without a socket. They arrive at an ordinary socket, which has to join the group anyway. Other programs on this
+/// host no longer see these groups on this interface.
 ///
 /// The program is detached when both halves are dropped, or when the process ends, for whatever reason.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl XdpRing {
         if options.kernel_stamps {
             return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
         }
-        // what may be missing is found here, while there is still a choice
+        // find out what is missing while there is still a choice
         Xsk::new(options.buffer_bytes)?;
         let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
         let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
@@ -160,7 +160,7 @@ impl XdpRing {
     #[cold]
     fn look_for_sockets(&mut self) {
         self.empty = 0;
-        // closing is for housekeeping: until there is room for the old ones, the new ones wait
+        // housekeeping closes the old ones: until there is room for them, the new ones wait
         if !self.handover.fresh.is_empty()
             && !self.handover.spent.is_full()
             && let Some(fresh) = self.handover.fresh.pop()
@@ -214,7 +214,7 @@ impl Attachment for XdpAttachment {
             Err(error) => return self.take_up(index, error),
         };
         self.kept = None;
-        // what the hot half has not taken yet belongs to an interface that is gone again
+        // what the hot half has not taken yet belongs to an interface that has gone again
         drop(self.handover.fresh.force_push(sockets));
         Ok(())
     }
@@ -222,7 +222,7 @@ impl Attachment for XdpAttachment {
     fn detach(&mut self) {
         if let Some(mut gone) = self.attached.take() {
             gone.link.detach();
-            // an error would be that of a closed socket, which has lost no more
+            // an error means a closed socket, which has lost nothing more
             self.overflow += gone.queues.iter_mut().map(|queue| queue.lost().unwrap_or(0)).sum::<u64>();
             self.kept = Some(gone);
         }

@@ -10,8 +10,8 @@ use super::pacer::StampPacer;
 use crate::handler::Handler;
 use crate::source::{Datagram, Source};
 
-/// The shortest automatic gap timeout (ARBITRATION 5.4). A recording does not know how far apart the lines are, so its stamps allow for
-/// the shortest.
+/// The shortest automatic gap timeout (ARBITRATION 5.4). A recording does not know how far apart the lines are, so its stamps allow
+/// for the shortest.
 const GAP_TIMEOUT_MIN: Nanos = Nanos::from_micros(200);
 
 /// What the loop asks its caller, per datagram or per pass: the time, what else to do with a datagram, when to stop.
@@ -56,8 +56,8 @@ pub fn live<F: Framing, S: Sink>(
     drive(&mut Arbitrating { handler, sink, least }, source, hooks)
 }
 
-/// Hands each datagram to [`LiveHooks::datagram`], with the stamp that [`live`] would give to an arbiter with these settings. When the
-/// recording is arbitrated later, nothing is lost because the recorder was held up.
+/// Hands each datagram to [`LiveHooks::datagram`], with the stamp that [`live`] would give to an arbiter with these settings. When
+/// the recording is arbitrated later, nothing is lost because the recorder was held up.
 ///
 /// # Errors
 /// The source's. By then the hooks know where the input ended.

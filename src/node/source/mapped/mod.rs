@@ -24,7 +24,8 @@ use twinline_core::frame::Line;
 /// The hot thread's half of a feed's mapped rings: one per line, whose frames are read in place, without a system call.
 ///
 /// Each frame without a datagram of the line is counted under a reason ([`FrameFacts`](super::FrameFacts)). The other half is
-/// [`LiveWatch`]: it keeps one socket per group, which joins the group and hears nothing, so that the network goes on sending it here.
+/// [`LiveWatch`]: it keeps one socket per group, which joins the group and hears nothing, so that the network goes on sending it
+/// here.
 ///
 /// A pass takes up to a batch from each line's ring. Which line comes first rotates from pass to pass.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl<R: Ring> Mapped<R> {
         let mut lines = Vec::with_capacity(feed.lines.len());
         for (index, (line, found)) in feed.lines.iter().zip(&found).enumerate() {
             let failed = |error| LiveError::Ring { line: line.name.clone(), interface: line.interface.clone(), error };
-            // first, since this is what may be forbidden
+            // first, since this is what may not be permitted
             let (ring, mut attachment) = open(&RingOptions {
                 groups: line.groups.clone(),
                 buffer_bytes: options.buffer_bytes,
@@ -75,7 +76,7 @@ impl<R: Ring> Mapped<R> {
             }
             if let Some(interface) = found {
                 match attachment.attach(interface.index) {
-                    // it has gone since it was listed: the watch will notice
+                    // it disappeared after it was listed: the watch will notice
                     Err(error) if !no_such_interface(&error.error) => return Err(failed(error)),
                     _ => {}
                 }
@@ -191,7 +192,7 @@ impl Reader {
     ) -> Result<(), Reason> {
         let fragment = ip.fragment(FragmentPath::default())?;
         let Some(segment) = self.fragments.put(self.clock.now(), &fragment) else { return Ok(()) };
-        // of a fragment it is not known whether the sender left its checksum unfinished
+        // nobody knows whether the sender of a fragment left its checksum unfinished
         let frame = RawFrame { checksum: Checksum::Unknown, joined: None, ..*frame };
         self.place.finish((ip.source(), ip.destination()), segment, &frame, facts, take)
     }

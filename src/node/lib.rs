@@ -1,21 +1,24 @@
-//! What runs a feed: feed files, sockets and mapped rings, captures, the handler, the publisher, replay.
+//! What runs a feed: the library for programs that embed Twinline.
 //!
-//! | module | what it has |
+//! | to | use |
 //! |---|---|
-//! | [`config`] | the feed file: as typed, and what it means |
-//! | [`os`] | every system call |
-//! | [`ip`] | a packet down to its UDP datagram |
-//! | [`source`], [`wire`] | where datagrams come from, where they leave |
-//! | [`capture`] | capture files, read and written |
-//! | [`handler`] | a framing and the arbiter put together |
-//! | [`runtime`] | the live run: its threads, its loop, its counters |
-//! | [`offline`] | captures through an arbiter: messages one by one, or a sink of your own |
-//! | [`fault`] | what a line does to its datagrams: loss, duplicates, reordering, delay, outages |
-//! | [`publisher`], [`replay`] | what sends |
+//! | read a feed file, or describe a feed in code | [`config`]: [`Feed`] |
+//! | run a feed live: threads, clients, counters, a capture | [`runtime`]: [`Runtime`], [`Recorder`] |
+//! | arbitrate captures: message by message, or into a sink of your own | [`offline`]: [`OrderedMessages`] |
+//! | read, merge and write capture files | [`capture`]: [`Captures`], [`CaptureReader`], [`CaptureWriter`] |
+//! | put a framing and the arbiter together yourself | [`handler`] |
+//! | receive datagrams; wrap what receives them | [`source`]: [`Source`], [`AnyLive`], [`FaultySource`], [`TappedSource`], [`MergedSource`] |
+//! | publish messages on a feed's lines | [`publisher`]: [`Plan`], [`send()`] |
+//! | put a capture back on the wire | [`replay`]: [`ReplaySettings`] |
+//! | send datagrams | [`wire`]: [`Wire`], [`UdpWire`] |
+//! | have a line lose, repeat, reorder or delay datagrams | [`fault`] |
+//! | know what became of IP fragments | [`ip`] |
+//! | read the clock, pin a thread, stop on a signal | [`os`]: [`Clock`], [`Spin`], [`Stop`], and every other system call |
 //!
 //! Nothing here prints, parses arguments or ends the process.
 //!
-//! A publisher with a line that loses one datagram in ten, an arbiter, and a sink that counts; neither network nor clock:
+//! An example with neither network nor clock: a publisher with a line that loses one datagram in ten, an arbiter, and a sink that
+//! counts.
 //!
 //! ```
 //! use twinline_core::arbiter::{Event, Run, Sink};

@@ -120,7 +120,7 @@ impl LineMap {
 
     /// The record's group on a given line.
     #[inline]
-    pub fn find_forced(&self, line: Line, record: &CaptureRecord<'_>) -> LineMatch {
+    pub(crate) fn find_forced(&self, line: Line, record: &CaptureRecord<'_>) -> LineMatch {
         match self.sources.get(line.index()) {
             Some(Some(source)) if source != record.source.ip() => LineMatch::Other,
             _ => self.on_line(line, record.destination),

@@ -226,7 +226,11 @@ impl Membership {
     ///
     /// # Errors
     /// What was being done, and what the system says.
-    pub fn join_only(group: SocketAddrV4, source: Option<Ipv4Addr>, anywhere: bool) -> Result<Membership, SocketError> {
+    pub(crate) fn join_only(
+        group: SocketAddrV4,
+        source: Option<Ipv4Addr>,
+        anywhere: bool,
+    ) -> Result<Membership, SocketError> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
             .map_err(SocketError::doing("open a UDP socket"))?;
         let program: Vec<SockFilter> =

@@ -254,7 +254,7 @@ impl Sender {
     ///
     /// # Errors
     /// The system's error.
-    pub fn wait_for_room(&self, at_most: Duration) -> io::Result<()> {
+    pub(crate) fn wait_for_room(&self, at_most: Duration) -> io::Result<()> {
         let mut socket = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
         let millis = i32::try_from(at_most.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
         // SAFETY: one entry, which lives until the call is over

@@ -160,7 +160,7 @@ impl PacketSender {
     }
 
     /// This sender, with the counts of the one that it replaces.
-    pub fn going_on(self, sent: SendFacts) -> PacketSender {
+    pub(crate) fn going_on(self, sent: SendFacts) -> PacketSender {
         PacketSender { facts: sent, ..self }
     }
 

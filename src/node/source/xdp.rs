@@ -138,7 +138,7 @@ impl Redirected {
     }
 
     /// Whether every line's interface existed at the start and its driver redirects.
-    pub fn all_native(&self) -> bool {
+    pub(crate) fn all_native(&self) -> bool {
         self.all_native
     }
 }

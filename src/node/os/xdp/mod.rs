@@ -152,7 +152,7 @@ impl XdpRing {
     /// How many frames that may be the feed's the program has left to the kernel: fragments, frames too long for a slot
     /// of the ring, and frames of a queue without a socket. Reads memory, without a system call.
     #[inline]
-    pub fn left_to_the_kernel(&self) -> u64 {
+    pub(crate) fn left_to_the_kernel(&self) -> u64 {
         self.left.now()
     }
 

@@ -1,5 +1,5 @@
 //! What a line does to the datagrams that are sent on it: the model behind the publisher's faults and those of
-//! [`FaultySource`](crate::source::FaultySource). Seeded; reads no clock: the time is an argument.
+//! [`FaultySource`](crate::source::FaultySource). It is seeded and reads no clock: time is an argument.
 //!
 //! Every fault of every line draws from its own random stream, once per datagram. Switching one fault on or off does not change
 //! what the others do.
@@ -15,7 +15,7 @@ use twinline_core::time::Nanos;
 
 /// The longest delay that a line may have, since delayed datagrams are held in memory.
 pub const DELAY_MAX: Nanos = Nanos::from_secs(10);
-/// The most datagrams that may overtake one.
+/// At most this many datagrams may overtake one.
 pub const BEHIND_MAX: u32 = 1_000;
 
 /// How often something happens: a probability from 0 to 1.

@@ -12,10 +12,10 @@ use crate::os::{
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-/// How long to wait at a time for room in a full queue, and how often, before the datagram is given up.
+/// If a queue is full, wait this long for room, this many times, before giving up the datagram.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 const ROOM_WAITS: u32 = 3;
-/// An interface that takes no frame is left alone for so long, so many times, before the datagram is given up.
+/// If an interface takes no frame, leave it alone this long, this many times, before giving up the datagram.
 const FRAME_WAIT: Duration = Duration::from_micros(50);
 const FRAME_WAITS: u32 = 600;
 /// How often to look for an interface that cannot be reached.
@@ -26,7 +26,7 @@ pub trait Wire {
     /// Sends one datagram on a line's group.
     ///
     /// # Errors
-    /// The system's error. [`is_transient`] says which of them the sender counts and goes on after.
+    /// The system's error. [`is_transient`] says after which errors the sender goes on.
     fn send(&mut self, line: Line, group: u16, datagram: &[u8]) -> io::Result<()>;
 
     /// Sends datagrams of a line in order, each with the position of its group in the line's list. Returns how many left, counted

@@ -91,10 +91,10 @@ struct ReportJson<'a> {
 /// ```
 /// use twinline_analysis::report::{RunReport, captures::source, gaps::GapLog};
 /// use twinline_core::arbiter::{Event, Run, Sink};
-/// use twinline_node::offline;
 /// use twinline_node::capture::{CaptureInput, Captures};
 /// use twinline_node::config::Feed;
 /// use twinline_node::handler::Handler;
+/// use twinline_node::offline;
 ///
 /// struct Nothing;
 /// impl Sink for Nothing {

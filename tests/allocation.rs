@@ -13,12 +13,11 @@ use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_core::time::Nanos;
 use twinline_node::config;
-use twinline_node::os::packet::PacketRing;
-use twinline_node::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring};
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::send::{SendOptions, Sender};
-use twinline_node::source::mapped::Mapped;
-use twinline_node::source::{CountedSource, Source};
+use twinline_node::os::{
+    Attachment, Checksum, MappedRingError, PacketRing, RECEIVE_BATCH, RawFrame, ReceiveOptions, Ring, SendOptions,
+    Sender,
+};
+use twinline_node::source::{CountedSource, Mapped, Source};
 
 /// The system's allocator, which counts what each thread asks of it.
 struct Counting;
@@ -284,12 +283,12 @@ struct Again {
 
 impl Ring for Again {
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
-        for _ in 0..BATCH {
+        for _ in 0..RECEIVE_BATCH {
             let bytes = &self.frames[self.at % self.frames.len()];
             self.at += 1;
             take(RawFrame { bytes, truncated: false, checksum: Checksum::Ready, kernel_stamp: None, joined: None });
         }
-        Ok(BATCH)
+        Ok(RECEIVE_BATCH)
     }
 }
 

@@ -16,7 +16,7 @@ use twinline_core::arbiter::{Arbiter, Event, Run, Settings, Sink, Verify};
 use twinline_core::frame::{Line, Packing, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
+use twinline_node::os::Clock;
 
 use crate::machine;
 

@@ -21,7 +21,7 @@ use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureReader, CaptureWriter};
 use twinline_node::config::Feed;
-use twinline_node::os::clock::Clock;
+use twinline_node::os::Clock;
 
 use crate::machine;
 

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use twinline_core::frame::{Frame, Session};
 use twinline_core::framing::{AnyFraming, Framing, MoldUdp64, WithFraming};
 use twinline_node::config::Feed;
-use twinline_node::os::clock::Clock;
+use twinline_node::os::Clock;
 
 use crate::machine;
 

@@ -7,8 +7,7 @@ use std::thread;
 use core_affinity::CoreId;
 use twinline_analysis::latency::{NEAR, PingPong};
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::Spin;
+use twinline_node::os::{Clock, Spin};
 
 /// One line: processor, cores, kernel.
 pub fn line() -> String {

@@ -23,12 +23,9 @@ use std::str::FromStr;
 use hdrhistogram::Histogram;
 use twinline_core::time::Nanos;
 use twinline_node::config::parse_duration;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::netns::HostInterface;
-use twinline_node::os::receive::{self, Batch, Membership, ReceiveOptions, Receiver};
-use twinline_node::os::send::{SendOptions, Sender};
-use twinline_node::os::signal::Stop;
-use twinline_node::os::{cpu, sending};
+use twinline_node::os::{
+    self, Batch, Clock, HostInterface, Membership, ReceiveOptions, Receiver, SendOptions, Sender, Stop,
+};
 
 use crate::machine;
 
@@ -176,7 +173,7 @@ impl Ends {
             return Err(usage(format!("--from and --to both name {}: give each a group of its own", to.group.ip())));
         }
         if let Some(core) = core {
-            cpu::pin(*core).map_err(usage)?;
+            os::pin_thread(*core).map_err(usage)?;
         }
         let stop = Stop::on_signals().map_err(|error| failed(format!("cannot wait for signals: {error}")))?;
         let found = HostInterface::resolve(&from.interface)
@@ -200,13 +197,13 @@ impl Ends {
 /// What a failed poll means: a transient error counts as a poll that found nothing.
 fn polled(result: std::io::Result<usize>) -> Result<(), Failure> {
     match result {
-        Err(error) if !receive::is_transient(&error) => Err(failed(format!("cannot receive: {error}"))),
+        Err(error) if !os::is_transient_receive_error(&error) => Err(failed(format!("cannot receive: {error}"))),
         _ => Ok(()),
     }
 }
 
 /// What kept datagrams from being sent, as text for the end of a line.
-fn troubles(facts: &sending::SendFacts) -> String {
+fn troubles(facts: &os::SendFacts) -> String {
     match facts.unreachable + facts.full {
         0 => String::new(),
         _ => format!("; not sent: {} with the link down, {} with a full queue", facts.unreachable, facts.full),

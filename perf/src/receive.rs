@@ -21,18 +21,10 @@ use hdrhistogram::Histogram;
 use twinline_core::framing::MoldUdp64;
 use twinline_core::time::Nanos;
 use twinline_node::config::{ArbiterConfig, Feed, LineConfig, ReceiveConfig};
-use twinline_node::os::clock::Clock;
-use twinline_node::os::netns;
-use twinline_node::os::packet::PacketRing;
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::send::{SendOptions, Sender, Trouble};
-use twinline_node::os::send_packet::{Flow, PacketSender};
-use twinline_node::os::xdp::Mode;
-use twinline_node::source::Source;
-use twinline_node::source::live::{Live, LiveError};
-use twinline_node::source::mapped::Mapped;
-use twinline_node::source::watch::LiveWatch;
-use twinline_node::source::xdp::Redirected;
+use twinline_node::os::{
+    self, Clock, PacketFlow, PacketRing, PacketSender, ReceiveOptions, SendOptions, SendTrouble, Sender, XdpMode,
+};
+use twinline_node::source::{Live, LiveError, LiveWatch, Mapped, Redirected, Source};
 
 use crate::machine::{self, Distance};
 
@@ -99,7 +91,7 @@ impl Bed {
     fn on<T: Send>(side: &str, what: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let there = scope.spawn(|| {
-                netns::enter(side).expect("a namespace that was just made");
+                os::enter_namespace(side).expect("a namespace that was just made");
                 what()
             });
             there.join().expect("no panic there")
@@ -112,7 +104,7 @@ impl Bed {
     }
 
     /// A sender of whole frames, as fast as one core can send.
-    fn frames(&self, pair: usize) -> (PacketSender, [Option<Flow>; 1]) {
+    fn frames(&self, pair: usize) -> (PacketSender, [Option<PacketFlow>; 1]) {
         let from = SocketAddrV4::new(Ipv4Addr::new(10, 81, pair as u8, 1), PORT);
         let sender = Bed::on(&self.sending, || PacketSender::open(&interface(pair)).expect("a sender of frames"));
         let flow = sender.flow(from, group(pair), 1);
@@ -180,11 +172,11 @@ fn open<W: With>(bed: &Bed, method: &str, pairs: &[usize], what: W) -> W::Output
                 what.with(live, watch)
             }
             "xdp, skb" => {
-                let (live, watch) = Redirected::open(&feed, &options, &[Mode::Skb])?;
+                let (live, watch) = Redirected::open(&feed, &options, &[XdpMode::Skb])?;
                 what.with(live, watch)
             }
             "xdp, native" => {
-                let (live, watch) = Redirected::open(&feed, &options, &[Mode::Native])?;
+                let (live, watch) = Redirected::open(&feed, &options, &[XdpMode::Native])?;
                 what.with(live, watch)
             }
             _ => {
@@ -510,7 +502,7 @@ struct Load<'a> {
     args: &'a Args,
     clock: &'a Clock,
     bed: &'a Bed,
-    senders: [(PacketSender, [Option<Flow>; 1]); 2],
+    senders: [(PacketSender, [Option<PacketFlow>; 1]); 2],
 }
 
 /// Datagrams that one system call sends.
@@ -554,7 +546,7 @@ impl With for Load<'_> {
                     // with softirqs on another core, datagrams may be waiting for them
                     sent += match sender.send(flow, &burst) {
                         Ok(count) => count as u64,
-                        Err(error) if Trouble::of(&error) == Some(Trouble::Full) => 0,
+                        Err(error) if SendTrouble::of(&error) == Some(SendTrouble::Full) => 0,
                         Err(error) => panic!("cannot send: {error}"),
                     };
                 }

@@ -28,7 +28,7 @@ use twinline_core::frame::{ChannelKey, Line, Packing, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
+use twinline_node::os::Clock;
 
 use crate::machine::{self, Distance};
 

@@ -14,7 +14,7 @@ use twinline_core::arbiter::{Arbiter, GapTimeout, Settings};
 use twinline_core::frame::{Line, Packing, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
+use twinline_node::os::Clock;
 
 use crate::{curves, machine};
 

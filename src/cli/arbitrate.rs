@@ -15,7 +15,7 @@ use twinline_node::capture::{CaptureError, CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 use twinline_node::offline::{self, OfflineHooks};
-use twinline_node::os::signal::Stop;
+use twinline_node::os::Stop;
 
 /// Arbitrate capture files, offline, as fast as the disk allows
 ///

@@ -11,7 +11,7 @@ use super::live::tally::Tally;
 use super::live::{self, ListenArgs, ListenSettings, Listening, pause};
 use super::run::record;
 use super::{Failure, Outcome, say};
-use twinline_node::os::clock::Clock;
+use twinline_node::os::Clock;
 use twinline_node::runtime::CaptureSummary;
 
 /// Record the lines as pcapng, with nanosecond timestamps

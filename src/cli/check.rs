@@ -16,7 +16,7 @@ use twinline_node::config::{
     ArbiterConfig, Feed, GapTimeout, LineConfig, Method, ReceiveConfig, Verify, duration_text, size_text,
 };
 use twinline_node::handler;
-use twinline_node::os::machine::{self, Finding, Severity};
+use twinline_node::os::{self, Finding, Severity};
 
 /// Explain a feed file, or say what is wrong with it
 ///
@@ -60,7 +60,7 @@ pub(super) fn run(args: Args) -> Outcome {
     }
     if args.machine {
         let feeds: Vec<&Feed> = fine.iter().map(|(_, feed)| feed).collect();
-        print(&findings(&machine::describe(), &look(&feeds))).map_err(Failure::run)?;
+        print(&findings(&os::describe_machine(), &look(&feeds))).map_err(Failure::run)?;
     }
     Ok(code)
 }
@@ -72,7 +72,7 @@ fn look(feeds: &[&Feed]) -> Vec<Finding> {
     let interfaces: Vec<String> = lines.map(|line| line.interface.clone()).collect();
     let default = ReceiveConfig::default().buffer;
     let buffer = feeds.iter().map(|feed| feed.receive.buffer).max().unwrap_or(default);
-    machine::look(&cores, &interfaces, usize::try_from(buffer).unwrap_or(usize::MAX))
+    os::examine_machine(&cores, &interfaces, usize::try_from(buffer).unwrap_or(usize::MAX))
 }
 
 /// The findings as text, each with what to do about it below.

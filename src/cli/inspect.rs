@@ -15,7 +15,7 @@ use twinline_analysis::inspect::{FeedPlan, InspectReport, InspectSettings};
 use twinline_analysis::report::STOPPED;
 use twinline_core::framing::AnyFraming;
 use twinline_node::config::nearest;
-use twinline_node::os::signal::Stop;
+use twinline_node::os::Stop;
 
 /// Show what is in a capture: flows, the framing that fits, holes, lines of one channel, and a feed file for it
 ///

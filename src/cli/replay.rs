@@ -17,8 +17,7 @@ use twinline_analysis::report::{Ordered, ignored_text};
 use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::signal::Stop;
+use twinline_node::os::{Clock, Stop};
 use twinline_node::replay::{ReplayError, ReplayReport, ReplaySettings, ReplayedLine, Speed, replay, route};
 use twinline_node::wire::{SendChoice, UdpWire};
 

@@ -14,7 +14,7 @@ use twinline_analysis::quality::{QualityReport, QualityRun};
 use twinline_core::framing::{Framing, WithFraming};
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
-use twinline_node::os::signal::Stop;
+use twinline_node::os::Stop;
 
 /// Report the quality of the lines in capture files, as one HTML page
 ///

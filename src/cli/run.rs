@@ -20,10 +20,8 @@ use twinline_client::delivery::{Delivery, Dropped, RingRecord, StreamKind as Str
 use twinline_node::capture::Ignored;
 use twinline_node::config::Feed;
 use twinline_node::handler;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::Spin;
-use twinline_node::os::memory;
-use twinline_node::runtime::{self, CaptureSummary, Ended, Recorder, RecorderError, Running};
+use twinline_node::os::{self, Clock, Spin};
+use twinline_node::runtime::{CaptureSummary, Ended, Recorder, RecorderError, Running};
 
 /// Run the arbiter until you stop it
 ///
@@ -70,7 +68,7 @@ pub(super) fn run(args: Args) -> Outcome {
     feeds.iter_mut().for_each(|feed| feed.receive.lock_memory |= args.lock_memory);
     if feeds.iter().any(|feed| feed.receive.lock_memory) {
         // before anything else is allocated: memory that is allocated under the lock is resident at once
-        memory::lock_all(memory_needs(&feeds)).map_err(Failure::run)?;
+        os::lock_memory(memory_needs(&feeds)).map_err(Failure::run)?;
     }
     let stop = live::stop_on_signals()?;
     let settings = ListenSettings {
@@ -190,7 +188,7 @@ impl FeedRun {
         let feed = joined.feed().clone();
         let (clock, spin, core, receive) =
             (joined.clock(), joined.spin(), joined.core(), joined.method().method.name());
-        let (delivery, client) = client::open(&runtime::facts(&feed), Stream::Full.into(), RING_CAPACITY)?;
+        let (delivery, client) = client::open(&feed.facts(), Stream::Full.into(), RING_CAPACITY)?;
         let running = joined.start(delivery)?;
         let mut housekeeping = FeedHousekeeping::new(clock, &notifier, &feed, &listen);
         housekeeping.replay(client, &running, &mut output);
@@ -208,7 +206,7 @@ pub(super) fn record(
     feed: &Feed,
     clock: Clock,
     notifier: &Notifier,
-) -> Result<(twinline_node::handler::tap::Tap, Recorder), Failure> {
+) -> Result<(twinline_node::handler::Tap, Recorder), Failure> {
     let trouble = {
         let notifier = notifier.clone();
         move |what: &str| notifier.say(what)

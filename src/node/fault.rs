@@ -1,5 +1,5 @@
 //! What a line does to the datagrams that are sent on it: the model behind the publisher's faults and those of
-//! [`FaultySource`](crate::source::faulty::FaultySource). Seeded; reads no clock: the time is an argument.
+//! [`FaultySource`](crate::source::FaultySource). It is seeded and reads no clock: time is an argument.
 //!
 //! Every fault of every line draws from its own random stream, once per datagram. Switching one fault on or off does not change
 //! what the others do.
@@ -13,9 +13,9 @@ use fastrand::Rng;
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-/// The longest delay that a line may have: what is under way is held in memory.
+/// The longest delay that a line may have, since delayed datagrams are held in memory.
 pub const DELAY_MAX: Nanos = Nanos::from_secs(10);
-/// The most datagrams that may overtake one.
+/// At most this many datagrams may overtake one.
 pub const BEHIND_MAX: u32 = 1_000;
 
 /// How often something happens: a probability from 0 to 1.
@@ -134,7 +134,7 @@ pub struct FaultCounts {
     pub reordered: u64,
     /// With a byte changed.
     pub corrupted: u64,
-    /// Sent before their delay was over, for lack of room. Of a publisher only.
+    /// Sent before their delay was over, for lack of room. Only a publisher does this.
     pub hurried: u64,
 }
 
@@ -303,13 +303,13 @@ impl<T> Overtaken<T> {
         Overtaken { waiting: Vec::with_capacity(datagrams) }
     }
 
-    /// Whether a datagram that `behind` others are to overtake may wait. No more wait than may overtake: otherwise a line that
+    /// Whether a datagram may wait for `behind` others to overtake it. No more wait than may overtake: otherwise a line that
     /// delays everything would send nothing.
     pub(crate) fn may_wait(&self, behind: u32) -> bool {
         self.waiting.len() < behind as usize
     }
 
-    /// Has a datagram wait until `behind` others (1 or more) have overtaken it.
+    /// Makes a datagram wait until `behind` others (1 or more) have overtaken it.
     pub(crate) fn wait(&mut self, behind: u32, datagram: T) {
         self.waiting.push(Waiting { left: behind, overtaken: false, datagram });
     }

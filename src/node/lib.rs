@@ -1,30 +1,33 @@
-//! What runs a feed: feed files, sockets and mapped rings, captures, the handler, the publisher, replay.
+//! What runs a feed: the library for programs that embed Twinline.
 //!
-//! | module | what it has |
+//! | to | use |
 //! |---|---|
-//! | [`config`] | the feed file: as typed, and what it means |
-//! | [`os`] | every system call |
-//! | [`ip`] | a packet down to its UDP datagram |
-//! | [`source`], [`wire`] | where datagrams come from, where they leave |
-//! | [`capture`] | capture files, read and written |
-//! | [`handler`] | a framing and the arbiter put together |
-//! | [`runtime`] | the live run: its threads, its loop, its counters |
-//! | [`offline`] | captures through an arbiter: messages one by one, or a sink of your own |
-//! | [`fault`] | what a line does to its datagrams: loss, duplicates, reordering, delay, outages |
-//! | [`publisher`], [`replay`] | what sends |
+//! | read a feed file, or describe a feed in code | [`config`]: [`Feed`] |
+//! | run a feed live: threads, clients, counters, a capture | [`runtime`]: [`Runtime`], [`Recorder`] |
+//! | arbitrate captures: message by message, or into a sink of your own | [`offline`]: [`OrderedMessages`] |
+//! | read, merge and write capture files | [`capture`]: [`Captures`], [`CaptureReader`], [`CaptureWriter`] |
+//! | put a framing and the arbiter together yourself | [`handler`] |
+//! | receive datagrams; wrap what receives them | [`source`]: [`Source`], [`AnyLive`], [`FaultySource`], [`TappedSource`], [`MergedSource`] |
+//! | publish messages on a feed's lines | [`publisher`]: [`Plan`], [`send()`] |
+//! | put a capture back on the wire | [`replay`]: [`ReplaySettings`] |
+//! | send datagrams | [`wire`]: [`Wire`], [`UdpWire`] |
+//! | have a line lose, repeat, reorder or delay datagrams | [`fault`] |
+//! | know what became of IP fragments | [`ip`] |
+//! | read the clock, pin a thread, stop on a signal | [`os`]: [`Clock`], [`Spin`], [`Stop`], and every other system call |
 //!
 //! Nothing here prints, parses arguments or ends the process.
 //!
-//! A publisher with a line that loses one datagram in ten, an arbiter, and a sink that counts; neither network nor clock:
+//! An example with neither network nor clock: a publisher with a line that loses one datagram in ten, an arbiter, and a sink that
+//! counts.
 //!
 //! ```
 //! use twinline_core::arbiter::{Event, Run, Sink};
 //! use twinline_core::frame::Session;
 //! use twinline_core::framing::{AnyFraming, MoldUdp64};
+//! use twinline_node::{Feed, LineConfig, LinePlan, Plan, PlanConfig};
 //! use twinline_node::fault::{Faults, Share};
 //! use twinline_node::handler::Handler;
-//! use twinline_node::publisher::made_up::MadeUp;
-//! use twinline_node::{Feed, LineConfig, LinePlan, Plan, PlanConfig};
+//! use twinline_node::publisher::MadeUp;
 //!
 //! #[derive(Default)]
 //! struct Count(u64);
@@ -77,20 +80,12 @@ pub use capture::{
 };
 pub use config::{ArbiterConfig, ConfigError, Feed, LineConfig, Method, ReceiveConfig};
 pub use offline::{OrderedMessage, OrderedMessages};
-pub use os::clock::Clock;
-pub use os::cpu::Spin;
-pub use os::receive::ReceiveOptions;
-pub use os::signal::Stop;
-pub use publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Planned, Rate};
-pub use publisher::send::{PublishReport, SendingError, send};
+pub use os::{Clock, ReceiveOptions, Spin, Stop};
+pub use publisher::{LinePlan, Plan, PlanConfig, PlanError, Planned, PublishReport, Rate, SendingError, send};
 pub use replay::{ReplayError, ReplayReport, ReplaySettings, Speed};
 pub use runtime::{Clients, Ended, Recorder, Running, Runtime, RuntimeError, RuntimeNotice};
-pub use source::faulty::{FaultTime, FaultySettings, FaultySource};
-pub use source::live::{Live, LiveError, SourceFacts};
-pub use source::merged::MergedSource;
-pub use source::method::{AnyLive, MethodChoice, WithSource};
-pub use source::simulated::Simulated;
-pub use source::tapped::TappedSource;
-pub use source::watch::{LineChange, LiveWatch, Notice, WatchFacts};
-pub use source::{CountedSource, Datagram, Pass, Source};
+pub use source::{
+    AnyLive, CountedSource, Datagram, FaultTime, FaultySettings, FaultySource, LineChange, Live, LiveError, LiveWatch,
+    MergedSource, MethodChoice, Notice, Pass, Simulated, Source, SourceFacts, TappedSource, WatchFacts, WithSource,
+};
 pub use wire::{SendBy, SendChoice, UdpWire, Wire, WireError};

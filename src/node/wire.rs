@@ -5,17 +5,17 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use crate::config::{Feed, LineConfig};
-use crate::os::clock::Clock;
-use crate::os::send::{Checked, SendOptions, Sender, SenderError, Trouble};
-use crate::os::send_packet::{Flow, PacketError, PacketSender, joined_here};
-use crate::os::sending::{SEND_BATCH, SendFacts};
+use crate::os::{
+    Clock, PacketError, PacketFlow, PacketSender, SEND_BATCH, SendFacts, SendOptions, SendTrouble, Sender, SenderError,
+    SenderState, joined_here,
+};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-/// How long to wait at a time for room in a full queue, and how often, before the datagram is given up.
+/// If a queue is full, wait this long for room, this many times, before giving up the datagram.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 const ROOM_WAITS: u32 = 3;
-/// How long to leave alone at a time an interface that takes no frame, and how often, before the datagram is given up.
+/// If an interface takes no frame, leave it alone this long, this many times, before giving up the datagram.
 const FRAME_WAIT: Duration = Duration::from_micros(50);
 const FRAME_WAITS: u32 = 600;
 /// How often to look for an interface that cannot be reached.
@@ -26,7 +26,7 @@ pub trait Wire {
     /// Sends one datagram on a line's group.
     ///
     /// # Errors
-    /// The system's error. [`is_transient`] says which of them the sender counts and goes on after.
+    /// The system's error. [`is_transient`] says after which errors the sender goes on.
     fn send(&mut self, line: Line, group: u16, datagram: &[u8]) -> io::Result<()>;
 
     /// Sends datagrams of a line in order, each with the position of its group in the line's list. Returns how many left, counted
@@ -44,7 +44,7 @@ pub trait Wire {
 /// Whether an error of a send is transient: the interface is down or gone, there is no route, buffers are full, the datagram
 /// is too long for the path. The next datagram may leave.
 pub fn is_transient(error: &io::Error) -> bool {
-    Trouble::of(error).is_some()
+    SendTrouble::of(error).is_some()
         || matches!(
             error.raw_os_error(),
             Some(libc::EHOSTDOWN | libc::ENXIO | libc::EMSGSIZE | libc::EPERM | libc::EINTR)
@@ -68,7 +68,7 @@ pub enum LineSendError {
     /// By sockets.
     #[error(transparent)]
     Socket(#[from] SenderError),
-    /// As frames, which was asked for.
+    /// As frames, as asked for.
     #[error(transparent)]
     Frames(#[from] PacketError),
 }
@@ -123,7 +123,7 @@ struct LineWire {
 struct Frames {
     packet: PacketSender,
     /// By group; `None` for those that use their socket.
-    flows: Vec<Option<Flow>>,
+    flows: Vec<Option<PacketFlow>>,
 }
 
 impl UdpWire {
@@ -189,29 +189,31 @@ impl UdpWire {
 
     /// Whether to try again after a trouble that kept a datagram back.
     #[cold]
-    fn again(&mut self, line: Line, group: u16, trouble: Trouble, tries: &mut u32) -> io::Result<bool> {
+    fn again(&mut self, line: Line, group: u16, trouble: SendTrouble, tries: &mut u32) -> io::Result<bool> {
         *tries += 1;
         match trouble {
-            Trouble::Full if *tries <= ROOM_WAITS => self.sender(line, group)?.wait_for_room(ROOM_WAIT).map(|()| true),
-            // reported for an earlier datagram, and reported once
-            Trouble::Nobody => Ok(*tries <= 1),
-            // the trouble goes on until there is a socket
-            Trouble::Unreachable if self.look() => Ok(self.line(line)?.check(group).unwrap_or(false)),
-            Trouble::Full | Trouble::Unreachable => Ok(false),
+            SendTrouble::Full if *tries <= ROOM_WAITS => {
+                self.sender(line, group)?.wait_for_room(ROOM_WAIT).map(|()| true)
+            }
+            // reported once, for an earlier datagram
+            SendTrouble::Nobody => Ok(*tries <= 1),
+            // this goes on until there is a socket
+            SendTrouble::Unreachable if self.look() => Ok(self.line(line)?.check(group).unwrap_or(false)),
+            SendTrouble::Full | SendTrouble::Unreachable => Ok(false),
         }
     }
 
     /// The same for a frame.
     #[cold]
-    fn frame_again(&mut self, line: Line, trouble: Trouble, tries: &mut u32) -> io::Result<bool> {
+    fn frame_again(&mut self, line: Line, trouble: SendTrouble, tries: &mut u32) -> io::Result<bool> {
         *tries += 1;
         match trouble {
-            // it may be the interface's queue as well as the socket's, and nobody reports when that has room
-            Trouble::Full if *tries <= FRAME_WAITS => {
+            // it may be the interface's queue instead of the socket's, and nothing reports when that has room
+            SendTrouble::Full if *tries <= FRAME_WAITS => {
                 std::thread::sleep(FRAME_WAIT);
                 Ok(true)
             }
-            Trouble::Unreachable if self.look() => Ok(self.line(line)?.check_frames().unwrap_or(false)),
+            SendTrouble::Unreachable if self.look() => Ok(self.line(line)?.check_frames().unwrap_or(false)),
             _ => Ok(false),
         }
     }
@@ -232,7 +234,7 @@ impl UdpWire {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => error,
             };
-            let Some(trouble) = Trouble::of(&error) else { return (sent, Err(error)) };
+            let Some(trouble) = SendTrouble::of(&error) else { return (sent, Err(error)) };
             match self.frame_again(line, trouble, &mut tries) {
                 Ok(true) => {}
                 Ok(false) => return (sent, Err(trouble.into())),
@@ -252,7 +254,7 @@ impl UdpWire {
             };
             let before = sender.facts().datagrams;
             let result = sender.send_batch(&datagrams[sent..]);
-            // if one of a batch is refused, those before it have left all the same
+            // if one of a batch is refused, those before it have left
             let left = (sender.facts().datagrams - before) as usize;
             sent += left;
             let trouble = match result {
@@ -319,7 +321,7 @@ impl LineWire {
     /// Looks for the interface of a group's socket; returns whether it is back.
     fn check(&mut self, group: u16) -> Result<bool, LineSendError> {
         match self.senders.get_mut(usize::from(group)) {
-            Some(sender) => Ok(sender.check()? == Checked::Back),
+            Some(sender) => Ok(sender.check()? == SenderState::Back),
             None => Ok(false),
         }
     }
@@ -384,7 +386,7 @@ impl Wire for UdpWire {
             if result.is_err() {
                 return (sent, result);
             }
-            // what cannot be a frame goes by its socket: one at a time if the next ones may be frames
+            // what cannot be a frame goes through its socket, one at a time if the next ones may be frames
             let rest = &datagrams[sent..];
             let Some(&(group, _)) = rest.first() else { break };
             let most = if self.line(line).is_ok_and(|line| line.frames.is_some()) { 1 } else { SEND_BATCH };

@@ -9,8 +9,7 @@ use twinline_core::frame::{FrameKind, Line, Session};
 use twinline_core::framing::{EurexEobi, Framing, MoldUdp64};
 use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
-use twinline_node::publisher::messages::Listed;
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+use twinline_node::publisher::{LinePlan, Listed, Plan, PlanConfig, Rate};
 
 use crate::support::feed::{parse, text, two_lines};
 use crate::support::scratch::Scratch;

@@ -1,7 +1,6 @@
 //! Real messages from a file, for the publisher.
 
-use twinline_node::publisher::binary_file::BinaryFile;
-use twinline_node::publisher::messages::MessageSource;
+use twinline_node::publisher::{BinaryFile, MessageSource};
 
 use crate::support::trials::{Test, captured, tests};
 

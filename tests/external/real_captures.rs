@@ -12,11 +12,9 @@ use twinline_core::framing::{AnyFraming, Framing, WithFraming};
 use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
+use twinline_node::fault::{Delay, Faults, Share};
 use twinline_node::handler::Handler;
-use twinline_node::publisher::captured::CapturedMessages;
-use twinline_node::publisher::fault::{Delay, Faults, Share};
-use twinline_node::publisher::messages::Listed;
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+use twinline_node::publisher::{CapturedMessages, LinePlan, Listed, Plan, PlanConfig, Rate};
 
 use crate::support::feed::{parse, text, two_lines};
 use crate::support::scratch::Scratch;

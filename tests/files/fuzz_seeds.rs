@@ -9,9 +9,8 @@ use twinline_core::frame::Session;
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
-use twinline_node::publisher::fault::{Faults, Share};
-use twinline_node::publisher::messages::Listed;
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+use twinline_node::fault::{Faults, Share};
+use twinline_node::publisher::{LinePlan, Listed, Plan, PlanConfig, Rate};
 
 fn seeds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds/datagram")

@@ -17,10 +17,8 @@ use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
 use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::config::Feed;
-use twinline_node::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
-use twinline_node::publisher::made_up::MadeUp;
-use twinline_node::publisher::messages::{Listed, MessageSource};
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+use twinline_node::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
+use twinline_node::publisher::{LinePlan, Listed, MadeUp, MessageSource, Plan, PlanConfig, Rate};
 
 use crate::support::root;
 use crate::support::scratch::Scratch;

@@ -5,7 +5,7 @@ use std::fs;
 
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
-use twinline_node::os::cpu;
+use twinline_node::os;
 
 use crate::support::latency::{adds_up, report, stamping};
 use crate::support::number;
@@ -158,7 +158,7 @@ fn kernel_stamps_have_a_pass_of_their_own_and_are_told_for_what_they_are() {
 fn on_one_core(then: impl FnOnce() -> Done + Send) -> Done {
     std::thread::scope(|scope| {
         let pinned = scope.spawn(|| {
-            cpu::pin(cpu::usable()[0]).unwrap();
+            os::pin_thread(os::usable_cores()[0]).unwrap();
             then()
         });
         pinned.join().unwrap()

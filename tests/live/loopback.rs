@@ -4,12 +4,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use twinline_core::time::Nanos;
 use twinline_node::config::LineConfig;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::send::{SendOptions, Sender, SenderError, Trouble};
-use twinline_node::source::live::{Live, LiveError};
-use twinline_node::source::watch::{InterfaceState, LineChange, LiveWatch, Notice};
-use twinline_node::source::{Pass, Source};
+use twinline_node::os::{Clock, ReceiveOptions, SendOptions, SendTrouble, Sender, SenderError};
+use twinline_node::source::{InterfaceState, LineChange, Live, LiveError, LiveWatch, Notice, Pass, Source};
 
 use crate::support::feed::{free_port, group, of as feed};
 use crate::support::wait_for;
@@ -303,7 +299,7 @@ fn a_sender_counts_what_passes_and_refuses_what_cannot_be_sent() {
     let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free_port());
     let mut unheard = sender(at);
     send(&mut unheard, b"first");
-    assert_eq!(unheard.send(b"second").unwrap(), Some(Trouble::Nobody));
+    assert_eq!(unheard.send(b"second").unwrap(), Some(SendTrouble::Nobody));
     assert_eq!((unheard.facts().datagrams, unheard.facts().nobody), (1, 1));
 
     let mut sender = sender(group());

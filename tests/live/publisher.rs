@@ -7,11 +7,8 @@ use std::time::Duration;
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_node::config::LineConfig;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::signal::Stop;
-use twinline_node::publisher::made_up::MadeUp;
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
-use twinline_node::publisher::send::{SendingError, send};
+use twinline_node::os::{Clock, Stop};
+use twinline_node::publisher::{LinePlan, MadeUp, Plan, PlanConfig, Rate, SendingError, send};
 use twinline_node::wire::{UdpWire, Wire};
 
 use crate::support::{PATIENCE, feed};

@@ -15,10 +15,8 @@ use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
 use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureReader, CaptureWriter, Captures};
 use twinline_node::config::Feed;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::signal::Stop;
-use twinline_node::publisher::captured::CapturedMessages;
-use twinline_node::publisher::messages::{MessageSource, Timing};
+use twinline_node::os::{Clock, Stop};
+use twinline_node::publisher::{CapturedMessages, MessageSource, Timing};
 use twinline_node::replay::{ReplayReport, ReplaySettings, Speed, replay};
 use twinline_node::wire::{UdpWire, Wire};
 

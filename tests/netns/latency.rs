@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use twinline_node::os::cpu;
+use twinline_node::os;
 
 use crate::support::latency::{adds_up, report, stamping};
 use crate::support::program::{Bed, Program};
@@ -44,7 +44,7 @@ fn lines_between_two_namespaces_are_measured() {
             assert_eq!((number(stamps, "/software"), number(stamps, "/none")), (received, 0));
         }
     }
-    if cpu::cores() > 1 {
+    if os::core_count() > 1 {
         let methods: Vec<&str> =
             report["ratios"].as_array().unwrap().iter().map(|ratio| ratio["method"].as_str().unwrap()).collect();
         assert_eq!(methods, ["socket", "packet"]);

@@ -13,13 +13,8 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
 use twinline_core::time::Nanos;
 use twinline_node::config::{LineConfig, Method};
-use twinline_node::os::clock::Clock;
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::send::{SendOptions, Sender, Trouble};
-use twinline_node::source::live::LineFacts;
-use twinline_node::source::method::AnyLive;
-use twinline_node::source::watch::{InterfaceState, LiveWatch};
-use twinline_node::source::{CountedSource, Datagram, Pass, Source};
+use twinline_node::os::{Clock, ReceiveOptions, SendOptions, SendTrouble, Sender};
+use twinline_node::source::{AnyLive, CountedSource, Datagram, InterfaceState, LineFacts, LiveWatch, Pass, Source};
 
 use crate::support::feed::of as feed;
 use crate::support::netns::Bed;

@@ -1,15 +1,8 @@
 //! A feed that is received by AF_XDP, over veth pairs between two network namespaces and over loopback.
 
 use twinline_node::config::{Feed, LineConfig, Method};
-use twinline_node::os::netns;
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::send::Sender;
-use twinline_node::os::xdp::Mode;
-use twinline_node::source::live::LiveError;
-use twinline_node::source::method::{AnyLive, MethodChoice};
-use twinline_node::source::watch::LiveWatch;
-use twinline_node::source::xdp::Redirected;
-use twinline_node::source::{CountedSource, Source};
+use twinline_node::os::{self, ReceiveOptions, Sender, XdpMode};
+use twinline_node::source::{AnyLive, CountedSource, LiveError, LiveWatch, MethodChoice, Redirected, Source};
 
 use crate::support::feed::{line, of as feed};
 use crate::support::netns::Bed;
@@ -34,7 +27,7 @@ fn options() -> ReceiveOptions {
 
 impl Bed {
     fn redirected(&self, feed: &Feed) -> (Redirected, LiveWatch) {
-        self.on("recv", || Redirected::open(feed, &options(), Mode::BEST).unwrap())
+        self.on("recv", || Redirected::open(feed, &options(), XdpMode::BEST).unwrap())
     }
 
     fn by(&self, feed: &Feed, method: Method) -> Result<(AnyLive, LiveWatch, MethodChoice), LiveError> {
@@ -172,8 +165,7 @@ fn an_interface_that_is_deleted_and_created_again_is_redirected_again() {
     bed.notices(&mut watch);
     // b0 appears, a0 is replaced
     for (at, name) in [(1, "b"), (0, "a"), (1, "b")] {
-        let index =
-            || bed.on("recv", || netns::HostInterface::resolve(&format!("{name}0")).unwrap().map(|one| one.index));
+        let index = || bed.on("recv", || os::HostInterface::resolve(&format!("{name}0")).unwrap().map(|one| one.index));
         if index().is_some() {
             bed.run(&["nic", name, "delete"]);
             assert!(bed.notices(&mut watch)[0].ends_with("disappeared"));

@@ -8,8 +8,7 @@ use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::config::Feed;
-use twinline_node::source::Source;
-use twinline_node::source::live::Live;
+use twinline_node::source::{Live, Source};
 use twinline_node::wire::{SendBy, UdpWire, Wire};
 
 use crate::support::feed::parse;

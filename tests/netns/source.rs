@@ -1,10 +1,8 @@
 //! Live sockets on two "NICs": veth pairs between a publisher's and a receiver's network namespace (`scripts/netns`).
 
 use twinline_node::config::LineConfig;
-use twinline_node::os::send::{Checked, Sender, Trouble};
-use twinline_node::source::Source;
-use twinline_node::source::live::Live;
-use twinline_node::source::watch::InterfaceState;
+use twinline_node::os::{SendTrouble, Sender, SenderState};
+use twinline_node::source::{InterfaceState, Live, Source};
 
 use crate::support::feed;
 use crate::support::netns::Bed;
@@ -52,8 +50,8 @@ fn a_link_that_goes_down_and_comes_up_is_heard_again() {
     bed.run(&["link", "a", "down"]);
     assert_eq!(bed.next_notices(&mut watch), ["line A: interface a0 is down"]);
     assert_eq!(watch.facts()[0].interface, InterfaceState::Down);
-    assert_eq!(a.send(b"into the void").unwrap(), Some(Trouble::Unreachable));
-    assert_eq!(bed.on("pub", || a.check().unwrap()), Checked::Same);
+    assert_eq!(a.send(b"into the void").unwrap(), Some(SendTrouble::Unreachable));
+    assert_eq!(bed.on("pub", || a.check().unwrap()), SenderState::Same);
     heard(&mut b, &mut live, b"b meanwhile");
 
     bed.run(&["link", "a", "up"]);
@@ -65,8 +63,8 @@ fn a_link_that_goes_down_and_comes_up_is_heard_again() {
     // a publisher that starts while its link is down
     bed.run(&["link", "b", "down"]);
     let mut late = sender(&bed, &lines[1]);
-    assert_eq!(late.send(b"too early").unwrap(), Some(Trouble::Unreachable));
-    assert_eq!(late.send_batch(&[b"too early"]).unwrap(), (0, Some(Trouble::Unreachable)));
+    assert_eq!(late.send(b"too early").unwrap(), Some(SendTrouble::Unreachable));
+    assert_eq!(late.send_batch(&[b"too early"]).unwrap(), (0, Some(SendTrouble::Unreachable)));
     bed.run(&["link", "b", "up"]);
     heard(&mut late, &mut live, b"late");
 }
@@ -94,10 +92,10 @@ fn an_interface_that_is_deleted_and_created_again_is_joined_again() {
             [format!("line {name}: interface {configured} (index {old}) disappeared")]
         );
         assert_eq!(bed.notices(&mut watch), [""; 0]);
-        assert_eq!(sender.send(b"nowhere").unwrap(), Some(Trouble::Unreachable));
-        assert_eq!(bed.on("pub", || sender.check().unwrap()), Checked::Gone);
-        assert_eq!(sender.send(b"nowhere").unwrap(), Some(Trouble::Unreachable));
-        assert_eq!(bed.on("pub", || sender.check().unwrap()), Checked::Same);
+        assert_eq!(sender.send(b"nowhere").unwrap(), Some(SendTrouble::Unreachable));
+        assert_eq!(bed.on("pub", || sender.check().unwrap()), SenderState::Gone);
+        assert_eq!(sender.send(b"nowhere").unwrap(), Some(SendTrouble::Unreachable));
+        assert_eq!(bed.on("pub", || sender.check().unwrap()), SenderState::Same);
 
         bed.run(&["nic", nic, "create"]);
         let new = bed.index(&interface);
@@ -106,7 +104,7 @@ fn an_interface_that_is_deleted_and_created_again_is_joined_again() {
             bed.next_notices(&mut watch),
             [format!("line {name}: joined on interface {configured} (index {new})")]
         );
-        assert_eq!(bed.on("pub", || sender.check().unwrap()), Checked::Back);
+        assert_eq!(bed.on("pub", || sender.check().unwrap()), SenderState::Back);
         drain(&mut live);
         heard(sender, &mut live, b"after");
     }
@@ -118,7 +116,7 @@ fn an_interface_that_is_deleted_and_created_again_is_joined_again() {
     assert_eq!(bed.notices(&mut watch), [format!("line A: interface a0 (index {old}) disappeared")]);
     bed.create_a(&format!("index {old} "), "");
     assert_eq!(bed.notices(&mut watch)[0], format!("line A: joined on interface a0 (index {old})"));
-    assert_eq!(bed.on("pub", || senders[0].check().unwrap()), Checked::Back);
+    assert_eq!(bed.on("pub", || senders[0].check().unwrap()), SenderState::Back);
     heard(&mut senders[0], &mut live, b"from elsewhere");
 
     // within the time of one check: gone and joined are said together; and more often than a socket may be joined at once
@@ -135,7 +133,7 @@ fn an_interface_that_is_deleted_and_created_again_is_joined_again() {
             ]
         );
     }
-    assert_eq!(bed.on("pub", || senders[1].check().unwrap()), Checked::Back);
+    assert_eq!(bed.on("pub", || senders[1].check().unwrap()), SenderState::Back);
     heard(&mut senders[1], &mut live, b"again");
 }
 

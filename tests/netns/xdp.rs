@@ -6,11 +6,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use twinline_node::os::netns::{self, HostInterface};
-use twinline_node::os::raw::{Attachment, Checksum, Ring, RingOptions};
-use twinline_node::os::receive::{Batch, Membership, ReceiveOptions, Receiver};
-use twinline_node::os::send::Sender;
-use twinline_node::os::xdp::{self, Mode, XdpAttachment, XdpRing};
+use twinline_node::os::{
+    self, Attachment, Batch, Checksum, HostInterface, Membership, ReceiveOptions, Receiver, Ring, RingOptions, Sender,
+    XdpAttachment, XdpMode, XdpRing,
+};
 
 use crate::support::netns::Bed;
 use crate::support::trials::{Test, tests};
@@ -40,8 +39,8 @@ const OCCUPIED: &str = "an XDP program is attached to the interface already";
 
 impl Bed {
     /// Attached, or in words why not.
-    fn ring(&self, name: &str, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), String> {
-        let (ring, mut attachment) = xdp::open(&options(), modes).unwrap();
+    fn ring(&self, name: &str, modes: &'static [XdpMode]) -> Result<(XdpRing, XdpAttachment), String> {
+        let (ring, mut attachment) = XdpRing::open(&options(), modes).unwrap();
         self.attach(&mut attachment, self.index(name))?;
         Ok((ring, attachment))
     }
@@ -102,7 +101,7 @@ fn heard(sender: &mut Sender, ring: &mut XdpRing, payload: &[u8]) {
     while !polled(ring).is_empty() {}
 }
 
-fn redirects_and_passes_on(bed: &Bed, side: &str, interface: &str, modes: &'static [Mode]) {
+fn redirects_and_passes_on(bed: &Bed, side: &str, interface: &str, modes: &'static [XdpMode]) {
     let (socket, _membership) = bed.joined(interface, GROUP);
     let (other, _other_membership) = bed.joined(interface, OTHER_PORT);
     let (mut ring, mut watch) = bed.ring(interface, modes).unwrap();
@@ -153,27 +152,27 @@ fn redirects_and_passes_on(bed: &Bed, side: &str, interface: &str, modes: &'stat
 
 fn the_driver_redirects_what_is_wanted_and_passes_all_else_on() {
     let bed = Bed::up("xnative");
-    redirects_and_passes_on(&bed, "pub", "a0", &[Mode::Native]);
+    redirects_and_passes_on(&bed, "pub", "a0", &[XdpMode::Native]);
 }
 
 fn the_kernel_redirects_where_the_driver_does_not() {
     let bed = Bed::up("xskb");
-    redirects_and_passes_on(&bed, "pub", "a0", &[Mode::Skb]);
+    redirects_and_passes_on(&bed, "pub", "a0", &[XdpMode::Skb]);
 }
 
 fn loopback_works_in_skb_mode_and_says_why_not_in_native() {
     let bed = Bed::up("xlo");
-    redirects_and_passes_on(&bed, "recv", "lo", &[Mode::Skb]);
-    let (_ring, watch) = bed.ring("lo", Mode::BEST).unwrap();
+    redirects_and_passes_on(&bed, "recv", "lo", &[XdpMode::Skb]);
+    let (_ring, watch) = bed.ring("lo", XdpMode::BEST).unwrap();
     let (mode, instead) = watch.mode().unwrap();
-    assert_eq!(mode, Mode::Skb);
+    assert_eq!(mode, XdpMode::Skb);
     assert!(instead.unwrap().to_string().starts_with("cannot attach the XDP program: "), "{instead:?}");
 }
 
 fn other_traffic_does_not_see_the_program() {
     let bed = Bed::up("xother");
-    let (_ring, watch) = bed.ring("a0", Mode::BEST).unwrap();
-    assert_eq!(watch.mode().unwrap().0, Mode::Native);
+    let (_ring, watch) = bed.ring("a0", XdpMode::BEST).unwrap();
+    assert_eq!(watch.mode().unwrap().0, XdpMode::Native);
     assert!(bed.program("a0").starts_with("xdp"), "{}", bed.program("a0"));
     // unicast, which asks for an address by ARP first, there and back
     let there = bed.on("recv", || UdpSocket::bind("10.81.1.2:26400").unwrap());
@@ -191,22 +190,22 @@ fn other_traffic_does_not_see_the_program() {
 
 fn an_interface_that_has_a_program_is_left_to_it() {
     let bed = Bed::up("xtwo");
-    let first = bed.ring("a0", Mode::BEST).unwrap();
-    for modes in [&[Mode::Native][..], &[Mode::Skb]] {
+    let first = bed.ring("a0", XdpMode::BEST).unwrap();
+    for modes in [&[XdpMode::Native][..], &[XdpMode::Skb]] {
         let error = bed.ring("a0", modes).unwrap_err();
         assert!(error.starts_with("cannot attach the XDP program: ") && error.contains(OCCUPIED), "{error}");
     }
-    let second = bed.ring("b0", Mode::BEST).unwrap();
+    let second = bed.ring("b0", XdpMode::BEST).unwrap();
     drop(first);
     // at once: what the kernel lets go of later is waited for
-    let again = bed.ring("a0", Mode::BEST).unwrap();
+    let again = bed.ring("a0", XdpMode::BEST).unwrap();
     drop((second, again));
     assert_eq!([bed.program("a0"), bed.program("b0")], ["none", "none"]);
 }
 
 fn what_the_ring_has_no_room_for_is_counted() {
     let bed = Bed::up("xfull");
-    for modes in [&[Mode::Native][..], &[Mode::Skb]] {
+    for modes in [&[XdpMode::Native][..], &[XdpMode::Skb]] {
         let (mut ring, mut watch) = bed.ring("a0", modes).unwrap();
         let mut sender = bed.sender("pub", "a0", GROUP);
         heard(&mut sender, &mut ring, b"up");
@@ -231,7 +230,7 @@ fn what_the_ring_has_no_room_for_is_counted() {
 
 fn a_link_that_goes_down_and_comes_up_keeps_the_program() {
     let bed = Bed::up("xlink");
-    for modes in [&[Mode::Native][..], &[Mode::Skb]] {
+    for modes in [&[XdpMode::Native][..], &[XdpMode::Skb]] {
         for side in ["pub", "recv"] {
             let _joined = bed.joined("a0", GROUP);
             let (mut ring, mut watch) = bed.ring("a0", modes).unwrap();
@@ -247,7 +246,7 @@ fn a_link_that_goes_down_and_comes_up_keeps_the_program() {
 
 fn an_interface_that_takes_the_place_of_a_deleted_one_is_followed() {
     let bed = Bed::up("xnic");
-    let (mut ring, mut watch) = bed.ring("a0", Mode::BEST).unwrap();
+    let (mut ring, mut watch) = bed.ring("a0", XdpMode::BEST).unwrap();
     for round in 0..3 {
         heard(&mut bed.sender("pub", "a0", GROUP), &mut ring, b"before");
         let old = watch.attached().unwrap();
@@ -257,7 +256,7 @@ fn an_interface_that_takes_the_place_of_a_deleted_one_is_followed() {
             watch.detach();
             assert_eq!((watch.attached(), watch.queues(), watch.mode().is_none()), (None, (0, false), true));
             let gone = bed.on("recv", || watch.attach(old)).unwrap_err();
-            assert!(netns::no_such_interface(&gone.error), "{gone}");
+            assert!(os::no_such_interface(&gone.error), "{gone}");
         }
         assert_eq!(polled(&mut ring), [[0u8; 0]; 0]);
         bed.run(&["nic", "a", "create"]);
@@ -282,7 +281,7 @@ fn an_interface_that_takes_the_place_of_a_deleted_one_is_followed() {
 
 fn a_ring_goes_from_one_interface_to_another() {
     let bed = Bed::up("xgo");
-    let (mut ring, mut watch) = bed.ring("a0", Mode::BEST).unwrap();
+    let (mut ring, mut watch) = bed.ring("a0", XdpMode::BEST).unwrap();
     let (mut a, mut b) = (bed.sender("pub", "a0", GROUP), bed.sender("pub", "b0", GROUP));
     heard(&mut a, &mut ring, b"a");
     bed.attach(&mut watch, bed.index("b0")).unwrap();
@@ -297,7 +296,7 @@ fn each_queue_has_a_socket() {
     bed.run(&["nic", "a", "delete"]);
     let queues = "numtxqueues 4 numrxqueues 4";
     bed.create_a(&format!("{queues} "), queues);
-    for modes in [&[Mode::Native][..], &[Mode::Skb]] {
+    for modes in [&[XdpMode::Native][..], &[XdpMode::Skb]] {
         let (mut ring, mut watch) = bed.ring("a0", modes).unwrap();
         assert_eq!(watch.queues(), (4, false));
         // the kernel chooses a queue by the sender's port
@@ -318,15 +317,16 @@ fn each_queue_has_a_socket() {
 }
 
 fn kernel_stamps_are_refused() {
-    let error = xdp::open(&RingOptions { kernel_stamps: true, ..options() }, Mode::BEST).unwrap_err().to_string();
+    let error =
+        XdpRing::open(&RingOptions { kernel_stamps: true, ..options() }, XdpMode::BEST).unwrap_err().to_string();
     assert!(error.starts_with("cannot take kernel stamps") && error.contains("`kernel_stamps`"), "{error}");
 }
 
 fn an_interface_that_is_down_at_the_start_is_heard_when_it_is_up() {
     let bed = Bed::up("xlate");
     bed.run(&["link", "b", "down", "recv"]);
-    let (mut ring, watch) = bed.ring("b0", Mode::BEST).unwrap();
-    assert_eq!(watch.mode().unwrap().0, Mode::Native);
+    let (mut ring, watch) = bed.ring("b0", XdpMode::BEST).unwrap();
+    assert_eq!(watch.mode().unwrap().0, XdpMode::Native);
     bed.run(&["link", "b", "up", "recv"]);
     heard(&mut bed.sender("pub", "b0", GROUP), &mut ring, b"b");
 }
@@ -341,11 +341,11 @@ pub fn child() -> bool {
     let Ok(place) = env::var(CHILD) else { return false };
     let (namespace, interface) = place.split_once(' ').unwrap();
     if namespace != HERE {
-        netns::enter(namespace).unwrap();
+        os::enter_namespace(namespace).unwrap();
     }
     let index = HostInterface::resolve(interface).unwrap().unwrap().index;
     let attached =
-        xdp::open(&options(), Mode::BEST).map_err(|error| error.to_string()).and_then(|(ring, mut watch)| {
+        XdpRing::open(&options(), XdpMode::BEST).map_err(|error| error.to_string()).and_then(|(ring, mut watch)| {
             watch.attach(index).map_err(|error| error.to_string())?;
             Ok((ring, watch))
         });
@@ -385,7 +385,7 @@ fn a_process_that_is_killed_leaves_nothing_attached() {
     let (mut child, mut output, said) = child_on(&format!("{}-recv", bed.prefix), "a0", &[]);
     assert_eq!(said, "attached");
     assert!(bed.program("a0").starts_with("xdp"), "{}", bed.program("a0"));
-    assert!(bed.ring("a0", Mode::BEST).unwrap_err().contains(OCCUPIED));
+    assert!(bed.ring("a0", XdpMode::BEST).unwrap_err().contains(OCCUPIED));
     child.kill().unwrap();
     child.wait().unwrap();
     output.read_to_end(&mut Vec::new()).unwrap();
@@ -396,7 +396,7 @@ fn a_process_that_is_killed_leaves_nothing_attached() {
         assert_eq!(sender.send(b"after").unwrap(), None);
         !received(&socket, &mut batch).is_empty()
     });
-    let (mut ring, _watch) = bed.ring("a0", Mode::BEST).unwrap();
+    let (mut ring, _watch) = bed.ring("a0", XdpMode::BEST).unwrap();
     heard(&mut sender, &mut ring, b"taken over");
 }
 

@@ -12,10 +12,9 @@ use twinline_core::framing::{
 };
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
+use twinline_node::fault::{Faults, Share};
 use twinline_node::handler::Handler;
-use twinline_node::publisher::fault::{Faults, Share};
-use twinline_node::publisher::made_up::MadeUp;
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+use twinline_node::publisher::{LinePlan, MadeUp, Plan, PlanConfig, Rate};
 
 use crate::support::feed::two_lines;
 

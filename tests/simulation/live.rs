@@ -10,8 +10,7 @@ use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 use twinline_node::runtime::{LiveEnd, LiveHooks, live};
-use twinline_node::source::Datagram;
-use twinline_node::source::simulated::Simulated;
+use twinline_node::source::{Datagram, Simulated};
 
 use crate::record::{Record, Said};
 use crate::support::feed::{parse, text_of_lines};

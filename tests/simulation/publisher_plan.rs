@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use twinline_core::frame::{FrameKind, Line, Session};
 use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
 use twinline_core::time::Nanos;
-use twinline_node::publisher::fault::{BurstLoss, Delay, DropCause, Faults, Outage, Reorder, Share};
-use twinline_node::publisher::made_up::MadeUp;
-use twinline_node::publisher::messages::{Listed, MessageSource, Timing};
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, PlanStep, Planned, Rate};
-use twinline_node::publisher::truth::Truth;
+use twinline_node::fault::{BurstLoss, Delay, DropCause, Faults, Outage, Reorder, Share};
+use twinline_node::publisher::{
+    LinePlan, Listed, MadeUp, MessageSource, Plan, PlanConfig, PlanError, PlanStep, Planned, Rate, Timing, Truth,
+};
 
 /// A [`Planned`] that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,8 @@
 //! What `twinline latency --json` says.
 
 use serde_json::Value;
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::send::{SendOptions, Sender};
-use twinline_node::source::Source;
-use twinline_node::source::live::Live;
+use twinline_node::os::{ReceiveOptions, SendOptions, Sender};
+use twinline_node::source::{Live, Source};
 
 use super::program::Done;
 use super::{feed, number, wait_for};

@@ -20,7 +20,7 @@ use std::thread;
 
 use serde_json::Value;
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
+use twinline_node::os::Clock;
 
 /// The bound of every wait: longer than anything takes on a busy machine. A test waits for a condition, and fails here.
 pub const PATIENCE: Nanos = Nanos::from_secs(120);

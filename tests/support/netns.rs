@@ -5,11 +5,8 @@ use std::process::{self, Command, Output};
 use std::{io, thread};
 
 use twinline_node::config::Feed;
-use twinline_node::os::netns::{self, HostInterface};
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::send::{SendOptions, Sender};
-use twinline_node::source::live::Live;
-use twinline_node::source::watch::LiveWatch;
+use twinline_node::os::{self, HostInterface, ReceiveOptions, SendOptions, Sender};
+use twinline_node::source::{Live, LiveWatch};
 
 use super::{number_of_its_own, wait_for};
 
@@ -42,7 +39,7 @@ impl Bed {
         let name = format!("{}-{side}", self.prefix);
         thread::scope(|scope| {
             let there = scope.spawn(move || {
-                netns::enter(&name).unwrap();
+                os::enter_namespace(&name).unwrap();
                 what()
             });
             there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

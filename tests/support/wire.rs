@@ -7,10 +7,8 @@ use twinline_core::framing::Framing;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::source::Source;
-use twinline_node::source::live::Live;
+use twinline_node::os::{Clock, ReceiveOptions};
+use twinline_node::source::{Live, Source};
 
 use super::sink::Messages;
 use super::{PATIENCE, feed, root};

@@ -15,9 +15,7 @@ use twinline_core::frame::{LINES_MAX, Session};
 use twinline_core::framing::Framing;
 use twinline_core::seq::SeqRange;
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::Spin;
-use twinline_node::os::signal::Stop;
+use twinline_node::os::{Clock, Spin, Stop};
 use twinline_node::runtime::LiveHooks;
 use twinline_node::source::{Datagram, Pass, Source};
 
@@ -214,7 +212,7 @@ mod tests {
     use twinline_core::arbiter::{Settings, Sink};
     use twinline_core::frame::Line;
     use twinline_core::framing::MoldUdp64;
-    use twinline_node::os::receive::KernelStamp;
+    use twinline_node::os::KernelStamp;
 
     /// The stamps of what is released, and whether it was held.
     #[derive(Default)]

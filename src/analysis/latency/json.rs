@@ -9,7 +9,7 @@ use super::publish::LATE;
 use super::ratio::{Ratio, Ratios};
 use super::results::{LatencyReport, PassResults, RatioResults};
 use super::two_core::BlockKind;
-use twinline_node::os::machine::Finding;
+use twinline_node::os::Finding;
 
 /// The report as one object. Times are nanoseconds; a value that does not exist is `null`.
 pub(super) fn json(results: &LatencyReport) -> Value {

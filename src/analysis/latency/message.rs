@@ -15,7 +15,7 @@ use std::io;
 use twinline_core::frame::Packing;
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
-use twinline_node::publisher::messages::{MessageSource, Timing};
+use twinline_node::publisher::{MessageSource, Timing};
 
 /// The shortest message that is timed.
 pub const MESSAGE_LEN_MIN: usize = 16;

@@ -14,11 +14,8 @@ use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::{self, PinError, Spin};
-use twinline_node::os::netns::{self, EnterError};
-use twinline_node::os::signal::Stop;
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, PlanError, Rate};
+use twinline_node::os::{self, Clock, NamespaceError, PinError, Spin, Stop};
+use twinline_node::publisher::{LinePlan, Plan, PlanConfig, PlanError, Rate};
 use twinline_node::runtime::live;
 use twinline_node::source::Source;
 use twinline_node::wire::{UdpWire, WireError};
@@ -128,7 +125,7 @@ pub enum MeasureError {
     Pin(#[from] PinError),
     /// The publisher cannot enter its namespace.
     #[error(transparent)]
-    Namespace(#[from] EnterError),
+    Namespace(#[from] NamespaceError),
     /// A line cannot be sent on.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -257,7 +254,7 @@ pub fn measure_open_loop<F: Framing, S: Source + Send>(
         let mut reader = Some(reader);
         let reading = (!paired).then(|| reader.take()).flatten().map(|reader| {
             scope.spawn(move || {
-                let pinned = core.map_or(Ok(()), cpu::pin);
+                let pinned = core.map_or(Ok(()), os::pin_thread);
                 (pinned, pass.read(reader))
             })
         });
@@ -323,8 +320,8 @@ impl Pass<'_> {
         broken: &mut Option<client::BrokenStream>,
     ) -> Result<Published, MeasureError> {
         let OpenLoopSettings { to, namespace, arrangement, warm_up, span, lines, seed, .. } = *self.settings;
-        namespace.map_or(Ok(()), netns::enter)?;
-        arrangement.publisher.map_or(Ok(()), cpu::pin)?;
+        namespace.map_or(Ok(()), os::enter_namespace)?;
+        arrangement.publisher.map_or(Ok(()), os::pin_thread)?;
         let mut wire = UdpWire::open(to)?;
         // an arbiter that is gone has its own error to tell
         ready.recv().map_err(|_| MeasureError::Thread("arbiter"))?;
@@ -389,7 +386,7 @@ impl Pass<'_> {
         ready: &Sender<()>,
     ) -> Result<Arbitrated, MeasureError> {
         let OpenLoopSettings { feed, arrangement, kernel_stamps, .. } = *self.settings;
-        arrangement.arbiter.map_or(Ok(()), cpu::pin)?;
+        arrangement.arbiter.map_or(Ok(()), os::pin_thread)?;
         let mut handler = Handler::new(framing, feed);
         let taken = Cell::new(Nanos::ZERO);
         let mut sink = Publishing {

@@ -9,7 +9,7 @@ use super::two_core::BlockKind;
 use crate::chart::{Boxes, Chart, Curve, escape};
 use crate::report::page::{begin, charts, end, figure, note, remark};
 use crate::report::words::{grouped, span};
-use twinline_node::os::machine::Severity;
+use twinline_node::os::Severity;
 
 /// The whole page.
 pub(super) fn page(results: &LatencyReport) -> String {

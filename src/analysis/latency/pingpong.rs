@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam::utils::CachePadded;
 
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::Spin;
+use twinline_node::os::{Clock, Spin};
 
 /// A cache line's round trip below this is the near state.
 pub const NEAR: Nanos = Nanos(200);
@@ -28,7 +27,7 @@ const WAIT_MAX: Nanos = Nanos::from_secs(5);
 ///
 /// ```
 /// use twinline_analysis::latency::PingPong;
-/// use twinline_node::os::{clock::Clock, cpu::Spin};
+/// use twinline_node::os::{Clock, Spin};
 ///
 /// let (lines, clock, spin) = (PingPong::default(), Clock::start(), Spin::new(true));
 /// let trip = std::thread::scope(|scope| {

@@ -7,9 +7,8 @@ use hdrhistogram::Histogram;
 use twinline_core::frame::FrameKind;
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::signal::Stop;
-use twinline_node::publisher::plan::{Plan, PlanError, PlanStep};
+use twinline_node::os::{Clock, Stop};
+use twinline_node::publisher::{Plan, PlanError, PlanStep};
 use twinline_node::wire::{Wire, is_transient};
 
 use super::latencies::histogram;

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use twinline_client::client::{self, Client, Item, Polled};
 use twinline_core::frame::Packing;
 use twinline_core::time::Nanos;
-use twinline_node::os::clock::Clock;
+use twinline_node::os::Clock;
 
 use super::latencies::{LatencyCause, Stage, Stages, Totals, histogram};
 use super::message::Stamps;

@@ -15,9 +15,8 @@ use crate::report::words::span;
 use twinline_core::frame::Line;
 use twinline_core::framing::AnyFraming;
 use twinline_node::config::{Feed, LineConfig, Method};
-use twinline_node::os::cpu::Spin;
-use twinline_node::os::machine::Finding;
-use twinline_node::source::watch::WatchFacts;
+use twinline_node::os::{Finding, Spin};
+use twinline_node::source::WatchFacts;
 
 /// The machine, and what about it spoils the numbers.
 #[derive(Clone, Debug)]

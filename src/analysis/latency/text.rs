@@ -8,7 +8,7 @@ use super::results::{LatencyReport, LineResults, MeasuredMachine, PassResults, R
 use super::two_core::BlockKind;
 use crate::report::words::{grouped, span};
 use crate::spread::Spread;
-use twinline_node::os::machine::Finding;
+use twinline_node::os::Finding;
 
 /// The machine, and what about it will show in the numbers.
 pub(super) fn machine(machine: &MeasuredMachine) -> String {

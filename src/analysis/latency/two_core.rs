@@ -34,10 +34,7 @@ use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::{self, Spin};
-use twinline_node::os::netns;
-use twinline_node::os::signal::Stop;
+use twinline_node::os::{self, Clock, Spin, Stop};
 use twinline_node::runtime::{LiveHooks, live};
 use twinline_node::source::{Datagram, Pass, Source};
 use twinline_node::wire::{UdpWire, Wire, is_transient};
@@ -356,7 +353,7 @@ fn receive<F: Framing, S: Source>(
     clock: Clock,
 ) -> Result<(), MeasureError> {
     let spin = settings.spin;
-    settings.arbiter.map_or(Ok(()), cpu::pin)?;
+    settings.arbiter.map_or(Ok(()), os::pin_thread)?;
     drain(source)?;
     let taken = Cell::new(Nanos::ZERO);
     let mut handler = Handler::new(framing, settings.feed);
@@ -401,8 +398,8 @@ impl<'a, F: Framing> Driver<'a, F> {
         common: &'a Common,
         clock: Clock,
     ) -> Result<Driver<'a, F>, MeasureError> {
-        settings.namespace.map_or(Ok(()), netns::enter)?;
-        settings.publisher.map_or(Ok(()), cpu::pin)?;
+        settings.namespace.map_or(Ok(()), os::enter_namespace)?;
+        settings.publisher.map_or(Ok(()), os::pin_thread)?;
         Ok(Driver {
             framing,
             settings,

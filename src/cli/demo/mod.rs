@@ -23,14 +23,9 @@ use twinline_core::frame::{Line, Packing};
 use twinline_core::framing::MoldUdp64;
 use twinline_core::time::Nanos;
 use twinline_node::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, ReceiveConfig};
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::{self, Spin};
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::signal::Stop;
-use twinline_node::publisher::send::{self, SendingError};
-use twinline_node::publisher::spec::RateSpec;
-use twinline_node::source::live::{Live, LiveError};
-use twinline_node::source::watch::{InterfaceState, WatchFacts};
+use twinline_node::os::{self, Clock, ReceiveOptions, Spin, Stop};
+use twinline_node::publisher::{self, RateSpec, SendingError};
+use twinline_node::source::{InterfaceState, Live, LiveError, WatchFacts};
 use twinline_node::wire::UdpWire;
 
 mod checker;
@@ -176,7 +171,7 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     };
     let (delivery, client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
     let mut plan = parts::plan(schedule)?;
-    let cores = cpu::cores();
+    let cores = os::core_count();
     let shared = Shared {
         clock: Clock::start(),
         spin: Spin::for_threads(BUSY_THREADS, cores),
@@ -243,7 +238,7 @@ fn watch_over(schedule: Schedule, news: &Receiver<News>, view: &mut View, goes_o
 fn results(
     shared: &Shared,
     cores: usize,
-    (sent, outcome): (send::PublishReport, Result<(), SendingError>),
+    (sent, outcome): (publisher::PublishReport, Result<(), SendingError>),
     arbitrated: ArbiterResults,
     read: ClientResults,
     watched: &[WatchFacts],

@@ -13,14 +13,10 @@ use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::Spin;
-use twinline_node::os::signal::Stop;
-use twinline_node::publisher::plan::{Plan, PlanError};
-use twinline_node::publisher::send::{self, SendingError, send_from};
+use twinline_node::os::{Clock, Spin, Stop};
+use twinline_node::publisher::{self, Plan, PlanError, SendingError, send_from};
 use twinline_node::runtime::{LiveHooks, live};
-use twinline_node::source::Datagram;
-use twinline_node::source::live::Live;
+use twinline_node::source::{Datagram, Live};
 use twinline_node::wire::UdpWire;
 
 use super::checker::{Checker, Gaps};
@@ -79,7 +75,7 @@ pub(super) fn publish(
     shared: &Shared,
     plan: &mut Plan<MoldUdp64, Paced>,
     wire: &mut UdpWire,
-) -> (send::PublishReport, Result<(), SendingError>) {
+) -> (publisher::PublishReport, Result<(), SendingError>) {
     let zero = *shared.zero.get_or_init(|| shared.clock.now());
     let outcome = send_from(plan, wire, shared.clock, zero, &shared.stop, |_| ());
     shared.published.request();

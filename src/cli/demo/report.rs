@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use twinline_core::time::Nanos;
-use twinline_node::os::cpu::Spin;
+use twinline_node::os::Spin;
 
 use super::checker::{Gaps, Judgement, Violation};
 use super::parts::Latency;

@@ -7,10 +7,8 @@ use std::io;
 
 use twinline_core::frame::{Line, Session};
 use twinline_core::time::Nanos;
-use twinline_node::publisher::fault::{BurstLoss, Faults, Outage, Reorder, Share};
-use twinline_node::publisher::made_up::MadeUp;
-use twinline_node::publisher::messages::{MessageSource, Timing};
-use twinline_node::publisher::plan::{LinePlan, PlanConfig, Rate};
+use twinline_node::fault::{BurstLoss, Faults, Outage, Reorder, Share};
+use twinline_node::publisher::{LinePlan, MadeUp, MessageSource, PlanConfig, Rate, Timing};
 
 /// The names of the lines.
 pub(super) const NAMES: [&str; 2] = ["A", "B"];
@@ -132,7 +130,7 @@ impl MessageSource for Paced {
 mod tests {
     use super::*;
     use twinline_core::framing::MoldUdp64;
-    use twinline_node::publisher::plan::Plan;
+    use twinline_node::publisher::Plan;
 
     #[test]
     fn a_line_is_away_and_then_the_other_never_both() {

@@ -19,18 +19,12 @@ use twinline_core::frame::Session;
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
 use twinline_core::time::Nanos;
 use twinline_node::config::{Feed, Method};
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::PinError;
-use twinline_node::os::machine::{self, Finding, Severity};
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::signal::Stop;
-use twinline_node::publisher::fault::{Delay, Share};
-use twinline_node::publisher::plan::PACK_MAX;
-use twinline_node::publisher::spec::{PerLine, RateSpec, parse_span};
-use twinline_node::source::live::LiveError;
-use twinline_node::source::method::{AnyLive, MethodChoice, WithSource};
-use twinline_node::source::watch::{LiveWatch, WatchFacts};
-use twinline_node::source::{CountedSource, Source};
+use twinline_node::fault::{Delay, Share};
+use twinline_node::os::{self, Clock, Finding, PinError, ReceiveOptions, Severity, Stop};
+use twinline_node::publisher::{PACK_MAX, PerLine, RateSpec, parse_span};
+use twinline_node::source::{
+    AnyLive, CountedSource, LiveError, LiveWatch, MethodChoice, Source, WatchFacts, WithSource,
+};
 
 mod files;
 mod setup;
@@ -158,13 +152,14 @@ impl WithFraming for Measuring {
         let folder = args.out.as_deref().map(Folder::make).transpose()?;
         let stop = Stop::on_signals().context("cannot install signal handlers")?;
         let clock = Clock::start();
-        let mut findings = machine::look(&setup.cores(), &setup.interfaces(), setup.buffer());
+        let mut findings = os::examine_machine(&setup.cores(), &setup.interfaces(), setup.buffer());
         if cfg!(debug_assertions) {
             let what = "this program was built without optimisation: every figure is many times too high".to_owned();
             let advice = "build it with `cargo build --release`".to_owned();
             findings.insert(0, Finding { what, advice, severity: Severity::Spoils });
         }
-        let machine = MeasuredMachine { line: machine::describe(), findings, clock_reading_ns: clock.reading_cost().0 };
+        let machine =
+            MeasuredMachine { line: os::describe_machine(), findings, clock_reading_ns: clock.reading_cost().0 };
         let mut text_out = TextOut(args.json);
         let mut report = LatencyReport::new(machine, &setup.feed, &setup.to, setup.namespace.clone(), self.framing);
         text_out.tell(&report.machine_text())?;

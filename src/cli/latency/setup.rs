@@ -10,10 +10,9 @@ use twinline_analysis::latency::{Arrangement, Load, PassSpec};
 use twinline_core::framing::AnyFraming;
 use twinline_core::time::Nanos;
 use twinline_node::config::{Feed, Method};
-use twinline_node::os::cpu::{self, PinError, Spin};
-use twinline_node::publisher::fault::Faults;
-use twinline_node::publisher::plan::LinePlan;
-use twinline_node::publisher::spec::PerLine;
+use twinline_node::fault::Faults;
+use twinline_node::os::{self, PinError, Spin};
+use twinline_node::publisher::{LinePlan, PerLine};
 
 /// Which thread runs on which core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,7 +47,7 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) fn new(args: &Args, feed: Feed, framing: AnyFraming) -> Result<Setup, Failure> {
         let to = sent_on(&feed, args.to.as_deref())?;
-        let cores = chosen(args.cores.as_deref(), feed.receive.core, &cpu::usable())?;
+        let cores = chosen(args.cores.as_deref(), feed.receive.core, &os::usable_cores())?;
         if args.layout == Some(Layout::Spread) && cores.len() < 3 {
             return Err(Failure::usage(anyhow!(
                 "--layout spread needs 3 cores and there are {}: use --layout paired, or leave --layout out",

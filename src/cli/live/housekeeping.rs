@@ -8,12 +8,10 @@ use twinline_client::counters::{Counter, CounterPage};
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
 use twinline_node::config::LineConfig;
-use twinline_node::ip::fragments::FragmentFacts;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::Spin;
+use twinline_node::ip::FragmentFacts;
+use twinline_node::os::{Clock, Spin};
 use twinline_node::runtime::{Ended, Running, RuntimeNotice};
-use twinline_node::source::live::LineFacts;
-use twinline_node::source::watch::{InterfaceState, LineChange, WatchFacts};
+use twinline_node::source::{InterfaceState, LineChange, LineFacts, WatchFacts};
 
 use super::tally::Tally;
 use super::{ListenArgs, Notifier};

@@ -8,11 +8,9 @@ use anyhow::anyhow;
 use super::{Failure, feed, say};
 use twinline_core::time::Nanos;
 use twinline_node::config::{Feed, Method};
-use twinline_node::os::clock::Clock;
-use twinline_node::os::cpu::{self, PinError, Spin};
-use twinline_node::os::signal::Stop;
+use twinline_node::os::{self, Clock, PinError, Spin, Stop};
 use twinline_node::runtime::{Joined, Runtime, RuntimeError};
-use twinline_node::source::live::LiveError;
+use twinline_node::source::LiveError;
 
 pub(super) mod housekeeping;
 pub(super) mod tally;
@@ -103,7 +101,7 @@ pub(super) struct ListenSettings<'a> {
 /// A core or an interface that this machine does not have, as a usage failure; a socket that cannot be opened.
 pub(super) fn listen(feeds: Vec<Feed>, settings: ListenSettings<'_>) -> Result<Vec<Listening>, Failure> {
     let ListenSettings { listen, clock, senders, until_end, stop } = settings;
-    let usable = cpu::usable();
+    let usable = os::usable_cores();
     let cores: Vec<Option<usize>> = feeds.iter().map(|feed| listen.core.or(feed.receive.core)).collect();
     for (&core, feed) in cores.iter().zip(&feeds) {
         if let Some(core) = core.filter(|core| !usable.contains(core)) {

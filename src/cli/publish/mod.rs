@@ -14,17 +14,12 @@ use twinline_core::framing::{AnyFraming, Framing, Proof, WithFraming};
 use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
-use twinline_node::os::clock::Clock;
-use twinline_node::os::signal::Stop;
-use twinline_node::publisher::binary_file::BinaryFile;
-use twinline_node::publisher::captured::CapturedMessages;
-use twinline_node::publisher::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
-use twinline_node::publisher::lines::LiveLines;
-use twinline_node::publisher::made_up::{MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp};
-use twinline_node::publisher::messages::MessageSource;
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig};
-use twinline_node::publisher::send::{SendingError, send};
-use twinline_node::publisher::spec::{PackSpec, PerLine, RateSpec, SpecError, parse_span};
+use twinline_node::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
+use twinline_node::os::{Clock, Stop};
+use twinline_node::publisher::{
+    BinaryFile, CapturedMessages, LinePlan, LiveTextLines, MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp, MessageSource,
+    PackSpec, PerLine, Plan, PlanConfig, RateSpec, SendingError, SpecError, parse_span, send,
+};
 use twinline_node::wire::UdpWire;
 
 mod report;
@@ -267,7 +262,7 @@ fn source(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn Messa
     }
     if args.messages.stdin {
         let input = io::BufReader::new(io::stdin());
-        return Ok(Box::new(LiveLines::spawn(input).context("cannot read standard input").map_err(Failure::run)?));
+        return Ok(Box::new(LiveTextLines::spawn(input).context("cannot read standard input").map_err(Failure::run)?));
     }
     if args.messages.made_up.is_none() {
         say(

@@ -10,8 +10,7 @@ use super::super::sending::{LatenessNs, late_text};
 use super::Args;
 use twinline_core::frame::{Line, Session};
 use twinline_node::config::Feed;
-use twinline_node::publisher::send::{PublishReport, PublishedLine};
-use twinline_node::publisher::truth::GroupRange;
+use twinline_node::publisher::{GroupRange, PublishReport, PublishedLine};
 
 /// How many ranges of lost numbers `--json` lists.
 const JSON_RANGES_MAX: usize = 1_024;

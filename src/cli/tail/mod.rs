@@ -12,9 +12,8 @@ use super::live::{self, ListenArgs, ListenSettings, Listening, RING_CAPACITY, pa
 use super::{Failure, Outcome};
 use twinline_client::client::{self, Client, Item, Polled};
 use twinline_client::delivery::{Delivery, Dropped, StreamKind};
-use twinline_node::os::clock::Clock;
-use twinline_node::os::signal::Stop;
-use twinline_node::runtime::{self, Running};
+use twinline_node::os::{Clock, Stop};
+use twinline_node::runtime::Running;
 
 mod print;
 
@@ -63,8 +62,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let feed = joined.feed().clone();
     let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
     let output = if args.first { StreamKind::First } else { StreamKind::Ordered };
-    let (delivery, client) =
-        client::open(&runtime::facts(&feed), output.into(), RING_CAPACITY).map_err(Failure::run)?;
+    let (delivery, client) = client::open(&feed.facts(), output.into(), RING_CAPACITY).map_err(Failure::run)?;
     // a printing client is slow anyway: there is time to look up the framing for every datagram
     let running = joined.start_as(feed.framing, delivery).map_err(Failure::run)?;
     let housekeeping = Housekeeping::new(clock, notifier.clone(), &feed.lines, &args.listen, StatusLine::None);

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::net::SocketAddrV4;
 
-use crate::ip::LinkType;
-use crate::ip::fragments::UnusedFragments;
+use crate::ip::{LinkType, UnusedFragments};
 use twinline_core::time::Nanos;
 
 /// A UDP datagram over IPv4, as a file holds it.
@@ -84,7 +83,7 @@ pub struct RecordCounts {
     pub unstamped: u64,
 }
 
-/// What whoever reads the results should know about a file. Displays as a sentence.
+/// What a reader of the results should know about a file. Displays as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CaptureWarning {

@@ -15,7 +15,7 @@ pub(super) enum Block {
     Malformed(usize),
     /// Nothing with a packet in it.
     Other(usize),
-    /// No whole record is left; what is left in the window belongs to a cut one.
+    /// No whole record is left. What is left in the window belongs to one that is cut off.
     End,
 }
 

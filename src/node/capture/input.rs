@@ -1,7 +1,7 @@
 //! The bytes of a capture file, decompressed if they have to be, through one bounded window.
 //!
-//! [`Input`] knows nothing of records. It holds at most [`WINDOW_MAX`] bytes, whatever the file claims, and grows its window only by
-//! bytes that were read.
+//! [`Input`] knows nothing of records. It holds at most [`WINDOW_MAX`] bytes, whatever the file claims, and grows its window only
+//! by bytes that were read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -37,7 +37,7 @@ impl Input {
     /// Opens a file; `-` is standard input.
     pub(super) fn open(path: &Path) -> io::Result<Input> {
         let (source, metadata): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
-            // by name, since only a file's own metadata can be asked for without unsafe code
+            // by name: without unsafe code, only a file's own metadata is available
             (Box::new(io::stdin()), fs::metadata("/dev/stdin").ok())
         } else {
             let file = File::open(path)?;
@@ -89,7 +89,7 @@ impl Input {
         }
         while self.end < n && !self.exhausted {
             if self.end == self.window.len() {
-                // doubled by what came, never sized by what a header claims
+                // doubled as data comes, never sized by what a header claims
                 let grown = (self.window.len() * 2).min(WINDOW_MAX);
                 self.window.resize(grown, 0);
             }

@@ -30,8 +30,8 @@ struct Group {
     source: Option<Ipv4Addr>,
 }
 
-/// Two lines that share a group and port, and that no sender tells apart. A capture can then only be read if its interfaces are
-/// named like the lines, or if each file is given a line.
+/// Two lines that share a group and port, and that have no sender to tell them apart. A capture can only be read if its interfaces
+/// are named like the lines, or if each file is given a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambiguity {
     /// What they share.
@@ -44,6 +44,7 @@ pub struct Ambiguity {
 
 /// What a [`LineMap`] says about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LineMatch {
     /// It came by this line; its group has this position in the line's list.
     Line(Line, u16),
@@ -92,7 +93,7 @@ impl LineMap {
         &self.ambiguities
     }
 
-    /// Which line the record came by, as the capture tells it.
+    /// The line that the record came by, according to the capture.
     #[inline]
     pub fn find(&self, record: &CaptureRecord<'_>) -> LineMatch {
         if let Some(line) = record.interface_name.and_then(|name| self.line(name)) {
@@ -105,7 +106,7 @@ impl LineMap {
             }
             found = match found {
                 LineMatch::Other => LineMatch::Line(group.line, group.group),
-                // a line that lists a group twice: the first place counts
+                // if a line lists a group twice, the first position counts
                 LineMatch::Line(first, at) if first == group.line => LineMatch::Line(first, at),
                 LineMatch::Line(first, _) => {
                     let ambiguity = Ambiguity { group: record.destination, first, second: group.line };
@@ -119,7 +120,7 @@ impl LineMap {
 
     /// The record's group on a given line.
     #[inline]
-    pub fn find_forced(&self, line: Line, record: &CaptureRecord<'_>) -> LineMatch {
+    pub(crate) fn find_forced(&self, line: Line, record: &CaptureRecord<'_>) -> LineMatch {
         match self.sources.get(line.index()) {
             Some(Some(source)) if source != record.source.ip() => LineMatch::Other,
             _ => self.on_line(line, record.destination),
@@ -196,7 +197,7 @@ mod tests {
             (None, "10.0.0.1:9", "239.1.2.2:1", LineMatch::Other),
             (None, "10.0.0.1:9", "239.1.1.1:2", LineMatch::Other),
             (None, "10.0.0.1:9", "239.1.1.3:1", LineMatch::Other),
-            // an interface named as a line is that line, and only its list counts
+            // an interface named like a line is that line, and only its list counts
             (Some("B"), "10.0.0.1:9", "239.1.2.1:1", LineMatch::Line(B, 0)),
             (Some("A"), "10.0.0.2:9", "239.1.2.1:1", LineMatch::Other),
         ] {

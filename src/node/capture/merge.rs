@@ -10,7 +10,7 @@ use super::facts::CaptureWarning;
 use super::lines::{LineMap, LineMatch};
 use super::reader::CaptureReader;
 use crate::config::Feed;
-use crate::ip::fragments::UnusedFragments;
+use crate::ip::UnusedFragments;
 use crate::source::{Datagram, Pass, Source};
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
@@ -91,6 +91,7 @@ impl Ignored {
 
 /// Where a [`Captures`] went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CaptureStep {
     /// To the next datagram of a line: [`Captures::item`].
     Item,
@@ -127,7 +128,7 @@ struct Head {
     reader: CaptureReader,
     line: Option<Line>,
     at: Option<(Line, u16)>,
-    /// Whether it is to move before the next choice: at the start, and when its record was handed out.
+    /// Whether it has to move before the next choice: at the start, and after its record was handed out.
     due: bool,
 }
 
@@ -213,7 +214,7 @@ impl Captures {
             }
         }
         let ready = self.heads.iter_mut().enumerate().filter(|(_, head)| head.at.is_some());
-        // the first of the smallest
+        // the first one with the smallest stamp
         let Some((at, head)) = ready.min_by_key(|(_, head)| head.reader.stamp()) else {
             self.ended = true;
             return Ok(CaptureStep::End);
@@ -315,7 +316,7 @@ impl Captures {
         self.heads.iter().flat_map(|head| head.reader.dropped()).fold(0, |sum, (_, n)| sum.saturating_add(n))
     }
 
-    /// Whether the input is one recording of Twinline's own with nothing missing, so that what is made of it equals what
+    /// Whether the input is one recording by Twinline with nothing missing, so that what is made of it equals what
     /// was made live (ARBITRATION 10.1, 10.3). After the end.
     pub fn is_whole_recording(&self) -> bool {
         match self.heads.as_slice() {

@@ -6,16 +6,16 @@
 //!                                                      CaptureWriter <- what a line received
 //! ```
 //!
-//! A [`CaptureReader`] reads the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured. A datagram in
-//! IPv4 fragments is reassembled, and comes with its last fragment. A [`LineMap`] says which of a feed's lines a record came by.
-//! [`Captures`] merges files into one list of (stamp, line, group, payload). A [`CaptureWriter`] stores such a list so that it reads
-//! back the same.
+//! A [`CaptureReader`] reads the UDP datagrams of one pcap or pcapng file, plain, gzip or zstd, as they were captured. A datagram
+//! in IPv4 fragments is reassembled, and comes with its last fragment. A [`LineMap`] says which of a feed's lines a record came by.
+//! [`Captures`] merges files into one list of (stamp, line, group, payload). A [`CaptureWriter`] stores such a list so that it
+//! reads back the same.
 //!
-//! A file is not trusted: whatever it holds is delivered, counted under a reason, or ends the reading with a [`CaptureError`] that
-//! says where. Memory does not grow with the file. This module reads no clock and starts no thread.
+//! A file is not trusted: everything in it is delivered, counted under a reason, or ends the reading with a [`CaptureError`] that says
+//! where. Memory does not grow with the file. This module reads no clock and starts no thread.
 //!
-//! Not read: other compressions (recognised and reported), IPv6, and link layers that [`LinkType`](crate::ip::LinkType) does not
-//! name (counted and reported).
+//! Other compressions are recognised and refused. IPv6 and link layers that [`LinkType`](crate::ip::LinkType) does not name are counted
+//! and reported.
 
 mod compressed;
 mod facts;
@@ -39,7 +39,7 @@ pub use merge::{CaptureInput, CaptureStep, CapturedDatagram, Captures, Ignored};
 pub use reader::CaptureReader;
 pub use writer::{CaptureWriter, PAYLOAD_MAX};
 
-/// Why a capture cannot be read or written, or no further.
+/// Why a capture cannot be read or written, or not to its end.
 ///
 /// `file` is the path as given, or `standard input`.
 #[derive(Debug, Error)]

@@ -8,7 +8,7 @@ use super::input::{Input, RECORD_MAX};
 use crate::ip::LinkType;
 use twinline_core::time::Nanos;
 
-/// A classic capture, behind its header.
+/// A classic capture, after its header.
 pub(super) struct Pcap {
     link: LinkType,
     number: u16,
@@ -34,7 +34,7 @@ impl Pcap {
         })
     }
 
-    /// What the header says of the one interface.
+    /// What the header says about the only interface.
     pub(super) fn facts(&self) -> InterfaceFacts<'_> {
         let ticks_per_second = if self.nanoseconds { 1_000_000_000 } else { 1_000_000 };
         InterfaceFacts { name: None, link: self.number, ticks_per_second }

@@ -1,8 +1,8 @@
 //! The block format: sections, each with its own byte order and interfaces.
 //!
-//! Blocks are delimited here, by their lengths alone: whatever is inside a block, the next one begins where its length says. Packets
-//! are read in place. The blocks that describe (sections, interfaces, statistics) go to the parser, whole and up to a size, since
-//! it lists their options. It reads option values as little-endian; here they are read in the section's order.
+//! Blocks are delimited here, by their lengths alone: whatever is inside a block, the next one begins where its length says.
+//! Packets are read in place. The blocks that describe (sections, interfaces, statistics) go to the parser, whole and up to a size,
+//! since it lists their options. It reads option values as little-endian; here they are read in the section's order.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ const DROPPED_MAX: usize = 4_096;
 /// The largest block that describes: an option holds 64 KiB at most, and some ten are known.
 const DESCRIPTION_MAX: usize = 1 << 20;
 
-/// A block capture, behind as many section headers as were read.
+/// A block capture, after as many section headers as were read.
 pub(super) struct PcapNg {
     order: Order,
     interfaces: Vec<Interface>,
@@ -211,7 +211,7 @@ impl PcapNg {
             Order::Little => parse_interfacedescriptionblock_le,
             Order::Big => parse_interfacedescriptionblock_be,
         };
-        // left out, it would shift the numbers of all that follow
+        // leaving it out would shift the numbers of all that follow
         let (_, described): (_, InterfaceDescriptionBlock<'_>) =
             parse(block).map_err(|_| Fault::Damaged("an interface description is malformed".into()))?;
         let options = &described.options;

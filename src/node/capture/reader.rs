@@ -12,8 +12,7 @@ use super::format::{Block, Fault, Packet};
 use super::input::{Identity, Input};
 use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION};
-use crate::ip::fragments::{Reassembler, UnusedFragments};
-use crate::ip::{self, LinkType, Reason, Udp};
+use crate::ip::{self, LinkType, Reason, Reassembler, Udp, UnusedFragments};
 use twinline_core::time::Nanos;
 
 /// Reads one capture file, forwards, in its own order.
@@ -39,7 +38,7 @@ pub struct CaptureReader {
     current: Current,
     /// Made when the first fragment comes.
     fragments: Option<Box<Reassembler>>,
-    /// The section that the last fragment was in: another one numbers its interfaces afresh.
+    /// The section that the last fragment was in. Each section numbers its own interfaces.
     section: u64,
     /// The payload of the last datagram that was reassembled.
     reassembled: Vec<u8>,
@@ -180,8 +179,8 @@ impl CaptureReader {
         self.advance_seeing(left, |_| {})
     }
 
-    /// Goes to the next datagram, which [`CaptureReader::current`] then returns, and shows every packet on the way, the datagram's own
-    /// last. False at the end, or if the next `left` blocks hold none.
+    /// Goes to the next datagram, which [`CaptureReader::current`] then returns, and shows every packet on the way, the datagram's
+    /// own last. False at the end, or if the next `left` blocks hold none.
     ///
     /// # Errors
     /// As [`CaptureReader::next`].
@@ -316,7 +315,7 @@ impl CaptureReader {
         Ok(true)
     }
 
-    /// Nothing more comes: what is in flight is never completed.
+    /// Nothing more comes, so what is in flight is never completed.
     fn end(&mut self, state: State) {
         self.state = state;
         if let (Some(fragments), Some(last)) = (&mut self.fragments, self.last_stamp) {
@@ -409,8 +408,8 @@ impl CaptureReader {
         matches!(&self.format, Format::PcapNg(format) if format.is_own())
     }
 
-    /// When the recording ended, stored by Twinline's own [`CaptureWriter`](super::CaptureWriter). `None` for other captures, for one
-    /// that was not finished, and before the end of the file.
+    /// When the recording ended, stored by Twinline's own [`CaptureWriter`](super::CaptureWriter). `None` for other captures, for
+    /// one that was not finished, and before the end of the file.
     pub fn end_stamp(&self) -> Option<Nanos> {
         match &self.format {
             Format::PcapNg(format) if self.state != State::Reading => format.end_stamp(),
@@ -427,7 +426,7 @@ impl CaptureReader {
         dropped.into_iter().flatten().map(|(name, &records)| (name.as_str(), records))
     }
 
-    /// What whoever reads the results should know about the file. After the end.
+    /// What a reader of the results should know about the file. Ask after the end.
     pub fn warnings(&self) -> Vec<CaptureWarning> {
         let file = || self.file.clone();
         let mut warnings = Vec::new();

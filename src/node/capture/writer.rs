@@ -34,7 +34,8 @@ const BUFFER: usize = 1 << 20;
 /// ```no_run
 /// # use std::path::Path;
 /// # use twinline_core::{frame::Line, time::Nanos};
-/// # use twinline_node::{capture::CaptureWriter, config::Feed};
+/// # use twinline_node::capture::CaptureWriter;
+/// # use twinline_node::config::Feed;
 /// # fn f(feed: Feed, source: std::net::SocketAddrV4) -> Result<(), twinline_node::capture::CaptureError> {
 /// let mut writer = CaptureWriter::create(Path::new("out.pcapng"), &feed)?;
 /// writer.write(Nanos(1), Line(0), source, feed.lines[0].groups[0], b"payload")?;
@@ -97,7 +98,7 @@ impl CaptureWriter {
                 option(block, IF_TSRESOL, &[TSRESOL]);
             })?;
         }
-        // an unwritable place is known at once, and a capture that is cut short has its header
+        // so that an unwritable place is reported at once, and a capture that is cut short has its header
         writer.flush()?;
         Ok(writer)
     }
@@ -203,7 +204,7 @@ fn high_low(stamp: Nanos) -> [u8; 8] {
 }
 
 fn option(block: &mut Vec<u8>, code: u16, value: &[u8]) {
-    // a name in a feed file is never that long
+    // names in feed files are never that long
     let value = &value[..value.len().min(usize::from(u16::MAX))];
     block.extend(code.to_le_bytes());
     block.extend((value.len() as u16).to_le_bytes());

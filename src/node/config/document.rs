@@ -42,7 +42,7 @@ impl<'a> Document<'a> {
     pub(super) fn new(text: &'a str) -> Result<Document<'a>, ConfigError> {
         let table = DeTable::parse(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            // some of its messages have several lines
+            // some of its messages span several lines
             let why = error.message().lines().map(str::trim).collect::<Vec<_>>().join("; ");
             let line = line_at(text.as_bytes(), offset);
             ConfigError::refused(
@@ -77,7 +77,7 @@ impl<'a> Table<'a> {
         entries: &'a DeTable<'a>,
     ) -> Result<Table<'a>, ConfigError> {
         let known = keys_of(name);
-        // the entries come in the order of the alphabet; the first in the file is what a reader mends first
+        // entries are in alphabetical order, but a reader fixes the first in the file first
         let unknown = entries.keys().filter(|key| !known.contains(&key.as_ref().as_ref()));
         match unknown.min_by_key(|key| key.span().start) {
             None => Ok(Table { text, name, line, entries }),
@@ -142,7 +142,7 @@ impl<'a> Value<'a> {
         checked.map_err(|problem| self.refuse(problem))
     }
 
-    /// Whether it is text, for keys that may also be something else.
+    /// Whether it is text, for keys that may also have other values.
     pub(super) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
     }

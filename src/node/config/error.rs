@@ -30,7 +30,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// Refuses what is at `line` under `key`.
+    /// Refuses the value at `line` under `key`.
     pub(super) fn refused(line: usize, key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
         ConfigError::Refused { file: None, line, key: key.into(), problem: problem.into() }
     }

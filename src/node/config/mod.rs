@@ -2,7 +2,7 @@
 //!
 //! [`Feed::load`] reads a file, [`Feed::parse`] a text. Both return a feed in which every name, address and number has been
 //! checked, so that nothing needs checking again. An error names the file, the line in it and the key ([`ConfigError`]). This
-//! module opens no socket and looks at no NIC: `twinline check` reports what a machine lacks of what its feed file names.
+//! module opens no socket and looks at no NIC: `twinline check` reports what the machine lacks.
 //!
 //! ```
 //! use twinline_node::config::Feed;
@@ -50,7 +50,7 @@ pub const LINES_MAX: usize = 8;
 pub const GROUPS_MAX: usize = 256;
 
 /// How many bytes a feed file may have; anything larger is some other file.
-pub const FILE_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Every key that a feed file may have, by table: the file's top, `[[line]]`, `[arbiter]`, `[receive]`, `[fixed]`.
 pub const KEYS: &[(&str, &[&str])] = &[
@@ -167,7 +167,7 @@ impl Feed {
         let path = path.as_ref();
         let unreadable = |error| ConfigError::Unreadable { file: path.to_owned(), error };
         let mut bytes = Vec::new();
-        // one byte past the limit tells a file that fits from one that does not, and a device file ends there too
+        // one byte past the limit shows that a file is too long, and ends the reading of a device file
         let file = File::open(path).map_err(unreadable)?;
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         document::text_of(&bytes).and_then(Feed::parse).map_err(|error| error.in_file(path))

@@ -127,7 +127,7 @@ fn units(top: &Table<'_>, framing: AnyFraming, fixed: Option<&FixedConfig>) -> R
     Ok(units)
 }
 
-/// The farthest jump that may be believed: less than half of the narrowest range, so that a wrap and a jump cannot be mistaken
+/// The farthest jump that may be believed: less than half the narrowest range, so that a wrap and a jump cannot be mistaken
 /// for each other.
 fn jump_most(fixed: Option<&FixedConfig>) -> u64 {
     fixed.map_or(1 << 30, |fixed| (fixed.sequence.most() / 2).min(1 << 30))
@@ -384,7 +384,7 @@ fn receive(table: &Table<'_>) -> Result<ReceiveConfig, ConfigError> {
         receive.method = method(&typed)?;
     }
     if let Some(typed) = table.get("buffer") {
-        // what the kernel takes is a C int, which it doubles
+        // the kernel takes a C int, and doubles it
         receive.buffer = typed.size(4 << 10..=1 << 29)?;
     }
     if let Some(typed) = table.get("core") {

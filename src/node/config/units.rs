@@ -53,7 +53,7 @@ fn in_largest_unit(n: u64, units: &[(&str, u64)]) -> String {
     format!("{}{name}", n / scale)
 }
 
-/// `12.5unit` in the smallest of `units`, or what is wrong with it.
+/// `12.5unit` in the smallest of `units`, or the reason why it is refused.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, &'static str> {
     let text = text.trim();
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -81,7 +81,7 @@ fn part_of(scale: u64, digits: &str) -> Result<u64, &'static str> {
     if digits.contains('.') {
         return Err("it has two decimal points");
     }
-    // without its zeros at the end, a fraction of 10^9 or 2^30 that is whole has 30 digits at most
+    // without trailing zeros, a fraction that makes 10^9 or 2^30 whole has at most 30 digits
     let digits = digits.trim_end_matches('0');
     if digits.is_empty() {
         return Ok(0);

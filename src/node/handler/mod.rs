@@ -1,6 +1,6 @@
 //! The handler: a framing and the arbiter put together.
 //!
-//! [`Handler`] is the whole way of a datagram between a source and a sink. Live runs and replays use the same one.
+//! Between a source and a sink, every datagram passes through a [`Handler`]. Live runs and captures use the same one.
 
 use crate::config::Feed;
 use twinline_core::arbiter::{Arbiter, Settings, Sink};
@@ -8,9 +8,11 @@ use twinline_core::frame::{Line, SequenceRules};
 use twinline_core::framing::{Framing, Malformed};
 use twinline_core::time::Nanos;
 
-pub mod tap;
+mod tap;
 
-/// The arbiter's settings, as a feed file gives them.
+pub use tap::{Recorded, Tap, Tapped};
+
+/// The arbiter's settings for a feed.
 pub fn settings(feed: &Feed, rules: SequenceRules) -> Settings {
     let wait = feed.lines.iter().map(|line| line.wait).collect();
     let groups = feed.lines.first().map_or(0, |line| line.groups.len()) as u16;
@@ -28,7 +30,7 @@ pub fn settings(feed: &Feed, rules: SequenceRules) -> Settings {
     settings
 }
 
-/// Malformed datagrams by line, group and reason.
+/// Malformed datagrams, counted by line, group and reason.
 #[derive(Clone, Debug)]
 pub struct MalformedCounts {
     groups: usize,
@@ -46,18 +48,18 @@ impl MalformedCounts {
         }
     }
 
-    /// How many came by a line in a group under a reason.
+    /// How many came by this line, in this group, with this fault.
     pub fn get(&self, line: Line, group: u16, reason: Malformed) -> u64 {
         self.counts.get(line.index() * self.groups + usize::from(group)).map_or(0, |counts| counts[reason.index()])
     }
 
-    /// How many came by a line under a reason.
+    /// How many came by this line with this fault.
     pub fn of_line(&self, line: Line, reason: Malformed) -> u64 {
         (0..self.groups as u16).map(|group| self.get(line, group, reason)).sum()
     }
 }
 
-/// Framing and arbiter: takes datagrams, gives what the arbiter says to a sink.
+/// A framing and an arbiter: takes datagrams, and gives what the arbiter decides to a sink.
 pub struct Handler<F> {
     framing: F,
     arbiter: Arbiter,
@@ -65,13 +67,13 @@ pub struct Handler<F> {
 }
 
 impl<F: Framing> Handler<F> {
-    /// A handler for a feed of this framing.
+    /// A handler for a feed, whose framing this is.
     pub fn new(framing: F, feed: &Feed) -> Handler<F> {
         let settings = settings(feed, framing.rules());
         Handler::with_settings(framing, feed, settings)
     }
 
-    /// The same, with all memory taken at the start that it may need: [`Settings::reserve_all`].
+    /// Like [`Handler::new`], but takes all memory that it may need at the start: [`Settings::reserve_all`].
     pub fn reserving_all(framing: F, feed: &Feed) -> Handler<F> {
         let settings = Settings { reserve_all: true, ..settings(feed, framing.rules()) };
         Handler::with_settings(framing, feed, settings)
@@ -82,7 +84,7 @@ impl<F: Framing> Handler<F> {
         Handler { framing, arbiter: Arbiter::new(settings), malformed }
     }
 
-    /// A datagram has come. What cannot be read is counted; the rest of the datagram goes with it.
+    /// Handles a datagram. If a frame cannot be read, that is counted, and the rest of the datagram is skipped.
     #[inline]
     pub fn on_datagram<S: Sink>(&mut self, stamp: Nanos, line: Line, group: u16, payload: &[u8], sink: &mut S) {
         let mut at = 0;
@@ -98,13 +100,13 @@ impl<F: Framing> Handler<F> {
         }
     }
 
-    /// Nothing came up to `stamp`.
+    /// Says that nothing more came up to `stamp`.
     #[inline]
     pub fn advance<S: Sink>(&mut self, stamp: Nanos, sink: &mut S) {
         self.arbiter.advance(stamp, sink);
     }
 
-    /// The input has ended.
+    /// Says that the input has ended.
     pub fn finish<S: Sink>(&mut self, stamp: Nanos, sink: &mut S) {
         self.arbiter.finish(stamp, sink);
     }
@@ -114,12 +116,12 @@ impl<F: Framing> Handler<F> {
         &self.arbiter
     }
 
-    /// What could not be read.
+    /// The datagrams that could not be read.
     pub fn malformed(&self) -> &MalformedCounts {
         &self.malformed
     }
 
-    /// Arbiter and counts, without the framing.
+    /// The arbiter and the counts.
     pub fn into_parts(self) -> (Arbiter, MalformedCounts) {
         (self.arbiter, self.malformed)
     }

@@ -1,4 +1,4 @@
-//! A copy of every datagram, over a ring, for a capture: the hot thread puts it in, another thread writes the file.
+//! A copy of every datagram for a capture. The hot thread puts it into a ring; another thread writes the file.
 //!
 //! ```text
 //!  0         8          12     14      16     17        24
@@ -7,7 +7,7 @@
 //!  +---------+----------+------+-------+------+---------+-------------- - -
 //! ```
 //!
-//! What the ring has no room for is counted by line ([`Tap::dropped`]), and the arbiter never waits for it.
+//! If the ring has no room, the copy is dropped and counted by line ([`Tap::dropped`]). The arbiter never waits.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -17,30 +17,30 @@ use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
 
 const HEAD_LEN: usize = 24;
-/// A head and the longest datagram.
+/// The head and the longest datagram.
 const RECORD_MAX: usize = HEAD_LEN + (1 << 16);
 
-/// The hot thread's end.
+/// Where the hot thread puts a copy of every datagram, for a [`Tapped`] on another thread.
 #[derive(Debug)]
 pub struct Tap {
     producer: Producer,
     dropped: [u64; LINES_MAX],
 }
 
-/// The other end.
+/// Where another thread reads the copies.
 #[derive(Debug)]
 pub struct Tapped {
     consumer: Consumer,
 }
 
-/// A datagram, as the arbiter was given it.
+/// A copy of a datagram, as the arbiter was given it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded<'a> {
-    /// The stamp that the arbiter was given with it.
+    /// The stamp that it came to the arbiter with.
     pub stamp: Nanos,
     /// The line that it came by.
     pub line: Line,
-    /// Its group's place in the line's list.
+    /// The position of its group in the line's list.
     pub group: u16,
     /// Who sent it.
     pub sender: SocketAddrV4,
@@ -48,35 +48,35 @@ pub struct Recorded<'a> {
     pub payload: &'a [u8],
 }
 
-/// Both ends of a new ring.
-///
-/// ```
-/// use twinline_client::ring::Polled;
-/// use twinline_core::frame::Line;
-/// use twinline_node::handler::tap;
-/// use twinline_node::source::Datagram;
-/// use twinline_core::time::Nanos;
-///
-/// let (mut tap, mut tapped) = tap::open(1 << 20)?;
-/// let source = "10.0.0.1:99".parse()?;
-/// let datagram = Datagram { line: Line(1), group: 0, source, stamp: None, kernel_stamp: None, payload: b"hello" };
-/// tap.put(Nanos(7), &datagram);
-/// drop(tap);
-/// let Polled::Item(recorded) = tapped.poll()? else { panic!() };
-/// assert_eq!((recorded.stamp, recorded.line, recorded.sender, recorded.payload), (Nanos(7), Line(1), source, &b"hello"[..]));
-/// assert_eq!(tapped.poll()?, Polled::Ended);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// [`RingError`] where the capacity is no power of two, or too small for four of the longest datagrams.
-pub fn open(capacity: usize) -> Result<(Tap, Tapped), RingError> {
-    let (producer, consumer) = ring::heap(Shape { capacity, record_max: RECORD_MAX }, &[])?;
-    Ok((Tap { producer, dropped: [0; LINES_MAX] }, Tapped { consumer }))
-}
-
 impl Tap {
-    /// Puts one in, or counts it as dropped.
+    /// Both ends of a new ring of `capacity` bytes.
+    ///
+    /// ```
+    /// use twinline_client::ring::Polled;
+    /// use twinline_core::frame::Line;
+    /// use twinline_node::handler::Tap;
+    /// use twinline_node::source::Datagram;
+    /// use twinline_core::time::Nanos;
+    ///
+    /// let (mut tap, mut tapped) = Tap::open(1 << 20)?;
+    /// let source = "10.0.0.1:99".parse()?;
+    /// let datagram = Datagram { line: Line(1), group: 0, source, stamp: None, kernel_stamp: None, payload: b"hello" };
+    /// tap.put(Nanos(7), &datagram);
+    /// drop(tap);
+    /// let Polled::Item(recorded) = tapped.poll()? else { panic!() };
+    /// assert_eq!((recorded.stamp, recorded.line, recorded.sender, recorded.payload), (Nanos(7), Line(1), source, &b"hello"[..]));
+    /// assert_eq!(tapped.poll()?, Polled::Ended);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RingError`] if the capacity is not a power of two, or too small for four of the longest datagrams.
+    pub fn open(capacity: usize) -> Result<(Tap, Tapped), RingError> {
+        let (producer, consumer) = ring::heap(Shape { capacity, record_max: RECORD_MAX }, &[])?;
+        Ok((Tap { producer, dropped: [0; LINES_MAX] }, Tapped { consumer }))
+    }
+
+    /// Puts a copy into the ring, or counts it as dropped.
     #[inline]
     pub fn put(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
         let mut head = [0; HEAD_LEN];
@@ -99,23 +99,23 @@ impl Tap {
 }
 
 impl Tapped {
-    /// The next one; the one before is given back.
+    /// The next copy. The space of the one before is given back to the ring.
     ///
     /// # Errors
-    /// [`BrokenRing`], and then always.
+    /// [`BrokenRing`], from then on for every call.
     pub fn poll(&mut self) -> Result<Polled<Recorded<'_>>, BrokenRing> {
         self.consumer.release();
         if !self.consumer.ready()? {
             if !self.consumer.closed() {
                 return Ok(Polled::Empty);
             }
-            // one may have come between our look and the tap's end
+            // one may have come after the first look and before the tap was dropped
             if !self.consumer.ready()? {
                 return Ok(Polled::Ended);
             }
         }
         let Some((head, payload)) = self.consumer.record().split_first_chunk::<HEAD_LEN>() else {
-            return Ok(Polled::Empty); // no tap writes this
+            return Ok(Polled::Empty); // no tap writes such a record
         };
         let [s0, s1, s2, s3, s4, s5, s6, s7, a, b, c, d, p0, p1, g0, g1, line, ..] = *head;
         Ok(Polled::Item(Recorded {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted_by_line_and_nothing_else_is_lost() {
-        let (mut tap, mut tapped) = open(1 << 19).unwrap();
+        let (mut tap, mut tapped) = Tap::open(1 << 19).unwrap();
         let payload = vec![7; 65_507];
         let datagram = |line| Datagram {
             line: Line(line),

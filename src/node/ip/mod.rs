@@ -1,8 +1,9 @@
-//! A packet down to its UDP payload: link layer, VLAN tags, IPv4, UDP.
+//! A packet down to its UDP payload: link layer, VLAN tags, IPv4, UDP. Captures and mapped rings read packets this way.
 //!
-//! A packet is one whole UDP datagram over IPv4, a fragment of one, or refused for one [`Reason`]. Lengths are those in the headers,
-//! never the packet's own: Ethernet padding is not payload. [`datagram`] checks no checksum, since NICs with offloading leave them
-//! unfinished in captures; whoever knows better calls [`Ipv4::checksum_is_right`] and [`Udp::checksum`]. Nothing here allocates.
+//! A packet is one whole UDP datagram over IPv4, a fragment of one, or refused for one reason. Lengths are those in the headers,
+//! never the packet's own: Ethernet padding is not payload. In a capture no checksum is verified, since NICs with offloading leave
+//! them unfinished. Fragments are put together: the rules are strict, at most [`DATAGRAMS_IN_FLIGHT`] datagrams wait, and what does
+//! not become a datagram is counted under a reason ([`FragmentFacts`], [`UnusedFragments`]).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
@@ -11,9 +12,10 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::err::ipv4::{HeaderError, HeaderSliceError};
 use etherparse::{IpNumber, Ipv4HeaderSlice, UdpHeaderSlice};
 
-pub mod fragments;
+mod fragments;
 
-use fragments::{Fragment, FragmentPath, Identity};
+pub use fragments::{DATAGRAMS_IN_FLIGHT, FragmentFacts, UnusedFragments};
+pub(crate) use fragments::{Fragment, FragmentPath, Identity, Reassembler};
 
 /// A link layer by its LINKTYPE number (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,7 @@ impl LinkType {
 
 /// Why a packet is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Not UDP over IPv4.
     NotUdp,
     /// The headers claim more than is there.
@@ -63,13 +64,13 @@ pub enum Reason {
 
 /// Where a datagram lies in its packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatagramPlace {
+pub(crate) struct DatagramPlace {
     /// Who sent it.
-    pub source: SocketAddrV4,
+    pub(crate) source: SocketAddrV4,
     /// Its destination.
-    pub destination: SocketAddrV4,
+    pub(crate) destination: SocketAddrV4,
     /// The place of its payload, in bytes from the packet's first.
-    pub payload: Range<usize>,
+    pub(crate) payload: Range<usize>,
 }
 
 const IPV4: u16 = 0x0800;
@@ -82,7 +83,7 @@ const UDP_HEADER: usize = 8;
 /// # Errors
 /// The [`Reason`] why it holds none.
 #[inline]
-pub fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> {
+pub(crate) fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> {
     let at = network(link, packet)?;
     let ip = Ipv4::parse(packet.get(at..).ok_or(Reason::Truncated)?)?;
     if ip.is_fragment() {
@@ -103,7 +104,7 @@ pub fn datagram(link: LinkType, packet: &[u8]) -> Result<DatagramPlace, Reason> 
 /// # Errors
 /// The [`Reason`] why it has none.
 #[inline]
-pub fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
+pub(crate) fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
     Ok(match link {
         LinkType::Ethernet => behind_tags(packet, 12)?,
         LinkType::Sll => behind_tags(packet, 14)?,
@@ -114,12 +115,12 @@ pub fn network(link: LinkType, packet: &[u8]) -> Result<usize, Reason> {
     })
 }
 
-/// The piece of a datagram in a packet that [`datagram`] refused for [`Reason::Fragment`]. `interface` is the capture interface that
-/// it came by: it keeps fragments apart, together with what the link layer says.
+/// The piece of a datagram in a packet that [`datagram`] refused for [`Reason::Fragment`]. `interface` is the capture interface
+/// that it came by: it keeps fragments apart, together with what the link layer says.
 ///
 /// # Errors
 /// The [`Reason`] why it holds none.
-pub fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<Fragment<'_>, Reason> {
+pub(crate) fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<Fragment<'_>, Reason> {
     let at = network(link, packet)?;
     let ip = Ipv4::parse(packet.get(at..).ok_or(Reason::Truncated)?)?;
     // the tag nearest to the packet ends where its EtherType begins
@@ -130,7 +131,7 @@ pub fn fragment(link: LinkType, interface: u32, packet: &[u8]) -> Result<Fragmen
         LinkType::Sll2 => (u32::from(be16(packet, 4)?) << 16 | u32::from(be16(packet, 6)?), behind_tag(20)?),
         LinkType::Loopback | LinkType::Raw | LinkType::Other(_) => (0, 0),
     };
-    // what is left of a tag are a priority and a mark, which may differ from packet to packet
+    // the rest of the tag is a priority and a mark, which may differ from packet to packet
     ip.fragment(FragmentPath { interface, host_interface, vlan: tag & 0xfff })
 }
 
@@ -178,7 +179,7 @@ fn be16(packet: &[u8], at: usize) -> Result<u16, Reason> {
 
 /// An IPv4 packet that carries UDP, or a piece of it.
 #[derive(Clone, Debug)]
-pub struct Ipv4<'a> {
+pub(crate) struct Ipv4<'a> {
     header: Ipv4HeaderSlice<'a>,
     /// The header, and all the bytes after it.
     rest: &'a [u8],
@@ -186,11 +187,11 @@ pub struct Ipv4<'a> {
 
 /// What an IPv4 packet carries.
 #[derive(Clone, Copy, Debug)]
-pub struct Ipv4Payload<'a> {
+pub(crate) struct Ipv4Payload<'a> {
     /// Where it begins, from the IPv4 header's first byte.
-    pub at: usize,
+    pub(crate) at: usize,
     /// Its bytes: the UDP header and the payload, or a fragment of them.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Ipv4<'a> {
@@ -199,10 +200,10 @@ impl<'a> Ipv4<'a> {
     /// # Errors
     /// Its header is cut off or contradicts itself, or it is not UDP over IPv4.
     #[inline]
-    pub fn parse(rest: &'a [u8]) -> Result<Ipv4<'a>, Reason> {
+    pub(crate) fn parse(rest: &'a [u8]) -> Result<Ipv4<'a>, Reason> {
         let header = Ipv4HeaderSlice::from_slice(rest).map_err(|e| match e {
             HeaderSliceError::Len(_) => Reason::Truncated,
-            // raw IP carries either version
+            // raw IP may carry either version
             HeaderSliceError::Content(HeaderError::UnexpectedVersion { version_number: 6 }) => Reason::NotUdp,
             HeaderSliceError::Content(_) => Reason::Malformed,
         })?;
@@ -214,17 +215,17 @@ impl<'a> Ipv4<'a> {
 
     /// Whether it holds a piece of a datagram rather than a whole one.
     #[inline]
-    pub fn is_fragment(&self) -> bool {
+    pub(crate) fn is_fragment(&self) -> bool {
         self.header.is_fragmenting_payload()
     }
 
     /// Its sender.
-    pub fn source(&self) -> Ipv4Addr {
+    pub(crate) fn source(&self) -> Ipv4Addr {
         self.header.source_addr()
     }
 
     /// Where it is sent to.
-    pub fn destination(&self) -> Ipv4Addr {
+    pub(crate) fn destination(&self) -> Ipv4Addr {
         self.header.destination_addr()
     }
 
@@ -232,16 +233,16 @@ impl<'a> Ipv4<'a> {
     ///
     /// # Errors
     /// As [`Ipv4::segment`].
-    pub fn fragment(&self, via: FragmentPath) -> Result<Fragment<'a>, Reason> {
+    pub(crate) fn fragment(&self, via: FragmentPath) -> Result<Fragment<'a>, Reason> {
         let (source, destination, id) = (self.source(), self.destination(), self.header.identification());
         let of = Identity { via, source, destination, id };
         let at = usize::from(self.header.fragments_offset().value()) * 8;
         Ok(Fragment { of, at, more: self.header.more_fragments(), bytes: self.segment()?.bytes })
     }
 
-    /// Whether its header's checksum is right.
+    /// Whether the header's checksum is right.
     #[inline]
-    pub fn checksum_is_right(&self) -> bool {
+    pub(crate) fn checksum_is_right(&self) -> bool {
         Sum16BitWords::new().add_slice(self.header.slice()).ones_complement() == 0
     }
 
@@ -250,7 +251,7 @@ impl<'a> Ipv4<'a> {
     /// # Errors
     /// Its length is less than its header's, or more than is there.
     #[inline]
-    pub fn segment(&self) -> Result<Ipv4Payload<'a>, Reason> {
+    pub(crate) fn segment(&self) -> Result<Ipv4Payload<'a>, Reason> {
         let (at, total) = (self.header.slice().len(), usize::from(self.header.total_len()));
         if total < at || total < at + UDP_HEADER && !self.is_fragment() {
             return Err(Reason::Malformed);
@@ -262,20 +263,20 @@ impl<'a> Ipv4<'a> {
 
 /// A whole UDP segment.
 #[derive(Clone, Copy, Debug)]
-pub struct Udp<'a> {
+pub(crate) struct Udp<'a> {
     /// The sender's port.
-    pub source_port: u16,
+    pub(crate) source_port: u16,
     /// The port that it is sent to.
-    pub destination_port: u16,
+    pub(crate) destination_port: u16,
     /// The payload.
-    pub payload: &'a [u8],
+    pub(crate) payload: &'a [u8],
     /// The header, and the payload after it.
     bytes: &'a [u8],
 }
 
 /// What a datagram's checksum says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UdpChecksum {
+pub(crate) enum UdpChecksum {
     /// The sender computed none.
     Absent,
     /// It is right.
@@ -292,10 +293,10 @@ impl<'a> Udp<'a> {
     /// # Errors
     /// [`Reason::Malformed`]: its length is less than its header's, or more than is there.
     #[inline]
-    pub fn parse(segment: &'a [u8]) -> Result<Udp<'a>, Reason> {
+    pub(crate) fn parse(segment: &'a [u8]) -> Result<Udp<'a>, Reason> {
         let header = UdpHeaderSlice::from_slice(segment).map_err(|_| Reason::Malformed)?;
         let length = usize::from(header.length());
-        // zero would mean a jumbogram, which IPv4 does not have: a kernel drops it too
+        // zero would mean a jumbogram, which IPv4 does not have; a kernel drops it as well
         if length < UDP_HEADER || length > segment.len() {
             return Err(Reason::Malformed);
         }
@@ -306,7 +307,7 @@ impl<'a> Udp<'a> {
 
     /// Checks its checksum, for these two addresses.
     #[inline]
-    pub fn checksum(&self, source: Ipv4Addr, destination: Ipv4Addr) -> UdpChecksum {
+    pub(crate) fn checksum(&self, source: Ipv4Addr, destination: Ipv4Addr) -> UdpChecksum {
         const CHECKSUM: Range<usize> = 6..8;
         let stored = &self.bytes[CHECKSUM];
         if stored == [0, 0] {
@@ -320,7 +321,7 @@ impl<'a> Udp<'a> {
         if pseudo.clone().add_slice(self.bytes).ones_complement() == 0 {
             return UdpChecksum::Right;
         }
-        // native order on both sides: the sum is made of words as they lie in memory
+        // native order on both sides: the sum adds words as they lie in memory
         if !pseudo.ones_complement() == u16::from_ne_bytes([stored[0], stored[1]]) {
             return UdpChecksum::Unfinished;
         }
@@ -483,7 +484,7 @@ mod tests {
             };
             assert_eq!(checksum(&packet), (true, UdpChecksum::Right), "{length}");
             for at in 0..packet.len() {
-                // what is not parsed at all, or not summed up
+                // not parsed at all, or not summed
                 if [0, 2, 3, 6, 7, 9, 24, 25].contains(&at) {
                     continue;
                 }

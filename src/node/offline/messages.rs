@@ -18,30 +18,30 @@ use twinline_core::time::Nanos;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OrderedMessage<'a> {
-    /// The channel whose sequence it stands in.
+    /// The channel whose sequence it belongs to.
     pub channel: ChannelKey,
     /// The session that it belongs to.
     pub session: Session,
-    /// Its number; of a packet-sequenced framing, its packet's. Numbers that are missing between two messages were lost.
+    /// Its number, or that of its packet if the framing numbers packets. Numbers missing between two messages were lost.
     pub sequence: SeqNo,
     /// The line that brought it first.
     pub line: Line,
-    /// When that copy came.
+    /// When that copy arrived.
     pub stamp: Nanos,
     /// The message, as the framing delivers it (ARBITRATION 2.4).
     pub bytes: &'a [u8],
 }
 
-/// Opens captures of a feed, to read their messages in order.
+/// Opens captures of a feed in order to read their messages.
 ///
-/// A capture is a path, or `LINE=PATH` to say by which line all of it came; `-` is standard input. Several are merged by time.
+/// A capture is a path, or `LINE=PATH` if all of it came by that line; `-` is standard input. Several captures are merged by time.
 ///
 /// # Errors
-/// What [`Captures::open`] says.
+/// Those of [`Captures::open`].
 ///
 /// ```
-/// use twinline_node::config::Feed;
 /// use twinline_node::offline;
+/// use twinline_node::config::Feed;
 ///
 /// let feed = Feed::load("../../feeds/cme-mdp3.toml")?;
 /// let mut messages = offline::messages(&feed, &["../../feeds/samples/cme-mdp3.pcapng"])?;
@@ -57,13 +57,13 @@ pub fn messages(feed: &Feed, captures: &[impl AsRef<Path>]) -> Result<OrderedMes
     Ok(OrderedMessages::new(feed, Captures::open(&inputs, feed)?))
 }
 
-/// The arbitrated messages of captures: [`messages()`] opens it.
+/// The arbitrated messages of captures, opened by [`messages()`].
 ///
-/// It gives the ordered stream: what came too late, and what stands outside of the sequence, is not in it; [`OrderedMessages::arbiter`]
-/// counts both.
+/// This is the ordered stream. Messages that came too late or stand outside the sequence are not in it;
+/// [`OrderedMessages::arbiter`] counts both.
 ///
-/// It is not an [`Iterator`], since a message borrows from it: loop with `while let Some(message) = messages.next()?`. It holds what
-/// one datagram released, and no more.
+/// It is not an [`Iterator`], since messages borrow from it: loop with `while let Some(message) = messages.next()?`. It holds only
+/// what one datagram released.
 pub struct OrderedMessages {
     captures: Captures,
     handler: Handler<AnyFraming>,
@@ -74,7 +74,7 @@ pub struct OrderedMessages {
 }
 
 impl OrderedMessages {
-    /// The messages of captures that are open already.
+    /// The messages of captures that are already open.
     pub fn new(feed: &Feed, captures: Captures) -> OrderedMessages {
         OrderedMessages {
             captures,
@@ -89,7 +89,7 @@ impl OrderedMessages {
     /// The next message; `None` at the end.
     ///
     /// # Errors
-    /// A file cannot be read on. All messages that stand before are given first; after the error comes `None`.
+    /// A file cannot be read any further. All messages before that are given first; after the error comes `None`.
     #[expect(
         clippy::should_implement_trait,
         reason = "a message borrows from the released bytes, so that it cannot be an Iterator"
@@ -105,7 +105,7 @@ impl OrderedMessages {
         Ok(self.released.pop())
     }
 
-    /// Handles one datagram, or finishes.
+    /// Handles one datagram or finishes.
     fn read_on(&mut self) {
         let OrderedMessages { captures, handler, released, .. } = self;
         match captures.step() {
@@ -126,7 +126,7 @@ impl OrderedMessages {
         }
     }
 
-    /// How many numbers were lost so far, on all channels.
+    /// How many numbers have been lost so far, on all channels.
     pub fn lost(&self) -> u64 {
         self.released.lost
     }
@@ -136,7 +136,7 @@ impl OrderedMessages {
         self.handler.arbiter()
     }
 
-    /// The captures, for what was ignored and the warnings.
+    /// The captures, for their warnings and what was ignored.
     pub fn captures(&self) -> &Captures {
         &self.captures
     }
@@ -148,7 +148,7 @@ impl fmt::Debug for OrderedMessages {
     }
 }
 
-/// What was released and not given out yet.
+/// What was released but not given out yet.
 #[derive(Default)]
 struct Released {
     messages: VecDeque<(OrderedMessage<'static>, Range<usize>)>,

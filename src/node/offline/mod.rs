@@ -1,15 +1,15 @@
-//! Capture files, read to their end: one loop for everything that is done offline.
+//! Captures read to their end: one loop for everything that is done offline.
 //!
 //! ```text
 //! Captures -> read -> arbitrate: Handler -> Sink           (a sink of your own, a file, a report)
 //!                 \-> messages: OrderedMessages::next     (one message at a time, in order)
 //! ```
 //!
-//! [`messages()`] is the short way: it gives the arbitrated messages one by one. [`arbitrate`] runs a
-//! [`Handler`] over the captures with any [`Sink`], and tells [`OfflineHooks`] of each datagram and of its
-//! progress. [`read`] is the loop below both, for any [`OfflineInput`].
+//! [`messages()`] is the short way: it gives the arbitrated messages one by one. [`arbitrate`] runs a [`Handler`] over the captures
+//! with any [`Sink`], and calls [`OfflineHooks`] for each datagram and to show progress. [`read`] is the loop itself, for any
+//! [`OfflineInput`].
 //!
-//! The loop is monomorphised: a hook that does nothing costs nothing. It reads no clock, starts no thread and prints nothing.
+//! The loop is compiled for its hooks: one that does nothing costs nothing. It reads no clock, starts no thread and prints nothing.
 
 mod messages;
 
@@ -21,23 +21,23 @@ use twinline_core::time::Nanos;
 
 pub use messages::{OrderedMessage, OrderedMessages, messages};
 
-/// How many datagrams go by between two calls of [`OfflineVisitor::goes_on`], at most.
+/// At most this many datagrams go by between two calls of [`OfflineVisitor::goes_on`].
 pub const LOOK_EVERY: u64 = 16_384;
 
-/// What can be read datagram by datagram: [`Captures`], or files of which everything counts.
+/// What can be read datagram by datagram: [`Captures`] of a feed, or files of which every datagram counts.
 pub trait OfflineInput {
-    /// A datagram; it borrows from the input.
+    /// A datagram, borrowed from the input.
     type Datagram<'a>
     where
         Self: 'a;
 
-    /// Goes on, by a bounded amount of work.
+    /// Takes the next step: a bounded amount of work.
     ///
     /// # Errors
-    /// The file cannot be read on. What stands before is whole.
+    /// A file cannot be read any further. What stands before is whole.
     fn step(&mut self) -> Result<CaptureStep, CaptureError>;
 
-    /// The datagram that the last step went to, if it went to one.
+    /// The datagram that the last step arrived at, if it did.
     fn datagram(&self) -> Option<Self::Datagram<'_>>;
 }
 
@@ -60,7 +60,7 @@ pub trait OfflineVisitor<I: OfflineInput> {
     /// A datagram, in order.
     fn datagram(&mut self, datagram: I::Datagram<'_>);
 
-    /// Whether to go on. Called at least every [`LOOK_EVERY`] datagrams, and whenever many records went by without one.
+    /// Whether to go on. Called at least every [`LOOK_EVERY`] datagrams, and after many records without a datagram.
     fn goes_on(&mut self, input: &I) -> bool {
         let _ = input;
         true
@@ -72,9 +72,9 @@ pub trait OfflineVisitor<I: OfflineInput> {
 pub enum ReadEnd {
     /// Everything was read.
     Complete,
-    /// [`OfflineVisitor::goes_on`] said no.
+    /// [`OfflineVisitor::goes_on`] returned false.
     Stopped,
-    /// The input failed. What stands before was visited.
+    /// The input failed. Everything before that was visited.
     Failed(CaptureError),
 }
 
@@ -98,15 +98,15 @@ pub fn read<I: OfflineInput>(input: &mut I, visitor: &mut impl OfflineVisitor<I>
     }
 }
 
-/// What [`arbitrate`] calls beside the arbiter. Each hook does nothing unless it is written; `()` has none.
+/// What [`arbitrate`] calls beside the arbiter. By default a hook does nothing; `()` has no hooks of its own.
 pub trait OfflineHooks<F, S> {
     /// A datagram is about to be handled.
     fn before(&mut self, handler: &mut Handler<F>, datagram: &CapturedDatagram<'_>, sink: &mut S) {
         let _ = (handler, datagram, sink);
     }
 
-    /// Whether to go on: the place to show progress ([`Captures::position`] of [`Captures::size`]) and to look at a stop flag.
-    /// Called at least every [`LOOK_EVERY`] datagrams.
+    /// Whether to go on. This is the place to show progress ([`Captures::position`] of [`Captures::size`]) and to look at a stop
+    /// flag. Called at least every [`LOOK_EVERY`] datagrams.
     fn goes_on(&mut self, captures: &Captures, sink: &S) -> bool {
         let _ = (captures, sink);
         true
@@ -121,15 +121,15 @@ impl<F, S> OfflineHooks<F, S> for () {}
 pub struct OfflineEnd {
     /// A hook stopped it before the end.
     pub stopped: bool,
-    /// Why a file could not be read to its end. What stands before is whole, and was arbitrated.
+    /// Why a file could not be read to its end, if so. What stands before was arbitrated.
     pub failed: Option<CaptureError>,
-    /// The stamp that the arbiter was finished at; `None` if the captures hold no packet at all.
+    /// The stamp that the arbiter was finished with; `None` if the captures have no packet at all.
     pub at: Option<Nanos>,
 }
 
 impl OfflineEnd {
-    /// Whether the captures were one recording of Twinline's own, with nothing missing, and were read to the end: then the results
-    /// equal those of the live run (ARBITRATION 10.3).
+    /// Whether the captures were one recording by Twinline, with nothing missing, and were read to the end. Then the results equal
+    /// those of the live run (ARBITRATION 10.3).
     pub fn is_whole_recording(&self, captures: &Captures) -> bool {
         captures.is_whole_recording() && !self.stopped && self.failed.is_none()
     }
@@ -137,19 +137,19 @@ impl OfflineEnd {
 
 /// Arbitrates captures, and finishes the arbiter.
 ///
-/// The arbiter ends at the captures' end stamp ([`Captures::end_stamp`]). If the reading ends early, stopped by a hook or by a file
-/// that cannot be read on, the arbiter ends at the last datagram's stamp: the results are those of what was read.
+/// The arbiter ends at the captures' end stamp ([`Captures::end_stamp`]). If a hook stops the reading, or a file cannot be read any
+/// further, the arbiter ends at the last datagram's stamp: the results are those of what was read.
 ///
 /// # Errors
-/// The captures do not say by which line a datagram came ([`CaptureError::Ambiguous`]): nothing can be said of the rest, so the
-/// arbiter is not finished. A file that is damaged or cannot be read on is no such error: [`OfflineEnd::failed`].
+/// The captures do not say by which line a datagram came ([`CaptureError::Ambiguous`]). Nothing is known about the rest then, so
+/// the arbiter is not finished. A file that is damaged or cannot be read any further is reported in [`OfflineEnd::failed`] instead.
 ///
 /// ```
 /// use twinline_core::arbiter::{Event, Run, Sink};
+/// use twinline_node::offline;
 /// use twinline_node::capture::{CaptureInput, Captures};
 /// use twinline_node::config::Feed;
 /// use twinline_node::handler::Handler;
-/// use twinline_node::offline;
 ///
 /// #[derive(Default)]
 /// struct Count(u64);
@@ -185,7 +185,7 @@ pub fn arbitrate<F: Framing, S: Sink>(
         ReadEnd::Failed(error @ (CaptureError::Read { .. } | CaptureError::Damaged { .. })) => (false, Some(error)),
         ReadEnd::Failed(error) => return Err(error),
     };
-    // cut short, the input ends where it was cut
+    // an input that was cut short ends where it was cut
     let at = if stopped || failed.is_some() { last } else { captures.end_stamp() };
     if let Some(at) = at {
         handler.finish(at, sink);

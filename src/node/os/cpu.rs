@@ -30,23 +30,23 @@ pub enum PinError {
 /// The cores that this thread may use, as the system numbers them, ascending. Empty if the system does not say.
 ///
 /// A pinned thread, and each thread that it starts, may only use its own core: ask before pinning.
-pub fn usable() -> Vec<usize> {
+pub fn usable_cores() -> Vec<usize> {
     let mut cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
     cores.sort_unstable();
     cores
 }
 
 /// How many cores this thread may use: 1 or more.
-pub fn cores() -> usize {
-    usable().len().max(1)
+pub fn core_count() -> usize {
+    usable_cores().len().max(1)
 }
 
-/// Pins the current thread to `core`, a number as [`usable`] lists them.
+/// Pins the current thread to `core`, a number as [`usable_cores`] lists them.
 ///
 /// # Errors
-/// [`PinError`] if the core is not one of [`usable`], or the system refuses.
-pub fn pin(core: usize) -> Result<(), PinError> {
-    let usable = usable();
+/// [`PinError`] if the core is not one of [`usable_cores`], or the system refuses.
+pub fn pin_thread(core: usize) -> Result<(), PinError> {
+    let usable = usable_cores();
     if !usable.contains(&core) {
         return Err(PinError::NoSuchCore { core, usable });
     }
@@ -68,7 +68,7 @@ impl Spin {
     /// Spins if each of `busy` threads can have a core of its own, otherwise yields.
     ///
     /// ```
-    /// use twinline_node::os::cpu::Spin;
+    /// use twinline_node::os::Spin;
     /// assert!(!Spin::for_threads(2, 2).shared());
     /// assert!(Spin::for_threads(3, 2).shared());
     /// ```
@@ -81,7 +81,7 @@ impl Spin {
         self.shared
     }
 
-    /// There is nothing to do: pauses for some nanoseconds, or yields the core to whoever wants it.
+    /// Call this when there is nothing to do. Pauses for some nanoseconds, or yields the core to other threads.
     #[inline]
     pub fn idle(self) {
         if self.shared {
@@ -116,14 +116,14 @@ mod tests {
 
     #[test]
     fn a_thread_is_pinned_to_a_usable_core_and_to_no_other() {
-        // a thread of its own: pinning would outlive the test on the harness's thread
+        // on a thread of its own: on the harness's thread, pinning would outlive the test
         std::thread::spawn(|| {
-            let all = usable();
+            let all = usable_cores();
             let last = *all.last().expect("a core to run on");
-            pin(last).unwrap();
-            assert_eq!(usable(), [last]);
-            assert_eq!(cores(), 1);
-            let refused = pin(100_000).unwrap_err();
+            pin_thread(last).unwrap();
+            assert_eq!(usable_cores(), [last]);
+            assert_eq!(core_count(), 1);
+            let refused = pin_thread(100_000).unwrap_err();
             assert_eq!(refused.to_string(), format!("there is no core 100000 for this process; it may use {last}"));
         })
         .join()

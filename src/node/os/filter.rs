@@ -14,9 +14,9 @@ use std::net::SocketAddrV4;
 
 use libc::sock_filter;
 
-const TAKE: u32 = u32::MAX; // as many bytes of the frame as there are
+const TAKE: u32 = u32::MAX; // all bytes of the frame
 const DROP: u32 = 0;
-const ETHER_TYPES: u32 = 12; // where the first stands
+const ETHER_TYPES: u32 = 12; // the position of the first
 const IPV4: u32 = 0x0800;
 const TAGS: [u32; 3] = [0x8100, 0x88a8, 0x9100];
 const TAGS_MAX: u32 = 3;
@@ -34,7 +34,7 @@ const ALU: u32 = libc::BPF_ALU;
 const JMP: u32 = libc::BPF_JMP;
 const RET: u32 = libc::BPF_RET;
 
-/// A program that takes nothing.
+/// A program that accepts nothing.
 pub(super) fn nothing() -> Vec<sock_filter> {
     vec![op(RET, DROP)]
 }
@@ -64,7 +64,7 @@ fn head() -> Vec<sock_filter> {
         jump(libc::BPF_JEQ, u32::from(libc::PACKET_OTHERHOST), 0, 1),
         op(RET, DROP),
     ];
-    // 8 steps for each tag that may come, 4 for the EtherType behind the last
+    // 8 steps for each possible tag, 4 for the EtherType after the last
     let mut ahead = 8 * TAGS_MAX + 4;
     for at in (ETHER_TYPES..).step_by(4).take(TAGS_MAX as usize) {
         ahead -= 8;
@@ -85,7 +85,7 @@ fn head() -> Vec<sock_filter> {
         jump(libc::BPF_JEQ, IPV4, 1, 0),
         op(RET, DROP),
         op(libc::BPF_LDX | libc::BPF_IMM, last + 2),
-        // X is where the IPv4 header begins
+        // X is the position of the IPv4 header
         op(IND | libc::BPF_B, 9),
         jump(libc::BPF_JEQ, UDP, 1, 0),
         op(RET, DROP),
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_program_takes_its_groups_and_ports_and_no_others() {
         for count in [1usize, 2, 3, 7, 64, 256] {
-            // several ports an address, several addresses a port
+            // several ports per address, several addresses per port
             let at = |n: usize| SocketAddrV4::new([239, 1, (n % 19) as u8, 7].into(), 1_000 + (n / 19 * 3) as u16);
             let ours: Vec<SocketAddrV4> = (0..count).map(at).collect();
             let program = groups(&ours);

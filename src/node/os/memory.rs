@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 
-/// Why memory is not locked.
+/// Why memory cannot be locked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LockError {
-    /// The limit is below what is needed, and this process is bound by it.
+    /// The limit is below what is needed, and applies to this process.
     #[error(
         "memory cannot be locked: RLIMIT_MEMLOCK lets this process lock {} KiB, and it needs {} KiB; raise the limit \
          (ulimit -l {}, or LimitMEMLOCK= in a systemd unit), give the program CAP_IPC_LOCK, or leave out lock_memory",
@@ -35,12 +36,12 @@ fn kib(bytes: u64) -> u64 {
     bytes.div_ceil(1_024)
 }
 
-/// Locks all memory that this process has and will have: it is resident at once, and stays so. `more` is how many bytes it is going
-/// to take; where it may not lock them too, it is refused now, instead of failing when it takes them.
+/// Locks all memory that this process has and will have: it becomes resident now, and stays so. `more` is how many bytes it is
+/// going to take: if it may not lock them too, that is an error now, instead of a failure when it takes them.
 ///
 /// # Errors
 /// [`LockError`], with what is needed.
-pub fn lock_all(more: u64) -> Result<(), LockError> {
+pub fn lock_memory(more: u64) -> Result<(), LockError> {
     let needs = address_space().saturating_add(more);
     allowed(limit(), is_privileged(), needs)?;
     // SAFETY: the call takes no pointer, and changes nothing that a program can see but residence.
@@ -48,7 +49,7 @@ pub fn lock_all(more: u64) -> Result<(), LockError> {
     if outcome == 0 { Ok(()) } else { Err(LockError::Refused { error: io::Error::last_os_error(), needs }) }
 }
 
-/// Whether so many bytes may be locked.
+/// Whether this many bytes may be locked.
 fn allowed(limit: Option<u64>, privileged: bool, needs: u64) -> Result<(), LockError> {
     match limit {
         Some(limit) if limit < needs && !privileged => Err(LockError::Limit { limit, needs }),
@@ -56,7 +57,7 @@ fn allowed(limit: Option<u64>, privileged: bool, needs: u64) -> Result<(), LockE
     }
 }
 
-/// RLIMIT_MEMLOCK in bytes; `None` where there is none.
+/// RLIMIT_MEMLOCK in bytes; `None` if there is no limit.
 fn limit() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a limit that lives over the call.

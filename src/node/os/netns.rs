@@ -29,7 +29,7 @@ impl HostInterface {
     /// The interface with this name or IPv4 address; `None`: there is none at present.
     ///
     /// ```
-    /// use twinline_node::os::netns::HostInterface;
+    /// use twinline_node::os::HostInterface;
     /// assert!(HostInterface::resolve("127.0.0.1")?.is_some_and(|lo| lo.loopback));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -40,9 +40,9 @@ impl HostInterface {
         Ok(HostInterface::find(&HostInterface::all()?, name_or_addr))
     }
 
-    /// The same, among interfaces that were listed before.
+    /// Like [`HostInterface::resolve`], among interfaces that were listed before.
     ///
-    /// Each address in 127.0.0.0/8 stands for the loopback interface, as it does for the kernel.
+    /// Every address in 127.0.0.0/8 means the loopback interface, as it does to the kernel.
     pub fn find(all: &[HostInterface], name_or_addr: &str) -> Option<HostInterface> {
         match name_or_addr.parse::<Ipv4Addr>() {
             Ok(addr) => all
@@ -76,7 +76,7 @@ impl HostInterface {
             }
             // SAFETY: a name in the list ends in a zero; an address begins with its family
             let (name, family) = unsafe { (CStr::from_ptr(entry.ifa_name), i32::from((*entry.ifa_addr).sa_family)) };
-            // the carrier itself (IFF_LOWER_UP): IFF_RUNNING follows it by up to a second
+            // the carrier itself (IFF_LOWER_UP): IFF_RUNNING lags by up to a second
             let running = libc::IFF_UP as u32 | libc::IFF_LOWER_UP as u32;
             let one = HostInterface {
                 index: 0,
@@ -119,7 +119,7 @@ pub fn no_such_interface(error: &io::Error) -> bool {
 /// Why a thread cannot enter a network namespace.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum EnterError {
+pub enum NamespaceError {
     /// There is no namespace of that name.
     #[error("there is no network namespace {name} (/run/netns/{name}): `ip netns list` shows which exist")]
     NoSuchNamespace {
@@ -145,13 +145,13 @@ pub enum EnterError {
     },
 }
 
-impl EnterError {
-    fn of(name: &str, error: io::Error) -> EnterError {
+impl NamespaceError {
+    fn of(name: &str, error: io::Error) -> NamespaceError {
         let name = name.to_owned();
         match error.raw_os_error() {
-            Some(libc::ENOENT) => EnterError::NoSuchNamespace { name },
-            Some(libc::EPERM | libc::EACCES) => EnterError::Privilege { name },
-            _ => EnterError::System { name, error },
+            Some(libc::ENOENT) => NamespaceError::NoSuchNamespace { name },
+            Some(libc::EPERM | libc::EACCES) => NamespaceError::Privilege { name },
+            _ => NamespaceError::System { name, error },
         }
     }
 }
@@ -160,15 +160,15 @@ impl EnterError {
 /// Sockets belong to the namespace in which they are opened.
 ///
 /// # Errors
-/// [`EnterError`].
-pub fn enter(name: &str) -> Result<(), EnterError> {
+/// [`NamespaceError`].
+pub fn enter_namespace(name: &str) -> Result<(), NamespaceError> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        return Err(EnterError::NoSuchNamespace { name: name.to_owned() });
+        return Err(NamespaceError::NoSuchNamespace { name: name.to_owned() });
     }
-    let namespace = File::open(format!("/run/netns/{name}")).map_err(|error| EnterError::of(name, error))?;
+    let namespace = File::open(format!("/run/netns/{name}")).map_err(|error| NamespaceError::of(name, error))?;
     // SAFETY: an open descriptor and a flag; the call touches no memory of ours
     let done = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-    if done == 0 { Ok(()) } else { Err(EnterError::of(name, io::Error::last_os_error())) }
+    if done == 0 { Ok(()) } else { Err(NamespaceError::of(name, io::Error::last_os_error())) }
 }
 
 #[cfg(test)]
@@ -191,9 +191,9 @@ mod tests {
     #[test]
     fn a_namespace_that_cannot_be_entered_is_told_with_what_to_do() {
         for name in ["no such namespace", "", "../netns", "a/b"] {
-            assert!(matches!(enter(name).unwrap_err(), EnterError::NoSuchNamespace { .. }), "{name}");
+            assert!(matches!(enter_namespace(name).unwrap_err(), NamespaceError::NoSuchNamespace { .. }), "{name}");
         }
-        let refused = EnterError::of("lab", io::Error::from_raw_os_error(libc::EPERM)).to_string();
+        let refused = NamespaceError::of("lab", io::Error::from_raw_os_error(libc::EPERM)).to_string();
         assert!(refused.contains("lab") && refused.contains("CAP_SYS_ADMIN"), "{refused}");
     }
 }

@@ -28,7 +28,8 @@ use libc::{tpacket_req, tpacket_stats, tpacket_versions, tpacket2_hdr};
 use socket2::{Domain, SockFilter, Socket, Type};
 
 use super::filter;
-use super::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
+use super::raw::{Attachment, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
+use super::receive::RECEIVE_BATCH;
 use super::receive::{ask_for_buffer, set_option};
 use twinline_core::time::Nanos;
 
@@ -43,14 +44,15 @@ const JOINED_UDP: u8 = 5;
 /// An EtherType that no frame has (it is reserved), nor any that the filter takes: with none at all, the kernel would keep the
 /// one that was.
 const NOTHING: i32 = 0xffff;
-/// Room for the longest frame: an IPv4 packet, and what is before it.
+/// Room for the longest frame: an IPv4 packet and what comes before it.
 const LONGEST: usize = (1 << 16) + 128;
 
 /// Who owns a slot.
 #[expect(clippy::disallowed_types, reason = "shared with the kernel, which loom does not model")]
 type State = std::sync::atomic::AtomicU32;
 
-/// The half of a packet socket that a hot loop polls.
+/// The hot thread's half of a packet socket with a mapped ring (`AF_PACKET`, `TPACKET_V2`): the kernel puts frames into shared
+/// memory, and they are read there without a system call.
 #[derive(Debug)]
 pub struct PacketRing {
     socket: Socket,
@@ -84,10 +86,10 @@ impl PacketRing {
             .map_err(failed("ask for a ring of version 2"))?;
         set(libc::PACKET_IGNORE_OUTGOING, 1).map_err(failed("leave out the frames that this host sends"))?;
         set(libc::PACKET_COPY_THRESH, 1).map_err(failed("ask for long frames whole"))?;
-        // older kernels than 6.2 have no word for joined UDP: they count such frames as lost
+        // kernels before 6.2 cannot report joined UDP: they count such frames as lost
         set(libc::PACKET_VNET_HDR, 1).map_err(failed("ask how frames are joined"))?;
         if options.kernel_stamps {
-            // the ring has stamps anyway; this has the kernel take them when a frame arrives, and not on its way to the ring
+            // the ring has stamps anyway; this makes the kernel take them when a frame arrives, not on its way to the ring
             set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1i32)
                 .map_err(failed("ask for kernel stamps"))?;
         }
@@ -121,8 +123,8 @@ impl PacketRing {
     #[cold]
     fn long(&mut self, len: usize) -> Option<&[u8]> {
         let len = NOTES + len;
-        // one is queued for each slot that says so, in the same order; one that an error kept from being taken is passed over
-        for _ in 0..BATCH {
+        // one is queued for each slot that says so, in the same order; one that could not be taken because of an error is skipped
+        for _ in 0..RECEIVE_BATCH {
             // SAFETY: the kernel writes at most the buffer's length to it
             let received = unsafe {
                 let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
@@ -130,7 +132,7 @@ impl PacketRing {
             };
             if received < 0 {
                 match io::Error::last_os_error().raw_os_error() {
-                    // told once, of the link: what is queued is still there
+                    // reported once, about the link: what is queued is still there
                     Some(libc::ENETDOWN | libc::EINTR) => continue,
                     _ => return None,
                 }
@@ -147,7 +149,7 @@ impl Ring for PacketRing {
     #[inline]
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
         let mut taken = 0;
-        while taken < BATCH {
+        while taken < RECEIVE_BATCH {
             // SAFETY: `next` is below `slots`, so the slot is within the mapping, which lives as long as `self`; a slot is
             // aligned for its header, whose first word kernel and program both access as an atomic one
             let (slot, state) = unsafe {
@@ -171,7 +173,7 @@ impl Ring for PacketRing {
             let joined = if notes[1] == JOINED_UDP { joined(notes) } else { None };
             let ahead = self.next + 2;
             if taken > 0 && ahead < self.slots {
-                // a backlog: a slot is too far from the next for the processor to fetch it by itself
+                // a backlog: slots are too far apart for the processor to prefetch the next by itself
                 // SAFETY: within the mapping, as above
                 prefetch(unsafe { self.map.as_ptr().add(ahead * SLOT) });
             }
@@ -194,7 +196,7 @@ impl Ring for PacketRing {
                     None => take(frame),
                 }
             }
-            // behind the last read of the frame; its Acquire is the kernel's
+            // after the last read of the frame; pairs with the kernel's Acquire
             state.store(libc::TP_STATUS_KERNEL, Ordering::Release);
             self.next = if self.next + 1 == self.slots { 0 } else { self.next + 1 };
             taken += 1;
@@ -276,7 +278,7 @@ impl Attachment for PacketAttachment {
 
     fn detach(&mut self) {
         if let Some(index) = self.attached.take() {
-            // an interface that is gone has taken its socket off already
+            // an interface that has gone has already detached its socket
             let _ = self.bind(NOTHING, index);
         }
     }
@@ -286,7 +288,7 @@ impl Attachment for PacketAttachment {
     }
 
     fn overflow(&mut self) -> io::Result<u64> {
-        // the kernel starts afresh with every look
+        // the kernel resets the counts with every look
         let facts: tpacket_stats = super::receive::option(&self.socket, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
         Ok(u64::from(facts.tp_drops))
     }

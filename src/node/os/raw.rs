@@ -12,9 +12,6 @@ use std::num::NonZeroU16;
 
 use twinline_core::time::Nanos;
 
-/// The most frames that one poll of a ring takes: as many as from a socket.
-pub const BATCH: usize = super::receive::BATCH;
-
 /// What is known about a frame's UDP checksum, apart from the frame itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,12 +45,12 @@ pub struct RawFrame<'a> {
 
 /// The hot half.
 pub trait Ring {
-    /// Hands over what is there, at most [`BATCH`] frames, without waiting. Returns how many; if fewer than [`BATCH`], the ring
-    /// is empty.
+    /// Hands over what is there, at most [`RECEIVE_BATCH`](super::RECEIVE_BATCH) frames, without waiting. Returns how many;
+    /// if there are fewer, the ring is empty.
     ///
     /// # Errors
-    /// The system's error, after what was taken before it; [`is_transient`](super::receive::is_transient) says which of
-    /// them do not end the source.
+    /// The system's error, after what was taken before it.
+    /// [`is_transient_receive_error`](super::is_transient_receive_error) says which of them do not end the source.
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize>;
 }
 

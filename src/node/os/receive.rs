@@ -30,7 +30,7 @@ use super::filter;
 use twinline_core::time::Nanos;
 
 /// The most datagrams that one poll of a socket takes.
-pub const BATCH: usize = 32;
+pub const RECEIVE_BATCH: usize = 32;
 
 /// Room for any datagram: UDP over IPv4 carries at most 65,507 bytes.
 const BUFFER: usize = 1 << 16;
@@ -115,11 +115,11 @@ pub struct Received<'a> {
 }
 
 impl Received<'_> {
-    /// The sender if none was asked for: no host sends from port 0 of 0.0.0.0.
+    /// The sender if it was not asked for: no host sends from port 0 of 0.0.0.0.
     pub const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 }
 
-/// The half of a receive socket that a hot loop polls.
+/// The hot thread's half of a receive socket. It shares nothing with [`Membership`] but the kernel's socket.
 #[derive(Debug)]
 pub struct Receiver {
     socket: Socket,
@@ -144,7 +144,7 @@ impl Receiver {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
             .map_err(SocketError::doing("open a UDP socket"))?;
         if group.ip().is_multicast() {
-            // several programs may listen to a group; on a unicast port the last to bind would take all from the first
+            // several programs may listen to a group; on a unicast port, the last to bind would take everything from the first
             socket.set_reuse_address(true).map_err(SocketError::doing("share the port"))?;
             // otherwise another program's membership on this host would let through what this socket did not join
             socket.set_multicast_all_v4(false).map_err(SocketError::doing("refuse groups that were not joined"))?;
@@ -176,11 +176,11 @@ impl Receiver {
         Ok((Receiver { socket, kernel_stamps, senders }, membership))
     }
 
-    /// Hands over what is there, at most [`BATCH`] datagrams, without waiting. Returns how many; if fewer than [`BATCH`], the
-    /// socket is empty.
+    /// Hands over what is there, at most [`RECEIVE_BATCH`] datagrams, without waiting. Returns how many; if fewer than
+    /// [`RECEIVE_BATCH`], the socket is empty.
     ///
     /// # Errors
-    /// The system's error, after what was taken before it; see [`is_transient`] for those that do not end anything.
+    /// The system's error, after what was taken before it; see [`is_transient_receive_error`] for those that do not end anything.
     #[inline]
     pub fn poll(&self, batch: &mut Batch, take: &mut impl FnMut(Received<'_>)) -> io::Result<usize> {
         let fd = self.socket.as_raw_fd();
@@ -194,16 +194,16 @@ impl Receiver {
                 taken += 1;
             }
         }
-        Ok(taken + batch.receive_many(fd, BATCH - taken, self.senders, self.kernel_stamps, take)?)
+        Ok(taken + batch.receive_many(fd, RECEIVE_BATCH - taken, self.senders, self.kernel_stamps, take)?)
     }
 }
 
 /// Whether a receive error is transient: the socket is as good as before.
-pub fn is_transient(error: &io::Error) -> bool {
+pub fn is_transient_receive_error(error: &io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) | None)
 }
 
-/// The half of a receive socket that housekeeping holds: where its group is joined, and what the kernel counts.
+/// The half of a receive socket for the thread beside the hot one: where its group is joined, and what the kernel counts.
 ///
 /// The socket stays open, and joined, until both halves are dropped.
 #[derive(Debug)]
@@ -226,7 +226,11 @@ impl Membership {
     ///
     /// # Errors
     /// What was being done, and what the system says.
-    pub fn join_only(group: SocketAddrV4, source: Option<Ipv4Addr>, anywhere: bool) -> Result<Membership, SocketError> {
+    pub(crate) fn join_only(
+        group: SocketAddrV4,
+        source: Option<Ipv4Addr>,
+        anywhere: bool,
+    ) -> Result<Membership, SocketError> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.cloexec().nonblocking(), Some(Protocol::UDP))
             .map_err(SocketError::doing("open a UDP socket"))?;
         let program: Vec<SockFilter> =
@@ -260,7 +264,7 @@ impl Membership {
         match self.source {
             None => self.socket.join_multicast_v4_n(self.group.ip(), &InterfaceIndexOrAddress::Index(index))?,
             Some(source) => {
-                // by index and not by IP_ADD_SOURCE_MEMBERSHIP's address, which may be on two interfaces, or on none
+                // by index, not by address as IP_ADD_SOURCE_MEMBERSHIP has it: an address may be on two interfaces, or on none
                 let request = libc::group_source_req {
                     gsr_interface: index,
                     gsr_group: storage(*self.group.ip()),
@@ -279,7 +283,7 @@ impl Membership {
         if let Some(index) = self.joined.take()
             && self.group.ip().is_multicast()
         {
-            // an error says that it is not joined there, which is what is wanted
+            // an error means that it is not joined there, which is what we want
             let _ = self.socket.leave_multicast_v4_n(self.group.ip(), &InterfaceIndexOrAddress::Index(index));
         }
     }
@@ -366,8 +370,8 @@ pub(super) fn option<T: Plain>(socket: &Socket, level: i32, name: i32) -> io::Re
     if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Where datagrams land: [`BATCH`] buffers of 64 KiB with what the kernel needs beside them, allocated once. One is enough for all
-/// sockets that a thread polls.
+/// Where datagrams land: [`RECEIVE_BATCH`] buffers of 64 KiB with what the kernel needs beside them, allocated once. One is enough
+/// for all sockets that a thread polls.
 #[derive(Debug)]
 pub struct Batch {
     slots: NonNull<Slots>,
@@ -379,11 +383,11 @@ unsafe impl Send for Batch {}
 /// Only ever behind a raw pointer: the headers point at their neighbours.
 #[repr(C)]
 struct Slots {
-    headers: [libc::mmsghdr; BATCH],
-    parts: [libc::iovec; BATCH],
-    senders: [libc::sockaddr_in; BATCH],
-    controls: [ControlSpace; BATCH],
-    buffers: [[u8; BUFFER + STAGGER]; BATCH],
+    headers: [libc::mmsghdr; RECEIVE_BATCH],
+    parts: [libc::iovec; RECEIVE_BATCH],
+    senders: [libc::sockaddr_in; RECEIVE_BATCH],
+    controls: [ControlSpace; RECEIVE_BATCH],
+    buffers: [[u8; BUFFER + STAGGER]; RECEIVE_BATCH],
 }
 
 /// Room for the stamps, 64 bytes as CMSG_SPACE counts them, and as much again.
@@ -413,7 +417,7 @@ impl Batch {
             for page in (0..mem::size_of::<Slots>()).step_by(4096) {
                 at.cast::<u8>().add(page).write_volatile(0); // volatile: otherwise it is known to be zero already
             }
-            for i in 0..BATCH {
+            for i in 0..RECEIVE_BATCH {
                 (&raw mut (*at).parts[i])
                     .write(libc::iovec { iov_base: (&raw mut (*at).buffers[i]).cast(), iov_len: BUFFER });
                 let header = &raw mut (*at).headers[i].msg_hdr;
@@ -441,7 +445,7 @@ impl Batch {
         if len < 0 {
             return nothing().map(|()| None);
         }
-        let len = len as usize; // with MSG_TRUNC what was sent, which is what fits or more
+        let len = len as usize; // with MSG_TRUNC this is the length that was sent, even if it does not fit
         Ok(Some(self.received(0, len, len > BUFFER, senders, false)))
     }
 
@@ -455,13 +459,13 @@ impl Batch {
         take: &mut impl FnMut(Received<'_>),
     ) -> io::Result<usize> {
         let at = self.slots.as_ptr();
-        let most = most.min(BATCH);
+        let most = most.min(RECEIVE_BATCH);
         for i in 0..most {
-            // SAFETY: `i` is below BATCH, and nothing else refers to the slots (`&mut self`)
+            // SAFETY: `i` is below RECEIVE_BATCH, and nothing else refers to the slots (`&mut self`)
             let (header, sender) = unsafe { (&mut (*at).headers[i].msg_hdr, &raw mut (*at).senders[i]) };
             header.msg_name = if senders { sender.cast() } else { ptr::null_mut() };
             header.msg_namelen = SENDER_LEN;
-            // to be set again each time: the kernel leaves here what it wrote, which without a stamp is nothing
+            // set again each time, since the kernel puts the length of what it wrote here: 0 without a stamp
             header.msg_controllen = mem::size_of::<ControlSpace>();
             header.msg_flags = 0;
         }
@@ -475,7 +479,7 @@ impl Batch {
         }
         let count = (count as usize).min(most);
         for i in 0..count {
-            // SAFETY: `i` is below BATCH; the header was written by the kernel, and is plain data
+            // SAFETY: `i` is below RECEIVE_BATCH; the header was written by the kernel, and is plain data
             let (len, flags) = unsafe { ((*at).headers[i].msg_len, (*at).headers[i].msg_hdr.msg_flags) };
             take(self.received(i, len as usize, flags & libc::MSG_TRUNC != 0, senders, stamped));
         }
@@ -510,7 +514,7 @@ impl Batch {
             let mut control = libc::CMSG_FIRSTHDR(header);
             while !control.is_null() {
                 if (*control).cmsg_level == libc::SOL_SOCKET && (*control).cmsg_type == libc::SCM_TIMESTAMPING {
-                    // the second of the three is a thing of the past
+                    // the second of the three is obsolete
                     let [software, _, hardware] =
                         libc::CMSG_DATA(control).cast::<[libc::timespec; 3]>().read_unaligned();
                     return Some(KernelStamp { software: nanos(software), hardware: nanos(hardware) });

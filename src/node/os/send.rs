@@ -1,8 +1,6 @@
 //! Sending: multicast sockets for a publisher.
 //!
-//! A [`Sender`] is connected to one group on one interface. Nothing here waits: what the system does not take now is counted as a
-//! [`Trouble`] and is gone, as it would be on the wire. A link that is down is such a trouble, and so is a deleted interface.
-//! [`Sender::check`], called now and then, goes on with an interface that is back.
+//! A [`Sender`] is connected to one group on one interface.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -57,7 +55,7 @@ pub enum SenderError {
 /// Why a datagram did not go out, while the next one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum SendTrouble {
     /// The link is down, or the interface is gone.
     Unreachable,
     /// A queue is full.
@@ -66,30 +64,30 @@ pub enum Trouble {
     Nobody,
 }
 
-impl Trouble {
-    /// The trouble that a system error stands for, if it is one of these.
-    pub fn of(error: &io::Error) -> Option<Trouble> {
+impl SendTrouble {
+    /// The trouble that a system error means, if it is one of these.
+    pub fn of(error: &io::Error) -> Option<SendTrouble> {
         match error.raw_os_error()? {
             libc::ENETUNREACH
             | libc::ENETDOWN
             | libc::EHOSTUNREACH
             | libc::ENODEV
             | libc::ENXIO
-            | libc::EADDRNOTAVAIL => Some(Trouble::Unreachable),
-            libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => Some(Trouble::Full),
-            libc::ECONNREFUSED => Some(Trouble::Nobody),
+            | libc::EADDRNOTAVAIL => Some(SendTrouble::Unreachable),
+            libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => Some(SendTrouble::Full),
+            libc::ECONNREFUSED => Some(SendTrouble::Nobody),
             _ => None,
         }
     }
 }
 
-impl From<Trouble> for io::Error {
+impl From<SendTrouble> for io::Error {
     /// One error code for all of its kind.
-    fn from(trouble: Trouble) -> io::Error {
+    fn from(trouble: SendTrouble) -> io::Error {
         io::Error::from_raw_os_error(match trouble {
-            Trouble::Unreachable => libc::ENETUNREACH,
-            Trouble::Full => libc::ENOBUFS,
-            Trouble::Nobody => libc::ECONNREFUSED,
+            SendTrouble::Unreachable => libc::ENETUNREACH,
+            SendTrouble::Full => libc::ENOBUFS,
+            SendTrouble::Nobody => libc::ECONNREFUSED,
         })
     }
 }
@@ -111,7 +109,8 @@ impl Default for SendOptions {
 
 /// What [`Sender::check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checked {
+#[non_exhaustive]
+pub enum SenderState {
     /// Nothing has changed.
     Same,
     /// The interface is gone.
@@ -121,6 +120,10 @@ pub enum Checked {
 }
 
 /// A socket that sends to one group on one interface.
+///
+/// It never waits: what the system does not take now is counted as a [`SendTrouble`] and is gone, as it would be on the wire. A
+/// link that is down is such a trouble, and so is a deleted interface: [`Sender::check`], called now and then, goes on once it is
+/// back.
 #[derive(Debug)]
 pub struct Sender {
     to: SocketAddrV4,
@@ -140,7 +143,7 @@ unsafe impl Send for Sender {}
 
 impl Sender {
     /// Opens a socket to `to`, a group or a unicast address, on the interface with this name or IPv4 address. A link that is
-    /// down is not an error: sending is counted as [`Trouble::Unreachable`] until it is up.
+    /// down is not an error: sending is counted as [`SendTrouble::Unreachable`] until it is up.
     ///
     /// # Errors
     /// [`SenderError::NoInterface`], [`SenderError::Socket`].
@@ -173,7 +176,7 @@ impl Sender {
     /// # Errors
     /// [`SenderError::Refused`]: longer than 65,507 bytes, or forbidden.
     #[inline]
-    pub fn send(&mut self, payload: &[u8]) -> Result<Option<Trouble>, SenderError> {
+    pub fn send(&mut self, payload: &[u8]) -> Result<Option<SendTrouble>, SenderError> {
         if !self.connected
             && let Some(trouble) = self.connect(payload.len())?
         {
@@ -197,7 +200,7 @@ impl Sender {
     ///
     /// # Errors
     /// [`SenderError::Refused`], for the first that did not go out.
-    pub fn send_batch(&mut self, payloads: &[&[u8]]) -> Result<(usize, Option<Trouble>), SenderError> {
+    pub fn send_batch(&mut self, payloads: &[&[u8]]) -> Result<(usize, Option<SendTrouble>), SenderError> {
         let mut sent = 0;
         while sent < payloads.len() {
             let bytes = payloads[sent].len();
@@ -220,38 +223,38 @@ impl Sender {
     ///
     /// # Errors
     /// [`SenderError::Socket`] if the interface is back and no socket can be opened.
-    pub fn check(&mut self) -> Result<Checked, SenderError> {
+    pub fn check(&mut self) -> Result<SenderState, SenderError> {
         let socket_error = |error| SenderError::Socket { to: self.to, interface: self.interface.clone(), error };
         let all = HostInterface::all().map_err(SocketError::doing("list the interfaces")).map_err(socket_error)?;
-        // without an address of its own the kernel would send from another interface's
+        // without an address of its own, the kernel would use another interface's
         let found = HostInterface::find(&all, &self.interface).filter(|found| found.addr.is_some());
         let Some(found) = found else {
-            // its address may be gone for a moment while the interface stays
+            // its address may disappear for a moment while the interface stays
             if self.index.is_none() || all.iter().any(|one| Some(one.index) == self.index) {
-                return Ok(Checked::Same);
+                return Ok(SenderState::Same);
             }
             (self.index, self.connected) = (None, false);
-            return Ok(Checked::Gone);
+            return Ok(SenderState::Gone);
         };
         if self.index == Some(found.index) {
-            return Ok(Checked::Same);
+            return Ok(SenderState::Same);
         }
         match connected(self.to, &found, self.options) {
-            // a new socket: a connected one would keep the old interface's address as its own
+            // a new socket, since a connected one would keep the old interface's address
             Ok((socket, connected)) => (self.socket, self.connected) = (socket, connected),
-            // the address to send from is not there yet
-            Err(error) if Trouble::of(&error.error).is_some() => return Ok(Checked::Same),
+            // the address to send from does not exist yet
+            Err(error) if SendTrouble::of(&error.error).is_some() => return Ok(SenderState::Same),
             Err(error) => return Err(socket_error(error)),
         }
         self.index = Some(found.index);
-        Ok(Checked::Back)
+        Ok(SenderState::Back)
     }
 
     /// Waits until the socket's own queue has room, at most this long (rounded up to a millisecond).
     ///
     /// # Errors
     /// The system's error.
-    pub fn wait_for_room(&self, at_most: Duration) -> io::Result<()> {
+    pub(crate) fn wait_for_room(&self, at_most: Duration) -> io::Result<()> {
         let mut socket = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
         let millis = i32::try_from(at_most.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
         // SAFETY: one entry, which lives until the call is over
@@ -298,7 +301,7 @@ impl Sender {
     }
 
     #[cold]
-    fn connect(&mut self, bytes: usize) -> Result<Option<Trouble>, SenderError> {
+    fn connect(&mut self, bytes: usize) -> Result<Option<SendTrouble>, SenderError> {
         let gone = || Err(io::Error::from_raw_os_error(libc::ENODEV));
         match self.index.map_or_else(gone, |_| self.socket.connect(&self.to.into())) {
             Ok(()) => {
@@ -333,14 +336,14 @@ impl Sender {
     }
 
     #[cold]
-    fn trouble(&mut self, error: io::Error, bytes: usize) -> Result<Trouble, SenderError> {
-        let Some(trouble) = Trouble::of(&error) else {
+    fn trouble(&mut self, error: io::Error, bytes: usize) -> Result<SendTrouble, SenderError> {
+        let Some(trouble) = SendTrouble::of(&error) else {
             return Err(SenderError::Refused { to: self.to, interface: self.interface.clone(), bytes, error });
         };
         *match trouble {
-            Trouble::Unreachable => &mut self.facts.unreachable,
-            Trouble::Full => &mut self.facts.full,
-            Trouble::Nobody => &mut self.facts.nobody,
+            SendTrouble::Unreachable => &mut self.facts.unreachable,
+            SendTrouble::Full => &mut self.facts.full,
+            SendTrouble::Nobody => &mut self.facts.nobody,
         } += 1;
         Ok(trouble)
     }
@@ -366,7 +369,7 @@ fn connected(to: SocketAddrV4, by: &HostInterface, options: SendOptions) -> Resu
     }
     match socket.connect(&to.into()) {
         Ok(()) => Ok((socket, true)),
-        Err(error) if Trouble::of(&error) == Some(Trouble::Unreachable) => Ok((socket, false)),
+        Err(error) if SendTrouble::of(&error) == Some(SendTrouble::Unreachable) => Ok((socket, false)),
         Err(error) => Err(SocketError::doing("connect")(error)),
     }
 }

@@ -1,8 +1,8 @@
 //! Sending whole frames: with Ethernet, IPv4 and UDP headers of our own, handed to one interface past the system's IP layer.
 //!
 //! It is for multicast as fast as one core can send: a frame costs about half as much as a datagram through a socket. (A mapped
-//! `PACKET_TX_RING` was slower than `sendmmsg`, and `PACKET_QDISC_BYPASS` no faster, so neither is used.) A [`PacketSender`] is
-//! for one interface, a [`Flow`] for one sender and group on it. What leaves is what a connected UDP socket would have sent, byte
+//! `PACKET_TX_RING` was slower than `sendmmsg`, and `PACKET_QDISC_BYPASS` no faster, so neither is used.) A [`PacketSender`] is for
+//! one interface, a [`PacketFlow`] for one sender and group on it. What leaves is what a connected UDP socket would have sent, byte
 //! for byte, checksums included; only the identification differs.
 //!
 //! Some things only a socket can do: a unicast destination (its link address has to be looked up), a datagram that is too long
@@ -73,7 +73,11 @@ pub enum PacketError {
     },
 }
 
-/// Sends frames on one interface.
+/// Sends whole frames on one interface, past the system's IP layer: about half the cost of a datagram through a socket. What leaves
+/// is what a connected UDP socket would have sent, except for the identification.
+///
+/// It cannot send to a unicast address, nor a datagram that is too long for one frame, nor on loopback; and sockets on the same
+/// host do not hear it. [`Sender`](super::Sender) can do all of this.
 #[derive(Debug)]
 pub struct PacketSender {
     socket: Socket,
@@ -94,11 +98,11 @@ unsafe impl Send for PacketSender {}
 
 /// The headers of one sender and group: what never changes in them, and the checksum of that part.
 #[derive(Clone, Debug)]
-pub struct Flow {
+pub struct PacketFlow {
     head: [u8; HEAD],
-    /// Of the IPv4 header, but for length and identification.
+    /// The sum of the IPv4 header, without length and identification.
     ip_sum: u64,
-    /// Of the pseudo header and the ports, but for the lengths.
+    /// The sum of the pseudo header and the ports, without the lengths.
     udp_sum: u64,
     identification: u16,
 }
@@ -155,8 +159,8 @@ impl PacketSender {
         self.index
     }
 
-    /// The same sender, taking over the counts of the one that it replaces.
-    pub fn going_on(self, sent: SendFacts) -> PacketSender {
+    /// This sender, with the counts of the one that it replaces.
+    pub(crate) fn going_on(self, sent: SendFacts) -> PacketSender {
         PacketSender { facts: sent, ..self }
     }
 
@@ -166,8 +170,8 @@ impl PacketSender {
     }
 
     /// The headers from this sender to a multicast group on this interface.
-    pub fn flow(&self, from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> Flow {
-        Flow::new(self.mac, from, to, ttl)
+    pub fn flow(&self, from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> PacketFlow {
+        PacketFlow::new(self.mac, from, to, ttl)
     }
 
     /// Whether a payload fits into one frame.
@@ -181,7 +185,7 @@ impl PacketSender {
     ///
     /// # Errors
     /// The system's error, for the first.
-    pub fn send(&mut self, flows: &mut [Option<Flow>], datagrams: &[(u16, &[u8])]) -> io::Result<usize> {
+    pub fn send(&mut self, flows: &mut [Option<PacketFlow>], datagrams: &[(u16, &[u8])]) -> io::Result<usize> {
         let mut count = 0;
         let places = self.frames.chunks_exact_mut(self.stride).zip(&mut self.parts).zip(&mut self.headers);
         for (((frame, part), header), (flow, payload)) in places.zip(datagrams) {
@@ -208,8 +212,8 @@ impl PacketSender {
     }
 }
 
-impl Flow {
-    fn new(mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> Flow {
+impl PacketFlow {
+    fn new(mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, ttl: u8) -> PacketFlow {
         let mut head = [0; HEAD];
         let [_, b, c, d] = to.ip().octets();
         // RFC 1112, 6.4: the lower 23 bits of the group
@@ -218,7 +222,7 @@ impl Flow {
         head[12..14].copy_from_slice(&[0x08, 0x00]);
         let ip = &mut head[ETHERNET..];
         ip[0] = 0x45;
-        ip[6] = 0x40; // not to be fragmented, as the kernel has it of a UDP socket
+        ip[6] = 0x40; // do not fragment, as the kernel does for a UDP socket
         ip[8] = ttl;
         ip[9] = libc::IPPROTO_UDP as u8;
         ip[12..16].copy_from_slice(&from.ip().octets());
@@ -227,7 +231,7 @@ impl Flow {
         ip[22..24].copy_from_slice(&to.port().to_be_bytes());
         let ip_sum = sum(&ip[..IP]);
         let udp_sum = sum(&ip[12..24]) + libc::IPPROTO_UDP as u64;
-        Flow { head, ip_sum, udp_sum, identification: 0 }
+        PacketFlow { head, ip_sum, udp_sum, identification: 0 }
     }
 
     /// Writes a frame and returns its length. The payload has to fit.
@@ -244,9 +248,9 @@ impl Flow {
         let ip_sum = folded(self.ip_sum + ip_len as u64 + u64::from(self.identification));
         head[10..12].copy_from_slice(&(!ip_sum).to_be_bytes());
         head[24..26].copy_from_slice(&(udp_len as u16).to_be_bytes());
-        // the length stands twice: in the header and in the pseudo header
+        // the length counts twice: in the header and in the pseudo header
         let udp_sum = !folded(self.udp_sum + 2 * udp_len as u64 + u64::from(folded(sum(payload))));
-        // RFC 768: 0 would say that there is none
+        // RFC 768: 0 would mean that there is none
         let udp_sum = if udp_sum == 0 { 0xffff } else { udp_sum };
         head[26..28].copy_from_slice(&udp_sum.to_be_bytes());
         ETHERNET + ip_len
@@ -258,7 +262,7 @@ impl Flow {
 fn sum(bytes: &[u8]) -> u64 {
     let chunks = bytes.chunks_exact(4);
     let rest = chunks.remainder();
-    // pairs of words at once: folding takes the carries in again
+    // pairs of words at once: folding adds the carries back
     let mut sum: u64 = chunks.map(|four| u64::from(u32::from_be_bytes([four[0], four[1], four[2], four[3]]))).sum();
     let mut last = [0; 4];
     last[..rest.len()].copy_from_slice(rest);
@@ -277,12 +281,12 @@ fn folded(mut sum: u64) -> u16 {
 
 /// Whether a socket on this host (in this thread's namespace) has joined a group on the interface with this index: frames sent
 /// there would not reach it. False if the system does not say.
-pub fn joined_here(index: u32, group: Ipv4Addr) -> bool {
+pub(crate) fn joined_here(index: u32, group: Ipv4Addr) -> bool {
     let table = std::fs::read_to_string("/proc/thread-self/net/igmp").unwrap_or_default();
     is_joined(&table, index, group)
 }
 
-/// The same, from the kernel's table: each interface has a row that begins with its index, followed by one row per group.
+/// Reads it from the kernel's table: each interface has a row that begins with its index, followed by one row per group.
 fn is_joined(table: &str, index: u32, group: Ipv4Addr) -> bool {
     let mut at = None;
     for line in table.lines().skip(1) {
@@ -339,8 +343,8 @@ mod tests {
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-    fn flow() -> Flow {
-        Flow::new(MAC, "10.81.1.1:5000".parse().unwrap(), "239.129.1.1:26400".parse().unwrap(), 1)
+    fn flow() -> PacketFlow {
+        PacketFlow::new(MAC, "10.81.1.1:5000".parse().unwrap(), "239.129.1.1:26400".parse().unwrap(), 1)
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Stop {
     pub fn on_signals() -> io::Result<Stop> {
         let stop = Stop::new();
         for signal in [SIGINT, SIGTERM] {
-            // in this order: the first signal finds the flag unset and goes on to set it
+            // in this order: the first signal finds the flag unset, then sets it
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.0))?;
             signal_hook::flag::register(signal, Arc::clone(&stop.0))?;
         }

@@ -1,11 +1,4 @@
-//! Nasdaq's BinaryFILE: messages one after the other, each preceded by its length in 2 bytes, big-endian. Plain or gzip, which its magic number decides.
-//!
-//! * A length of zero marks the end of the session, if lengths are written at all.
-//! * If the first length is zero and the file goes on, all its lengths are zero, as in Nasdaq's own ITCH 5.0 test file: the
-//!   messages are then told apart by the lengths that ITCH 5.0 gives each message type.
-//! * A cut file gives all its whole messages, then a [`MessageWarning::Truncated`].
-//!
-//! Source: Nasdaq BinaryFILE 1.00; Nasdaq TotalView-ITCH 5.0.
+//! Nasdaq's BinaryFILE as a source of messages.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -28,7 +21,15 @@ enum Stepping {
     Ended,
 }
 
-/// The messages of a BinaryFILE. See the [module](self) for its form.
+/// The messages of Nasdaq's BinaryFILE: one after the other, each preceded by its length in 2 bytes, big-endian. The file is plain
+/// or gzip: its first bytes say which.
+///
+/// * A length of zero marks the end of the session, if the file has lengths at all.
+/// * If the first length is zero and the file goes on, all its lengths are zero, as in Nasdaq's own ITCH 5.0 test file. Then the
+///   message types say how long the messages are, by ITCH 5.0.
+/// * A file that is cut off gives all its whole messages, then a [`MessageWarning::Truncated`].
+///
+/// Source: Nasdaq BinaryFILE 1.00; Nasdaq TotalView-ITCH 5.0.
 pub struct BinaryFile<R> {
     input: R,
     stepping: Stepping,
@@ -149,7 +150,7 @@ fn read_full(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
 }
 
 /// How long an ITCH 5.0 message of this type is.
-pub const fn itch_50_len(kind: u8) -> Option<usize> {
+pub(crate) const fn itch_50_len(kind: u8) -> Option<usize> {
     Some(match kind {
         b'S' | b'W' => 12,
         b'B' | b'D' => 19,

@@ -1,9 +1,4 @@
-//! The messages of a capture, arbitrated on the way: each comes once and in order, with the time at which its first copy was
-//! captured.
-//!
-//! Only one channel's messages are handed out, since a publisher's numbers are one sequence: those of the group asked for, and in
-//! a framing that names channels within a group, of the channel that began first. What other channels release is counted and
-//! reported as a [`MessageWarning`]. So are losses: what is published has no hole where the capture has one.
+//! Captures as a source of messages.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,8 +13,14 @@ use twinline_core::time::Nanos;
 
 use super::messages::{MessageSource, MessageWarning, Timing};
 
-/// Messages from captures. Memory does not grow with the files: at most what one datagram releases waits, and the arbiter's hold
-/// limits bound that.
+/// The messages of captures, arbitrated on the way: each comes once and in order, with the time at which its first copy was
+/// captured.
+///
+/// A publisher's numbers are one sequence, so only one channel's messages are handed out: those of the group asked for; if the
+/// framing names channels within a group, those of the channel that began first. What other channels release is counted and
+/// reported as a [`MessageWarning`]. So are losses: what is published has no hole where the capture has one.
+///
+/// Memory does not grow with the files: only what one datagram releases waits, and the arbiter's limits on the hold bound that.
 pub struct CapturedMessages<F> {
     captures: Captures,
     packing: Packing,
@@ -135,7 +136,7 @@ impl<F: Framing> MessageSource for CapturedMessages<F> {
         let Some((stamp, len)) = self.released.messages.pop_front() else { return Ok(None) };
         message.clear();
         message.extend(self.released.bytes.drain(..len));
-        // what waited for a gap has an earlier stamp than what filled it
+        // a message that waited for a gap has an earlier stamp than the one that filled it
         self.last = self.last.max(stamp);
         let first = *self.first.get_or_insert(stamp);
         Ok(Some(Timing::Recorded(self.last - first)))

@@ -161,7 +161,7 @@ impl<F: Framing> Lanes<F> {
         let next = self.lanes[at].next;
         let consumed = self.framing.encode_heartbeat(self.session, next, &mut bytes);
         if bytes.is_empty() {
-            return 0; // a framing that a feed file describes may have none
+            return 0; // a framing described in a feed file may have none
         }
         self.lanes[at].next += u64::from(consumed);
         self.emit(at, FrameKind::Heartbeat, next, consumed, bytes, now);

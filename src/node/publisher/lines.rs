@@ -12,20 +12,20 @@ use super::messages::{MessageSource, MessageWarning, Timing};
 /// The longest line that is taken, in bytes: with any framing's header it fits an Ethernet frame.
 pub const LINE_LEN_MAX: usize = 1_400;
 
-/// How many lines a [`LiveLines`] reads ahead.
+/// How many lines a [`LiveTextLines`] reads ahead.
 const AHEAD: usize = 1_024;
 
 /// The lines of an input that never makes a reader wait: a file, a buffer.
-pub struct Lines<R> {
+pub struct TextLines<R> {
     input: R,
     number: u64,
     warnings: VecDeque<MessageWarning>,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> TextLines<R> {
     /// Reads lines.
-    pub fn new(input: R) -> Lines<R> {
-        Lines { input, number: 0, warnings: VecDeque::new() }
+    pub fn new(input: R) -> TextLines<R> {
+        TextLines { input, number: 0, warnings: VecDeque::new() }
     }
 
     /// Reads one line into `line`, as far as [`LINE_LEN_MAX`]; returns its whole length, `None` at the end.
@@ -43,7 +43,7 @@ impl<R: BufRead> Lines<R> {
             }
             let newline = available.iter().position(|&b| b == b'\n');
             let text = &available[..newline.unwrap_or(available.len())];
-            // one byte more than may be: a carriage return may be the last
+            // one byte more than allowed, since the last may be a carriage return
             let room = (LINE_LEN_MAX + 1).saturating_sub(line.len());
             line.extend_from_slice(&text[..text.len().min(room)]);
             len += text.len() as u64;
@@ -56,7 +56,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-impl<R: BufRead> MessageSource for Lines<R> {
+impl<R: BufRead> MessageSource for TextLines<R> {
     fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>> {
         loop {
             let Some(mut len) = self.read_line(message)? else { return Ok(None) };
@@ -84,26 +84,26 @@ enum Item {
     Failed(io::Error),
 }
 
-/// The lines of an input that may make a reader wait, such as standard input. A thread of its own reads them. While there is no
+/// The lines of an input that may make a reader wait, such as standard input. A separate thread reads them. While there is no
 /// line yet, the source returns [`io::ErrorKind::WouldBlock`], so that heartbeats go on.
-pub struct LiveLines {
+pub struct LiveTextLines {
     items: Receiver<Item>,
     warnings: VecDeque<MessageWarning>,
 }
 
-impl LiveLines {
+impl LiveTextLines {
     /// Starts the thread. It ends with the input, or with the first line that it reads after this source is gone.
     ///
     /// # Errors
     /// The system's error if the thread cannot be started.
-    pub fn spawn(input: impl BufRead + Send + 'static) -> io::Result<LiveLines> {
+    pub fn spawn(input: impl BufRead + Send + 'static) -> io::Result<LiveTextLines> {
         let (sender, items) = sync_channel(AHEAD);
-        thread::Builder::new().name("twinline-lines".into()).spawn(move || read_all(Lines::new(input), &sender))?;
-        Ok(LiveLines { items, warnings: VecDeque::new() })
+        thread::Builder::new().name("twinline-lines".into()).spawn(move || read_all(TextLines::new(input), &sender))?;
+        Ok(LiveTextLines { items, warnings: VecDeque::new() })
     }
 }
 
-fn read_all<R: BufRead>(mut lines: Lines<R>, sender: &SyncSender<Item>) {
+fn read_all<R: BufRead>(mut lines: TextLines<R>, sender: &SyncSender<Item>) {
     loop {
         let mut message = Vec::new();
         let read = lines.next(&mut message);
@@ -123,7 +123,7 @@ fn read_all<R: BufRead>(mut lines: Lines<R>, sender: &SyncSender<Item>) {
     }
 }
 
-impl MessageSource for LiveLines {
+impl MessageSource for LiveTextLines {
     fn next(&mut self, message: &mut Vec<u8>) -> io::Result<Option<Timing>> {
         loop {
             match self.items.try_recv() {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn read(input: &[u8]) -> (Vec<Vec<u8>>, Vec<MessageWarning>) {
-        let mut lines = Lines::new(io::BufReader::with_capacity(7, input));
+        let mut lines = TextLines::new(io::BufReader::with_capacity(7, input));
         let (mut all, mut message) = (Vec::new(), Vec::new());
         while lines.next(&mut message).unwrap().is_some() {
             all.push(message.clone());
@@ -179,7 +179,7 @@ mod tests {
         assert!(warnings[0].to_string().starts_with("line 2 has 1401 bytes"));
     }
 
-    /// An input that says what it is told to, when it is told to.
+    /// An input that gives what the test says, when it says so.
     struct Told(Receiver<&'static [u8]>);
 
     impl io::Read for Told {
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn live_lines_do_not_wait() {
         let (say, told) = sync_channel(1);
-        let mut lines = LiveLines::spawn(io::BufReader::new(Told(told))).unwrap();
+        let mut lines = LiveTextLines::spawn(io::BufReader::new(Told(told))).unwrap();
         let mut message = Vec::new();
         assert_eq!(lines.next(&mut message).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         say.send(b"one\ntwo\n").unwrap();

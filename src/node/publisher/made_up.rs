@@ -1,14 +1,4 @@
-//! Made-up messages in the sizes of ITCH 5.0, each of which can prove its own bytes.
-//!
-//! ```text
-//!  0      1           5        11            19
-//!  +------+-----------+--------+-------------+------- - -
-//!  | type | check u32 | time   | index u64   | filler
-//!  +------+-----------+--------+-------------+------- - -
-//! ```
-//!
-//! Big-endian, as ITCH is. The index counts messages from 0; the check value is the CRC-32 of all other bytes. A delete
-//! (19 bytes) has no filler.
+//! Messages for demonstrations and tests.
 
 use std::io;
 
@@ -33,7 +23,17 @@ const MIX: [(u8, u8, u8); 8] = [
     (b'P', 44, 1),
 ];
 
-/// A source of made-up messages. See the [module](self) for their form.
+/// Made-up messages in the sizes of ITCH 5.0. Each carries a check value, so that a reader can tell whether its bytes are right.
+///
+/// ```text
+///  0      1           5        11            19
+///  +------+-----------+--------+-------------+------- - -
+///  | type | check u32 | time   | index u64   | filler
+///  +------+-----------+--------+-------------+------- - -
+/// ```
+///
+/// Big-endian, as ITCH is. The index counts messages from 0; the check value is the CRC-32 of all other bytes. A delete
+/// (19 bytes) has no filler.
 #[derive(Clone, Debug)]
 pub struct MadeUp {
     index: u64,
@@ -88,7 +88,7 @@ impl MessageSource for MadeUp {
         message.clear();
         message.resize(len, 0);
         message[0] = kind;
-        // microseconds since nine in the morning, by the index: a time that any run makes alike
+        // microseconds since nine in the morning, by the index: the same time in every run
         let time = 9 * 3_600_000_000_000 + self.index * 1_000;
         message[5..11].copy_from_slice(&time.to_be_bytes()[2..]);
         message[11..19].copy_from_slice(&self.index.to_be_bytes());

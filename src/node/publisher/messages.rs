@@ -1,4 +1,4 @@
-//! What a source of messages is. The sources are in [`super::binary_file`], [`super::lines`], [`super::made_up`].
+//! What a source of messages is, and the simplest one: a list.
 
 use std::fmt;
 use std::io;
@@ -52,7 +52,7 @@ pub enum MessageWarning {
         /// How many were for other groups.
         other_groups: u64,
     },
-    /// Messages that no line brought into the capture are left out: what is published has no hole there.
+    /// Messages that no line brought into the capture are left out. What is published has no hole there.
     Lost {
         /// How many numbers.
         messages: u64,

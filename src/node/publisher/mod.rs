@@ -1,25 +1,25 @@
 //! The publisher: the same messages on every line, each line with its own packing and faults.
 //!
 //! ```text
-//!  MessageSource ->  Plan (F: Framing)  -> Planned ->  send::run -> Wire -> the lines' sockets
+//!  MessageSource ->  Plan (F: Framing)  -> Planned ->    send    -> Wire -> the lines' sockets
 //!  a file, stdin,    numbers, packing,     due, line,   waits for the due times, sends, counts
 //!  made up, ...      faults, schedule      bytes
 //! ```
 //!
-//! * [`messages`], [`binary_file`], [`lines`], [`made_up`], [`captured`]: where messages come from.
-//! * [`plan`] with [`fault`]: what is sent on which line, when, and what is lost. It has neither clock nor sockets, and is a
-//!   function of its configuration, seed and messages: a simulation drives it just as the real sender does.
-//! * [`truth`]: which numbers were really sent on which line, so that a client's output can be judged.
-//! * [`send`]: the loop over the clock and a [`Wire`](crate::wire::Wire); [`pace`]: how it waits.
-//! * [`spec`]: rates, durations and faults as people type them.
+//! * [`MessageSource`]: where messages come from. [`BinaryFile`] reads files of length-prefixed messages, [`TextLines`] and [`LiveTextLines`]
+//!   read text, [`CapturedMessages`] captures; [`MadeUp`] makes them up, [`Listed`] has a list.
+//! * [`Plan`], with the [`fault`](crate::fault)s of each line: what is sent on which line, when, and what is lost. It has neither clock
+//!   nor sockets, and is a function of its configuration, seed and messages: a simulation drives it just as the real sender does.
+//! * [`Truth`]: which numbers were really sent on which line, so that a client's output can be judged.
+//! * [`send()`] and [`send_from`]: the loop over the clock and a [`Wire`](crate::wire::Wire).
+//! * [`RateSpec`], [`PackSpec`], [`PerLine`], [`parse_span`]: rates, packing and faults as people type them.
 //!
 //! A simulation:
 //!
 //! ```
 //! use twinline_core::frame::Session;
 //! use twinline_core::framing::MoldUdp64;
-//! use twinline_node::publisher::made_up::MadeUp;
-//! use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+//! use twinline_node::publisher::{LinePlan, MadeUp, Plan, PlanConfig, Rate};
 //!
 //! let config = PlanConfig {
 //!     session: Session::text(b"TWIN000001"),
@@ -37,18 +37,28 @@
 //! assert_eq!((truth.numbers(), truth.lost()), (1_000, 0));
 //! ```
 
-pub mod binary_file;
-pub mod captured;
+mod binary_file;
+mod captured;
 mod lane;
-pub mod lines;
-pub mod made_up;
-pub mod messages;
-pub mod pace;
-pub mod plan;
+mod lines;
+mod made_up;
+mod messages;
+mod pace;
+mod plan;
 mod queue;
-pub mod send;
-pub mod spec;
+mod send;
+mod spec;
 mod terms;
-pub mod truth;
+mod truth;
 
-pub use crate::fault;
+pub use binary_file::BinaryFile;
+pub use captured::CapturedMessages;
+pub use lines::{LINE_LEN_MAX, LiveTextLines, TextLines};
+pub use made_up::{MADE_UP_LEN_MAX, MADE_UP_LEN_MIN, MadeUp};
+pub use messages::{Listed, MESSAGE_LEN_MAX, MessageSource, MessageWarning, Timing};
+pub(crate) use pace::{DueClock, LATENESS_MAX};
+pub use plan::Plan;
+pub use send::{PublishReport, PublishedLine, SendingError, WARNINGS_MAX, send, send_from};
+pub use spec::{PackSpec, PerLine, RateSpec, SpecError, parse_span};
+pub use terms::{LinePlan, PACK_MAX, PlanConfig, PlanError, PlanStep, Planned, Rate};
+pub use truth::{GroupRange, LOST_RANGES_MAX, Truth};

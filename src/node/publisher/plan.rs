@@ -1,12 +1,4 @@
-//! What is sent on which line, when: numbers, packing, heartbeats, the end of the session, and each line's faults.
-//!
-//! A [`Plan`] is a function of its configuration and its messages. It reads no clock: times are offsets from a start that
-//! its driver chooses. Datagrams come out in the order of their due times, including (marked) those that a fault lost.
-//!
-//! All lines carry the same numbers, however they pack: a heartbeat that consumes a number does so on all lines at once.
-//!
-//! What is under way is bounded: if delays would hold more than 65,536 datagrams or 64 MiB, the first one leaves early, and
-//! that is counted ([`FaultCounts::hurried`]).
+//! The plan: numbers, packing, heartbeats, the end of the session, and each line's faults.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,8 +12,8 @@ use super::messages::{MessageSource, MessageWarning, Timing};
 use super::queue::Datagram;
 use super::truth::Truth;
 
-pub use super::terms::{LinePlan, PACK_MAX, PlanConfig, PlanError, PlanStep, Planned, Rate};
-pub use crate::fault::FaultCounts;
+use super::terms::{PlanConfig, PlanError, PlanStep, Planned, Rate};
+use crate::fault::FaultCounts;
 
 /// How far a plan looks ahead of its driver's clock. [`Plan::finish`] cannot take back what was planned.
 const LOOK_AHEAD: Nanos = Nanos::from_millis(10);
@@ -62,7 +54,15 @@ enum Advance {
     Ended,
 }
 
-/// A plan under way: see the module's page.
+/// What is sent on which line, and when: numbers, packing, heartbeats, the end of the session, and each line's faults.
+///
+/// A plan is a function of its configuration and its messages. It reads no clock: times are offsets from a start that its driver
+/// chooses. Datagrams come out in the order of their due times. Those that a fault loses are among them, and marked.
+///
+/// All lines carry the same numbers, however they pack: a heartbeat that consumes a number does so on all lines at once.
+///
+/// What is under way is bounded: if delays would hold more than 65,536 datagrams or 64 MiB, the first one leaves early and is
+/// counted ([`FaultCounts::hurried`]).
 pub struct Plan<F, S> {
     config: PlanConfig,
     source: S,
@@ -142,7 +142,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         })
     }
 
-    /// Takes no more messages: what is under way is still sent, then the end of session.
+    /// Takes no more messages. What is under way is still sent, then the end of session.
     pub fn finish(&mut self, now: Nanos) {
         let now = self.clock.max(now);
         match self.phase {
@@ -205,7 +205,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         })
     }
 
-    /// Goes on until a datagram is known to be the next, or nothing more can be said up to `horizon`.
+    /// Goes on until the next datagram is certain, or there is none up to `horizon`.
     fn advance(&mut self, now: Nanos, horizon: Nanos) -> Result<Advance, PlanError> {
         if let Some(datagram) = self.current.take() {
             self.lanes.queue.recycle(datagram);
@@ -215,7 +215,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
             let bound = upcoming.map_or(Nanos::MAX, |(at, _)| at);
             if let Some(due) = self.lanes.queue.first_due() {
                 let full = self.lanes.queue.is_full();
-                // what an event at the same time adds goes behind what is there
+                // what an event adds goes behind what is already there for the same time
                 if due <= bound || full {
                     if due > horizon && !full {
                         return Ok(Advance::Idle(ahead_of(due)));
@@ -226,7 +226,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
             match upcoming {
                 None => return Ok(Advance::Ended),
                 Some((at, Event::Waiting)) => {
-                    // a steady rate counts afresh from where the source goes on
+                    // a steady rate starts over where the source goes on
                     self.waited = true;
                     self.clock = at;
                     let queued = self.lanes.queue.first_due().unwrap_or(Nanos::MAX);
@@ -264,7 +264,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
                 None => (now.max(self.clock), Event::Waiting),
             },
             Phase::Lingering(until) => (until, Event::End),
-            // packs are flushed and heartbeats are over
+            // packs have been flushed, and there are no more heartbeats
             Phase::Ending(_, at) => return Ok(Some((at.max(self.clock), Event::End))),
             Phase::Ended => return Ok(None),
         };
@@ -362,7 +362,7 @@ impl<F: Framing, S: MessageSource> Plan<F, S> {
         let group = (self.messages % self.spoke.len() as u64) as usize;
         self.messages += 1;
         self.spoke[group] = self.clock;
-        // the lines take turns in being first, so that what is due at once favours none
+        // lines take turns at being first, so that none is favoured when several are due at once
         let (lanes, turn) = (self.lanes_of(group), self.messages as usize % self.lanes.lines());
         for lane in (lanes.start + turn..lanes.end).chain(lanes.start..lanes.start + turn) {
             if self.lanes.add(lane, &self.message, self.clock)?

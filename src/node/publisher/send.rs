@@ -7,16 +7,16 @@ use std::io;
 
 use hdrhistogram::Histogram;
 
-use crate::os::clock::Clock;
-use crate::os::signal::Stop;
+use crate::os::{Clock, Stop};
 use twinline_core::frame::{FrameKind, Line};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
 use super::messages::{MessageSource, MessageWarning};
 use super::pace::{DueClock, LATENESS_MAX};
-use super::plan::{FaultCounts, Plan, PlanError, PlanStep, Rate};
 use super::truth::Truth;
+use super::{Plan, PlanError, PlanStep, Rate};
+use crate::fault::FaultCounts;
 
 use crate::wire::{Wire, is_transient};
 
@@ -120,7 +120,7 @@ pub fn send<F: Framing, S: MessageSource>(
     send_from(plan, wire, clock, start, stop, tell)
 }
 
-/// Like [`send`], but the plan's zero is this reading of the clock, now or in the past: whoever knows it knows when each message
+/// Like [`send`], but the plan's zero is this reading of the clock, now or in the past, so that the caller knows when each message
 /// was due.
 ///
 /// # Errors
@@ -160,7 +160,7 @@ fn run<F: Framing, S: MessageSource>(
     tell: &mut impl FnMut(&PublishReport),
 ) -> Result<(), SendingError> {
     let begun = plan.config().start;
-    // at the greatest possible rate no datagram has a due time
+    // at the maximum rate, datagrams have no due time
     let timed = plan.config().rate != Rate::Max;
     let mut told = begun;
     loop {

@@ -1,15 +1,4 @@
-//! Rates, durations, packings and faults as people type them; [`PerLine`] gives some lines, or all, a value.
-//!
-//! | form | example | means |
-//! |---|---|---|
-//! | [`RateSpec`] | `100k`, `1.5M`, `max`, `recorded` | messages per second |
-//! | [`Share`] | `1%` | of the line's datagrams |
-//! | [`BurstLoss`] | `0.1%x8` | a burst of 8 on average begins with one datagram in 1,000 |
-//! | [`Reorder`] | `1%x3` | one datagram in 100 is sent after the next 3 |
-//! | [`Delay`] | `200us`, `200us..400us` | fixed, or drawn for each datagram |
-//! | [`Outage`] | `2s..4s` | nothing gets through from second 2 up to second 4 |
-//! | [`PackSpec`] | `4`, `1..10` | messages per datagram; both ends belong to it |
-//! | [`PerLine`] | `1%`, `A=1%,B=0.5%` | for every line; for the lines that it names |
+//! Rates, durations, packings and faults as people type them.
 
 use std::str::FromStr;
 
@@ -88,7 +77,7 @@ pub enum RateSpec {
 }
 
 impl RateSpec {
-    /// The rate with `burst` (at least 1) messages at once.
+    /// The rate, with `burst` messages at once (at least 1).
     pub fn with_burst(self, burst: u32) -> Rate {
         match self {
             RateSpec::PerSecond(rate) => Rate::per_second(rate, burst.max(1)).unwrap_or(Rate::Max),
@@ -202,7 +191,20 @@ impl FromStr for PackSpec {
     }
 }
 
-/// A value for every line, or for the lines that it names: `VALUE` or `LINE=VALUE`, with commas between.
+/// A value for every line, or for the lines that it names: `VALUE` or `LINE=VALUE`, with commas between. `1%` is for every line,
+/// `A=1%,B=0.5%` for two of them.
+///
+/// Values as people type them:
+///
+/// | form | example | means |
+/// |---|---|---|
+/// | [`RateSpec`] | `100k`, `1.5M`, `max`, `recorded` | messages per second |
+/// | [`Share`] | `1%` | of the line's datagrams |
+/// | [`BurstLoss`] | `0.1%x8` | a burst of 8 on average begins with one datagram in 1,000 |
+/// | [`Reorder`] | `1%x3` | one datagram in 100 is sent after the next 3 |
+/// | [`Delay`] | `200us`, `200us..400us` | fixed, or drawn for each datagram |
+/// | [`Outage`] | `2s..4s` | nothing gets through from second 2 up to second 4 |
+/// | [`PackSpec`] | `4`, `1..10` | messages per datagram; both ends belong to it |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PerLine<T>(Vec<(Option<String>, T)>);
 
@@ -243,7 +245,7 @@ impl<T: Clone> PerLine<T> {
         Ok(lines.iter().map(of).collect())
     }
 
-    /// The value of each line, in the order of `lines`; its own overrides the one for all lines.
+    /// The value of each line, in the order of `lines`. A line's own value overrides the one for all lines.
     ///
     /// # Errors
     /// [`SpecError::UnknownLine`]; [`SpecError::Twice`] if a line (or "every line") has two.

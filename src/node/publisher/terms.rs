@@ -76,7 +76,7 @@ pub struct PlanConfig {
     pub rate: Rate,
     /// One to eight lines.
     pub lines: Vec<LinePlan>,
-    /// The groups that messages go to, in turn; each is a sequence of its own.
+    /// The groups that messages go to, in turn. Each is its own sequence.
     pub groups: Range<u16>,
     /// How long a group is idle before a heartbeat; `None`: the framing's interval; [`Nanos::MAX`]: never.
     pub heartbeat: Option<Nanos>,
@@ -147,7 +147,7 @@ pub enum PlanError {
         /// The framing's name.
         framing: &'static str,
     },
-    /// Recorded times were asked for, and the source has none.
+    /// Recorded times were asked for, but the source has none.
     #[error("the messages carry no recorded times; give a rate instead")]
     NoTimes,
     /// A message that the framing cannot carry.
@@ -168,7 +168,7 @@ pub enum PlanError {
 /// A datagram, and when and where it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned<'a> {
-    /// When it is due; never before the one that was handed out before it.
+    /// When it is due, which is never before the one handed out before it.
     pub due: Nanos,
     /// The line.
     pub line: Line,
@@ -190,14 +190,14 @@ pub struct Planned<'a> {
     pub bytes: &'a [u8],
 }
 
-/// What a plan answers when asked for the next datagram.
+/// A plan's answer to the question for the next datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanStep<'a> {
     /// This datagram comes next.
     Datagram(Planned<'a>),
     /// Nothing can be said yet: ask again at this time.
     Idle(Nanos),
-    /// There is no more.
+    /// The plan has ended.
     Ended,
 }
 

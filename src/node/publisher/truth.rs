@@ -1,7 +1,6 @@
-//! What was really sent, by number and line. A client's output is judged by it.
+//! What was really sent, by number and line.
 //!
-//! The driver of a plan records each datagram in the [`Truth`], and whether it left. A number is settled once every line's copy of
-//! it was planned. What is not settled yet is a window of two bytes per number, as long as the plan looks ahead.
+//! What is not settled yet is a window of three bytes per number, as long as the plan looks ahead.
 
 use std::collections::VecDeque;
 
@@ -22,7 +21,9 @@ pub struct GroupRange {
     pub numbers: SeqRange,
 }
 
-/// Which numbers were sent on which lines. See the [module](self).
+/// Which numbers were really sent on which lines: a client's output is judged by it.
+///
+/// Whoever drives a plan records each datagram, and whether it left. A number is settled once every line's copy of it was planned.
 #[derive(Clone, Debug)]
 pub struct Truth {
     lines: usize,
@@ -157,7 +158,7 @@ impl Truth {
 
 fn add(ranges: &mut Vec<GroupRange>, omitted: &mut u64, group: u16, number: u64) {
     let numbers = SeqRange::new(SeqNo(number), SeqNo(number) + 1);
-    // groups take turns, so the last range of this one is among the last few, or it is not continued
+    // groups take turns, so if the range continues one of this group, that is among the last few
     if let Some(last) = ranges.iter_mut().rev().take(16).find(|r| r.group == group && r.numbers.end == numbers.first) {
         last.numbers.end = numbers.end;
     } else if ranges.len() < LOST_RANGES_MAX {

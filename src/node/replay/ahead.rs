@@ -90,7 +90,7 @@ pub(super) enum Next {
     Chunk(Chunk),
     /// Nothing was read yet.
     Waiting,
-    /// There is no more, or reading failed.
+    /// The captures have ended, or reading failed.
     Ended(ReadFacts, Result<(), CaptureError>),
 }
 
@@ -132,7 +132,7 @@ impl Ahead {
 
     /// Gives a chunk's buffers back.
     pub(super) fn give_back(&self, chunk: Chunk) {
-        // where the thread has ended nobody needs them
+        // if the thread has ended, nobody needs them
         let _ = self.spare.send(chunk);
     }
 }
@@ -165,7 +165,7 @@ fn read(mut captures: Captures, sender: &SyncSender<Item>, spares: &Receiver<Chu
         }
         if let Some(result) = ended {
             let facts = ReadFacts { warnings: captures.warnings(), ..ReadFacts::of(&captures) };
-            // where the receiver is gone nobody asks how it ended
+            // if the receiver is gone, nobody asks how it ended
             let _ = sender.send(Item::Ended(facts, result));
             return;
         }
@@ -177,7 +177,7 @@ fn fill(captures: &mut Captures, chunk: &mut Chunk) -> Result<Option<()>, Captur
     while chunk.entries.len() < DATAGRAMS && chunk.bytes.len() < BYTES {
         match captures.step()? {
             CaptureStep::Item => {}
-            // others' traffic, and maybe much of it: what there is may be due before its end
+            // other traffic, perhaps a lot: what has been read may be due before it ends
             CaptureStep::Onward if chunk.entries.is_empty() => continue,
             CaptureStep::Onward => break,
             CaptureStep::End => return Ok(Some(())),

@@ -6,7 +6,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::publisher::pace::LATENESS_MAX;
+use crate::publisher::LATENESS_MAX;
 use twinline_core::time::Nanos;
 
 /// How many slices there are; except in the shortest runs, at least half of them are in use.
@@ -33,7 +33,7 @@ pub(super) struct Lateness {
 pub struct Drift {
     /// In nanoseconds; negative: earlier.
     pub ns: i64,
-    /// The same, per second between the middles of the two tenths.
+    /// The drift per second, between the middles of the two tenths.
     pub ns_per_second: f64,
 }
 
@@ -61,7 +61,7 @@ impl Lateness {
     fn fold(&mut self) {
         for at in 0..SLICES / 2 {
             let (to, from) = self.slices.split_at_mut(2 * at + 1);
-            // bounds are all the same, so there is nothing to refuse
+            // all histograms have the same bounds, so this cannot fail
             let _ = to[2 * at].add(&from[0]);
             self.slices.swap(at, 2 * at);
         }

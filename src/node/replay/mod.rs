@@ -1,14 +1,14 @@
-//! Putting a capture back on the wire: every line on its own, at the recorded times, without drift.
+//! Putting captures back on the wire: every line on its own, at the recorded times, without drift.
 //!
 //! ```text
 //!  Captures -> [a thread reads ahead, bounded] -> replay: due = start + (stamp - first stamp) / speed -> Wire
 //! ```
 //!
-//! Due times are absolute: a late datagram makes no other one late. Each datagram's payload leaves byte for byte, in the order of
+//! Due times are absolute: one late datagram does not make the next one late. Each datagram's payload leaves byte for byte, in the order of
 //! the captures. At full speed ([`Speed::Max`]), that order is kept within each line. Across lines, datagrams of one window of at
 //! most 256 may change places, which is the price of sending many with one system call.
 //!
-//! Memory does not grow with the captures. What the wire does not take is counted by reason, and is gone.
+//! Memory does not grow with the captures. What the wire does not take is counted by reason, and not sent again.
 
 mod ahead;
 mod drift;
@@ -19,10 +19,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::capture::{CaptureError, Captures};
-use crate::os::clock::Clock;
-use crate::os::sending::SEND_BATCH;
-use crate::os::signal::Stop;
-use crate::publisher::pace::DueClock;
+use crate::os::{Clock, SEND_BATCH, Stop};
+use crate::publisher::DueClock;
 use crate::wire::{Wire, is_transient};
 use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
@@ -42,7 +40,7 @@ const READ_WAIT: Duration = Duration::from_millis(5);
 /// At full speed, a datagram may only be overtaken by those of other lines in the same window of this many.
 const WINDOW: usize = 4 * SEND_BATCH;
 
-/// How fast.
+/// How fast to replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
     /// This many times as fast as recorded: finite and above zero.
@@ -113,7 +111,7 @@ pub enum ReplayError {
     },
 }
 
-/// Sends all that the captures hold, beginning at once. It ends with the captures, at the limit, or when `stop` is requested.
+/// Sends everything in the captures, beginning now. It ends with the captures, at the limit, or when `stop` is requested.
 /// `tell` is called now and then with the progress.
 ///
 /// # Errors
@@ -185,7 +183,7 @@ struct Replay<'a, W, T> {
 
 impl<W: Wire, T: FnMut(&ReplayReport)> Replay<'_, W, T> {
     fn run(&mut self, ahead: &Ahead) -> Result<(), ReplayError> {
-        // the first chunk starts the time
+        // time starts with the first chunk
         let mut started: Option<(DueClock<'_>, Schedule)> = None;
         loop {
             let (next, waited) = match ahead.try_next() {

@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 use super::ReadFacts;
 use super::drift::{Drift, Lateness};
-use crate::os::send::Trouble;
-use crate::publisher::pace::LATENESS_MAX;
+use crate::os::SendTrouble;
+use crate::publisher::LATENESS_MAX;
 use twinline_core::time::Nanos;
 
 /// What left on one line, and what did not.
@@ -31,10 +31,10 @@ pub struct ReplayedLine {
 
 impl ReplayedLine {
     pub(super) fn fail(&mut self, error: &io::Error) {
-        *match Trouble::of(error) {
-            Some(Trouble::Unreachable) => &mut self.unreachable,
-            Some(Trouble::Full) => &mut self.full,
-            Some(Trouble::Nobody) => &mut self.nobody,
+        *match SendTrouble::of(error) {
+            Some(SendTrouble::Unreachable) => &mut self.unreachable,
+            Some(SendTrouble::Full) => &mut self.full,
+            Some(SendTrouble::Nobody) => &mut self.nobody,
             None => &mut self.refused,
         } += 1;
         self.last_error = Some(error.to_string());

@@ -71,7 +71,7 @@ pub fn route(from: &Feed, to: Feed) -> Result<Feed, RouteError> {
             to: to.name,
         });
     };
-    // a feed's lines have equally many
+    // all lines of a feed have the same number of groups
     let groups = |lines: &[LineConfig]| lines.first().map_or(0, |line| line.groups.len());
     let (from_groups, to_groups) = (groups(&from.lines), groups(&lines));
     if from_groups != to_groups {

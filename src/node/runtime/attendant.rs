@@ -1,5 +1,5 @@
-//! The thread that looks after the lines while the hot thread receives: interfaces that go and come back, what the kernel threw
-//! away. It tells what it found over a bounded queue.
+//! The thread that looks after the lines while the hot thread receives: interfaces that go and come back, datagrams that the kernel
+//! dropped. It reports over a bounded queue.
 
 use std::fmt;
 use std::io;
@@ -8,26 +8,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::os::cpu::PinError;
-use crate::os::signal::Stop;
-use crate::source::watch::{LiveWatch, Notice, WatchFacts};
+use crate::os::{PinError, Stop};
+use crate::source::{LiveWatch, Notice, WatchFacts};
 
-/// How often it looks.
+/// How often the attendant looks at the lines.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How many notices may wait to be read; more are counted.
+/// How many notices may wait to be read. Any more are only counted.
 const NOTICES_MAX: usize = 1_024;
 
 /// What a running feed reports beside its stream.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RuntimeNotice {
-    /// Of a line's interface or sockets.
+    /// Something happened to a line's interface or sockets.
     Line(Notice),
-    /// The interfaces cannot be looked after for now; the runtime goes on trying. Reported once until it works again.
+    /// The interfaces cannot be looked after for now. The runtime keeps trying; the next failure after a success is reported again.
     Unattended(io::Error),
-    /// The hot thread could not be pinned to its core, and runs without.
+    /// The hot thread could not be pinned to its core, and runs unpinned.
     NotPinned(PinError),
-    /// So many notices found the queue full: nobody read it.
+    /// This many notices were dropped because the queue was full.
     Omitted(u64),
 }
 
@@ -44,7 +43,7 @@ impl fmt::Display for RuntimeNotice {
     }
 }
 
-/// Where notices are put.
+/// The end of the queue into which notices go.
 #[derive(Clone, Debug)]
 pub(super) struct Notices {
     queue: SyncSender<RuntimeNotice>,
@@ -59,7 +58,7 @@ impl Notices {
     }
 }
 
-/// The thread, and what it knows.
+/// The thread, and what it has found.
 #[derive(Debug)]
 pub(super) struct Attendant {
     thread: Option<JoinHandle<()>>,
@@ -70,7 +69,7 @@ pub(super) struct Attendant {
 }
 
 impl Attendant {
-    /// Starts it; the other half is for whoever else has something to report.
+    /// Starts the thread. The other half is for another thread with something to report.
     pub(super) fn start(mut watch: LiveWatch) -> io::Result<(Attendant, Notices)> {
         let (queue, notices) = mpsc::sync_channel(NOTICES_MAX);
         let omitted = Arc::new(Mutex::new(0));
@@ -82,7 +81,7 @@ impl Attendant {
             move || {
                 let mut failed = false;
                 loop {
-                    // the last look comes after the wish to stop: what the kernel counted up to then
+                    // one more look after the request to stop, for what the kernel has counted by then
                     let last = stop.requested();
                     look(&mut watch, &put, &mut failed);
                     *facts.lock().unwrap_or_else(PoisonError::into_inner) = watch.facts();
@@ -96,12 +95,12 @@ impl Attendant {
         Ok((Attendant { thread: Some(thread), stop, facts, notices, omitted }, put))
     }
 
-    /// What it knew at its last look, by line.
+    /// What it found at its last look, by line.
     pub(super) fn facts(&self) -> Vec<WatchFacts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The next notice that waits.
+    /// The next notice, if one waits.
     pub(super) fn notice(&self) -> Option<RuntimeNotice> {
         if let Ok(notice) = self.notices.try_recv() {
             return Some(notice);
@@ -110,12 +109,12 @@ impl Attendant {
         (omitted > 0).then_some(RuntimeNotice::Omitted(omitted))
     }
 
-    /// Takes the last look, and ends.
+    /// Makes the thread take its last look and end.
     pub(super) fn end(&mut self) {
         self.stop.request();
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // it does nothing that could panic; if it did, its last facts stand
+            // nothing in it can panic; if it did, what it found before would stand
             let _ = thread.join();
         }
     }

@@ -1,4 +1,5 @@
-//! The hooks of the runtime's own hot thread: the clock, a copy of every datagram for a capture, the page of counters, the stop.
+//! The hooks of the runtime's hot thread: the clock, a copy of every datagram for a capture, the page of counters, the request to
+//! stop.
 
 use twinline_client::counters::{Counter, CounterWriter};
 use twinline_core::arbiter::Arbiter;
@@ -6,18 +7,16 @@ use twinline_core::frame::{LINES_MAX, Line};
 use twinline_core::time::Nanos;
 
 use super::LiveHooks;
-use crate::handler::tap::Tap;
-use crate::os::clock::Clock;
-use crate::os::cpu::Spin;
-use crate::os::signal::Stop;
+use crate::handler::Tap;
+use crate::os::{Clock, Spin, Stop};
 use crate::source::Datagram;
 
-/// How old the pulse may be (FAILOVER 3.4).
+/// How old the pulse may get (FAILOVER 3.4).
 const PULSE_EVERY: Nanos = Nanos::from_millis(1);
-/// How often the counters are stored: their sums go over all channels.
+/// How often the counters are stored. Not more often: each is a sum over all channels.
 const STORE_EVERY: Nanos = Nanos::from_millis(100);
 
-/// They neither allocate nor lock, and make no system call but to yield.
+/// The hooks neither allocate nor lock. Their only system call is a yield.
 #[derive(Debug)]
 pub(super) struct HotHooks {
     clock: Clock,
@@ -66,7 +65,7 @@ impl HotHooks {
         }
     }
 
-    /// The stamp at which the input ended; `None` before, and if not one datagram came.
+    /// The stamp at which the input ended; `None` before that, and if no datagram came.
     pub(super) fn ended_at(&self) -> Option<Nanos> {
         self.ended_at
     }
@@ -76,7 +75,7 @@ impl HotHooks {
         self.tap.as_ref().map_or([0; LINES_MAX], Tap::dropped)
     }
 
-    /// The last values.
+    /// Stores the last values.
     pub(super) fn store_all(&mut self, arbiter: &Arbiter) {
         self.store(arbiter);
     }
@@ -126,13 +125,13 @@ impl HotHooks {
         self.store_lead(arbiter);
     }
 
-    /// One pair per look: a median takes microseconds.
+    /// Stores one pair per call, since a median takes microseconds.
     fn store_lead(&mut self, arbiter: &Arbiter) {
         if self.lines < 2 {
             return;
         }
         let Some(channel) = arbiter.busiest_channel() else { return };
-        // the pairs of different lines, one after the other
+        // each pair of different lines in turn
         self.pair = (self.pair + 1) % (self.lines * (self.lines - 1));
         let (first, other) = (self.pair / (self.lines - 1), self.pair % (self.lines - 1));
         let (first, other) = (Line(first as u8), Line((other + usize::from(other >= first)) as u8));

@@ -1,4 +1,5 @@
-//! The live runtime: a feed's lines are joined, one hot thread receives and arbitrates, another thread looks after the lines.
+//! The live runtime: it joins a feed's lines and starts two threads. The hot thread receives and arbitrates; the attendant looks
+//! after the lines.
 //!
 //! ```text
 //!  hot thread: source -> framing -> arbiter -> sink or clients' rings    (allocates nothing, locks nothing)
@@ -29,7 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`live`] is the loop itself, for whoever brings a source, a clock and threads of his own.
+//! [`live`] is the loop itself, for programs that have a source, a clock and threads of their own.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -43,16 +44,9 @@ use twinline_core::framing::{Framing, WithFraming};
 use twinline_core::time::Nanos;
 
 use crate::config::{Feed, Method};
-use crate::handler::tap::Tap;
-use crate::handler::{Handler, MalformedCounts, settings};
-use crate::os::clock::Clock;
-use crate::os::cpu::{self, PinError, Spin};
-use crate::os::receive::ReceiveOptions;
-use crate::os::signal::Stop;
-use crate::source::live::{LiveError, SourceFacts};
-use crate::source::method::{AnyLive, MethodChoice, WithSource};
-use crate::source::watch::{LiveWatch, WatchFacts};
-use crate::source::{self, Source};
+use crate::handler::{Handler, MalformedCounts, Tap, settings};
+use crate::os::{self, Clock, PinError, ReceiveOptions, Spin, Stop};
+use crate::source::{self, AnyLive, LiveError, LiveWatch, MethodChoice, Source, SourceFacts, WatchFacts, WithSource};
 
 mod attendant;
 mod hot;
@@ -61,38 +55,38 @@ mod pacer;
 mod recorder;
 
 pub use attendant::RuntimeNotice;
-pub use live::{LiveEnd, LiveHooks, live, record};
-pub use pacer::StampPacer;
+pub use live::{LiveEnd, LiveHooks, live};
 pub use recorder::{CaptureSummary, Recorder, RecorderError};
 
 use attendant::{Attendant, Notices};
 use hot::HotHooks;
+use live::record;
 
-/// Why a runtime cannot be had.
+/// Why a runtime cannot start, or has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
-    /// The core that the feed file or the caller asks for.
+    /// The core that the feed file or the caller asks for cannot be used.
     #[error(transparent)]
     Core(#[from] PinError),
-    /// The lines.
+    /// A line cannot be joined.
     #[error(transparent)]
     Lines(#[from] LiveError),
-    /// A thread.
+    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
-    /// It has clients, and was started with a sink that does not serve them.
+    /// It has clients, but was started with a sink that does not serve them.
     #[error("this runtime has clients, and a sink of its own would leave them without a stream: start it without one")]
     Clients,
-    /// More clients than there may be.
+    /// More clients were made than there may be at once.
     #[error("more clients than there may be at once: {max}", max = delivery::DIRECT_MAX)]
     TooManyClients,
-    /// The hot thread has failed: what it knew is gone.
+    /// The hot thread panicked: what it knew is gone.
     #[error("the thread that receives has failed: what it knew is gone")]
     Failed,
 }
 
-/// A live run that is being put together. Only the feed is needed; the rest has defaults.
+/// A live run before it starts. Only the feed is needed; everything else has a default.
 #[derive(Debug)]
 pub struct Runtime {
     feed: Feed,
@@ -108,11 +102,11 @@ pub struct Runtime {
     clients_max: usize,
 }
 
-/// How many clients a runtime has room for, unless the caller says otherwise.
+/// How many clients a runtime has room for by default.
 const CLIENTS_MAX: usize = 16;
 
 impl Runtime {
-    /// A runtime of this feed: received as the feed file says, pinned to the core that it names.
+    /// A runtime for this feed. By default it receives as the feed file says, on the core that the file names.
     pub fn new(feed: Feed) -> Runtime {
         Runtime {
             method: feed.receive.method,
@@ -129,50 +123,50 @@ impl Runtime {
         }
     }
 
-    /// Receives by this method, whatever the feed file says.
+    /// Receives by this method. Overrides the feed file.
     #[must_use]
     pub fn receive(mut self, method: Method) -> Runtime {
         self.method = method;
         self
     }
 
-    /// Pins the hot thread to this core, or to none, whatever the feed file says.
+    /// Pins the hot thread to this core, or to none. Overrides the feed file.
     #[must_use]
     pub fn core(mut self, core: Option<usize>) -> Runtime {
         self.core = core;
         self
     }
 
-    /// What the hot thread does while there is nothing. By default it spins if it has a core for itself while one is left for
-    /// everything else, and yields if not.
+    /// What the hot thread does while there is nothing to receive. By default it spins if it can have a core to itself and another
+    /// is left for everything else; otherwise it yields.
     #[must_use]
     pub fn spin(mut self, spin: Spin) -> Runtime {
         self.spin = Some(spin);
         self
     }
 
-    /// The clock of the run. Threads whose times are to be compared share one. By default the runtime starts its own.
+    /// The clock of the run. Share one between threads whose times are compared. By default the runtime starts its own.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Runtime {
         self.clock = Some(clock);
         self
     }
 
-    /// Also ends when this is requested; may be called several times.
+    /// Also ends when `stop` is requested. Can be called several times.
     #[must_use]
     pub fn stop_on(mut self, stop: Stop) -> Runtime {
         self.stops.push(stop);
         self
     }
 
-    /// Whether it ends by itself once every channel's session has ended.
+    /// Whether the run ends by itself once every channel's session has ended.
     #[must_use]
     pub fn until_end(mut self, until_end: bool) -> Runtime {
         self.until_end = until_end;
         self
     }
 
-    /// Puts a copy of every datagram into this tap: a [`Recorder`]'s, usually.
+    /// Puts a copy of every datagram into this tap, usually that of a [`Recorder`].
     #[must_use]
     pub fn tap(mut self, tap: Tap) -> Runtime {
         self.tap = Some(tap);
@@ -180,14 +174,14 @@ impl Runtime {
         self
     }
 
-    /// Whether each datagram is to say who sent it. A tap implies it.
+    /// Whether each datagram says who sent it. Always so with a tap.
     #[must_use]
     pub fn senders(mut self, senders: bool) -> Runtime {
         self.senders |= senders;
         self
     }
 
-    /// How many clients there may be at once, 16 unless this is called: each costs the hot thread a copy of every message.
+    /// How many clients there may be at once: 16 by default. Each costs the hot thread a copy of every message.
     ///
     /// # Panics
     /// If it is zero or more than [`delivery::DIRECT_MAX`].
@@ -198,25 +192,25 @@ impl Runtime {
         self
     }
 
-    /// A client of this runtime, with a ring of [`delivery::CAPACITY_DEFAULT`] bytes. It reads on any one thread.
+    /// A client of this runtime, with a ring of [`delivery::CAPACITY_DEFAULT`] bytes. It can be read on any one thread.
     ///
     /// # Errors
-    /// [`ClientError`]: never, unless memory cannot be had.
+    /// [`ClientError`] if the ring's memory cannot be allocated.
     pub fn client(&mut self, wants: impl Into<Wants>) -> Result<Client, ClientError> {
         self.client_with(wants, delivery::CAPACITY_DEFAULT)
     }
 
-    /// The same, with a ring of `capacity` bytes.
+    /// Like [`Runtime::client`], with a ring of `capacity` bytes.
     ///
     /// # Errors
     /// [`ClientError::Ring`] if the capacity is not a power of two of at least [`delivery::CAPACITY_MIN`].
     pub fn client_with(&mut self, wants: impl Into<Wants>, capacity: usize) -> Result<Client, ClientError> {
-        let (delivery, client) = twinline_client::client::open(&facts(&self.feed), wants.into(), capacity)?;
+        let (delivery, client) = twinline_client::client::open(&self.feed.facts(), wants.into(), capacity)?;
         self.clients.push(delivery);
         Ok(client)
     }
 
-    /// Joins the lines and starts the threads. The clients get the stream from its first message on; later ones attach with
+    /// Joins the lines and starts the threads. Clients made before get the stream from its first message on; later ones attach with
     /// [`Clients::attach`].
     ///
     /// # Errors
@@ -228,12 +222,12 @@ impl Runtime {
             roster.attach(delivery).map_err(|_| RuntimeError::TooManyClients)?;
         }
         deliveries.tend();
-        let facts = facts(&self.feed);
+        let facts = self.feed.facts();
         let running = self.join_lines()?.start(deliveries)?;
         Ok((running, Clients { roster, facts }))
     }
 
-    /// The same with a sink of the caller's own, which comes back from [`Running::join`].
+    /// Like [`Runtime::start`], with the caller's own sink instead of clients. [`Running::join`] gives the sink back.
     ///
     /// # Errors
     /// [`RuntimeError`]; [`RuntimeError::Clients`] if clients were made.
@@ -244,12 +238,12 @@ impl Runtime {
         self.join_lines()?.start(sink)
     }
 
-    /// Joins the lines, and starts nothing yet.
+    /// Joins the lines, but starts nothing yet.
     ///
     /// # Errors
     /// [`RuntimeError::Core`] if this process may not use the core, [`RuntimeError::Lines`] if a line cannot be joined.
     pub fn join_lines(self) -> Result<Joined, RuntimeError> {
-        let usable = cpu::usable();
+        let usable = os::usable_cores();
         if let Some(core) = self.core.filter(|core| !usable.contains(core)) {
             return Err(PinError::NoSuchCore { core, usable }.into());
         }
@@ -259,7 +253,7 @@ impl Runtime {
             senders: self.senders,
         };
         let (source, watch, taken) = AnyLive::open(&self.feed, self.method, &options)?;
-        // one core is left for everything else, unless the user has chosen the core
+        // leave one core for everything else, unless the user has chosen the core
         let spin = self.spin.unwrap_or_else(|| match self.core {
             Some(_) => Spin::new(false),
             None => Spin::for_threads(2, usable.len().max(1)),
@@ -269,10 +263,12 @@ impl Runtime {
     }
 }
 
-/// What a client of this feed must know of it.
-pub fn facts(feed: &Feed) -> FeedFacts {
-    let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
-    FeedFacts { packing: feed.framing.packing(), feed: feed.name.clone(), lines }
+impl Feed {
+    /// What a client must know about the feed in order to read its messages.
+    pub fn facts(&self) -> FeedFacts {
+        let lines = self.lines.iter().map(|line| line.name.clone()).collect();
+        FeedFacts { packing: self.framing.packing(), feed: self.name.clone(), lines }
+    }
 }
 
 /// A runtime whose lines are joined. Datagrams wait in its sockets until it is started.
@@ -292,17 +288,17 @@ impl Joined {
         &self.runtime.feed
     }
 
-    /// By which method its lines are received, and why.
+    /// The method by which its lines are received, and why.
     pub fn method(&self) -> &MethodChoice {
         &self.taken
     }
 
-    /// What the hot thread does while there is nothing.
+    /// What the hot thread does while there is nothing to receive.
     pub fn spin(&self) -> Spin {
         self.spin
     }
 
-    /// The core that the hot thread is to be pinned to.
+    /// The core that the hot thread will be pinned to.
     pub fn core(&self) -> Option<usize> {
         self.runtime.core
     }
@@ -312,15 +308,15 @@ impl Joined {
         self.clock
     }
 
-    /// Puts a copy of every datagram into this tap. The lines must have been joined with [`Runtime::senders`] for the copies to
-    /// say who sent them.
+    /// Puts a copy of every datagram into this tap. The copies say who sent them only if the lines were joined with
+    /// [`Runtime::senders`].
     #[must_use]
     pub fn tap(mut self, tap: Tap) -> Joined {
         self.runtime.tap = Some(tap);
         self
     }
 
-    /// Starts the threads with this sink. The hot loop is compiled for every framing and method, so that it asks neither again.
+    /// Starts the threads with this sink. The hot loop is compiled once per framing and method, so it never has to look either up.
     ///
     /// # Errors
     /// [`RuntimeError::Thread`]
@@ -329,8 +325,8 @@ impl Joined {
         framing.with(Starting { joined: self, sink })
     }
 
-    /// The same for one framing alone: [`AnyFraming`](twinline_core::framing::AnyFraming) itself, say, which looks the feed's framing up for each datagram. That costs
-    /// some nanoseconds, and the caller's program is built sooner.
+    /// Like [`Joined::start`], for one framing only. Given [`AnyFraming`](twinline_core::framing::AnyFraming), the loop looks the
+    /// feed's framing up for each datagram: that costs some nanoseconds, but the caller's program builds sooner.
     ///
     /// # Errors
     /// [`RuntimeError::Thread`]
@@ -342,7 +338,7 @@ impl Joined {
         self.spawn(move |source, feed, hot| source.with(Arbitrate { framing, feed, hot, sink }))
     }
 
-    /// Starts the threads without an arbiter: what comes goes to the tap alone, with the stamps that an arbiter would be given.
+    /// Starts the threads without an arbiter: every datagram goes to the tap only, with the stamp that an arbiter would be given.
     ///
     /// # Errors
     /// [`RuntimeError::Thread`]
@@ -362,7 +358,7 @@ impl Joined {
         let hot = HotHooks::new(clock, spin, stops, until_end, tap, writer, feed.lines.len());
         let (attendant, notices): (Attendant, Notices) = Attendant::start(watch).map_err(RuntimeError::Thread)?;
         let thread = thread::Builder::new().name("arbiter".into()).spawn(move || {
-            if let Some(Err(error)) = core.map(cpu::pin) {
+            if let Some(Err(error)) = core.map(os::pin_thread) {
                 notices.put(RuntimeNotice::NotPinned(error));
             }
             drop(notices);
@@ -373,7 +369,7 @@ impl Joined {
     }
 }
 
-/// The clients of a running feed: they come and go while it runs.
+/// The clients of a running feed. They can come and go while it runs.
 #[derive(Debug)]
 pub struct Clients {
     roster: Roster,
@@ -396,20 +392,20 @@ impl Clients {
         Ok((self.roster.attach(delivery)?, client))
     }
 
-    /// Ends a client's stream: it reads what is in its ring, and then the end. False if it has gone already. (A client that is
-    /// dropped detaches itself.)
+    /// Ends a client's stream: the client reads what is in its ring, then the end. Returns false if it has already gone. (A client
+    /// that is dropped detaches itself.)
     pub fn detach(&mut self, id: ClientId) -> bool {
         self.collect();
         self.roster.detach(id)
     }
 
-    /// Frees what clients that have gone left behind; [`Clients::attach`] and [`Clients::detach`] do it as well. Returns how many
-    /// there were.
+    /// Frees the memory of clients that have gone, and returns how many there were. [`Clients::attach`] and [`Clients::detach`] do
+    /// this as well.
     pub fn collect(&mut self) -> usize {
         std::iter::from_fn(|| self.roster.returned()).count()
     }
 
-    /// The clients that are attached, or on their way in or out.
+    /// The clients that are attached, attaching or detaching.
     pub fn ids(&self) -> impl Iterator<Item = ClientId> + '_ {
         self.roster.clients()
     }
@@ -419,7 +415,7 @@ impl Clients {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachClientError {
-    /// Its ring.
+    /// Its ring cannot be made.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// There is no room for it, or the run has ended.
@@ -427,7 +423,7 @@ pub enum AttachClientError {
     Attach(#[from] AttachError),
 }
 
-/// A live run. If it is dropped, its threads go on until something else stops them.
+/// A live run. If this is dropped, the threads go on until something else stops them.
 #[derive(Debug)]
 pub struct Running<S> {
     thread: JoinHandle<HotEnd<S>>,
@@ -442,12 +438,12 @@ impl<S> Running<S> {
         &self.counters
     }
 
-    /// What ends the run when it is requested, from any thread.
+    /// A handle that ends the run, from any thread.
     pub fn stopper(&self) -> Stop {
         self.stop.clone()
     }
 
-    /// Ends the run: the hot thread takes what it is at, finishes the arbiter and closes the sink.
+    /// Ends the run: the hot thread completes its pass, finishes the arbiter and closes the sink.
     pub fn stop(&self) {
         self.stop.request();
     }
@@ -462,7 +458,7 @@ impl<S> Running<S> {
         std::iter::from_fn(|| self.attendant.notice())
     }
 
-    /// What the kernel and the interfaces did to each line, as of the attendant's last look, a quarter of a second ago at most.
+    /// What the kernel and the interfaces did to each line, as of the attendant's last look: every quarter of a second.
     pub fn lines(&self) -> Vec<WatchFacts> {
         self.attendant.facts()
     }
@@ -470,7 +466,7 @@ impl<S> Running<S> {
     /// Waits for the end.
     ///
     /// # Errors
-    /// [`RuntimeError::Failed`] if the hot thread panicked: a sink of the caller's own can.
+    /// [`RuntimeError::Failed`] if the hot thread panicked, as the caller's own sink may.
     pub fn join(mut self) -> Result<Ended<S>, RuntimeError> {
         let end = self.thread.join();
         self.attendant.end();
@@ -481,11 +477,11 @@ impl<S> Running<S> {
     }
 }
 
-/// What a live run leaves.
+/// The results of a live run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Ended<S> {
-    /// The stamp at which the input ended; `None` if not one datagram came.
+    /// The stamp at which the input ended; `None` if no datagram came.
     pub at: Option<Nanos>,
     /// What each line brought.
     pub source: SourceFacts,
@@ -493,7 +489,7 @@ pub struct Ended<S> {
     pub lines: Vec<WatchFacts>,
     /// What the tap had no room for, by line.
     pub dropped: [u64; LINES_MAX],
-    /// The arbiter, finished; one that saw nothing if this was a recording.
+    /// The finished arbiter. If this was a recording, it saw nothing.
     pub arbiter: Arbiter,
     /// Datagrams that could not be read.
     pub malformed: MalformedCounts,
@@ -505,7 +501,7 @@ pub struct Ended<S> {
     pub notices: Vec<RuntimeNotice>,
 }
 
-/// What the hot thread leaves.
+/// The results of the hot thread.
 #[derive(Debug)]
 struct HotEnd<S> {
     at: Option<Nanos>,
@@ -569,7 +565,7 @@ impl WithSource for RecordOnly<'_> {
 
     fn with<T: Source + source::CountedSource>(self, mut source: T) -> HotEnd<()> {
         let RecordOnly { feed, mut hot } = self;
-        // it is given nothing: it stands where an arbiter would
+        // nothing is given to it: it only takes the place of one
         let (arbiter, malformed) = Handler::new(feed.framing, feed).into_parts();
         let outcome = record(settings(feed, feed.framing.rules()), &mut source, &mut hot);
         hot.store_all(&arbiter);

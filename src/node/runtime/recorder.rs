@@ -1,4 +1,4 @@
-//! The thread that writes a capture: a disk that is slow or full costs capture records, and nothing else.
+//! The thread that writes a capture. A disk that is slow or full costs capture records and nothing else.
 
 use std::io;
 use std::path::Path;
@@ -11,29 +11,29 @@ use twinline_core::time::Nanos;
 
 use crate::capture::{CaptureError, CaptureWriter};
 use crate::config::Feed;
-use crate::handler::tap::{self, Tap, Tapped};
-use crate::os::clock::Clock;
+use crate::handler::{Tap, Tapped};
+use crate::os::Clock;
 
-/// The capacity of the ring between the hot thread and the recorder, in bytes: half a second of the heaviest feed there is.
+/// The capacity of the ring between the hot thread and the recorder, in bytes: enough for half a second of the heaviest feed.
 const RING_CAPACITY: usize = 64 << 20;
 /// A pause when there is nothing to write.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How often what was written is handed to the system, so that a reader of the file sees it.
+/// How often the writer hands its buffer to the system, so that readers of the file see what was written.
 const FLUSH_EVERY: Nanos = Nanos::from_millis(250);
-/// How often a disk that takes nothing is reported again.
+/// How often a disk that takes nothing is reported.
 const TELL_EVERY: Nanos = Nanos::from_secs(10);
 
-/// Why nothing is recorded.
+/// Why a capture cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecorderError {
-    /// The file.
+    /// The file cannot be created.
     #[error(transparent)]
     File(#[from] CaptureError),
-    /// The ring between the two threads.
+    /// The ring between the two threads cannot be made.
     #[error(transparent)]
     Ring(#[from] RingError),
-    /// The thread.
+    /// The thread cannot be started.
     #[error("cannot start the thread that writes the capture: {0}")]
     Thread(io::Error),
 }
@@ -44,28 +44,28 @@ pub struct Recorder {
     thread: JoinHandle<Recorded>,
 }
 
-/// What is left when the tap has gone.
+/// What the thread returns once the tap has gone.
 struct Recorded {
     writer: CaptureWriter,
-    /// What the file could not take, by line.
+    /// Datagrams that could not be written, by line.
     refused: [u64; LINES_MAX],
     records: u64,
 }
 
-/// What became of a capture.
+/// The result of a capture.
 #[derive(Clone, Debug, Default)]
 pub struct CaptureSummary {
     /// Records in the file.
     pub records: u64,
-    /// Datagrams that are not, by line.
+    /// Datagrams that are missing from it, by line.
     pub dropped: [u64; LINES_MAX],
-    /// Why it is not whole.
+    /// Why the file is cut off, if it is.
     pub error: Option<String>,
 }
 
 impl Recorder {
-    /// Creates the file, a pcapng, and starts the thread that writes it. The tap goes to [`Runtime::tap`](super::Runtime::tap).
-    /// `trouble` is called on that thread with a sentence for the user when the disk cannot follow.
+    /// Creates the file, a pcapng, and starts the thread that writes it. Give the tap to [`Runtime::tap`](super::Runtime::tap). If
+    /// the disk cannot keep up, the thread calls `trouble` with a sentence for the user.
     ///
     /// # Errors
     /// [`RecorderError`]
@@ -76,14 +76,14 @@ impl Recorder {
         trouble: impl Fn(&str) + Send + 'static,
     ) -> Result<(Tap, Recorder), RecorderError> {
         let writer = CaptureWriter::create(path, feed)?;
-        let (tap, tapped) = tap::open(RING_CAPACITY)?;
+        let (tap, tapped) = Tap::open(RING_CAPACITY)?;
         let feed = feed.clone();
         let thread = thread::Builder::new().name("recorder".into());
         let thread = thread.spawn(move || write(writer, tapped, &feed, clock, &trouble));
         Ok((tap, Recorder { thread: thread.map_err(RecorderError::Thread)? }))
     }
 
-    /// Ends the file, once the tap has been dropped. `dropped`: what the tap had no room for.
+    /// Waits for the thread and ends the file. The tap must be dropped first. `dropped` is what the tap had no room for.
     pub fn finish(self, at: Nanos, dropped: [u64; LINES_MAX]) -> CaptureSummary {
         let Ok(Recorded { writer, refused, records }) = self.thread.join() else {
             let error = Some("the thread that writes the capture has failed: the file is cut off".to_owned());
@@ -128,7 +128,7 @@ fn write(
             Ok(Polled::Empty) => {
                 if clock.now() >= flush_at {
                     flush_at = clock.now() + FLUSH_EVERY;
-                    // what could not be handed over stays in the buffer, for the next time
+                    // what the system does not take stays in the buffer until the next flush
                     writer.flush().unwrap_or_else(&mut tell);
                 }
                 thread::sleep(PAUSE);

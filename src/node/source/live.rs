@@ -1,20 +1,15 @@
-//! Live sockets: one for each line and group of a feed, polled without waiting.
-//!
-//! [`Live::open`] gives two halves. [`Live`] is the hot thread's: it does nothing but receive. [`LiveWatch`] is
-//! housekeeping's: it joins, looks after interfaces, and counts what the sockets lost.
-//!
-//! The order of a pass: the first group of each line, then the second of each, so that the two copies of a message are
-//! looked for one right after the other; which line comes first rotates from pass to pass (ARBITRATION 1.2).
+//! Live sockets: the hot thread's half.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Add;
 
 use crate::config::{Feed, LineConfig};
-use crate::ip::fragments::FragmentFacts;
-use crate::os::netns::{HostInterface, no_such_interface};
-use crate::os::raw::MappedRingError;
-use crate::os::receive::{BATCH, Batch, Membership, ReceiveOptions, Receiver, SocketError, is_transient};
+use crate::ip::FragmentFacts;
+use crate::os::{
+    Batch, HostInterface, MappedRingError, Membership, RECEIVE_BATCH, ReceiveOptions, Receiver, SocketError,
+    is_transient_receive_error, no_such_interface,
+};
 use crate::source::watch::{Joins, LiveWatch};
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::{LINES_MAX, Line};
@@ -150,7 +145,11 @@ impl Add for SourceFacts {
     }
 }
 
-/// The hot half of a feed's live sockets.
+/// The hot thread's half of a feed's live sockets: one socket for each line and group, polled without waiting. It does nothing but
+/// receive. The other half is [`LiveWatch`].
+///
+/// A pass takes the first group of each line, then the second of each, so that it looks for the two copies of a message one right
+/// after the other. Which line comes first rotates from pass to pass (ARBITRATION 1.2).
 #[derive(Debug)]
 pub struct Live {
     /// Group by group, and line by line within a group.
@@ -189,7 +188,7 @@ impl Live {
             let mut memberships = Vec::with_capacity(line.groups.len());
             for &group in &line.groups {
                 let failed = |error| LiveError::at_socket(line, group, error);
-                // at a unicast address the kernel does not keep other senders out: `poll` does, by their address
+                // the kernel does not filter senders at a unicast address: `poll` does, by their address
                 let senders = options.senders || line.source.is_some() && !group.ip().is_multicast();
                 let options = ReceiveOptions { senders, ..*options };
                 let (receiver, mut membership) =
@@ -209,7 +208,7 @@ impl Live {
         let mut sockets = Vec::new();
         for group in 0..feed.lines.iter().map(|line| line.groups.len()).max().unwrap_or(0) {
             for (index, (receivers, line)) in by_line.iter_mut().zip(&feed.lines).enumerate() {
-                // the lists are equally long: the feed was validated
+                // the lists have the same length: the feed was validated
                 let Some(receiver) = receivers.next() else { continue };
                 let only = line.source.filter(|_| !line.groups[group].ip().is_multicast());
                 sockets.push(LiveSocket { line: Line(index as u8), group: group as u16, only, receiver });
@@ -290,8 +289,8 @@ impl Source for Live {
                 });
                 pass.datagrams += handed_over;
                 match polled {
-                    Ok(count) => pass.full |= count == BATCH,
-                    Err(error) if is_transient(&error) => facts.errors += 1,
+                    Ok(count) => pass.full |= count == RECEIVE_BATCH,
+                    Err(error) if is_transient_receive_error(&error) => facts.errors += 1,
                     Err(error) => return Err(error),
                 }
             }

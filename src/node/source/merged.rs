@@ -10,7 +10,7 @@ pub trait SourceSet: set::Sealed {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// Polls the one in this place.
+    /// Polls the source in this position.
     ///
     /// # Errors
     /// That source's.
@@ -31,7 +31,7 @@ pub trait CountedSourceSet: SourceSet {
 ///
 /// ```
 /// use twinline_core::frame::Line;
-/// use twinline_node::source::{Source, merged::MergedSource, simulated::Simulated};
+/// use twinline_node::source::{MergedSource, Simulated, Source};
 ///
 /// let lines = Simulated::new(2).pass([(Line(0), "1"), (Line(1), "1")]).pass([(Line(0), "3")]);
 /// let recovery = Simulated::new(3).quiet().pass([(Line(2), "2")]);
@@ -59,7 +59,7 @@ impl<T: SourceSet> MergedSource<T> {
 }
 
 impl<T> MergedSource<T> {
-    /// The sources behind it.
+    /// The wrapped sources.
     pub fn get_ref(&self) -> &T {
         &self.sources
     }

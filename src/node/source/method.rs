@@ -1,14 +1,9 @@
 //! The method by which a feed's live lines are received: chosen once, at the start.
-//!
-//! [`AnyLive::open`] opens what the feed file or the user asked for. [`AnyLive::with`] hands the source to code that is
-//! compiled for each method, so that no loop has to ask again.
 
 use std::fmt;
 
 use crate::config::{Feed, Method};
-use crate::os::packet::PacketRing;
-use crate::os::receive::ReceiveOptions;
-use crate::os::xdp::Mode;
+use crate::os::{PacketRing, ReceiveOptions, XdpMode};
 use crate::source::CountedSource;
 use crate::source::live::{Live, LiveError};
 use crate::source::mapped::Mapped;
@@ -19,7 +14,10 @@ use crate::source::xdp::Redirected;
 /// packet socket's ring, and takes what this host sends in one piece (`UDP_SEGMENT`) for one datagram.
 const FASTER: [Method; 2] = [Method::Xdp, Method::Packet];
 
-/// The hot half of a feed's live lines, by any method.
+/// The hot thread's half of a feed's live lines, by any method.
+///
+/// [`AnyLive::open`] opens what the feed file or the user asks for. [`AnyLive::with`] hands the source to code that is compiled for
+/// each method, so that no loop has to ask again.
 #[derive(Debug)]
 pub enum AnyLive {
     /// UDP sockets.
@@ -95,7 +93,7 @@ impl AnyLive {
                     let how = live.how();
                     return Ok((live, watch, MethodChoice { method, passed_over, auto: true, how }));
                 }
-                // what is wrong with the feed or the host is wrong for every method
+                // an error of the feed or the host is the same for every method
                 Err(error @ (LiveError::NoInterface { .. } | LiveError::Interfaces { .. })) => return Err(error),
                 Err(error) => passed_over.push((method, error.to_string())),
             }
@@ -116,7 +114,7 @@ impl AnyLive {
                 Ok((AnyLive::Packet(live), watch))
             }
             Method::Xdp => {
-                let (live, watch) = Redirected::open(feed, options, Mode::BEST)?;
+                let (live, watch) = Redirected::open(feed, options, XdpMode::BEST)?;
                 Ok((AnyLive::Xdp(live), watch))
             }
         }

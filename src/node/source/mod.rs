@@ -1,13 +1,11 @@
 //! Where datagrams come from: one [`Source`], with live sockets, mapped rings and captures behind it.
 //!
-//! | module | what it has |
+//! | purpose | what there is |
 //! |---|---|
-//! | [`live`] | UDP sockets: the hot half |
-//! | [`mapped`], [`xdp`] | mapped rings: the hot halves |
-//! | [`method`] | chooses among them |
-//! | [`watch`] | housekeeping's half: joins, interfaces, overflow |
-//! | [`simulated`] | a script, for tests |
-//! | [`faulty`], [`tapped`], [`merged`] | adaptors: faults on a source, a look at what it brings, several sources as one |
+//! | live lines, for the hot thread | [`Live`]: sockets; [`Mapped`], [`Redirected`]: mapped rings; [`AnyLive`]: the one that the feed file asks for |
+//! | live lines, for the thread beside it | [`LiveWatch`]: joins, interfaces, overflow |
+//! | tests | [`Simulated`]: a script |
+//! | adaptors | [`FaultySource`]: faults on what a source brings; [`TappedSource`]: a look at it; [`MergedSource`]: several sources as one |
 //!
 //! Adaptors nest: `FaultySource::new(MergedSource::new((a, b)), ...)`. They are compiled with what they wrap, and allocate nothing
 //! after the start. A capture is a source as well: [`Captures`](crate::capture::Captures).
@@ -15,19 +13,29 @@
 use std::io;
 use std::net::SocketAddrV4;
 
-use crate::os::receive::KernelStamp;
+use crate::os::KernelStamp;
 use twinline_core::frame::Line;
 use twinline_core::time::Nanos;
 
-pub mod faulty;
-pub mod live;
-pub mod mapped;
-pub mod merged;
-pub mod method;
-pub mod simulated;
-pub mod tapped;
-pub mod watch;
-pub mod xdp;
+mod faulty;
+mod live;
+mod mapped;
+mod merged;
+mod method;
+mod simulated;
+mod tapped;
+mod watch;
+mod xdp;
+
+pub use faulty::{FaultTime, FaultySettings, FaultySource};
+pub use live::{FrameFacts, LineFacts, Live, LiveError, SourceFacts};
+pub use mapped::Mapped;
+pub use merged::{CountedSourceSet, MergedSource, SourceSet};
+pub use method::{AnyLive, MethodChoice, WithSource};
+pub use simulated::Simulated;
+pub use tapped::TappedSource;
+pub use watch::{InterfaceState, LineChange, LiveWatch, Notice, WatchFacts};
+pub use xdp::Redirected;
 
 /// A datagram, as a source hands it over.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +44,9 @@ pub struct Datagram<'a> {
     pub line: Line,
     /// The position of its group in the line's list.
     pub group: u16,
-    /// Who sent it; `0.0.0.0:0` from live sockets that were not asked for it. (A mapped ring always knows.)
+    /// Who sent it; `0.0.0.0:0` if live sockets were not asked for it. (A mapped ring always knows.)
     pub source: SocketAddrV4,
-    /// The stamp that it carries, if it comes from a capture; `None`: it gets the stamp of the pass that took it.
+    /// The stamp that it carries, if it comes from a capture. `None`: it gets the stamp of the pass that took it.
     pub stamp: Option<Nanos>,
     /// When the kernel and the NIC took it, if that was asked for.
     pub kernel_stamp: Option<KernelStamp>,
@@ -68,6 +76,6 @@ pub trait Source {
 
 /// A source that knows what its lines brought.
 pub trait CountedSource: Source {
-    /// What they brought so far: a plain copy, without a system call.
-    fn facts(&self) -> live::SourceFacts;
+    /// What they have brought so far: a plain copy, without a system call.
+    fn facts(&self) -> SourceFacts;
 }

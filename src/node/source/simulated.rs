@@ -1,22 +1,22 @@
-//! A simulated source: a script says what arrives before each pass, and nothing else happens.
-//!
-//! It follows the rules of live sockets: one socket per line and group, at most one batch from each per pass, and the line that is
-//! polled first rotates. What a pass does not take stays in its socket for the next.
+//! A source for tests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::os::receive::BATCH;
+use crate::os::RECEIVE_BATCH;
 use crate::source::live::SourceFacts;
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::Line;
 
-/// A source that plays a script, pass by pass.
+/// A source that plays a script: it says what arrives before each pass, and nothing else happens.
+///
+/// It follows the rules of live sockets: one socket per line and group, at most one batch from each per pass, and the line that is
+/// polled first rotates. What a pass does not take stays in its socket for the next.
 ///
 /// ```
 /// use twinline_core::frame::Line;
-/// use twinline_node::source::{Source, simulated::Simulated};
+/// use twinline_node::source::{Simulated, Source};
 ///
 /// let (a, b) = (Line(0), Line(1));
 /// let mut source = Simulated::new(2).pass([(a, "1"), (b, "1")]).quiet().pass([(b, "2")]);
@@ -53,7 +53,7 @@ impl Simulated {
         assert!(lines > 0, "a feed has a line");
         Simulated {
             lines,
-            batch: BATCH,
+            batch: RECEIVE_BATCH,
             script: VecDeque::new(),
             sockets: BTreeMap::new(),
             first: 0,
@@ -61,7 +61,7 @@ impl Simulated {
         }
     }
 
-    /// Takes at most `batch` datagrams from a socket in one pass, where live sockets give up to [`BATCH`].
+    /// Takes at most `batch` datagrams from a socket in one pass, where live sockets give up to [`RECEIVE_BATCH`].
     #[must_use]
     pub fn with_batch(mut self, batch: usize) -> Simulated {
         self.batch = batch.max(1);

@@ -7,19 +7,20 @@ use crate::source::{CountedSource, Datagram, Pass, Source};
 
 /// A source that shows each datagram to a closure before it hands it over. Nothing is copied unless the closure does.
 ///
-/// The closure runs on the thread that polls: it should neither wait nor allocate. A copy for a capture goes over a
-/// [`handler::tap`](crate::handler::tap) ring to another thread. A live datagram has no stamp here yet: the tap stamps it with a
-/// clock reading of its own, which is not the stamp that the arbiter is given (ARBITRATION 1.2).
+/// The closure runs on the thread that polls: it should neither wait nor allocate. For a copy that another thread reads, put it
+/// into a [`Tap`](crate::handler::Tap). A live datagram has no stamp here yet: the closure has to read a clock itself, and what it
+/// reads is not the stamp that the arbiter is given (ARBITRATION 1.2).
 ///
 /// ```
 /// use twinline_client::ring::Polled;
 /// use twinline_core::frame::Line;
-/// use twinline_node::handler::tap;
-/// use twinline_node::os::clock::Clock;
-/// use twinline_node::source::{Source, simulated::Simulated, tapped::TappedSource};
+/// use twinline_node::handler;
+/// use twinline_node::handler::Tap;
+/// use twinline_node::os::Clock;
+/// use twinline_node::source::{Simulated, Source, TappedSource};
 ///
 /// let simulated = Simulated::new(1).pass([(Line(0), "one")]).pass([(Line(0), "two")]);
-/// let (mut ring, mut copies) = tap::open(1 << 20)?;
+/// let (mut ring, mut copies) = Tap::open(1 << 20)?;
 /// let clock = Clock::start();
 /// let mut source = TappedSource::new(simulated, move |datagram| {
 ///     ring.put(datagram.stamp.unwrap_or_else(|| clock.now()), datagram);
@@ -48,7 +49,7 @@ impl<S, T: FnMut(&Datagram<'_>)> TappedSource<S, T> {
 }
 
 impl<S, T> TappedSource<S, T> {
-    /// The source behind it.
+    /// The wrapped source.
     pub fn get_ref(&self) -> &S {
         &self.source
     }

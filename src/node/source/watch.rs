@@ -1,24 +1,11 @@
-//! Looking after live sockets: housekeeping's half of [`Live`](crate::source::live::Live).
-//!
-//! What can go wrong around a line, and what happens then:
-//!
-//! | what | noticed as | done about it |
-//! |---|---|---|
-//! | the interface is missing at the start | [`LineChange::Missing`] | joined when it appears |
-//! | the link goes down, comes up | [`LineChange::Down`], [`LineChange::Up`] | nothing: the membership stays |
-//! | the interface is deleted | [`LineChange::Gone`] | the group is left there |
-//! | it is created again | [`LineChange::Joined`] | joined on the new one, on the same socket |
-//! | the receive buffer overflows | [`LineChange::Overflow`], [`LineChange::RingOverflow`] | counted among the facts of the source, not of the arbiter (ARBITRATION 10.2) |
-//! | the receive buffer is smaller than asked for | [`LineChange::SmallBuffer`] | reported once |
+//! Looking after live lines, beside the hot thread.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddrV4;
 
 use crate::config::LineConfig;
-use crate::os::netns::HostInterface;
-use crate::os::raw::Attachment;
-use crate::os::receive::Membership;
+use crate::os::{Attachment, HostInterface, Membership};
 use twinline_core::frame::Line;
 
 /// Something to report about a line. Displays as a sentence.
@@ -186,7 +173,19 @@ pub(super) struct Joins {
     pub(super) join_only: bool,
 }
 
-/// Housekeeping's half of a feed's live lines. Sockets and rings close when both halves are dropped.
+/// The half of a feed's live lines for the thread beside the hot one: it joins groups, looks after interfaces, and counts what
+/// sockets and rings lost. They close when both halves are dropped.
+///
+/// What can go wrong around a line:
+///
+/// | what happens | reported as | what is done |
+/// |---|---|---|
+/// | the interface is missing at the start | [`LineChange::Missing`] | joined when it appears |
+/// | the link goes down, comes up | [`LineChange::Down`], [`LineChange::Up`] | nothing: the membership stays |
+/// | the interface is deleted | [`LineChange::Gone`] | the group is left there |
+/// | the interface is created again | [`LineChange::Joined`] | the same socket joins on the new one |
+/// | the receive buffer overflows | [`LineChange::Overflow`], [`LineChange::RingOverflow`] | it counts among the facts of the source, not of the arbiter (ARBITRATION 10.2) |
+/// | the receive buffer is smaller than asked for | [`LineChange::SmallBuffer`] | nothing: it is reported once |
 #[derive(Debug)]
 pub struct LiveWatch {
     lines: Vec<LineWatch>,
@@ -316,7 +315,7 @@ impl LineWatch {
 
     fn look_after_interface(&mut self, all: &[HostInterface], notices: &mut Vec<Notice>) {
         let interface = || self.interface.clone();
-        // an address may be away for a moment while its interface stays, and its memberships with it
+        // an address may disappear for a moment while its interface and memberships stay
         let stays = |one: &&HostInterface| Some(one.index) == self.index && Some(&one.name) == self.by_addr.as_ref();
         let found = HostInterface::find(all, &self.interface).or_else(|| all.iter().find(stays).cloned());
         if self.index.is_some() && self.index != found.as_ref().map(|found| found.index) {

@@ -8,19 +8,16 @@
 //! A look at a socket is a system call, which costs a hundred times as much as a look at an empty ring. So sockets are looked at
 //! only when the redirect program says, in shared memory, that it left something of the feed to the kernel; and once in a long
 //! while without a reason, for what arrived before the program was there.
-//!
-//! There is one program per interface: lines on the same one share a ring, whose losses count for the first of them. Another feed
-//! or process on that interface has to use another method.
 
 use std::io;
 use std::net::SocketAddrV4;
 
 use crate::config::Feed;
 use crate::ip::{self, Ipv4, LinkType, Udp};
-use crate::os::netns::no_such_interface;
-use crate::os::raw::{Attachment, BATCH, RawFrame, Ring, RingOptions};
-use crate::os::receive::{ReceiveOptions, is_transient};
-use crate::os::xdp::{self, Mode, XdpRing};
+use crate::os::{
+    Attachment, RECEIVE_BATCH, RawFrame, ReceiveOptions, Ring, RingOptions, XdpMode, XdpRing,
+    is_transient_receive_error, no_such_interface,
+};
 use crate::source::live::{Live, LiveError, SourceFacts, interfaces};
 use crate::source::mapped::Reader;
 use crate::source::watch::LiveWatch;
@@ -33,7 +30,11 @@ const LOOKS: u32 = 256;
 /// Once in this many passes they are looked at without a reason.
 const SELDOM: u32 = 8_192;
 
-/// The hot half of a feed that is received by AF_XDP.
+/// The hot thread's half of a feed that is received by `AF_XDP`: one ring per interface, and the ordinary sockets of all lines for
+/// what is left to the kernel.
+///
+/// There is one program per interface. Lines on the same interface share a ring, whose losses count for the first of them. Another
+/// feed or process on that interface has to use another method.
 #[derive(Debug)]
 pub struct Redirected {
     rings: Vec<SharedRing>,
@@ -67,10 +68,10 @@ impl Redirected {
     pub fn open(
         feed: &Feed,
         options: &ReceiveOptions,
-        modes: &'static [Mode],
+        modes: &'static [XdpMode],
     ) -> Result<(Redirected, LiveWatch), LiveError> {
         let found = interfaces(feed)?;
-        // lines by interface; if it is missing, by its name in the file
+        // lines by interface, or by its name in the feed file if it is missing
         let mut shared: Vec<Vec<usize>> = Vec::new();
         for at in 0..feed.lines.len() {
             let same = |other: usize| match (&found[at], &found[other]) {
@@ -89,8 +90,8 @@ impl Redirected {
             groups.sort_unstable();
             groups.dedup();
             let (buffer_bytes, kernel_stamps) = (options.buffer_bytes, options.kernel_stamps);
-            // first, since this is what may be forbidden
-            let opening = xdp::open(&RingOptions { groups, buffer_bytes, kernel_stamps }, modes);
+            // first, since this is what may not be permitted
+            let opening = XdpRing::open(&RingOptions { groups, buffer_bytes, kernel_stamps }, modes);
             opened.push(opening.map_err(|error| LiveError::Ring {
                 line: line.name.clone(),
                 interface: line.interface.clone(),
@@ -105,7 +106,7 @@ impl Redirected {
             let line = &feed.lines[lines[0]];
             if let Some(interface) = &found[lines[0]] {
                 match attachment.attach(interface.index) {
-                    // it has gone since it was listed: the watch will notice
+                    // it disappeared after it was listed: the watch will notice
                     Err(error) if !no_such_interface(&error.error) => {
                         let (line, interface) = (line.name.clone(), line.interface.clone());
                         return Err(LiveError::Ring { line, interface, error });
@@ -115,7 +116,7 @@ impl Redirected {
             }
             let mode = attachment.mode();
             // nobody knows what the driver of a missing interface can do
-            all_native &= mode.as_ref().is_some_and(|(mode, _)| *mode == Mode::Native);
+            all_native &= mode.as_ref().is_some_and(|(mode, _)| *mode == XdpMode::Native);
             if let Some((mode, instead)) = mode {
                 let why = instead.map(|refused| format!(", native: {}", refused.error)).unwrap_or_default();
                 said.push(format!("{}: {mode} mode{why}", line.interface));
@@ -137,7 +138,7 @@ impl Redirected {
     }
 
     /// Whether every line's interface existed at the start and its driver redirects.
-    pub fn all_native(&self) -> bool {
+    pub(crate) fn all_native(&self) -> bool {
         self.all_native
     }
 }
@@ -166,8 +167,8 @@ impl Source for Redirected {
             });
             pass.datagrams += handed_over;
             match polled {
-                Ok(count) => pass.full |= count == BATCH,
-                Err(error) if is_transient(&error) => facts.lines[readers[0].line().index()].errors += 1,
+                Ok(count) => pass.full |= count == RECEIVE_BATCH,
+                Err(error) if is_transient_receive_error(&error) => facts.lines[readers[0].line().index()].errors += 1,
                 Err(error) => return Err(error),
             }
             let now = ring.left_to_the_kernel();
@@ -226,7 +227,7 @@ fn read_shared(
         count += read(reader, frame, facts, take);
     }
     if !wanted {
-        // one of them has to count it
+        // count it for one of them
         count += read(&mut readers[0], frame, facts, take);
     }
     count

@@ -6,7 +6,7 @@ use serde_json::Value;
 use twinline_core::frame::Session;
 use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_node::capture::RecordCounts;
-use twinline_node::ip::fragments::{IN_FLIGHT, UnusedFragments};
+use twinline_node::ip::{DATAGRAMS_IN_FLIGHT, UnusedFragments};
 
 use super::build::{File, all, brief, ethernet, fragments, gzip, raw, reader, zstd};
 use crate::support::feed::text;
@@ -150,12 +150,12 @@ fn what_is_given_up_is_counted_under_its_reason() {
     }
 
     // one more than may be in flight costs the oldest
-    let many: Vec<_> = (0..=IN_FLIGHT as u16)
+    let many: Vec<_> = (0..=DATAGRAMS_IN_FLIGHT as u16)
         .map(|id| at(u64::from(id), &three(id, "three pieces, 24 letters and sixteen on.")[0]))
         .collect();
     let mut many = reader(&file(&many).bytes);
     all(&mut many);
-    assert_eq!(unused(&many), UnusedFragments { evicted: 1, incomplete: IN_FLIGHT as u64, ..none });
+    assert_eq!(unused(&many), UnusedFragments { evicted: 1, incomplete: DATAGRAMS_IN_FLIGHT as u64, ..none });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureError, RecordCounts};
-use twinline_node::ip::fragments::UnusedFragments;
+use twinline_node::ip::UnusedFragments;
 
 use super::build::{File, all, brief, ethernet, gzip, open, raw, reader, zstd};
 

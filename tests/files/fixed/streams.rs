@@ -10,9 +10,8 @@ use twinline_core::framing::{Framing, WithFraming};
 use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::config::Feed;
-use twinline_node::publisher::fault::{BurstLoss, Delay, Faults, Reorder, Share};
-use twinline_node::publisher::made_up::MadeUp;
-use twinline_node::publisher::plan::{LinePlan, Plan, PlanConfig, Rate};
+use twinline_node::fault::{BurstLoss, Delay, Faults, Reorder, Share};
+use twinline_node::publisher::{LinePlan, MadeUp, Plan, PlanConfig, Rate};
 
 use crate::support::feed::parse;
 use crate::support::fixed::{CBOE, CME, EXAMPLES, arbitrate, both, example, same};

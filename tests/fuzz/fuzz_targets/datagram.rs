@@ -10,11 +10,11 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use twinline_core::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
-use twinline_node::config::Feed;
 use twinline_core::frame::{Frame, FrameKind, Line};
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
+use twinline_node::config::Feed;
 
 /// Feed files that describe their framing themselves.
 const DESCRIBED: &[&str] = &[
@@ -27,8 +27,7 @@ fn framings() -> &'static [AnyFraming] {
     static FRAMINGS: OnceLock<Vec<AnyFraming>> = OnceLock::new();
     FRAMINGS.get_or_init(|| {
         let ours = AnyFraming::NAMES.iter().filter_map(|name| AnyFraming::from_name(name));
-        let described =
-            DESCRIBED.iter().filter_map(|text| Some(Feed::parse(text).ok()?.framing));
+        let described = DESCRIBED.iter().filter_map(|text| Some(Feed::parse(text).ok()?.framing));
         ours.chain(described).collect()
     })
 }

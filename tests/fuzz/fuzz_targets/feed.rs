@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use twinline_node::config::{Feed, GROUPS_MAX, LINES_MAX};
 use twinline_core::framing::AnyFraming;
+use twinline_node::config::{Feed, GROUPS_MAX, LINES_MAX};
 
 fuzz_target!(|text: &str| match Feed::parse(text) {
     Err(error) => assert!(error.to_string().starts_with("line "), "{error}"),

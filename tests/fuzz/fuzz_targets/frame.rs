@@ -10,11 +10,8 @@ use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
 use twinline_node::config::Feed;
-use twinline_node::os::raw::{Attachment, BATCH, Checksum, RawFrame, Ring, MappedRingError};
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::source::mapped::Mapped;
-use twinline_node::source::watch::LiveWatch;
-use twinline_node::source::{CountedSource, Source};
+use twinline_node::os::{Attachment, Checksum, MappedRingError, RECEIVE_BATCH, RawFrame, ReceiveOptions, Ring};
+use twinline_node::source::{CountedSource, LiveWatch, Mapped, Source};
 
 /// What is in the rings of both lines.
 type Frames = Rc<RefCell<VecDeque<(Vec<u8>, u8)>>>;
@@ -23,7 +20,7 @@ struct Scripted(Frames);
 
 impl Ring for Scripted {
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
-        for taken in 0..BATCH {
+        for taken in 0..RECEIVE_BATCH {
             let Some((bytes, notes)) = self.0.borrow_mut().pop_front() else { return Ok(taken) };
             let checksum = match notes & 3 {
                 0 => Checksum::Valid,
@@ -34,7 +31,7 @@ impl Ring for Scripted {
             let joined = (u16::from(notes >> 4) * 7).try_into().ok();
             take(RawFrame { bytes: &bytes, truncated: notes & 4 != 0, checksum, kernel_stamp: None, joined });
         }
-        Ok(BATCH)
+        Ok(RECEIVE_BATCH)
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 
 use etherparse::{Ipv4HeaderSlice, PacketBuilder, SingleVlanHeader, VlanId};
 use socket2::{Domain, SockAddr, Socket, Type};
-use twinline_node::os::netns::HostInterface;
+use twinline_node::os::HostInterface;
 
 use crate::support::netns::Bed;
 

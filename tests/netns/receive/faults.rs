@@ -45,7 +45,7 @@ fn an_interface_that_is_deleted_and_created_again_is_heard_again() {
             case.bed.run(&["nic", "a", "delete"]);
             assert_eq!(case.next_notices(), [format!("line A: interface a0 (index {old}) disappeared")]);
             assert_eq!(case.check(), [""; 0]);
-            assert_eq!(a.send(b"nowhere").unwrap(), Some(Trouble::Unreachable));
+            assert_eq!(a.send(b"nowhere").unwrap(), Some(SendTrouble::Unreachable));
             case.bed.on("pub", || a.check().unwrap());
             case.heard(&mut b, b"b meanwhile");
             case.bed.run(&["nic", "a", "create"]);

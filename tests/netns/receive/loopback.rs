@@ -1,7 +1,6 @@
 //! Loopback, where a datagram of any length is one frame.
 
-use twinline_node::os::receive::ReceiveOptions;
-use twinline_node::os::send::{SendOptions, Sender};
+use twinline_node::os::{ReceiveOptions, SendOptions, Sender};
 
 use super::{A, a_and_b, at, by_every_way, seen, send};
 use crate::support::trials::{Test, tests};

@@ -5,7 +5,7 @@ use twinline_client::client::{Item, Message};
 use twinline_client::delivery::Overrun;
 use twinline_core::arbiter::{Event, EventKind, LineState, Loss};
 use twinline_core::seq::SeqRange;
-use twinline_node::publisher::made_up::MadeUp;
+use twinline_node::publisher::MadeUp;
 
 use super::schedule::NAMES;
 use super::seen::{Numbers, Seen};

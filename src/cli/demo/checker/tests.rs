@@ -6,7 +6,7 @@ use twinline_core::frame::{ChannelKey, Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
 use twinline_core::seq::SeqNo;
 use twinline_core::time::Nanos;
-use twinline_node::publisher::messages::MessageSource;
+use twinline_node::publisher::MessageSource;
 
 const CHANNEL: ChannelRef = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
 const SENT: u64 = 8;

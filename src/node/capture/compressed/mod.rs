@@ -102,7 +102,7 @@ fn read_whole(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Counts what is read, and first hands out what was looked at.
+/// Counts what is read, and first hands out the bytes that were looked at.
 pub(super) struct Counted {
     source: Box<dyn Read + Send>,
     read: u64,
@@ -171,7 +171,7 @@ impl Gzip {
         match behind.fill_buf()?.first() {
             None => self.state = GzipState::Ended(behind.get_ref().read),
             Some(&first) if first == GZIP[0] => self.state = GzipState::Member(Box::new(GzDecoder::new(behind))),
-            // padding of a tape or a download: gzip itself warns and goes on
+            // padding from a tape or a download: gzip itself warns and goes on
             Some(_) => self.trailing = true,
         }
         Ok(())
@@ -250,7 +250,7 @@ impl Zstd {
             self.decoder.reinit()?;
             self.state = ZstdState::Frame { magic, given: 0 };
         } else if read > 0 {
-            // a magic that breaks off is a frame that does
+            // a magic number that is cut off is a frame that is cut off
             self.cut = read < MAGIC && ZSTD.starts_with(&magic[..read]);
             self.trailing = !self.cut;
         }

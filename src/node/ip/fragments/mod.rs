@@ -16,9 +16,9 @@ use std::ops::Add;
 use twinline_core::time::Nanos;
 
 /// How many datagrams may be in flight. With one more, the oldest is given up.
-pub const IN_FLIGHT: usize = 64;
+pub const DATAGRAMS_IN_FLIGHT: usize = 64;
 /// How long a datagram may take to be complete.
-pub const AGE_MAX: Nanos = Nanos::from_secs(1);
+pub(crate) const AGE_MAX: Nanos = Nanos::from_secs(1);
 
 /// The most that an IPv4 packet can carry, in bytes.
 const BYTES_MAX: usize = u16::MAX as usize - 20;
@@ -32,39 +32,39 @@ const WORDS: usize = ROOM / UNIT / 64;
 /// Where fragments came in: what came in elsewhere belongs to another datagram, whatever its header says. All zero if there is only
 /// one way in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FragmentPath {
+pub(crate) struct FragmentPath {
     /// A capture's interface.
-    pub interface: u32,
+    pub(crate) interface: u32,
     /// The host's interface, if a capture of several names it for each packet (Linux cooked v2).
-    pub host_interface: u32,
+    pub(crate) host_interface: u32,
     /// The VLAN, by the tag nearest to the packet.
-    pub vlan: u16,
+    pub(crate) vlan: u16,
 }
 
 /// Which datagram a fragment is of (the protocol is UDP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Where it came in.
-    pub via: FragmentPath,
+    pub(crate) via: FragmentPath,
     /// Its sender.
-    pub source: Ipv4Addr,
+    pub(crate) source: Ipv4Addr,
     /// Where it is sent to.
-    pub destination: Ipv4Addr,
+    pub(crate) destination: Ipv4Addr,
     /// The identification that its sender gave it.
-    pub id: u16,
+    pub(crate) id: u16,
 }
 
 /// A piece of a datagram.
 #[derive(Clone, Copy, Debug)]
-pub struct Fragment<'a> {
+pub(crate) struct Fragment<'a> {
     /// Which datagram it is of.
-    pub of: Identity,
+    pub(crate) of: Identity,
     /// Where in the datagram it begins, in bytes.
-    pub at: usize,
+    pub(crate) at: usize,
     /// Whether more follow it.
-    pub more: bool,
+    pub(crate) more: bool,
     /// Its bytes.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 /// What became of the fragments.
@@ -75,7 +75,7 @@ pub struct FragmentFacts {
     pub fragments: u64,
     /// Datagrams reassembled from them.
     pub datagrams: u64,
-    /// Fragments that repeated what was there.
+    /// Fragments that repeated what was already there.
     pub duplicates: u64,
     /// Fragments that no datagram can have: empty, beyond the longest, or not the last and ending within a unit of 8 bytes.
     pub malformed: u64,
@@ -117,7 +117,7 @@ impl Add for FragmentFacts {
 /// Together with those of reassembled datagrams and those in flight, they are all that came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnusedFragments {
-    /// The fragment alone: it repeated what was there.
+    /// The fragment alone: it repeated what was already there.
     pub duplicate: u64,
     /// The fragment alone: no datagram can have it.
     pub malformed: u64,
@@ -158,21 +158,8 @@ impl Add for UnusedFragments {
 }
 
 /// Puts fragments together.
-///
-/// ```
-/// use twinline_node::ip::fragments::{Fragment, Identity, Reassembler, FragmentPath};
-/// use twinline_core::time::Nanos;
-///
-/// let (source, destination) = ([10, 0, 0, 1].into(), [239, 1, 1, 1].into());
-/// let of = Identity { via: FragmentPath::default(), source, destination, id: 7 };
-/// let mut reassembler = Reassembler::new();
-/// let last = Fragment { of, at: 8, more: false, bytes: b"es" };
-/// assert_eq!(reassembler.put(Nanos(1), &last), None);
-/// let first = Fragment { of, at: 0, more: true, bytes: b"two piec" };
-/// assert_eq!(reassembler.put(Nanos(2), &first), Some(&b"two pieces"[..]));
-/// ```
 #[derive(Debug)]
-pub struct Reassembler {
+pub(crate) struct Reassembler {
     flights: Vec<Flight>,
     /// Room for each flight, one after the other.
     bytes: Vec<u8>,
@@ -213,18 +200,18 @@ impl Default for Reassembler {
 
 impl Reassembler {
     /// A reassembler with nothing in flight.
-    pub fn new() -> Reassembler {
+    pub(crate) fn new() -> Reassembler {
         let free =
             Flight { of: None, began: Nanos::ZERO, total: None, end: 0, got: 0, fragments: 0, units: [0; WORDS] };
         Reassembler {
-            flights: vec![free; IN_FLIGHT],
-            bytes: vec![0; IN_FLIGHT * ROOM],
+            flights: vec![free; DATAGRAMS_IN_FLIGHT],
+            bytes: vec![0; DATAGRAMS_IN_FLIGHT * ROOM],
             facts: FragmentFacts::default(),
         }
     }
 
     /// Takes a fragment that came at `now`; returns the UDP segment that it completes, if it does.
-    pub fn put(&mut self, now: Nanos, fragment: &Fragment<'_>) -> Option<&[u8]> {
+    pub(crate) fn put(&mut self, now: Nanos, fragment: &Fragment<'_>) -> Option<&[u8]> {
         self.facts.fragments += 1;
         self.expire(now);
         let Fragment { of, at, more, bytes } = *fragment;
@@ -271,7 +258,7 @@ impl Reassembler {
     }
 
     /// Gives up what has been in flight for too long.
-    pub fn expire(&mut self, now: Nanos) {
+    pub(crate) fn expire(&mut self, now: Nanos) {
         for flight in &mut self.flights {
             if flight.of.is_some() && now > flight.began + AGE_MAX {
                 self.facts.expired += 1;
@@ -281,7 +268,7 @@ impl Reassembler {
     }
 
     /// Gives up everything in flight: nothing that comes later belongs to it.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         for flight in &mut self.flights {
             if flight.of.is_some() {
                 self.facts.incomplete += 1;
@@ -291,12 +278,13 @@ impl Reassembler {
     }
 
     /// What became of the fragments so far.
-    pub fn facts(&self) -> FragmentFacts {
+    pub(crate) fn facts(&self) -> FragmentFacts {
         self.facts
     }
 
     /// How many datagrams are in flight.
-    pub fn in_flight(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> usize {
         self.flights.iter().filter(|flight| flight.of.is_some()).count()
     }
 

@@ -137,18 +137,18 @@ fn one_too_many_in_flight_costs_the_oldest() {
     let bytes = datagram(16, 1);
     let mut reassembler = Reassembler::new();
     let piece = |id: usize, n: usize| pieces(id as u16, &bytes, 1)[n];
-    for id in 0..IN_FLIGHT {
+    for id in 0..DATAGRAMS_IN_FLIGHT {
         put(&mut reassembler, id as u64, &[piece(id, 0)]);
     }
-    assert_eq!((reassembler.in_flight(), reassembler.facts().evicted), (IN_FLIGHT, 0));
-    put(&mut reassembler, 100, &[piece(IN_FLIGHT, 0)]);
-    assert_eq!((reassembler.in_flight(), reassembler.facts().evicted), (IN_FLIGHT, 1));
-    for id in 1..=IN_FLIGHT {
+    assert_eq!((reassembler.in_flight(), reassembler.facts().evicted), (DATAGRAMS_IN_FLIGHT, 0));
+    put(&mut reassembler, 100, &[piece(DATAGRAMS_IN_FLIGHT, 0)]);
+    assert_eq!((reassembler.in_flight(), reassembler.facts().evicted), (DATAGRAMS_IN_FLIGHT, 1));
+    for id in 1..=DATAGRAMS_IN_FLIGHT {
         assert_eq!(put(&mut reassembler, 101, &[piece(id, 1)])[0], bytes, "{id}");
     }
     // the second half of the one that was given up: it has nothing to go with
     assert_eq!(put(&mut reassembler, 101, &[piece(0, 1)]), [] as [Vec<u8>; 0]);
-    assert_eq!((reassembler.in_flight(), reassembler.facts().datagrams), (1, IN_FLIGHT as u64));
+    assert_eq!((reassembler.in_flight(), reassembler.facts().datagrams), (1, DATAGRAMS_IN_FLIGHT as u64));
     reassembler.end();
     let unused = UnusedFragments { evicted: 1, incomplete: 1, ..UnusedFragments::default() };
     assert_eq!((reassembler.facts().unused, reassembler.in_flight()), (unused, 0));
@@ -229,7 +229,7 @@ proptest! {
             if let Some(whole) = reassembler.put(Nanos(now), &fragment) {
                 prop_assert!(whole.len() <= BYTES_MAX);
             }
-            prop_assert!(reassembler.in_flight() <= IN_FLIGHT);
+            prop_assert!(reassembler.in_flight() <= DATAGRAMS_IN_FLIGHT);
         }
         let facts = reassembler.facts();
         prop_assert_eq!(facts.fragments as usize, fragments.len());

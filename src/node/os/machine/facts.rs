@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The system's files: their text, and the names in a folder. A file that does not exist, or that may not be read, is `None`.
+/// The system's files: their text, and the names in a folder. A file that does not exist or cannot be read is `None`.
 pub(super) struct Files<'a> {
     pub(super) read: &'a dyn Fn(&str) -> Option<String>,
     pub(super) list: &'a dyn Fn(&str) -> Vec<String>,
@@ -22,7 +22,7 @@ impl Files<'_> {
     }
 }
 
-/// What is known of the machine as a whole, of some cores and of some interfaces.
+/// What is known about the machine as a whole, some cores and some interfaces.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
     /// What the system says about the processor and the kernel.
@@ -112,7 +112,7 @@ fn core_facts(files: &Files<'_>, core: usize) -> Core {
 
 fn nic(files: &Files<'_>, name: &str) -> Nic {
     let nic = format!("/sys/class/net/{name}");
-    // a virtio NIC's interrupts and node are its PCI parent's
+    // a virtio NIC has the interrupts and node of its PCI parent
     let places = [format!("{nic}/device"), format!("{nic}/device/..")];
     let listed = places.iter().map(|place| (files.list)(&format!("{place}/msi_irqs"))).find(|irqs| !irqs.is_empty());
     let mut irqs: BTreeSet<u32> = listed.unwrap_or_default().iter().filter_map(|irq| irq.parse().ok()).collect();
@@ -184,7 +184,7 @@ pub(super) fn core_list(text: &str) -> Vec<usize> {
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) else { return Vec::new() };
-        // more than any machine has: the text is something else
+        // no machine has that many: the text is something else
         if last.saturating_sub(first) >= 1 << 16 {
             return Vec::new();
         }

@@ -1,14 +1,6 @@
 //! What on this machine will spoil latency numbers, in plain words, and what to do about each.
 //!
-//! [`look`] reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not
-//! known, or left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow. Not covered,
-//! since no file has it: how the NIC coalesces interrupts (`ethtool -c`), and what the firmware does.
-//!
-//! ```
-//! for finding in twinline_node::os::machine::look(&[0], &["lo".to_owned()], 8 << 20) {
-//!     println!("{}: {}: {}", finding.severity, finding.what, finding.advice);
-//! }
-//! ```
+//! Not covered, since no file has it: how the NIC coalesces interrupts (`ethtool -c`), and what the firmware does.
 
 mod facts;
 #[cfg(test)]
@@ -55,9 +47,18 @@ pub struct Finding {
 }
 
 /// What will spoil latency numbers measured on these cores and interfaces (by name or address), with this many bytes of receive
-/// buffer asked for per socket; the worst first. No cores given: all that this thread may use.
-pub fn look(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<Finding> {
-    let usable = cpu::usable();
+/// buffer asked for per socket; the worst first. Without cores, all that this thread may use.
+///
+/// It reads the system's files under `/proc` and `/sys`, and changes nothing. What a machine does not say is reported as not known,
+/// or left out if nobody would miss it. It is not a measurement: a machine without findings may still be slow.
+///
+/// ```
+/// for finding in twinline_node::os::examine_machine(&[0], &["lo".to_owned()], 8 << 20) {
+///     println!("{}: {}: {}", finding.severity, finding.what, finding.advice);
+/// }
+/// ```
+pub fn examine_machine(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<Finding> {
+    let usable = cpu::usable_cores();
     let cores: BTreeSet<usize> = if cores.is_empty() { &usable } else { cores }.iter().copied().collect();
     let cores: Vec<usize> = cores.into_iter().collect();
     let all = HostInterface::all().unwrap_or_default();
@@ -69,11 +70,11 @@ pub fn look(cores: &[usize], interfaces: &[String], buffer_bytes: usize) -> Vec<
 }
 
 /// The machine in one line: processor, cores that this thread may use, kernel.
-pub fn describe() -> String {
+pub fn describe_machine() -> String {
     let facts = with_files(|files| facts::gather(files, &[], &[]));
     let processor = facts.processor.unwrap_or_else(|| "unknown processor".to_owned());
     let kernel = facts.kernel.unwrap_or_else(|| "of unknown release".to_owned());
-    let cores = cpu::cores();
+    let cores = cpu::core_count();
     format!("{processor}, {cores} core{}, Linux {kernel}", if cores == 1 { "" } else { "s" })
 }
 
@@ -86,7 +87,7 @@ fn with_files<T>(what: impl FnOnce(&Files<'_>) -> T) -> T {
     what(&Files { read: &read, list: &list })
 }
 
-/// A sleep from which waking takes no longer than this is not reported.
+/// Sleep states that take no longer than this to wake from are not reported.
 const SLEEP_US_MAX: u64 = 20;
 /// Below this the load average is the tail of what ran a minute ago.
 const LOAD_MIN: f64 = 0.3;
@@ -130,7 +131,7 @@ impl Found {
     }
 }
 
-/// Of the machine as a whole.
+/// Findings about the machine as a whole.
 fn whole(facts: &Facts, found: &mut Found) {
     if let Some(name) = &facts.virtual_machine {
         let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
@@ -186,7 +187,7 @@ fn room(facts: &Facts, usable: &[usize], found: &mut Found) {
     }
 }
 
-/// Of the cores to be used.
+/// Findings about the cores to be used.
 fn cores(facts: &Facts, usable: &[usize], found: &mut Found) {
     let missing: Vec<usize> = facts.cores.iter().map(|core| core.core).filter(|core| !usable.contains(core)).collect();
     if !missing.is_empty() && !usable.is_empty() {
@@ -267,7 +268,7 @@ fn siblings(cores: &[&Core], found: &mut Found) {
     }
 }
 
-/// Of an interface, and the way from it to the cores.
+/// Findings about an interface, and the way from it to the cores.
 fn interface(nic: &Nic, cores: &[Core], found: &mut Found) {
     let name = &nic.name;
     if nic.is_virtual {

@@ -195,8 +195,8 @@ fn the_kernels_texts_are_read() {
 
 #[test]
 fn this_machine_can_be_looked_at() {
-    assert!(describe().contains("Linux"));
-    let found = look(&[], &["127.0.0.1".to_owned(), "no-such-nic".to_owned()], 1 << 40);
+    assert!(describe_machine().contains("Linux"));
+    let found = examine_machine(&[], &["127.0.0.1".to_owned(), "no-such-nic".to_owned()], 1 << 40);
     assert!(found.iter().any(|finding| finding.what.starts_with("lo is not a network card")), "{found:?}");
     assert!(found.is_sorted_by_key(|finding| finding.severity));
 }

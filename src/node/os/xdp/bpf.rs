@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::rings::Mapping;
-use super::{Mode, QUEUES_MAX};
+use super::{QUEUES_MAX, XdpMode};
 
 // linux/bpf.h: commands, types, verdicts
 const MAP_CREATE: i32 = 0;
@@ -47,7 +47,7 @@ const FLAG_DRV_MODE: u32 = 1 << 2;
 /// The verdict for a frame that is not redirected: the kernel takes it.
 pub(super) const PASS: i32 = 2;
 
-/// Address and port as they are in a header, and two zero bytes. Port 0 stands for fragments, most of which have none.
+/// Address and port as in a header, and two zero bytes. Port 0 stands for fragments, most of which have no port.
 type Key = [u8; 8];
 
 fn key(to: Ipv4Addr, port: u16) -> Key {
@@ -118,7 +118,7 @@ impl Program {
     }
 
     /// Attaches the program, for as long as the link lives.
-    pub(super) fn attach(&self, interface: u32, mode: Mode) -> io::Result<Link> {
+    pub(super) fn attach(&self, interface: u32, mode: XdpMode) -> io::Result<Link> {
         #[repr(C)]
         struct Attach {
             program: u32,
@@ -131,8 +131,8 @@ impl Program {
             interface,
             attach_type: ATTACH_XDP,
             flags: match mode {
-                Mode::Native => FLAG_DRV_MODE,
-                Mode::Skb => FLAG_SKB_MODE,
+                XdpMode::Native => FLAG_DRV_MODE,
+                XdpMode::Skb => FLAG_SKB_MODE,
             },
         };
         // SAFETY: numbers alone
@@ -145,16 +145,16 @@ impl Program {
 pub(super) struct Link(Mutex<OwnedFd>);
 
 impl Link {
-    /// Detaches the program now, whoever else has the link: a process that was just forked has all descriptors for a moment.
+    /// Detaches the program now, even if another process has the link: one that was just forked has all descriptors for a moment.
     pub(super) fn detach(&self) {
         let link = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let detach = [link.as_raw_fd() as u32];
-        // an error says that it is detached, or that the interface is gone, and the program with it
+        // an error means that it is already detached, or that the interface has gone and the program with it
         // SAFETY: numbers alone
         let _ = unsafe { bpf(LINK_DETACH, &detach) };
     }
 
-    /// Takes the place of a detached one, for whoever has that.
+    /// Takes the place of a detached link, for everyone who has it.
     pub(super) fn renew(&self, by: &Link) {
         let (mut old, mut new) = (self.0.lock(), by.0.lock());
         if let (Ok(old), Ok(new)) = (&mut old, &mut new) {
@@ -211,7 +211,7 @@ fn set<K: Copy>(map: &OwnedFd, key: &K, value: &u32) -> io::Result<()> {
         flags: 0,
     };
     // SAFETY: key and value live through the call, and are as long as the map was made for: the maps that are set here have
-    // one kind of key each, and values of four bytes
+    // each has one kind of key, and values of four bytes
     unsafe { bpf(MAP_UPDATE_ELEM, &update) }.map(drop)
 }
 
@@ -266,7 +266,7 @@ const STORE_U32_VALUE: u8 = 0x62;
 const MAP_LOOKUP: i32 = 1;
 const REDIRECT_MAP: i32 = 51;
 
-// what a jump's offset is until it is known where it leads: to the kernel, counted or not; or to the look-up
+// placeholders for the offsets of jumps until their targets are known: to the kernel, counted or not; or to the look-up
 const OUT: i16 = i16::MAX;
 const COUNT: i16 = i16::MAX - 1;
 const LOOK_UP: i16 = i16::MAX - 2;
@@ -301,7 +301,7 @@ fn instructions(
     put(LOAD_U16, 2, HEADER, 12, 0);
     for _ in 0..4 {
         put(IF_EQUAL_VALUE, 2, 0, 1, network(0x8100));
-        put(IF_NOT_EQUAL_VALUE, 2, 0, 5, network(0x88a8)); // over the next five: no tag
+        put(IF_NOT_EQUAL_VALUE, 2, 0, 5, network(0x88a8)); // skips the next five: no tag
         put(ADD_VALUE, HEADER, 0, 0, 4);
         put(SET, 1, HEADER, 0, 0);
         put(ADD_VALUE, 1, 0, 0, i32::from(ETHERNET));
@@ -321,7 +321,7 @@ fn instructions(
     put(AND_VALUE, 2, 0, 0, 0x0f);
     put(IF_LESS_VALUE, 2, 0, OUT, 5);
     put(SHIFT_LEFT_VALUE, 2, 0, 0, 2);
-    // a group's frame has a group's hardware address (or none, on loopback): else it is another host's, flooded by a switch
+    // a frame to a group has a group's hardware address (or none, on loopback); any other is another host's, flooded by a switch
     put(LOAD_U8, 3, HEADER, ETHERNET + 16, 0);
     put(AND_VALUE, 3, 0, 0, 0xf0);
     put(IF_NOT_EQUAL_VALUE, 3, 0, 4, 0xe0);

@@ -1,12 +1,12 @@
 //! AF_XDP: frames of a feed taken from an interface before the kernel's network stack sees them.
 //!
 //! A small program is attached to an interface. It redirects what is sent to the feed's groups and ports, and only that, to one
-//! socket per receive queue; everything else goes on to the kernel. [`open`] gives two halves: the hot thread polls the
+//! socket per receive queue; everything else goes on to the kernel. [`XdpRing::open`] gives two halves: the hot thread polls the
 //! [`XdpRing`], housekeeping holds the [`XdpAttachment`].
 //!
 //! Some of the feed's frames the program leaves to the kernel: fragments, frames longer than [`LONGEST`], and frames of a queue
-//! without a socket. They arrive at an ordinary socket, which has to join the group anyway, since the program asks no switch for it.
-//! Other programs on this host no longer see these groups on this interface.
+//! without a socket. They arrive at an ordinary socket, which has to join the group anyway, since the program asks no switch for
+//! it. Other programs on this host no longer see these groups on this interface.
 //!
 //! The program is detached when both halves are dropped, or when the process ends, for whatever reason. It stays attached when the
 //! link goes down and up. It goes with an interface that is deleted: then everything is set up again on the one that takes its
@@ -26,12 +26,13 @@ use std::time::Duration;
 use crossbeam::queue::ArrayQueue;
 use socket2::{Domain, Socket, Type};
 
-use super::raw::{Attachment, BATCH, MappedRingError, RawFrame, Ring, RingOptions};
+use super::raw::{Attachment, MappedRingError, RawFrame, Ring, RingOptions};
+use super::receive::RECEIVE_BATCH;
 use bpf::{Count, Link, Program};
 use rings::{Xsk, XskWatch};
 
 /// The longest frame that comes this way, in bytes.
-pub const LONGEST: usize = rings::LONGEST;
+pub(crate) const LONGEST: usize = rings::LONGEST;
 
 /// How many receive queues get a socket. The frames of any other queue go to the kernel.
 const QUEUES_MAX: usize = 64;
@@ -43,50 +44,31 @@ const PATIENCE: u32 = 9;
 /// How the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Mode {
+pub enum XdpMode {
     /// By the driver, before the kernel makes a packet of the frame.
     Native,
     /// By the kernel, after that: works with every driver.
     Skb,
 }
 
-impl Mode {
+impl XdpMode {
     /// By the driver if it can, otherwise by the kernel.
-    pub const BEST: &'static [Mode] = &[Mode::Native, Mode::Skb];
+    pub const BEST: &'static [XdpMode] = &[XdpMode::Native, XdpMode::Skb];
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for XdpMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Mode::Native => "native",
-            Mode::Skb => "skb",
+            XdpMode::Native => "native",
+            XdpMode::Skb => "skb",
         })
     }
-}
-
-/// A ring for frames to these groups and ports. It is not attached to an interface yet; when it is, `modes` are tried in turn.
-///
-/// # Errors
-/// What was being done, what the system says, and what is missing: mostly a capability.
-pub fn open(options: &RingOptions, modes: &'static [Mode]) -> Result<(XdpRing, XdpAttachment), MappedRingError> {
-    if options.kernel_stamps {
-        return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
-    }
-    // what may be missing is found here, while there is still a choice
-    Xsk::new(options.buffer_bytes)?;
-    let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
-    let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
-    let left = program.count().map_err(failed("map the XDP program's counter"))?;
-    let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, left, handover: Arc::clone(&handover) };
-    let buffer = (options.buffer_bytes, options.buffer_bytes);
-    let patience = PATIENCE;
-    Ok((ring, XdpAttachment { program, buffer, modes, patience, attached: None, kept: None, overflow: 0, handover }))
 }
 
 /// The hot half's part of an attachment.
 #[derive(Debug, Default)]
 struct Sockets {
-    // the first to go: nothing is redirected to sockets that are closing
+    // dropped first, so that nothing is redirected to sockets that are closing
     _link: Option<Arc<Link>>,
     queues: Vec<Xsk>,
 }
@@ -100,7 +82,14 @@ struct Handover {
     spent: ArrayQueue<Sockets>,
 }
 
-/// The half that a hot loop polls.
+/// The hot thread's half of an `AF_XDP` attachment: a small program redirects what is sent to the feed's groups and ports from an
+/// interface into this ring, before the kernel's network stack sees it. Everything else goes on to the kernel.
+///
+/// Some of the feed's frames are left to the kernel as well: fragments, frames too long for a slot of the ring, and frames of a
+/// receive queue without a socket. They arrive at an ordinary socket, which has to join the group anyway. Other programs on this
+/// host no longer see these groups on this interface.
+///
+/// The program is detached when both halves are dropped, or when the process ends, for whatever reason.
 #[derive(Debug)]
 pub struct XdpRing {
     sockets: Sockets,
@@ -112,6 +101,30 @@ pub struct XdpRing {
     handover: Arc<Handover>,
 }
 
+impl XdpRing {
+    /// A ring for frames to these groups and ports. It is not attached to an interface yet; when it is, `modes` are tried in turn.
+    ///
+    /// # Errors
+    /// What was being done, what the system says, and what is missing: mostly a capability.
+    pub fn open(options: &RingOptions, modes: &'static [XdpMode]) -> Result<(XdpRing, XdpAttachment), MappedRingError> {
+        if options.kernel_stamps {
+            return Err(failed("take kernel stamps from an AF_XDP socket")(io::ErrorKind::Unsupported.into()));
+        }
+        // find out what is missing while there is still a choice
+        Xsk::new(options.buffer_bytes)?;
+        let program = Program::load(&options.groups, LONGEST, bpf::PASS).map_err(failed("load the XDP program"))?;
+        let handover = Arc::new(Handover { fresh: ArrayQueue::new(1), spent: ArrayQueue::new(2) });
+        let left = program.count().map_err(failed("map the XDP program's counter"))?;
+        let ring = XdpRing { sockets: Sockets::default(), first: 0, empty: 0, left, handover: Arc::clone(&handover) };
+        let buffer = (options.buffer_bytes, options.buffer_bytes);
+        let patience = PATIENCE;
+        Ok((
+            ring,
+            XdpAttachment { program, buffer, modes, patience, attached: None, kept: None, overflow: 0, handover },
+        ))
+    }
+}
+
 impl Ring for XdpRing {
     /// Makes no system call in copy mode; in zero-copy mode, one if the driver says that it sleeps.
     #[inline]
@@ -121,7 +134,7 @@ impl Ring for XdpRing {
         for place in 0..queues {
             let queue = self.first + place;
             let queue = if queue < queues { queue } else { queue - queues };
-            taken += self.sockets.queues[queue].poll(BATCH - taken, take);
+            taken += self.sockets.queues[queue].poll(RECEIVE_BATCH - taken, take);
         }
         if taken == 0 {
             self.empty += 1;
@@ -136,10 +149,10 @@ impl Ring for XdpRing {
 }
 
 impl XdpRing {
-    /// How many frames that may be the feed's the program has left to the kernel: fragments, frames longer than [`LONGEST`], and
-    /// frames of a queue without a socket. Reads memory, without a system call.
+    /// How many frames that may be the feed's the program has left to the kernel: fragments, frames too long for a slot
+    /// of the ring, and frames of a queue without a socket. Reads memory, without a system call.
     #[inline]
-    pub fn left_to_the_kernel(&self) -> u64 {
+    pub(crate) fn left_to_the_kernel(&self) -> u64 {
         self.left.now()
     }
 
@@ -147,7 +160,7 @@ impl XdpRing {
     #[cold]
     fn look_for_sockets(&mut self) {
         self.empty = 0;
-        // closing is for housekeeping: until there is room for the old ones, the new ones wait
+        // housekeeping closes the old ones: until there is room for them, the new ones wait
         if !self.handover.fresh.is_empty()
             && !self.handover.spent.is_full()
             && let Some(fresh) = self.handover.fresh.pop()
@@ -164,7 +177,7 @@ pub struct XdpAttachment {
     program: Program,
     /// Bytes asked for a queue, and given.
     buffer: (usize, usize),
-    modes: &'static [Mode],
+    modes: &'static [XdpMode],
     /// How long to wait for a queue, as [`PATIENCE`]: at the first attachment only, for housekeeping has a next time.
     patience: u32,
     attached: Option<Attached>,
@@ -179,7 +192,7 @@ pub struct XdpAttachment {
 struct Attached {
     link: Arc<Link>,
     interface: u32,
-    mode: Mode,
+    mode: XdpMode,
     /// Why the mode is not the first that was tried.
     instead: Option<MappedRingError>,
     queues: Vec<XskWatch>,
@@ -201,7 +214,7 @@ impl Attachment for XdpAttachment {
             Err(error) => return self.take_up(index, error),
         };
         self.kept = None;
-        // what the hot half has not taken yet belongs to an interface that is gone again
+        // what the hot half has not taken yet belongs to an interface that has gone again
         drop(self.handover.fresh.force_push(sockets));
         Ok(())
     }
@@ -209,7 +222,7 @@ impl Attachment for XdpAttachment {
     fn detach(&mut self) {
         if let Some(mut gone) = self.attached.take() {
             gone.link.detach();
-            // an error would be that of a closed socket, which has lost no more
+            // an error means a closed socket, which has lost nothing more
             self.overflow += gone.queues.iter_mut().map(|queue| queue.lost().unwrap_or(0)).sum::<u64>();
             self.kept = Some(gone);
         }
@@ -235,7 +248,7 @@ impl Attachment for XdpAttachment {
 
 impl XdpAttachment {
     /// How the program is attached; and why, if that is not the mode that was tried first. `None`: it is not attached.
-    pub fn mode(&self) -> Option<(Mode, Option<&MappedRingError>)> {
+    pub fn mode(&self) -> Option<(XdpMode, Option<&MappedRingError>)> {
         self.attached.as_ref().map(|attached| (attached.mode, attached.instead.as_ref()))
     }
 
@@ -288,7 +301,7 @@ impl XdpAttachment {
     }
 
     /// In the first mode that works. Without sockets the program redirects nothing.
-    fn link(&self, interface: u32) -> Result<(Link, Mode, Option<MappedRingError>), MappedRingError> {
+    fn link(&self, interface: u32) -> Result<(Link, XdpMode, Option<MappedRingError>), MappedRingError> {
         let mut refused = None;
         for &mode in self.modes {
             match self.program.attach(interface, mode) {
@@ -344,7 +357,7 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> MappedRingError {
 }
 
 /// A process that has just ended may hold the queue for a moment still: the kernel lets go of it later.
-fn bind(socket: &Xsk, interface: u32, queue: u32, mode: Mode, patience: u32) -> Result<(), MappedRingError> {
+fn bind(socket: &Xsk, interface: u32, queue: u32, mode: XdpMode, patience: u32) -> Result<(), MappedRingError> {
     let mut waited = 0;
     loop {
         match socket.bind(interface, queue, mode) {

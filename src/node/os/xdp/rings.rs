@@ -6,9 +6,9 @@
 //!            <----- consumer -----             <----- consumer ----
 //! ```
 //!
-//! Each chunk of the memory is in one of three places: the fill ring, the receive ring, or with the kernel in between. `poll` reads a
-//! frame in place and puts its chunk back; nothing is copied, and no list is kept. Both rings have room for all chunks, so neither
-//! overflows: whatever is lost is lost for lack of a chunk.
+//! Each chunk of the memory is in one of three places: the fill ring, the receive ring, or with the kernel in between. `poll` reads
+//! a frame in place and puts its chunk back; nothing is copied, and no list is kept. Both rings have room for all chunks, so
+//! neither overflows: whatever is lost is lost for lack of a chunk.
 
 #![expect(
     clippy::disallowed_types,
@@ -24,11 +24,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
-use super::{Mode, failed};
+use super::{XdpMode, failed};
 use crate::os::raw::{Checksum, MappedRingError, RawFrame};
 use crate::os::receive::set_option;
 
-/// A chunk of the memory: a frame, behind the room that the kernel keeps for itself.
+/// A chunk of the memory: a frame, after the room that the kernel keeps for itself.
 const CHUNK: usize = 2048;
 /// XDP_PACKET_HEADROOM.
 const HEADROOM: usize = 256;
@@ -137,7 +137,7 @@ pub(super) struct Xsk {
     /// The number of the next entry of the receive ring; the fill ring is ahead by the number of chunks.
     next: u32,
     filled: u32,
-    // the last to go: the kernel writes to the memory until it is closed
+    // dropped last: the kernel writes to the memory until the socket is closed
     socket: Socket,
 }
 
@@ -162,7 +162,7 @@ impl Xsk {
         };
         set_option(&socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &register)
             .map_err(failed("give an AF_XDP socket its memory"))?;
-        // the kernel wants a completion ring even where nothing is sent
+        // the kernel wants a completion ring even if nothing is sent
         for (ring, entries) in
             [(libc::XDP_UMEM_FILL_RING, chunks), (libc::XDP_UMEM_COMPLETION_RING, 2), (libc::XDP_RX_RING, chunks)]
         {
@@ -181,17 +181,17 @@ impl Xsk {
             unsafe { fill.entry(chunk).write(u64::from(chunk) * CHUNK as u64) };
         }
         let filled = chunks as u32;
-        fill.producer().store(filled, Ordering::Release); // with the kernel's Acquire of it
+        fill.producer().store(filled, Ordering::Release); // pairs with the kernel's Acquire
         let next = receive.consumer().load(Ordering::Relaxed);
         Ok(Xsk { receive, fill, memory, next, filled, socket })
     }
 
     /// Binds it to a queue. Without a program that brings it frames it hears nothing.
-    pub(super) fn bind(&self, interface: u32, queue: u32, mode: Mode) -> io::Result<()> {
+    pub(super) fn bind(&self, interface: u32, queue: u32, mode: XdpMode) -> io::Result<()> {
         let flags = match mode {
-            // zero copy if the driver can, otherwise copy; whoever has to be woken says so in the ring's flags
-            Mode::Native => libc::XDP_USE_NEED_WAKEUP,
-            Mode::Skb => libc::XDP_USE_NEED_WAKEUP | libc::XDP_COPY,
+            // zero copy if the driver can, otherwise copy; the ring's flags say whether the driver has to be woken
+            XdpMode::Native => libc::XDP_USE_NEED_WAKEUP,
+            XdpMode::Skb => libc::XDP_USE_NEED_WAKEUP | libc::XDP_COPY,
         };
         let to = libc::sockaddr_xdp {
             sxdp_family: libc::AF_XDP as u16,
@@ -210,7 +210,7 @@ impl Xsk {
     /// zero-copy socket) says that it sleeps.
     #[inline]
     pub(super) fn poll(&mut self, most: usize, take: &mut impl FnMut(RawFrame<'_>)) -> usize {
-        // with the kernel's Release, after it wrote entries and frames
+        // pairs with the kernel's Release, after it wrote entries and frames
         let there = self.receive.producer().load(Ordering::Acquire).wrapping_sub(self.next);
         let count = there.min(most as u32);
         for ahead in (1..=count).rev() {
@@ -219,7 +219,7 @@ impl Xsk {
             }
             // SAFETY: an entry that the kernel has given, and does not write to before it is given back
             let frame = unsafe { self.receive.entry(self.next).read() };
-            // the kernel is trusted; that no address leads out of the memory costs two instructions all the same
+            // the kernel is trusted, but checking that no address leads out of the memory costs only two instructions
             let at = frame.addr as usize & (self.memory.len - 1);
             let len = (frame.len as usize).min(CHUNK - (at & (CHUNK - 1)));
             // SAFETY: within one chunk of the memory, which is a power of two of them; the kernel does not write to a chunk
@@ -232,7 +232,7 @@ impl Xsk {
             self.filled = self.filled.wrapping_add(1);
         }
         if count > 0 {
-            self.receive.consumer().store(self.next, Ordering::Release); // with the kernel's Acquire of it
+            self.receive.consumer().store(self.next, Ordering::Release); // pairs with the kernel's Acquire
             self.fill.producer().store(self.filled, Ordering::Release); // the same
         }
         if self.fill.flags().load(Ordering::Relaxed) & libc::XDP_RING_NEED_WAKEUP != 0 {
@@ -329,7 +329,7 @@ fn option<T: Plain>(socket: &Socket, name: i32) -> io::Result<T> {
         libc::getsockopt(socket.as_raw_fd(), libc::SOL_XDP, name, ptr::from_mut(&mut value).cast(), &mut given)
     };
     match done {
-        // a kernel that knows less writes less
+        // an older kernel writes fewer
         0 if given == len => Ok(value),
         0 => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
         _ => Err(io::Error::last_os_error()),

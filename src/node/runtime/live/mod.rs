@@ -1,4 +1,4 @@
-//! The one loop of a live run, with an arbiter or without.
+//! The loop of every live run, with an arbiter or without.
 
 use std::io;
 
@@ -6,30 +6,29 @@ use twinline_core::arbiter::{Arbiter, GapTimeout, Settings, Sink};
 use twinline_core::framing::Framing;
 use twinline_core::time::Nanos;
 
-use super::StampPacer;
+use super::pacer::StampPacer;
 use crate::handler::Handler;
 use crate::source::{Datagram, Source};
 
-/// The shortest time that an automatic gap timeout can come to (ARBITRATION 5.4). A recording does not know how far the lines are
-/// apart, so its stamps allow for the shortest.
+/// The shortest automatic gap timeout (ARBITRATION 5.4). A recording does not know how far apart the lines are, so its stamps allow
+/// for the shortest.
 const GAP_TIMEOUT_MIN: Nanos = Nanos::from_micros(200);
 
-/// What the loop asks of its caller, once per datagram or per pass: the time, what else to do with a datagram, when to stop.
+/// What the loop asks its caller, per datagram or per pass: the time, what else to do with a datagram, when to stop.
 pub trait LiveHooks {
     /// Reads the clock.
     fn now(&mut self) -> Nanos;
 
-    /// A datagram, as the arbiter is about to be given it.
+    /// A datagram that the arbiter is about to be given.
     fn datagram(&mut self, stamp: Nanos, datagram: &Datagram<'_>);
 
-    /// Nothing was there: spin, or yield.
+    /// A pass found nothing: spin or yield.
     fn idle(&mut self);
 
     /// Whether to go on, after a pass that found `datagrams`. In a recording the arbiter has seen nothing.
     fn go_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool;
 
-    /// The input ends, at this stamp. Called before the arbiter is finished, also if the source failed. `None` if not one
-    /// datagram came.
+    /// The input ends at this stamp; `None` if no datagram came. Called before the arbiter is finished, even if the source failed.
     fn ending(&mut self, at: Option<Nanos>) {
         let _ = at;
     }
@@ -38,7 +37,7 @@ pub trait LiveHooks {
 /// How a live run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveEnd {
-    /// The stamp that the arbiter was finished with; `None` if not one datagram came.
+    /// The stamp that the arbiter was finished with; `None` if no datagram came.
     pub at: Option<Nanos>,
 }
 
@@ -46,7 +45,7 @@ pub struct LiveEnd {
 /// arbiter's time starts at the first datagram.
 ///
 /// # Errors
-/// The source's. The arbiter is finished then as well.
+/// The source's. Even then the arbiter is finished.
 pub fn live<F: Framing, S: Sink>(
     handler: &mut Handler<F>,
     source: &mut impl Source,
@@ -57,12 +56,12 @@ pub fn live<F: Framing, S: Sink>(
     drive(&mut Arbitrating { handler, sink, least }, source, hooks)
 }
 
-/// Hands everything that comes to [`LiveHooks::datagram`], with the stamps that [`live`] would give to an arbiter with these
-/// settings. What is recorded so can be arbitrated later, and nothing is lost then because the recorder was held up.
+/// Hands each datagram to [`LiveHooks::datagram`], with the stamp that [`live`] would give to an arbiter with these settings. When
+/// the recording is arbitrated later, nothing is lost because the recorder was held up.
 ///
 /// # Errors
-/// The source's. The hooks know by then where the input ended.
-pub fn record(settings: Settings, source: &mut impl Source, hooks: &mut impl LiveHooks) -> io::Result<LiveEnd> {
+/// The source's. By then the hooks know where the input ended.
+pub(crate) fn record(settings: Settings, source: &mut impl Source, hooks: &mut impl LiveHooks) -> io::Result<LiveEnd> {
     let timeout = match settings.gap_timeout {
         GapTimeout::After(span) => span,
         _ => GAP_TIMEOUT_MIN,
@@ -70,9 +69,9 @@ pub fn record(settings: Settings, source: &mut impl Source, hooks: &mut impl Liv
     drive(&mut Recording { arbiter: Arbiter::new(settings), quarter: Nanos(timeout.0 / 4) }, source, hooks)
 }
 
-/// What the loop does with what comes.
+/// What the loop does with datagrams.
 trait Stage {
-    /// A quarter of the shortest gap timeout; `near`: whether the reading is within any that there can be.
+    /// A quarter of the shortest gap timeout. `near` says whether the reading is within a given quarter.
     fn quarter(&self, near: impl Fn(Nanos) -> bool) -> Nanos;
     fn take(&mut self, stamp: Nanos, datagram: &Datagram<'_>);
     fn advance(&mut self, reading: Nanos);
@@ -84,18 +83,18 @@ trait Stage {
 struct Arbitrating<'a, F, S> {
     handler: &'a mut Handler<F>,
     sink: &'a mut S,
-    /// A quarter of the shortest gap timeout that there can be.
+    /// A quarter of the shortest gap timeout that is possible.
     least: Nanos,
 }
 
 impl<F: Framing, S: Sink> Stage for Arbitrating<'_, F, S> {
     #[inline]
     fn quarter(&self, near: impl Fn(Nanos) -> bool) -> Nanos {
-        // within the least quarter it does not matter which it is: the channels need not be looked through
+        // a reading within the least quarter is within every other: there is no need to go through the channels
         if near(self.least) { self.least } else { Nanos(self.handler.arbiter().gap_timeout_min().0 / 4) }
     }
 
-    #[inline(always)] // one of the two ways to the sink, both within the loop
+    #[inline(always)] // the loop has two ways to the sink, and both are part of it
     fn take(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
         self.handler.on_datagram(stamp, datagram.line, datagram.group, datagram.payload, self.sink);
     }
@@ -124,7 +123,7 @@ impl<F: Framing, S: Sink> Stage for Arbitrating<'_, F, S> {
 }
 
 struct Recording {
-    /// It is given nothing.
+    /// It sees nothing, but the hooks expect one.
     arbiter: Arbiter,
     quarter: Nanos,
 }
@@ -149,7 +148,7 @@ impl Stage for Recording {
     }
 }
 
-/// The loop. It neither allocates nor locks, and makes no system call but those of the source and the hooks.
+/// The loop. It neither allocates nor locks. The only system calls are those of the source and the hooks.
 #[inline(always)] // into `live` and `record`, so that each is one function
 fn drive(stage: &mut impl Stage, source: &mut impl Source, hooks: &mut impl LiveHooks) -> io::Result<LiveEnd> {
     let mut pacer = StampPacer::new();
@@ -169,7 +168,7 @@ fn drive(stage: &mut impl Stage, source: &mut impl Source, hooks: &mut impl Live
             Err(error) => break Err(error),
         };
         pacer.after(pass.datagrams, pass.full, reading);
-        // a full batch of other senders' datagrams alone: what is ours may wait behind them
+        // a full batch may consist of other senders' datagrams, and ours may wait behind them
         let idle = pass.datagrams == 0 && !pass.full;
         if idle {
             match &mut last {
@@ -177,7 +176,7 @@ fn drive(stage: &mut impl Stage, source: &mut impl Source, hooks: &mut impl Live
                     *last = (*last).max(reading);
                     stage.advance(reading);
                 }
-                // no datagram yet: the first one starts the arbiter's time
+                // the first datagram starts the arbiter's time
                 None => pacer = StampPacer::new(),
             }
         }

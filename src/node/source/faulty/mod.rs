@@ -1,4 +1,4 @@
-//! Faults on any source, live ones too: what [`Faults`] says of a line is done to the datagrams that a source hands over.
+//! Faults on any source.
 //!
 //! ```text
 //!  source -> draw -+-> lost
@@ -7,12 +7,6 @@
 //!                                             +-> due now  -> handed over, twice if it is duplicated
 //!                                             +-> due later -> pool -> handed over by a later pass
 //! ```
-//!
-//! The model and its random streams are the publisher's ([`fault`](crate::fault)). The same seed and the same datagrams per line
-//! give the same faults, whatever the other lines bring.
-//!
-//! What is delayed or waits to be overtaken is copied to a pool that is allocated at the start. A datagram for which the pool has
-//! no room is dropped and counted ([`FaultySource::no_room`]). After the start nothing is allocated.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,8 +14,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::fault::{BEHIND_MAX, Fate, FaultCounts, Faults, LineFaults, Overtaken, Share};
-use crate::os::clock::Clock;
-use crate::os::receive::KernelStamp;
+use crate::os::{Clock, KernelStamp};
 use crate::source::live::{LineFacts, SourceFacts};
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::{LINES_MAX, Line};
@@ -40,7 +33,7 @@ pub enum FaultTime {
     Clock(Clock),
 }
 
-/// How a [`FaultySource`] does what it does.
+/// The settings of a [`FaultySource`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FaultySettings {
@@ -48,9 +41,10 @@ pub struct FaultySettings {
     pub seed: u64,
     /// What delays and outages are measured by.
     pub time: FaultTime,
-    /// How many datagrams may be delayed, or wait to be overtaken, at once: all lines together.
+    /// How many datagrams may be delayed or wait to be overtaken at once, on all lines together.
     pub datagrams_max: usize,
-    /// The longest datagram that may, in bytes of UDP payload. The pool takes `datagrams_max` times as many bytes.
+    /// The longest datagram that may be delayed or wait, in bytes of UDP payload. The pool takes `datagrams_max` times as many
+    /// bytes.
     pub bytes_max: usize,
 }
 
@@ -61,13 +55,18 @@ impl FaultySettings {
     }
 }
 
-/// A source whose lines lose, repeat, reorder, delay and corrupt what another source brings.
+/// A source whose lines lose, repeat, reorder, delay and corrupt what another source brings, live ones too.
+///
+/// The model and its random streams are the publisher's ([`fault`](crate::fault)). The same seed and the same datagrams per line
+/// give the same faults, whatever the other lines bring.
+///
+/// What is delayed or waits to be overtaken is copied to a pool that is allocated at the start. A datagram for which the pool has
+/// no room is dropped and counted ([`FaultySource::no_room`]). After the start nothing is allocated.
 ///
 /// ```
 /// use twinline_core::{frame::Line, time::Nanos};
 /// use twinline_node::fault::{Faults, Outage};
-/// use twinline_node::source::faulty::{FaultTime, FaultySettings, FaultySource};
-/// use twinline_node::source::{Source, simulated::Simulated};
+/// use twinline_node::source::{FaultTime, FaultySettings, FaultySource, Simulated, Source};
 ///
 /// let (a, b) = (Line(0), Line(1));
 /// let simulated = Simulated::new(2).pass([(a, "1"), (b, "1")]).pass([(b, "2"), (a, "2")]).pass([(a, "3"), (b, "3")]);
@@ -95,14 +94,14 @@ struct State {
     time: FaultTime,
     lines: Vec<FaultyLine>,
     pool: Pool,
-    /// Where a byte is changed in what is handed over at once.
+    /// Where a byte is changed in a datagram that is not delayed.
     scratch: Box<[u8]>,
     /// The time that faults go by.
     now: Nanos,
     passes: u64,
     /// The stamp, or the clock's reading, that is zero.
     zero: Option<Nanos>,
-    /// The latest stamp that was handed over: none goes back behind it.
+    /// The latest stamp that was handed over: stamps never go back.
     latest: Option<Nanos>,
     handed_over: [HandedOver; LINES_MAX],
 }
@@ -184,7 +183,7 @@ impl<S> FaultySource<S> {
         self.state.lines.get(line.index()).map_or(0, |line| line.no_room)
     }
 
-    /// The source behind it.
+    /// The wrapped source.
     pub fn get_ref(&self) -> &S {
         &self.source
     }
@@ -324,7 +323,7 @@ impl State {
             _ => kept.stamp,
         };
         let from = place as usize * self.pool.bytes_max;
-        // lent out while it is handed over, which takes all of `self`
+        // taken out while it is handed over, which needs all of `self`
         let bytes = std::mem::take(&mut self.pool.bytes);
         let datagram = Datagram {
             line: kept.line,
@@ -356,7 +355,7 @@ impl State {
 
     #[inline]
     fn hand_over(&mut self, datagram: Datagram<'_>, copies: usize, take: &mut impl FnMut(Datagram<'_>)) {
-        // of a capture whose datagrams are delayed by passes, stamps would go back
+        // with a capture whose datagrams are delayed by passes, stamps would go back
         let stamp = datagram.stamp.map(|stamp| self.latest.map_or(stamp, |latest| latest.max(stamp)));
         self.latest = stamp.or(self.latest);
         if let Some(handed_over) = self.handed_over.get_mut(datagram.line.index()) {

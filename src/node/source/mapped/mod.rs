@@ -5,29 +5,29 @@
 //!                                                +-> fragments, put together -^
 //! ```
 //!
-//! This does what a kernel does for a socket: nothing in a frame is believed before it is checked, and each frame without a
-//! datagram of the line is counted under a reason ([`FrameFacts`](super::live::FrameFacts)). As with sockets, there are two
-//! halves. [`Mapped`] is the hot thread's. [`LiveWatch`] is housekeeping's; it keeps one socket per group, which joins the group
-//! and hears nothing, so that the network goes on sending it here.
-//!
-//! The order of a pass: up to a batch of each line's ring; which line comes first rotates from pass to pass.
+//! This does what a kernel does for a socket: nothing in a frame is believed before it is checked.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::config::{Feed, LineConfig};
-use crate::ip::fragments::{FragmentPath, Reassembler};
-use crate::ip::{self, Ipv4, LinkType, Reason, Udp, UdpChecksum};
-use crate::os::clock::Clock;
-use crate::os::netns::no_such_interface;
-use crate::os::raw::{Attachment, BATCH, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
-use crate::os::receive::{KernelStamp, Membership, ReceiveOptions, is_transient};
+use crate::ip::{self, FragmentPath, Ipv4, LinkType, Reason, Reassembler, Udp, UdpChecksum};
+use crate::os::{
+    Attachment, Checksum, Clock, KernelStamp, MappedRingError, Membership, RECEIVE_BATCH, RawFrame, ReceiveOptions,
+    Ring, RingOptions, is_transient_receive_error, no_such_interface,
+};
 use crate::source::live::{LineFacts, LiveError, SourceFacts, interfaces, join};
 use crate::source::watch::{Joins, LiveWatch};
 use crate::source::{CountedSource, Datagram, Pass, Source};
 use twinline_core::frame::Line;
 
-/// The hot half of a feed's mapped rings.
+/// The hot thread's half of a feed's mapped rings: one per line, whose frames are read in place, without a system call.
+///
+/// Each frame without a datagram of the line is counted under a reason ([`FrameFacts`](super::FrameFacts)). The other half is
+/// [`LiveWatch`]: it keeps one socket per group, which joins the group and hears nothing, so that the network goes on sending it
+/// here.
+///
+/// A pass takes up to a batch from each line's ring. Which line comes first rotates from pass to pass.
 #[derive(Debug)]
 pub struct Mapped<R> {
     lines: Vec<MappedLine<R>>,
@@ -60,7 +60,7 @@ impl<R: Ring> Mapped<R> {
         let mut lines = Vec::with_capacity(feed.lines.len());
         for (index, (line, found)) in feed.lines.iter().zip(&found).enumerate() {
             let failed = |error| LiveError::Ring { line: line.name.clone(), interface: line.interface.clone(), error };
-            // first, since this is what may be forbidden
+            // first, since this is what may not be permitted
             let (ring, mut attachment) = open(&RingOptions {
                 groups: line.groups.clone(),
                 buffer_bytes: options.buffer_bytes,
@@ -76,7 +76,7 @@ impl<R: Ring> Mapped<R> {
             }
             if let Some(interface) = found {
                 match attachment.attach(interface.index) {
-                    // it has gone since it was listed: the watch will notice
+                    // it disappeared after it was listed: the watch will notice
                     Err(error) if !no_such_interface(&error.error) => return Err(failed(error)),
                     _ => {}
                 }
@@ -112,8 +112,8 @@ impl<R: Ring> Source for Mapped<R> {
             let polled = ring.poll(&mut |frame| reader.read(&frame, facts, take));
             pass.datagrams += (facts.datagrams - before) as usize;
             match polled {
-                Ok(count) => pass.full |= count == BATCH,
-                Err(error) if is_transient(&error) => facts.errors += 1,
+                Ok(count) => pass.full |= count == RECEIVE_BATCH,
+                Err(error) if is_transient_receive_error(&error) => facts.errors += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -192,7 +192,7 @@ impl Reader {
     ) -> Result<(), Reason> {
         let fragment = ip.fragment(FragmentPath::default())?;
         let Some(segment) = self.fragments.put(self.clock.now(), &fragment) else { return Ok(()) };
-        // of a fragment it is not known whether the sender left its checksum unfinished
+        // nobody knows whether the sender of a fragment left its checksum unfinished
         let frame = RawFrame { checksum: Checksum::Unknown, joined: None, ..*frame };
         self.place.finish((ip.source(), ip.destination()), segment, &frame, facts, take)
     }

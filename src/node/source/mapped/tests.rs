@@ -26,7 +26,7 @@ struct Script(VecDeque<Result<Coming, i32>>);
 
 impl Ring for Script {
     fn poll(&mut self, take: &mut impl FnMut(RawFrame<'_>)) -> io::Result<usize> {
-        for taken in 0..BATCH {
+        for taken in 0..RECEIVE_BATCH {
             match self.0.pop_front() {
                 None => return Ok(taken),
                 Some(Err(error)) => return Err(io::Error::from_raw_os_error(error)),
@@ -35,7 +35,7 @@ impl Ring for Script {
                 }
             }
         }
-        Ok(BATCH)
+        Ok(RECEIVE_BATCH)
     }
 }
 

@@ -365,7 +365,7 @@ impl Joined {
             run(source, &feed, hot)
         });
         let thread = thread.map_err(RuntimeError::Thread)?;
-        Ok(Running { thread, attendant, counters, stop })
+        Ok(Running { thread: Some(thread), attendant, counters, stop })
     }
 }
 
@@ -423,10 +423,11 @@ pub enum AttachClientError {
     Attach(#[from] AttachError),
 }
 
-/// A live run. If this is dropped, the threads go on until something else stops them.
+/// A live run. Dropping this ends the run, without waiting for its end.
 #[derive(Debug)]
 pub struct Running<S> {
-    thread: JoinHandle<HotEnd<S>>,
+    /// Until it is joined.
+    thread: Option<JoinHandle<HotEnd<S>>>,
     attendant: Attendant,
     counters: CounterPage,
     stop: Stop,
@@ -450,7 +451,7 @@ impl<S> Running<S> {
 
     /// Whether the hot thread has ended.
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// The notices since the last call.
@@ -468,12 +469,19 @@ impl<S> Running<S> {
     /// # Errors
     /// [`RuntimeError::Failed`] if the hot thread panicked, as the caller's own sink may.
     pub fn join(mut self) -> Result<Ended<S>, RuntimeError> {
-        let end = self.thread.join();
+        let end = self.thread.take().and_then(|thread| thread.join().ok());
         self.attendant.end();
-        let HotEnd { at, source, dropped, arbiter, malformed, sink, error } = end.map_err(|_| RuntimeError::Failed)?;
+        let HotEnd { at, source, dropped, arbiter, malformed, sink, error } = end.ok_or(RuntimeError::Failed)?;
         let notices = std::iter::from_fn(|| self.attendant.notice()).collect();
         let lines = self.attendant.facts();
         Ok(Ended { at, source, lines, dropped, arbiter, malformed, sink, error, notices })
+    }
+}
+
+impl<S> Drop for Running<S> {
+    fn drop(&mut self) {
+        // the attendant goes with this, and a run whose lines nobody looks after must not go on
+        self.stop.request();
     }
 }
 

@@ -154,6 +154,18 @@ fn a_sink_of_ones_own_comes_back_and_is_closed() {
 }
 
 #[test]
+fn a_run_that_nobody_holds_any_more_ends() {
+    let mut runtime = Runtime::new(feed(26_493));
+    let mut client = runtime.client(StreamKind::Ordered).unwrap();
+    let (running, _clients) = runtime.start().unwrap();
+    assert!(!running.is_finished());
+    drop(running);
+    let mut none = Vec::new();
+    until(|| !read(&mut client, &mut none));
+    assert!(none.is_empty());
+}
+
+#[test]
 fn what_cannot_be_is_refused_before_anything_starts() {
     let mut runtime = Runtime::new(feed(26_492));
     let _client = runtime.client(StreamKind::Ordered).unwrap();

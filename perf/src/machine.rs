@@ -6,7 +6,7 @@ use std::thread;
 
 use core_affinity::CoreId;
 use twinline_analysis::latency::pingpong::{NEAR, PingPong};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 

@@ -14,7 +14,7 @@ use super::publish::seconds;
 use super::sending::{LatenessNs, Send, late_text, taken_word, tell_taken};
 use super::{Failure, Outcome, feed, say};
 use twinline_analysis::report::counters::{Ordered, ignored_text};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::os::clock::Clock;

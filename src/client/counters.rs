@@ -29,7 +29,7 @@ use crate::ring::shim::Words;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"twinCNTR");
 /// The version of the page: which counters there are, and where.
-pub const VERSION: u64 = 1;
+const VERSION: u64 = 1;
 const HEADER_WORDS: usize = 8;
 /// The lines of a feed, and recovery.
 const LINE_WORDS: usize = LINES_MAX + 1;

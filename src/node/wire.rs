@@ -9,8 +9,8 @@ use crate::os::clock::Clock;
 use crate::os::send::{Checked, SendOptions, Sender, SenderError, Trouble};
 use crate::os::send_packet::{Flow, PacketError, PacketSender, joined_here};
 use crate::os::sending::{SEND_BATCH, SendFacts};
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// How long to wait at a time for room in a full queue, and how often, before the datagram is given up.
 const ROOM_WAIT: Duration = Duration::from_millis(10);

@@ -20,8 +20,8 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use twinline_core::Nanos;
 use twinline_core::framing::{AnyFraming, WithFraming};
-use twinline_core::time::Nanos;
 
 mod candidate;
 pub mod captures;
@@ -139,7 +139,7 @@ pub struct Beyond {
 /// use twinline_core::frame::Session;
 /// use twinline_analysis::inspect::{FlowKey, Inspection};
 /// use twinline_analysis::inspect::packets::Tags;
-/// use twinline_core::time::Nanos;
+/// use twinline_core::Nanos;
 ///
 /// let mut inspection = Inspection::new(Inspection::all_framings());
 /// let key = |group: &str| FlowKey {

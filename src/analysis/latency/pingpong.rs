@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::cpu::Spin;
 

@@ -4,9 +4,9 @@ use std::io;
 
 use hdrhistogram::Histogram;
 
+use twinline_core::Nanos;
 use twinline_core::frame::FrameKind;
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 use twinline_node::os::clock::Clock;
 use twinline_node::os::signal::Stop;
 use twinline_node::publisher::plan::{Plan, PlanError, PlanStep};

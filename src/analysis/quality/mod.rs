@@ -11,7 +11,7 @@
 //! use twinline_core::framing::{Framing, MoldUdp64};
 //! use twinline_core::arbiter::Settings;
 //! use twinline_analysis::quality::Quality;
-//! use twinline_core::time::Nanos;
+//! use twinline_core::Nanos;
 //!
 //! // line A loses number 2, line B comes 70 ns after it
 //! let mut arbiter = Arbiter::new(Settings::new(MoldUdp64.rules(), vec![true, true], 1));
@@ -34,8 +34,7 @@
 
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, Run, Sink};
 use twinline_core::frame::{LINES_MAX, Line, Session};
-use twinline_core::seq::{SeqNo, SeqRange};
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo, SeqRange};
 
 pub mod account;
 pub mod chart;

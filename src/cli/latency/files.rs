@@ -17,7 +17,7 @@ use twinline_analysis::latency::latencies::LatencyCause;
 use twinline_analysis::latency::read::Interval;
 use twinline_analysis::latency::two_core::BlockKind;
 use twinline_analysis::latency::{LatencyReport, PassResults, RatioResults};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// A directory that was empty when it was opened.
 #[derive(Debug)]

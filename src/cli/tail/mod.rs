@@ -10,8 +10,7 @@ use super::live::housekeeping::{Housekeeping, StatusLine};
 use super::live::tally::Tally;
 use super::live::{self, Listen, Listening, RING_CAPACITY, Stops, Wanted, pause};
 use super::{Failure, Outcome};
-use twinline_client::client::{self, Client, Item, Polled};
-use twinline_client::delivery::{Delivery, Dropped, StreamKind};
+use twinline_client::{Client, Delivery, Dropped, Item, Polled, StreamKind};
 use twinline_node::os::clock::Clock;
 use twinline_node::runtime::{self, Running};
 
@@ -62,7 +61,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
     let output = if args.first { StreamKind::First } else { StreamKind::Ordered };
     let (delivery, client) =
-        client::open(&runtime::facts(&feed), output.into(), RING_CAPACITY).map_err(Failure::run)?;
+        twinline_client::open(&runtime::facts(&feed), output.into(), RING_CAPACITY).map_err(Failure::run)?;
     // whoever reads along has time to look up the framing for every datagram
     let running = joined.start_as(feed.framing, delivery).map_err(Failure::run)?;
     let housekeeping = Housekeeping::new(clock, voice.clone(), &feed.lines, &args.listen, StatusLine::None);
@@ -106,7 +105,7 @@ pub(super) fn run(args: Args) -> Outcome {
 /// Why printing ended early.
 enum Stopped {
     Output(io::Error),
-    Ring(client::BrokenStream),
+    Ring(twinline_client::BrokenStream),
 }
 
 impl From<io::Error> for Stopped {

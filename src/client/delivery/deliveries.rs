@@ -12,14 +12,13 @@
 //! two frames, so every client gets whole frames.
 //!
 //! ```
-//! use twinline_client::client::{self, Polled};
-//! use twinline_client::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, StreamKind};
+//! use twinline_client::{CAPACITY_MIN, Deliveries, FeedFacts, Polled, StreamKind};
 //! # use twinline_core::frame::Packing;
 //!
 //! let (mut deliveries, mut roster) = Deliveries::new(8);
 //! // `deliveries` goes to the hot thread; at any time later, here:
 //! # let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
-//! let (delivery, mut client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN)?;
+//! let (delivery, mut client) = twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN)?;
 //! let id = roster.attach(delivery)?;
 //! // the hot thread, between two frames
 //! deliveries.tend();
@@ -40,15 +39,10 @@ use super::Delivery;
 use crate::ring::{Giver, Taker, handoff};
 use twinline_core::arbiter::{ChannelRef, Event, Loss, Run, Sink};
 use twinline_core::frame::Session;
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
 /// The most clients that one [`Deliveries`] can have. Each costs the hot thread a copy of every message.
 pub const DIRECT_MAX: usize = 64;
-
-/// Every so many calls of [`Deliveries::tend`], one client is asked whether it has gone. The answer stands on a cache
-/// line that the client writes, so asking is not free.
-pub const LOOK_EVERY: u32 = 1_024;
 
 /// A client of a [`Deliveries`], as its [`Roster`] names it. No two clients of one roster have the same id, ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +85,10 @@ struct Exchange {
 }
 
 impl Deliveries {
+    /// How many calls of [`Deliveries::tend`] there are from one question whether a client has gone to the next. The answer is on a
+    /// cache line that the client writes, so asking is not free.
+    pub const LOOK_EVERY: u32 = 1_024;
+
     /// A set without clients yet, for up to `capacity` of them, and the roster that attaches and detaches them while the set
     /// is in use.
     ///
@@ -101,7 +99,7 @@ impl Deliveries {
         // a client can be attached and detached before the hot thread looks
         let (orders_in, orders) = handoff(2 * capacity);
         let (returned_in, returned) = handoff(capacity);
-        let exchange = Exchange { orders, returned: returned_in, until_look: LOOK_EVERY, look_at: 0 };
+        let exchange = Exchange { orders, returned: returned_in, until_look: Deliveries::LOOK_EVERY, look_at: 0 };
         let deliveries = Deliveries {
             writers: Vec::with_capacity(capacity),
             ids: Vec::with_capacity(capacity),
@@ -173,7 +171,7 @@ impl Deliveries {
     #[cold]
     fn look(&mut self) {
         let Some(exchange) = &mut self.exchange else { return };
-        exchange.until_look = LOOK_EVERY;
+        exchange.until_look = Deliveries::LOOK_EVERY;
         let at = if exchange.look_at < self.writers.len() { exchange.look_at } else { 0 };
         exchange.look_at = at + 1;
         if self.writers.get(at).is_some_and(Delivery::client_gone) {

@@ -28,34 +28,32 @@ mod facts;
 mod overrun;
 mod record;
 
-pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, LOOK_EVERY, Roster};
+pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, Roster};
 pub use facts::{FactsError, FeedFacts};
 pub use overrun::Overrun;
 pub use record::{BrokenRecord, Jump, RingRecord, SinkCall};
 pub(crate) use record::{Decoder, Entry, Named, RunEntry};
 
 use crate::ring::{self, Consumer, HEADER, Producer, RingError, Shape};
+pub(crate) use twinline_core::arbiter::CHANNELS_MAX;
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, Loss, Run, Sink};
 use twinline_core::frame::{ChannelKey, Packing, Session};
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
 use overrun::Overruns;
 use record::{CONTROL_LEN, HEAD_LEN};
 
-/// How many channels a feed may have (ARBITRATION 2.2).
-pub const CHANNELS_MAX: usize = 256;
 /// The longest body of a run, in bytes: more than any datagram holds.
-pub const BODY_MAX: usize = 1 << 16;
+pub(crate) const BODY_MAX: usize = 1 << 16;
 /// The longest record of a client's ring, in bytes.
-pub const RECORD_MAX: usize = BODY_MAX + HEAD_LEN + 8;
+pub(crate) const RECORD_MAX: usize = BODY_MAX + HEAD_LEN + 8;
 /// The smallest capacity of a client's ring, in bytes.
 pub const CAPACITY_MIN: usize = 1 << 20;
 /// The usual capacity of a client's ring, in bytes: some 50 ms of the heaviest feed there is.
 pub const CAPACITY_DEFAULT: usize = 1 << 22;
 /// Bytes that are kept free for overruns: room for every possible overrun record, the channel records before them, and the pad
 /// that one of them may need.
-pub const RESERVE: usize = (overrun::OVERRUNS_MAX + CHANNELS_MAX + 1) * ring::span(CONTROL_LEN);
+pub(crate) const RESERVE: usize = (overrun::OVERRUNS_MAX + CHANNELS_MAX + 1) * ring::span(CONTROL_LEN);
 
 const _: () = assert!(CAPACITY_MIN >= 4 * ring::span(RECORD_MAX), "a ring holds four of the largest records");
 const _: () = assert!(
@@ -118,7 +116,7 @@ pub struct Dropped {
 ///
 /// # Errors
 /// [`RingError`] if the capacity is not a power of two, or is less than [`CAPACITY_MIN`].
-pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Consumer), RingError> {
+pub(crate) fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Consumer), RingError> {
     let (producer, consumer) = ring::heap(shape(capacity)?, &facts.to_bytes())?;
     Ok((Delivery::new(producer, facts.packing, wants)?, consumer))
 }
@@ -127,7 +125,7 @@ pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Deliver
 ///
 /// # Errors
 /// [`RingError::TooSmall`] if the capacity is less than [`CAPACITY_MIN`].
-pub fn shape(capacity: usize) -> Result<Shape, RingError> {
+pub(crate) fn shape(capacity: usize) -> Result<Shape, RingError> {
     if capacity < CAPACITY_MIN {
         return Err(RingError::TooSmall { capacity, record_max: RECORD_MAX, least: CAPACITY_MIN });
     }
@@ -144,7 +142,7 @@ struct Told {
 /// Writes one client's ring. It is a [`Sink`]. Dropping it reports the last overrun and ends the client's stream.
 ///
 /// Invariant: `told` is what the published channel records say. While `overrunning`, nothing but overrun records is written, and
-/// at least [`RESERVE`] bytes are free whenever no overrun records have been written since the last message.
+/// at least `RESERVE` bytes are free whenever no overrun records have been written since the last message.
 #[derive(Debug)]
 pub struct Delivery {
     producer: Producer,
@@ -161,7 +159,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`RingError::TooSmall`] if the ring does not have a shape that [`shape`] gives.
-    pub fn new(producer: Producer, packing: Packing, wants: Wants) -> Result<Delivery, RingError> {
+    pub(crate) fn new(producer: Producer, packing: Packing, wants: Wants) -> Result<Delivery, RingError> {
         let found = producer.shape();
         if found.capacity < CAPACITY_MIN || found.record_max < RECORD_MAX {
             return Err(RingError::TooSmall { capacity: found.capacity, record_max: RECORD_MAX, least: CAPACITY_MIN });

@@ -3,8 +3,7 @@
 use super::{CHANNELS_MAX, Weight};
 use twinline_core::arbiter::ChannelRef;
 use twinline_core::frame::Session;
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
 /// How many sessions of one channel are reported separately in one overrun.
 const SESSIONS_MAX: usize = 2;

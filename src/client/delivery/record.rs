@@ -8,9 +8,7 @@ use twinline_core::arbiter::{
     ChannelRef, EpochEndReason, Event, EventKind, LagReason, LineState, Loss, LostReason, Run, RunFlags, Sink,
 };
 use twinline_core::frame::{ChannelKey, LINES_MAX, Line, Packing, Session};
-use twinline_core::framing;
-use twinline_core::seq::{SeqNo, SeqRange};
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo, SeqRange, framing};
 
 /// Bytes of the header of every record.
 pub(super) const HEAD_LEN: usize = 24;

@@ -9,7 +9,7 @@
 //! use twinline_core::frame::Line;
 //! use twinline_core::framing::{Framing, MoldUdp64};
 //! use twinline_core::frame::Session;
-//! use twinline_core::time::Nanos;
+//! use twinline_core::Nanos;
 //!
 //! #[derive(Default)]
 //! struct Messages(Vec<String>);
@@ -66,7 +66,10 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use event::*;
+pub use event::{
+    ChannelRef, EpochEndReason, Event, EventJson, EventKind, LagReason, LineState, Loss, LostReason, Run, RunFlags,
+    Sink, line_name,
+};
 pub use lead::LeadHistogram;
 pub use limits::{Limits, MemoryUse};
 pub use report::{ChannelReport, EpochCounts, LineCounts};

@@ -49,7 +49,7 @@ impl Verify {
     ///
     /// ```
     /// use twinline_core::arbiter::Verify;
-    /// use twinline_core::seq::SeqNo;
+    /// use twinline_core::SeqNo;
     /// let chosen = |rate: Verify, n: std::ops::Range<u64>| n.filter(|&n| rate.chooses(SeqNo(n))).count();
     /// let one_in_a_hundred = Verify::PerBillion(10_000_000);
     /// assert!((99..=101).contains(&chosen(one_in_a_hundred, 1..10_001)));

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 
 use crate::ip::LinkType;
 use crate::ip::fragments::UnusedFragments;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// A UDP datagram over IPv4, as a file holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION};
 use crate::ip::fragments::{Reassembler, UnusedFragments};
 use crate::ip::{self, LinkType, Reason, Udp};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// Reads one capture file, forwards, in its own order.
 ///

@@ -3,10 +3,10 @@
 //! [`Handler`] is the whole way of a datagram between a source and a sink. Live runs and replays use the same one.
 
 use crate::config::Feed;
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, Settings, Sink};
 use twinline_core::frame::{Line, SequenceRules};
 use twinline_core::framing::{Framing, Malformed};
-use twinline_core::time::Nanos;
 
 pub mod tap;
 

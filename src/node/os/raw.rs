@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::num::NonZeroU16;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// The most frames that one poll of a ring takes: as many as from a socket.
 pub const BATCH: usize = super::receive::BATCH;

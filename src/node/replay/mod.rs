@@ -24,8 +24,8 @@ use crate::os::sending::SEND_BATCH;
 use crate::os::signal::Stop;
 use crate::publisher::pace::DueClock;
 use crate::wire::{Wire, is_transient};
+use twinline_core::Nanos;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 
 use ahead::{Ahead, Chunk, Entry, Next};
 

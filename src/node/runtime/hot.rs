@@ -1,9 +1,9 @@
 //! The hooks of the runtime's own hot thread: the clock, a copy of every datagram for a capture, the page of counters, the stop.
 
 use twinline_client::counters::{Counter, CounterWriter};
+use twinline_core::Nanos;
 use twinline_core::arbiter::Arbiter;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 
 use super::LiveHooks;
 use crate::handler::tap::Tap;

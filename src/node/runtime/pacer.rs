@@ -1,6 +1,6 @@
 //! Stamps out of clock readings (ARBITRATION 1.2).
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// Makes stamps of clock readings, so that an arbiter which was held up does not give up what waits in its sockets
 /// (ARBITRATION 1.2).
@@ -10,7 +10,7 @@ use twinline_core::time::Nanos;
 ///
 /// ```
 /// use twinline_node::runtime::StampPacer;
-/// use twinline_core::time::Nanos;
+/// use twinline_core::Nanos;
 /// let mut pacer = StampPacer::new();
 /// let quarter = Nanos(250);
 /// assert_eq!(pacer.stamp(Nanos(10_000), quarter), Nanos(10_000));

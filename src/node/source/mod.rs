@@ -16,8 +16,8 @@ use std::io;
 use std::net::SocketAddrV4;
 
 use crate::os::receive::KernelStamp;
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 pub mod faulty;
 pub mod live;

@@ -13,8 +13,7 @@ use twinline_core::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
 use twinline_node::config::Feed;
 use twinline_core::frame::{Frame, FrameKind, Line};
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
-use twinline_core::seq::SeqNo;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo};
 
 /// Feed files that describe their framing themselves.
 const DESCRIBED: &[&str] = &[

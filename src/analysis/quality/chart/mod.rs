@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use crate::chart::escape;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 pub mod bars;
 pub mod time;

@@ -1,10 +1,9 @@
 //! Judges what the client read against what was sent. It takes nothing from the arbiter on trust: not the numbers, not the
 //! bytes, not that what is missing was lost.
 
-use twinline_client::client::{Item, Message};
-use twinline_client::delivery::Overrun;
+use twinline_client::{Item, Message, Overrun};
+use twinline_core::SeqRange;
 use twinline_core::arbiter::{Event, EventKind, LineState, Loss};
-use twinline_core::seq::SeqRange;
 use twinline_node::publisher::made_up::MadeUp;
 
 use super::schedule::NAMES;

@@ -13,7 +13,7 @@
 use std::net::Ipv4Addr;
 use std::ops::Add;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// How many datagrams may be in flight. With one more, the oldest is given up.
 pub const IN_FLIGHT: usize = 64;
@@ -161,7 +161,7 @@ impl Add for UnusedFragments {
 ///
 /// ```
 /// use twinline_node::ip::fragments::{Fragment, Identity, Reassembler, FragmentPath};
-/// use twinline_core::time::Nanos;
+/// use twinline_core::Nanos;
 ///
 /// let (source, destination) = ([10, 0, 0, 1].into(), [239, 1, 1, 1].into());
 /// let of = Identity { via: FragmentPath::default(), source, destination, id: 7 };

@@ -24,8 +24,8 @@ use crate::os::clock::Clock;
 use crate::os::receive::KernelStamp;
 use crate::source::live::{LineFacts, SourceFacts};
 use crate::source::{CountedSource, Datagram, Pass, Source};
+use twinline_core::Nanos;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 
 /// What delays and outages are measured by. They begin at zero.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,8 @@ impl FaultySettings {
 /// A source whose lines lose, repeat, reorder, delay and corrupt what another source brings.
 ///
 /// ```
-/// use twinline_core::{frame::Line, time::Nanos};
+/// use twinline_core::frame::Line;
+/// use twinline_core::Nanos;
 /// use twinline_node::fault::{Faults, Outage};
 /// use twinline_node::source::faulty::{FaultTime, FaultySettings, FaultySource};
 /// use twinline_node::source::{Source, simulated::Simulated};

@@ -45,6 +45,9 @@
 //! | what can go wrong | [`ClientError`], [`FactsError`]; [`BrokenStream`], [`BrokenRecord`]; [`AttachError`], [`AttachReason`] |
 //! | watching an arbiter | [`counters`]: the page of counters that the hot thread stores and anyone reads |
 //! | bytes of another kind | [`ring`]: the single-producer single-consumer ring itself |
+//!
+//! A slow client harms only itself. A record that does not fit into its ring is dropped and counted, and so is every later one
+//! until a quarter of the ring is free. Then the client gets an [`Overrun`] per channel and session that says what it missed.
 
 #![deny(unsafe_code)]
 

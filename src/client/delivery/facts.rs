@@ -1,4 +1,4 @@
-//! What a client must know about a feed before the first record. It is stored in the ring itself.
+//! What a client must know about a feed before it reads the first record. It is stored in the ring itself.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct FeedFacts {
     pub lines: Vec<String>,
 }
 
-/// The bytes in a ring are not the facts of a feed, or those of a newer version.
+/// The bytes in a ring are not a feed's facts, or are those of a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FactsError;
 

@@ -1,5 +1,5 @@
-//! What a client reads: records in a ring. This module owns the layout of a record, decides which records a client gets, and
-//! what happens to those that a slow client has no room for. It never waits, and after creation it allocates nothing.
+//! What a client reads: records in a ring. This module owns the layout of a record. It decides which records a client gets, and
+//! what happens to records that do not fit because the client is slow. It never waits, and after creation it allocates nothing.
 //!
 //! A [`Delivery`] writes one client's ring, with the [`StreamKind`] that the client chose. [`Deliveries`] is the [`Sink`] over
 //! all clients; its [`Roster`] attaches and detaches them while it is in use. A record of messages is a run: consecutive
@@ -18,10 +18,10 @@
 //! what it has written, not by what has happened. So an overrun cannot swallow a channel record, and a client that attaches
 //! late gets the ones it needs.
 //!
-//! **Overrun.** A record that does not fit is dropped and counted, per channel and session. From then on every record is
-//! dropped, until a quarter of the ring is free. Then the client gets one [`Overrun`] per channel and session, before anything
-//! else: with the next record, or from [`Sink::after_pass`] if none comes. Messages leave [`RESERVE`] bytes free, enough for every
-//! possible overrun record, so those fit even when the writer goes away. An overrun is never called a gap.
+//! **Overrun.** A record that does not fit is dropped and counted, per channel and session. From then on every record is dropped,
+//! until a quarter of the ring is free. Then the client gets one [`Overrun`] per channel and session, before anything else: with
+//! the next record, or from [`Sink::after_pass`] if none comes. Messages leave [`RESERVE`] bytes free, enough for every possible
+//! overrun record, so those fit even when the writer goes away. An overrun is never called a gap.
 
 mod deliveries;
 mod facts;
@@ -51,7 +51,7 @@ pub(crate) const RECORD_MAX: usize = BODY_MAX + HEAD_LEN + 8;
 pub const CAPACITY_MIN: usize = 1 << 20;
 /// The usual capacity of a client's ring, in bytes: some 50 ms of the heaviest feed there is.
 pub const CAPACITY_DEFAULT: usize = 1 << 22;
-/// Bytes that are kept free for overruns: room for every possible overrun record, the channel records before them, and the pad
+/// Bytes that are kept free for overruns: enough for every possible overrun record, the channel records before them, and the pad
 /// that one of them may need.
 pub(crate) const RESERVE: usize = (overrun::OVERRUNS_MAX + CHANNELS_MAX + 1) * ring::span(CONTROL_LEN);
 
@@ -87,7 +87,7 @@ pub struct Wants {
 }
 
 impl Wants {
-    /// The same, with or without late messages.
+    /// The same request, with or without late messages.
     #[must_use]
     pub fn with_late(self, late: bool) -> Wants {
         Wants { late, ..self }
@@ -101,7 +101,7 @@ impl From<StreamKind> for Wants {
     }
 }
 
-/// Totals of what a client had no room for.
+/// Totals of what was dropped because a client's ring was full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// How often the ring overran.
@@ -175,19 +175,19 @@ impl Delivery {
         })
     }
 
-    /// What the client has had no room for so far.
+    /// What was dropped so far because the client's ring was full.
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
 
-    /// Whether the client has gone: it dropped its end.
+    /// Whether the client has gone, which means that it dropped its end.
     pub fn client_gone(&self) -> bool {
         self.producer.consumer_gone()
     }
 
-    /// Reports an overrun to the client if a quarter of its ring is free. Every record does this first; call it when there are
-    /// none, so that the client does not have to wait for the next one ([`Sink::after_pass`] does). Returns whether nothing is
-    /// left to report.
+    /// Reports an overrun to the client once a quarter of its ring is free. Writing a record does this first. Call it when there
+    /// are no records, so that the client does not have to wait for the next one; [`Sink::after_pass`] does so. Returns whether
+    /// everything has been reported.
     #[inline]
     pub fn settle(&mut self) -> bool {
         !self.overrunning || self.resume()
@@ -203,7 +203,7 @@ impl Delivery {
         true
     }
 
-    /// Writes every overrun record that is due. There is room for them: a quarter of the ring, or the reserve.
+    /// Writes every overrun record that is due. They always fit, into a quarter of the ring or into the reserve.
     fn tell_overruns(&mut self) {
         for overrun in self.overruns.pending() {
             let Overrun { channel, session, .. } = *overrun;
@@ -224,7 +224,7 @@ impl Delivery {
         self.overruns.clear();
     }
 
-    /// Writes one record, with a channel record before it if it needs one; or counts it as dropped.
+    /// Writes one record, with a channel record before it if needed, or counts it as dropped.
     fn write<const N: usize>(
         &mut self,
         channel: ChannelRef,
@@ -280,7 +280,7 @@ impl Delivery {
         self.run_with_care(via, run);
     }
 
-    /// A run that needs more than a copy, or does not fit.
+    /// Writes a run that needs more than a plain copy, or does not fit.
     #[cold]
     #[inline(never)]
     fn run_with_care(&mut self, via: SinkCall, run: &Run<'_>) {
@@ -289,7 +289,7 @@ impl Delivery {
         if run.packing == self.packing {
             return self.write(run.channel, Some(run.session), &head, run.body, weight);
         }
-        // a frame that does not pack as its feed does: its packing goes between header and messages
+        // the frame does not pack as its feed does, so its packing goes between header and messages
         let mut long = [0; HEAD_LEN + 8];
         long[..HEAD_LEN].copy_from_slice(&head);
         long[HEAD_LEN..].copy_from_slice(&run.packing.to_bytes());
@@ -307,7 +307,7 @@ impl Delivery {
     }
 }
 
-/// What is dropped with a record.
+/// What is lost to the client if a record is dropped.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weight {
     at: Nanos,
@@ -339,7 +339,7 @@ impl Sink for Delivery {
             }
         };
         if wanted {
-            // an epoch begins where its numbers begin; other events cover no numbers
+            // an epoch event has a place in the numbers, where the epoch begins; other events cover no numbers
             let (session, range) = match event.kind {
                 EventKind::Epoch { session, first } => (Some(session), SeqRange::new(first, first)),
                 _ => (None, SeqRange::default()),

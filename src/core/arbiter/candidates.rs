@@ -188,7 +188,7 @@ impl Candidates {
         oldest.frames_seen()
     }
 
-    /// The only candidate, where its frames are copies of one.
+    /// The only candidate, if all its frames are copies of one frame.
     pub(super) fn take_lone(&mut self) -> Option<Candidate> {
         if self.oldest == NONE || self.oldest != self.newest {
             return None;

@@ -88,7 +88,7 @@ impl Hold {
         live.saturating_mul(2).saturating_add((SLACK + 2 * SEGMENT) as u64)
     }
 
-    /// Takes what [`Hold::most`] says now.
+    /// Takes at once as much memory as [`Hold::most`] states.
     pub(super) fn reserve(&mut self, bytes: u64, blocks: u64) {
         let segments = Hold::most(bytes, blocks).div_ceil(SEGMENT as u64) as usize;
         self.free.reserve(segments);

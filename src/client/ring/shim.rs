@@ -97,7 +97,6 @@ mod real {
         }
 
         /// How many words there are.
-        #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
         pub fn len(&self) -> usize {
             self.len
         }
@@ -250,7 +249,6 @@ mod modelled {
         }
 
         /// How many words there are.
-        #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
         pub fn len(&self) -> usize {
             self.words.len()
         }

@@ -1,4 +1,4 @@
-//! A single-producer single-consumer ring of bytes, over memory that it is given: heap or mapped.
+//! A single-producer single-consumer ring of bytes, over memory that it is given, heap or mapped. [`heap`] makes one on the heap.
 //!
 //! It owns the layout, the two ends and the order of stores. It knows nothing about messages, feeds or any other module.
 //! After creation it does not allocate, lock or make a system call.

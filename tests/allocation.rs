@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::io;
 use std::net::UdpSocket;
 
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, Event, EventKind, GapTimeout, Loss, LostReason, Run, Settings, Sink, Verify};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::config;
 use twinline_node::os::{
     Attachment, Checksum, MappedRingError, PacketRing, RECEIVE_BATCH, RawFrame, ReceiveOptions, Ring, SendOptions,
@@ -396,8 +396,7 @@ fn a_packet_sockets_ring_allocates_nothing() {
 /// The hot thread's part of it is counted; what the other thread does stands between.
 #[test]
 fn clients_come_and_go_without_an_allocation_or_a_free_of_the_hot_thread() {
-    use twinline_client::client;
-    use twinline_client::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, LOOK_EVERY, StreamKind};
+    use twinline_client::{CAPACITY_MIN, Deliveries, FeedFacts, StreamKind};
 
     fn hot(deliveries: &mut Deliveries, datagram: &[u8], calls: u32) {
         let counts = || (ALLOCATIONS.with(Cell::get), FREED.with(Cell::get));
@@ -420,7 +419,7 @@ fn clients_come_and_go_without_an_allocation_or_a_free_of_the_hot_thread() {
     for round in 0..3 {
         let (mut ids, mut clients) = (Vec::new(), Vec::new());
         for _ in 0..4 {
-            let (delivery, client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN).unwrap();
+            let (delivery, client) = twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN).unwrap();
             ids.push(roster.attach(delivery).unwrap());
             clients.push(client);
         }
@@ -428,7 +427,7 @@ fn clients_come_and_go_without_an_allocation_or_a_free_of_the_hot_thread() {
         assert_eq!(deliveries.iter().count(), 4, "round {round}");
         assert!(roster.detach(ids[0]) && roster.detach(ids[2]));
         clients.remove(1);
-        hot(&mut deliveries, &datagram, 4 * LOOK_EVERY);
+        hot(&mut deliveries, &datagram, 4 * Deliveries::LOOK_EVERY);
         assert_eq!(deliveries.iter().count(), 1);
         assert_eq!(std::iter::from_fn(|| roster.returned()).count(), 3);
         assert!(roster.detach(ids[3]));

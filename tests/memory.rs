@@ -1,9 +1,9 @@
 //! Resident memory over a long run: after warming up it does not grow, whatever is lost, held and duplicated.
 
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Event, Run, Sink};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 

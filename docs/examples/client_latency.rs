@@ -6,8 +6,7 @@
 //! ```
 
 use hdrhistogram::Histogram;
-use twinline_client::client::{Item, Polled};
-use twinline_client::delivery::StreamKind;
+use twinline_client::{Item, Polled, StreamKind};
 use twinline_node::config::Feed;
 use twinline_node::os::Clock;
 use twinline_node::runtime::Runtime;

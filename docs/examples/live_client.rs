@@ -5,8 +5,7 @@
 //! cargo run --release -- publish feeds/loopback.toml --seconds 3        (in another terminal)
 //! ```
 
-use twinline_client::client::{Item, Polled};
-use twinline_client::delivery::StreamKind;
+use twinline_client::{Item, Polled, StreamKind};
 use twinline_node::config::Feed;
 use twinline_node::runtime::Runtime;
 

@@ -1,8 +1,8 @@
 //! A framing of one's own, described in a feed file: a house feed with a 10-byte header. `cargo run --example own_framing`
 
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Event, Run, Sink};
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 

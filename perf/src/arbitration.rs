@@ -10,12 +10,11 @@
 use std::hint::black_box;
 
 use fastrand::Rng;
-use twinline_client::client::{self, Client, Item, Polled};
-use twinline_client::delivery::{CAPACITY_MIN, Delivery, FeedFacts, StreamKind};
+use twinline_client::{CAPACITY_MIN, Client, Delivery, FeedFacts, Item, Polled, StreamKind};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, Event, Run, Settings, Sink, Verify};
 use twinline_core::frame::{Line, Packing, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::os::Clock;
 
 use crate::machine;
@@ -343,7 +342,7 @@ impl Ring {
         let facts =
             FeedFacts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
         let (delivery, client) =
-            client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN).expect("a possible ring");
+            twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN).expect("a possible ring");
         Ring { delivery, client, messages: 0 }
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use core_affinity::CoreId;
 use twinline_analysis::latency::{NEAR, PingPong};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::os::{Clock, Spin};
 
 /// One line: processor, cores, kernel.

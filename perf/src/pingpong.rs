@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use hdrhistogram::Histogram;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::config::parse_duration;
 use twinline_node::os::{
     self, Batch, Clock, HostInterface, Membership, ReceiveOptions, Receiver, SendOptions, Sender, Stop,

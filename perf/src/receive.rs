@@ -18,8 +18,8 @@ use std::{hint, thread};
 
 use crossbeam::utils::CachePadded;
 use hdrhistogram::Histogram;
+use twinline_core::Nanos;
 use twinline_core::framing::MoldUdp64;
-use twinline_core::time::Nanos;
 use twinline_node::config::{ArbiterConfig, Feed, LineConfig, ReceiveConfig};
 use twinline_node::os::{
     self, Clock, PacketFlow, PacketRing, PacketSender, ReceiveOptions, SendOptions, SendTrouble, Sender, XdpMode,

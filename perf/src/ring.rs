@@ -20,14 +20,12 @@ use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
 use ringbuf::HeapRb;
 use ringbuf::traits::{Consumer as _, Producer as _, Split};
-use twinline_client::client::{self, Client, Item, Polled};
-use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, FeedFacts, StreamKind};
 use twinline_client::ring::{self, Consumer, Producer, Shape};
+use twinline_client::{CAPACITY_DEFAULT, Client, Deliveries, FeedFacts, Item, Polled, StreamKind};
 use twinline_core::arbiter::{Arbiter, ChannelRef, Event, Run, RunFlags, Settings, Sink};
 use twinline_core::frame::{ChannelKey, Line, Packing, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::seq::SeqNo;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo};
 use twinline_node::os::Clock;
 
 use crate::machine::{self, Distance};
@@ -273,7 +271,7 @@ fn twinline() -> (Ready<Producer>, Consumer) {
 fn delivered() -> (Deliveries, Client) {
     let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines: vec!["A".into(), "B".into()] };
     let (delivery, client) =
-        client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
+        twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
     (Deliveries::fixed(vec![delivery]), client)
 }
 

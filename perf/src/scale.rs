@@ -8,12 +8,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use twinline_client::client::{self, Client, Polled};
-use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, FeedFacts, StreamKind};
+use twinline_client::{CAPACITY_DEFAULT, Client, Deliveries, FeedFacts, Polled, StreamKind};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, GapTimeout, Settings};
 use twinline_core::frame::{Line, Packing, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::os::Clock;
 
 use crate::{curves, machine};
@@ -95,7 +94,8 @@ impl Bench {
         }
         let lines = (0..case.lines).map(|line| char::from(b'A' + line).to_string()).collect();
         let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "perf".into(), lines };
-        let pair = |_| client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
+        let pair =
+            |_| twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT).expect("a possible ring");
         let (writers, clients) = (0..case.clients).map(pair).unzip();
         let message = vec![7; case.len];
         let datagrams = (0..case.channels).map(|_| {
@@ -149,7 +149,7 @@ impl Bench {
         let mut messages = [0; 2];
         for (i, client) in self.clients.iter_mut().enumerate() {
             while let Polled::Item(item) = client.poll().expect("a whole ring") {
-                messages[i.min(1)] += u64::from(matches!(item, client::Item::Message(_)));
+                messages[i.min(1)] += u64::from(matches!(item, twinline_client::Item::Message(_)));
             }
         }
         messages[0]

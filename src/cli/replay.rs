@@ -14,7 +14,7 @@ use super::publish::seconds;
 use super::sending::{LatenessNs, SendMethod, late_text, print_send_choices, sent_by_word};
 use super::{Failure, Outcome, feed, say};
 use twinline_analysis::report::{Ordered, ignored_text};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::os::{Clock, Stop};

@@ -15,8 +15,7 @@ use super::live::{self, ListenArgs, ListenSettings, Listening, Notifier, RING_CA
 use super::output::{Output, named_path};
 use super::{Failure, Outcome, say};
 use twinline_analysis::report::RunReport;
-use twinline_client::client::{self, Client, Polled};
-use twinline_client::delivery::{Delivery, Dropped, RingRecord, StreamKind as Stream};
+use twinline_client::{Client, Delivery, Dropped, Polled, RingRecord, StreamKind as Stream};
 use twinline_node::capture::Ignored;
 use twinline_node::config::Feed;
 use twinline_node::handler;
@@ -188,7 +187,7 @@ impl FeedRun {
         let feed = joined.feed().clone();
         let (clock, spin, core, receive) =
             (joined.clock(), joined.spin(), joined.core(), joined.method().method.name());
-        let (delivery, client) = client::open(&feed.facts(), Stream::Full.into(), RING_CAPACITY)?;
+        let (delivery, client) = twinline_client::open(&feed.facts(), Stream::Full.into(), RING_CAPACITY)?;
         let running = joined.start(delivery)?;
         let mut housekeeping = FeedHousekeeping::new(clock, &notifier, &feed, &listen);
         housekeeping.replay(client, &running, &mut output);

@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::say;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::wire::{SendBy, UdpWire};
 

@@ -1,8 +1,8 @@
-//! The page of counters that an arbiter's hot thread stores and anyone may read, at any time, without asking it.
+//! The page of counters that an arbiter's hot thread stores. Anyone can read it at any time, without asking the thread.
 //!
-//! Every counter is a [`Counter`]: its name, its unit and what it means are said once, here, for every tool that shows it. The
-//! hot thread is the only writer ([`CounterWriter`]). A [`CounterPage`] reads; each word by itself is whole, but two words need
-//! not be of the same moment.
+//! Every counter is a [`Counter`]. Its name, its unit and its meaning are stated once, here, for every tool that shows it. The
+//! hot thread is the only writer ([`CounterWriter`]); a [`CounterPage`] is for readers. Each word is read whole, but two words
+//! may be from different moments.
 //!
 //! ```
 //! use twinline_client::counters::{self, Counter};
@@ -28,30 +28,30 @@ use twinline_core::frame::{LINES_MAX, Line};
 use crate::ring::shim::Words;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"twinCNTR");
-/// The version of the page: which counters there are, and where.
-pub const VERSION: u64 = 1;
+/// The version of the page: which counters there are, and where they are.
+const VERSION: u64 = 1;
 const HEADER_WORDS: usize = 8;
-/// The lines of a feed, and recovery.
+/// One word per line of a feed, and one for recovery.
 const LINE_WORDS: usize = LINES_MAX + 1;
 const PAIR_WORDS: usize = LINES_MAX * LINES_MAX;
 
-/// What a counter is counted by.
+/// What a counter has one value for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// One value for the feed.
     Feed,
     /// One value per line.
     Line,
-    /// One value per ordered pair of lines: the one that was first, and the other.
+    /// One value per ordered pair of lines: first the one that was ahead, then the other.
     Pair,
 }
 
 /// What a counter's value is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
-    /// A count that only grows.
+    /// A count, which only grows.
     Count,
-    /// A number that goes up and down.
+    /// A number that can go up and down.
     Gauge,
     /// Bytes, which only grow.
     Bytes,
@@ -90,7 +90,7 @@ macro_rules! counters {
                 }
             }
 
-            /// What it is counted by.
+            /// What it has one value for.
             pub const fn scope(self) -> Scope {
                 match self {
                     $(Counter::$counter => Scope::$scope,)+
@@ -115,31 +115,31 @@ macro_rules! counters {
 }
 
 counters! {
-    Pulse, "pulse", Feed, Nanos, "The clock's reading of a recent pass: at most a millisecond old while the hot thread runs.";
+    Pulse, "pulse", Feed, Nanos, "The time of a recent pass of the hot loop: at most a millisecond old while the hot thread runs.";
     Passes, "passes", Feed, Count, "Passes of the hot loop over its source.";
     Channels, "channels", Feed, Gauge, "Channels that have begun.";
     Datagrams, "datagrams", Line, Count, "Datagrams that the line brought.";
-    CaptureDropped, "capture_dropped", Line, Count, "Datagrams that the capture's ring had no room for.";
+    CaptureDropped, "capture_dropped", Line, Count, "Datagrams of the line that were not captured, because the capture's ring was full.";
     Frames, "frames", Line, Count, "Frames that the line brought, on all channels.";
     Messages, "messages", Line, Count, "Messages that the line brought, on all channels.";
     Bytes, "bytes", Line, Bytes, "UDP payload of the line's frames, on all channels.";
     Heartbeats, "heartbeats", Line, Count, "Heartbeats that the line brought, on all channels.";
     FirstArrivals, "first_arrivals", Line, Count, "Messages that no line had brought before.";
-    Duplicate, "duplicate", Line, Count, "Messages that had been brought already.";
-    Missing, "missing", Line, Count, "Numbers that the line has gone past without bringing them.";
-    Reordered, "reordered", Line, Count, "Messages below the window in which the line's losses are judged.";
-    Late, "late", Line, Count, "Messages that came first on this line after they had been given up as lost.";
+    Duplicate, "duplicate", Line, Count, "Messages that had arrived already.";
+    Missing, "missing", Line, Count, "Numbers that the line went past without bringing them.";
+    Reordered, "reordered", Line, Count, "Messages that came too late, below the line's window, to count for or against it.";
+    Late, "late", Line, Count, "Messages that this line brought first, but after they had been given up as lost.";
     Stale, "stale", Line, Count, "Messages of a session or epoch that has ended.";
     BeforeJoin, "before_join", Line, Count, "Messages below the number at which the channel began.";
     Implausible, "implausible", Line, Count, "Messages that contradicted the stream and were not believed.";
     Unsequenced, "unsequenced", Line, Count, "Messages outside the sequence.";
-    Divergent, "divergent", Line, Count, "Copies whose bytes were not those of the first copy.";
-    LeadMedian, "lead_median", Pair, Nanos, "By how much the first line was ahead of the other on the busiest channel, at the median of the numbers that both brought.";
-    LeadNumbers, "lead_numbers", Pair, Gauge, "How many numbers that median is of.";
+    Divergent, "divergent", Line, Count, "Copies whose bytes differed from the first copy's.";
+    LeadMedian, "lead_median", Pair, Nanos, "The median lead of the first line over the other on the busiest channel, over the numbers that both brought.";
+    LeadNumbers, "lead_numbers", Pair, Gauge, "How many numbers went into that median.";
 }
 
 impl Counter {
-    /// Where its first word lies in the page.
+    /// Where its first word is in the page.
     fn place(self) -> usize {
         let before = Counter::ALL.iter().take_while(|other| **other != self);
         HEADER_WORDS + before.map(|other| words(other.scope())).sum::<usize>()
@@ -154,7 +154,7 @@ const fn words(scope: Scope) -> usize {
     }
 }
 
-/// Where each counter begins, so that a store looks nothing up.
+/// Where each counter begins, so that a store has nothing to compute.
 #[derive(Clone, Debug)]
 struct Places(Box<[usize]>);
 
@@ -169,14 +169,14 @@ impl Places {
     }
 }
 
-/// The hot thread's end. There is one; it is not cloned.
+/// The hot thread's end. There is only one; it cannot be cloned.
 #[derive(Debug)]
 pub struct CounterWriter {
     words: Words,
     places: Places,
 }
 
-/// A reader's end; any number of them.
+/// A reader's end. There can be any number of them.
 #[derive(Debug)]
 pub struct CounterPage {
     words: Words,
@@ -189,20 +189,20 @@ impl Clone for CounterPage {
     }
 }
 
-/// Both ends of a new page on the heap, all zero, for a feed of so many lines.
+/// Both ends of a new page on the heap, all zero, for a feed with this many lines.
 pub fn open(lines: usize) -> (CounterWriter, CounterPage) {
     let places = Places::new();
     let len = HEADER_WORDS + Counter::ALL.iter().map(|counter| words(counter.scope())).sum::<usize>();
     let page = Words::heap(len * 8);
     page.store_relaxed(1, VERSION);
     page.store_relaxed(2, lines as u64);
-    // last: who finds it, finds the rest (Acquire in CounterPage::is_ready)
+    // last: whoever finds it finds the rest too (Acquire in CounterPage::is_ready)
     page.store_release(0, MAGIC);
     (CounterWriter { words: page.share(), places: places.clone() }, CounterPage { words: page, places })
 }
 
 impl CounterWriter {
-    /// Stores a counter of the feed. One of another scope is left alone, here and below.
+    /// Stores a counter of the feed. Does nothing for a counter of another scope; nor do the methods below.
     #[inline]
     pub fn set(&self, counter: Counter, value: u64) {
         self.store(counter, Scope::Feed, 0, value);
@@ -214,7 +214,7 @@ impl CounterWriter {
         self.store(counter, Scope::Line, line.index(), value);
     }
 
-    /// Stores a counter of two lines.
+    /// Stores a counter of a pair of lines: `first` was ahead of `other`.
     #[inline]
     pub fn set_pair(&self, counter: Counter, first: Line, other: Line, value: u64) {
         if let Some(at) = pair(first, other) {
@@ -225,14 +225,14 @@ impl CounterWriter {
     #[inline]
     fn store(&self, counter: Counter, scope: Scope, at: usize, value: u64) {
         if let Some(at) = self.places.of(counter, scope, at) {
-            // each word stands for itself: nothing is read on the strength of another
+            // each word stands alone: no reader concludes anything about another word from it
             self.words.store_relaxed(at, value);
         }
     }
 }
 
 impl CounterPage {
-    /// Whether the page is one, of the version that this program knows.
+    /// Whether this is a page of counters, of the version that this program knows.
     pub fn is_ready(&self) -> bool {
         // pairs with the Release store in `open`
         self.words.load_acquire(0) == MAGIC && self.words.load_relaxed(1) == VERSION
@@ -243,7 +243,7 @@ impl CounterPage {
         usize::try_from(self.words.load_relaxed(2)).unwrap_or(0).min(LINES_MAX)
     }
 
-    /// A counter of the feed; zero for one of another scope, here and below.
+    /// A counter of the feed; zero for a counter of another scope, as with the methods below.
     pub fn get(&self, counter: Counter) -> u64 {
         self.load(counter, Scope::Feed, 0)
     }
@@ -253,7 +253,7 @@ impl CounterPage {
         self.load(counter, Scope::Line, line.index())
     }
 
-    /// A counter of two lines: the one that was first, and the other.
+    /// A counter of a pair of lines: first the one that was ahead, then the other.
     pub fn pair(&self, counter: Counter, first: Line, other: Line) -> u64 {
         pair(first, other).map_or(0, |at| self.load(counter, Scope::Pair, at))
     }
@@ -299,7 +299,7 @@ mod tests {
         for (counter, at, value) in expected {
             assert_eq!(page.load(counter, counter.scope(), at), value, "{} {at}", counter.name());
         }
-        assert!(page.is_ready(), "no counter lies in the header");
+        assert!(page.is_ready(), "no counter is in the header");
         assert_eq!(page.lines(), 8);
     }
 

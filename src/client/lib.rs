@@ -37,27 +37,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`open`] makes both ends of a ring: the [`Delivery`], for the arbiter's thread, and the [`Client`]. [`Deliveries`] is the
-//! arbiter's sink over several of them; its [`Roster`] attaches and detaches clients while it is in use.
-//!
-//! | module | what it has |
+//! | for | there is |
 //! |---|---|
-//! | [`ring`] | a single-producer single-consumer ring over memory that it is given; a queue for owned values |
-//! | [`delivery`] | what is in the ring: records, overruns, the feed's facts; the sinks that write them |
-//! | [`counters`] | the page of counters that the hot thread stores and anyone reads |
-//! | [`client`] | walks the records of a ring, message by message |
+//! | reading the stream | [`Client`]: [`Client::poll`] gives one [`Item`] at a time, [`Client::poll_record`] whole [`RingRecord`]s; [`Polled`], [`Message`], [`Jump`], [`Overrun`] |
+//! | making a ring | [`open`] makes both ends, the [`Delivery`] for the arbiter's thread and the [`Client`]; [`FeedFacts`], [`Wants`], [`StreamKind`]; [`CAPACITY_DEFAULT`], [`CAPACITY_MIN`] |
+//! | serving several clients | [`Deliveries`] is the arbiter's sink over all of them; its [`Roster`] attaches and detaches them while it is in use; [`ClientId`], [`Dropped`], [`DIRECT_MAX`] |
+//! | what can go wrong | [`ClientError`], [`FactsError`]; [`BrokenStream`], [`BrokenRecord`]; [`AttachError`], [`AttachReason`] |
+//! | watching an arbiter | [`counters`]: the page of counters that the hot thread stores and anyone reads |
+//! | bytes of another kind | [`ring`]: the single-producer single-consumer ring itself |
+//!
+//! A slow client harms only itself. A record that does not fit into its ring is dropped and counted, and so is every later one
+//! until a quarter of the ring is free. Then the client gets an [`Overrun`] per channel and session that says what it missed.
 
 #![deny(unsafe_code)]
 
-pub mod client;
+mod client;
 pub mod counters;
-pub mod delivery;
+mod delivery;
 #[expect(unsafe_code, reason = "memory that two threads share")]
 pub mod ring;
 
 pub use client::{BrokenStream, Client, ClientError, Item, Message, open};
 pub use delivery::{
-    AttachError, AttachReason, CAPACITY_DEFAULT, CAPACITY_MIN, ClientId, DIRECT_MAX, Deliveries, Delivery, Dropped,
-    FeedFacts, Jump, Overrun, RingRecord, Roster, SinkCall, StreamKind, Wants,
+    AttachError, AttachReason, BrokenRecord, CAPACITY_DEFAULT, CAPACITY_MIN, ClientId, DIRECT_MAX, Deliveries,
+    Delivery, Dropped, FactsError, FeedFacts, Jump, Overrun, RingRecord, Roster, SinkCall, StreamKind, Wants,
 };
 pub use ring::Polled;

@@ -7,7 +7,8 @@
 use std::fmt::{self, Write as _};
 
 pub use crate::packing::{Messages, Packing, SizeRule};
-use crate::seq::{SeqNo, Width};
+use crate::seq::SeqNo;
+pub use crate::seq::Width;
 use crate::time::Nanos;
 
 /// How many lines a feed may have.

@@ -1,5 +1,5 @@
 //! The core of Twinline, an A/B line arbiter for UDP multicast market data: framings, which read a datagram as frames, and the
-//! arbiter, which makes one stream in order of the frames of all lines.
+//! arbiter, which turns the frames of all lines into one ordered stream.
 //!
 //! Everything here is a function of what it is given. Nothing does I/O, reads a clock, starts a thread or logs; time is an
 //! argument. So yesterday's datagrams, with yesterday's stamps, give yesterday's stream again.
@@ -36,17 +36,17 @@
 //! assert_eq!(messages.0, ["one", "two", "three"]);
 //! ```
 //!
-//! The way of a datagram: a [`Framing`] reads it as [`Frame`]s; [`Arbiter::on_frame`] takes each, with the
-//! time and the [`Line`] that it came by, and calls a [`Sink`].
+//! A datagram's way: a [`Framing`] reads it as [`Frame`]s; [`Arbiter::on_frame`] takes each one, with the time and the [`Line`]
+//! that it came by, and calls a [`Sink`].
 //!
-//! | module | what it has |
+//! | for | there is |
 //! |---|---|
-//! | [`time`], [`seq`] | nanoseconds; sequence numbers and half-open ranges of them |
-//! | [`frame`] | the words that framings and the arbiter share |
-//! | [`framing`] | bytes to frames and back, one file per framing |
-//! | [`arbiter`] | the frames of all lines to one stream, in order |
+//! | time and numbers | [`Nanos`]; [`SeqNo`], the half-open [`SeqRange`] |
+//! | what framings and the arbiter both name | [`Line`], [`Session`], [`ChannelKey`], [`Frame`], [`Packing`], [`SequenceRules`]: [`frame`] |
+//! | reading and writing datagrams | [`Framing`], one type per framing, [`AnyFraming`] for one that a feed file names: [`framing`] |
+//! | making one stream of all lines | [`Arbiter`], [`Settings`]; [`Sink`], [`Run`], [`Loss`], [`Event`]; reports and limits: [`arbiter`] |
 //!
-//! [`framing`] and [`arbiter`] never name each other.
+//! The names used most are here at the root as well. [`framing`] and [`arbiter`] never name each other.
 
 #![forbid(unsafe_code)]
 
@@ -54,8 +54,8 @@ pub mod arbiter;
 pub mod frame;
 pub mod framing;
 mod packing;
-pub mod seq;
-pub mod time;
+mod seq;
+mod time;
 
 pub use arbiter::{
     Arbiter, ChannelRef, EpochEndReason, Event, EventKind, GapTimeout, LagReason, LineState, Loss, LostReason, Run,

@@ -95,7 +95,7 @@ impl Packing {
     }
 
     /// Writes a block's length into its field; false if it does not fit.
-    pub fn put_length(self, block: &mut [u8]) -> bool {
+    pub(crate) fn put_length(self, block: &mut [u8]) -> bool {
         let (at, width) = (usize::from(self.offset), usize::from(self.width.min(2)));
         if block.len() > self.block_max() || block.len() < at + width {
             return false;
@@ -178,7 +178,7 @@ impl Packing {
 
     /// The packing that [`Packing::to_bytes`] gave; `None` if its rule is not one of `rules`.
     /// [`framing::packing`](crate::framing::packing) knows every rule.
-    pub fn from_bytes(raw: [u8; 8], rules: &[&'static SizeRule]) -> Option<Packing> {
+    pub(crate) fn from_bytes(raw: [u8; 8], rules: &[&'static SizeRule]) -> Option<Packing> {
         let [width, offset, big_endian, length_adds, skip, ..] = raw;
         let rule = match width {
             0..=2 => None,

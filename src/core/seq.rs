@@ -144,7 +144,8 @@ impl Width {
     /// believed only within `max_jump`.
     ///
     /// ```
-    /// use twinline_core::seq::{SeqNo, Width};
+    /// use twinline_core::SeqNo;
+    /// use twinline_core::frame::Width;
     /// let mark = SeqNo(u64::from(u32::MAX));
     /// // 4,294,967,295 is the next number; 1 comes right after it
     /// assert_eq!(Width::U32SkipZero.extend(1, None, mark, 1_000), mark + 1);
@@ -162,7 +163,8 @@ impl Width {
     /// The number on the wire for a contiguous one: the inverse of [`Width::extend`].
     ///
     /// ```
-    /// use twinline_core::seq::{SeqNo, Width};
+    /// use twinline_core::SeqNo;
+    /// use twinline_core::frame::Width;
     /// assert_eq!(Width::U32SkipZero.wire(SeqNo(u64::from(u32::MAX))), u64::from(u32::MAX));
     /// assert_eq!(Width::U32SkipZero.wire(SeqNo(u64::from(u32::MAX) + 1)), 1, "zero is skipped");
     /// assert_eq!(Width::U16.wire(SeqNo(65_536)), 0, "zero is a number");

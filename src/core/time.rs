@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Arithmetic saturates, because a stamp from a capture may be anything.
 ///
 /// ```
-/// use twinline_core::time::Nanos;
+/// use twinline_core::Nanos;
 /// assert_eq!(Nanos::from_micros(2) + Nanos(5), Nanos(2_005));
 /// assert_eq!(Nanos(1) - Nanos(5), Nanos::ZERO);
 /// ```

@@ -10,8 +10,8 @@
 
 use fastrand::Rng;
 
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// The longest delay that a line may have, since delayed datagrams are held in memory.
 pub const DELAY_MAX: Nanos = Nanos::from_secs(10);

@@ -9,8 +9,8 @@ use crate::os::{
     Clock, PacketError, PacketFlow, PacketSender, SEND_BATCH, SendFacts, SendOptions, SendTrouble, Sender, SenderError,
     SenderState, joined_here,
 };
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// If a queue is full, wait this long for room, this many times, before giving up the datagram.
 const ROOM_WAIT: Duration = Duration::from_millis(10);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::capture::{CaptureInput, CaptureReader, Captures, Ignored, RecordCounts};
 
 use crate::support::feed::{line, of};

@@ -5,9 +5,9 @@ use std::net::SocketAddrV4;
 use std::path::Path;
 use std::process::Command;
 
+use twinline_core::Nanos;
 use twinline_core::frame::{FrameKind, Line, Session};
 use twinline_core::framing::{EurexEobi, Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::publisher::{LinePlan, Listed, Plan, PlanConfig, Rate};
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Event, Run, Sink};
 use twinline_core::frame::{ChannelKey, Session};
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
-use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::fault::{Delay, Faults, Share};

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
 use twinline_core::framing::CmeMdp3;
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 

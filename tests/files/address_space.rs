@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use twinline_core::Nanos;
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{CboePitch, Framing};
-use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::config::Feed;
 

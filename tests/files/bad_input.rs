@@ -5,10 +5,10 @@
 use std::net::SocketAddrV4;
 use std::process::Command;
 
+use twinline_core::Nanos;
 use twinline_core::arbiter::ChannelReport;
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{CboePitch, CmeMdp3, Framing, Malformed, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;

@@ -6,9 +6,9 @@ use std::io::{self, Read, Write};
 use etherparse::PacketBuilder;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use twinline_core::Nanos;
 use twinline_core::frame::Session;
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureReader, Captures};
 use twinline_node::handler::Handler;
 

@@ -4,9 +4,9 @@ use std::net::SocketAddrV4;
 use std::process::Command;
 
 use serde_json::Value;
+use twinline_core::Nanos;
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 
 use crate::support::feed::{parse, text_of_lines};
@@ -133,8 +133,7 @@ fn unless_copies_are_compared_nothing_is_said() {
 #[test]
 fn a_share_that_leaves_the_number_out_says_nothing_of_it() {
     // the smallest share that chooses it does, and anything below does not
-    let chosen =
-        |share: u32| twinline_core::arbiter::Verify::PerBillion(share).chooses(twinline_core::seq::SeqNo(ALTERED));
+    let chosen = |share: u32| twinline_core::arbiter::Verify::PerBillion(share).chooses(twinline_core::SeqNo(ALTERED));
     let share = (0..30).rev().fold(0, |below, bit| if chosen(below | 1 << bit) { below } else { below | 1 << bit });
     for (name, share, said) in [("below", share, 0), ("above", share + 1, 1)] {
         let verify = format!("0.{share:09}");

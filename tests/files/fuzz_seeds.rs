@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use twinline_core::Nanos;
 use twinline_core::frame::Session;
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::fault::{Faults, Share};
 use twinline_node::publisher::{LinePlan, Listed, Plan, PlanConfig, Rate};

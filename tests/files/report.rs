@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use twinline_core::Nanos;
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::config::Feed;
 

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::config::LineConfig;
 use twinline_node::os::{Clock, ReceiveOptions, SendOptions, SendTrouble, Sender, SenderError};
 use twinline_node::source::{InterfaceState, LineChange, Live, LiveError, LiveWatch, Notice, Pass, Source};

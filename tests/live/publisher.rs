@@ -119,7 +119,7 @@ fn datagrams_arrive_over_loopback_multicast() {
     let line = LineConfig { source: Some(Ipv4Addr::LOCALHOST), ..feed::line("A", "127.0.0.1", &[to]) };
     let mut wire = UdpWire::open(&feed::of(std::slice::from_ref(&line))).unwrap();
     // no pack leaves before it is full, however slow this machine is
-    let pack_wait = twinline_core::time::Nanos::from_secs(60);
+    let pack_wait = twinline_core::Nanos::from_secs(60);
     let config = PlanConfig { lines: vec![LinePlan::packing(5, 5)], pack_wait, ..config(Rate::Max) };
     let mut plan = Plan::new(MoldUdp64, config, MadeUp::new(Some(100), None, 1)).unwrap();
     let (report, result) = send(&mut plan, &mut wire, Clock::start(), &Stop::new(), |_| ());

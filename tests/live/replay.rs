@@ -10,9 +10,9 @@ use std::{fs, thread};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use twinline_core::Nanos;
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureReader, CaptureWriter, Captures};
 use twinline_node::config::Feed;
 use twinline_node::os::{Clock, Stop};

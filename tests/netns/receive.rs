@@ -11,7 +11,7 @@ pub mod program;
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::config::{LineConfig, Method};
 use twinline_node::os::{Clock, ReceiveOptions, SendOptions, SendTrouble, Sender};
 use twinline_node::source::{AnyLive, CountedSource, Datagram, InterfaceState, LineFacts, LiveWatch, Pass, Source};

@@ -4,8 +4,8 @@ use std::net::SocketAddrV4;
 use std::process::{Command, Output};
 use std::{fs, io};
 
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::config::Feed;
 use twinline_node::source::{Live, Source};

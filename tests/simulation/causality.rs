@@ -1,6 +1,6 @@
 //! Causality: what is said before a moment does not depend on what comes after it.
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 use crate::record::{Record, Said};
 use crate::verdict::{Verdict, hold};

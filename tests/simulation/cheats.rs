@@ -3,8 +3,7 @@
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, Loss, LostReason, Run, RunFlags, Sink};
 use twinline_core::frame::{ChannelKey, Frame, Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::seq::{SeqNo, SeqRange};
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo, SeqRange};
 
 use crate::record::{Forwarder, Honest, Record};
 

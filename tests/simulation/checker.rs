@@ -9,8 +9,7 @@
 
 use twinline_core::arbiter::{ChannelReport, Event, EventKind, GapTimeout, LineState, LostReason};
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
 use crate::record::{Input, Messages, Moment, Record, Said};
 use crate::verdict::{Complaint, Verdict, hold};

@@ -4,13 +4,13 @@
 use std::fmt::Write as _;
 
 use fastrand::Rng;
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Event, EventKind, Loss, Run, Sink};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{
     AnyFraming, B3Umdf, EurexEobi, EuronextOptiq, Framing, IexTp, Malformed, MemxUdp, MiaxMach, MoexSimba, Proof,
     WithFraming,
 };
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::fault::{Faults, Share};
 use twinline_node::handler::Handler;

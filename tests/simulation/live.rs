@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use fastrand::Rng;
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, EventKind};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 use twinline_node::runtime::{LiveEnd, LiveHooks, live};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use twinline_core::Nanos;
 use twinline_core::frame::{FrameKind, Line, Session};
 use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::fault::{BurstLoss, Delay, DropCause, Faults, Outage, Reorder, Share};
 use twinline_node::publisher::{
     LinePlan, Listed, MadeUp, MessageSource, Plan, PlanConfig, PlanError, PlanStep, Planned, Rate, Timing, Truth,

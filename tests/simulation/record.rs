@@ -3,8 +3,7 @@
 use twinline_core::arbiter::{Arbiter, ChannelRef, ChannelReport, Event, Loss, Run, RunFlags, Settings, Sink};
 use twinline_core::frame::{Line, Packing, Session};
 use twinline_core::framing::Framing;
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
 /// A datagram as it arrives, and what it truly is.
 #[derive(Clone, Debug)]

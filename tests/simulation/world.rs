@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
+use twinline_core::Nanos;
 use twinline_core::arbiter::{GapTimeout, Settings, Verify};
 use twinline_core::frame::{LINES_MAX, Line, Session};
 use twinline_core::framing::{CmeMdp3, Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};
 use twinline_node::publisher::{LinePlan, MadeUp, Plan, PlanConfig, Rate};
 

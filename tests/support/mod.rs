@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use serde_json::Value;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::os::Clock;
 
 /// The bound of every wait: longer than anything takes on a busy machine. A test waits for a condition, and fails here.

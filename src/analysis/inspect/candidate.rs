@@ -3,9 +3,9 @@
 use super::Budget;
 use super::channel::{Channel, NumberStep};
 use super::score::{CHANGED_BYTES, CHANGED_MAX, PROBED_MAX, Score};
+use twinline_core::Nanos;
 use twinline_core::frame::{Frame, FrameKind, SequenceRules};
 use twinline_core::framing::{AnyFraming, Framing, Malformed, WithFraming};
-use twinline_core::time::Nanos;
 
 /// How many channels of a flow are followed. Frames of further channels are only counted.
 pub(super) const CHANNELS_MAX: usize = 256;

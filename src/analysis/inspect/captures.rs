@@ -9,8 +9,8 @@ use super::malformed::Refusals;
 use super::packets::Tags;
 use super::plan::{FeedPlan, plans};
 use super::{Findings, FlowFindings, FlowKey, Inspection, json, text};
+use twinline_core::Nanos;
 use twinline_core::framing::AnyFraming;
-use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureError;
 use twinline_node::offline::{self, OfflineVisitor, ReadEnd};
 

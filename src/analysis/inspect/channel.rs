@@ -4,8 +4,7 @@ use super::Budget;
 use super::sample::{Entry, Sample};
 use super::spans::{Holes, Spans};
 use twinline_core::frame::{Frame, FrameKind, Reset, SequenceRules, Session};
-use twinline_core::seq::SeqNo;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo};
 
 /// How many runs of numbers a channel keeps. Further runs are counted, not followed.
 pub(super) const RUNS_MAX: usize = 8;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::packets::{self, PacketKind, Tags};
 use super::plan::PlannedInterface;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::capture::{
     CaptureError, CaptureReader, CaptureRecord, CaptureStep, CapturedPacket, FileKind, RecordCounts,
 };

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::{FLOWS_MAX, FlowKey, refusal};
 use crate::report::utc::instant;
+use twinline_core::Nanos;
 use twinline_core::framing::{AnyFraming, Malformed};
-use twinline_core::time::Nanos;
 
 /// How many bytes of a datagram are shown.
 const SHOWN_MAX: usize = 2_048;

@@ -22,8 +22,8 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use twinline_core::Nanos;
 use twinline_core::framing::{AnyFraming, WithFraming};
-use twinline_core::time::Nanos;
 
 mod candidate;
 mod captures;

@@ -4,7 +4,7 @@
 //! channel sample the same numbers, whatever they lost and however they pack.
 
 use super::Budget;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// How many entries a sample may have, unless there are so many flows that all get fewer.
 pub(super) const SAMPLE_MAX: usize = 8_192;

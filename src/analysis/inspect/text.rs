@@ -10,7 +10,7 @@ use super::score::Sureness;
 use super::{FLOWS_MAX, Findings, FlowFindings, Group, Pair, SENDERS_MAX, Traffic, apart};
 use crate::report::utc::instant;
 use crate::report::words::{counted, grouped};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// How many flows and channels of a flow are shown; `--json` has all.
 const FLOWS_SHOWN: usize = 40;

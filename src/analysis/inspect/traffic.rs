@@ -1,7 +1,7 @@
 //! How a flow's datagrams come, whatever is in them: how many, how large, how fast, by which VLANs.
 
 use super::packets::Tags;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How many VLAN ids of a flow are listed.

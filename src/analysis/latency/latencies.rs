@@ -2,9 +2,9 @@
 
 use hdrhistogram::Histogram;
 
+use twinline_core::Nanos;
 use twinline_core::arbiter::RunFlags;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// Longer latencies are counted as this long.
 pub(super) const LATENCY_MAX: Nanos = Nanos::from_secs(60);

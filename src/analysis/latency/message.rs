@@ -12,9 +12,9 @@
 
 use std::io;
 
+use twinline_core::Nanos;
 use twinline_core::frame::Packing;
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 use twinline_node::publisher::{MessageSource, Timing};
 
 /// The shortest message that is timed.
@@ -77,7 +77,7 @@ impl Load {
     ///
     /// ```
     /// use twinline_analysis::latency::Load;
-    /// use twinline_core::time::Nanos;
+    /// use twinline_core::Nanos;
     /// let load = Load { micro_rate: 1_000_000_000, burst: 4, size: 64 };
     /// assert_eq!([0, 3, 4, 9].map(|n| load.due(n)), [0, 0, 4_000_000, 8_000_000].map(Nanos));
     /// ```

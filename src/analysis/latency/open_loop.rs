@@ -7,11 +7,10 @@ use std::{fmt, io, thread};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use twinline_client::client::{self, ClientError};
-use twinline_client::delivery::{CAPACITY_DEFAULT, Deliveries, Delivery, FeedFacts, StreamKind};
+use twinline_client::{CAPACITY_DEFAULT, ClientError, Deliveries, Delivery, FeedFacts, StreamKind};
+use twinline_core::Nanos;
 use twinline_core::frame::{LINES_MAX, Session};
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 use twinline_node::os::{self, Clock, NamespaceError, PinError, Spin, Stop};
@@ -143,7 +142,7 @@ pub enum MeasureError {
     Client(#[from] ClientError),
     /// The client's ring is broken.
     #[error("the client's ring: {0}")]
-    Broken(#[from] client::BrokenStream),
+    Broken(#[from] twinline_client::BrokenStream),
     /// No message gets through.
     #[error(
         "{lost} messages in a row did not come: see that what is sent on {to} arrives on {feed}: interfaces, groups, the \
@@ -193,7 +192,7 @@ struct Arbitrated {
 }
 
 /// What the client leaves.
-type Read = Result<(Totals, Stages, ReadCounts), client::BrokenStream>;
+type Read = Result<(Totals, Stages, ReadCounts), twinline_client::BrokenStream>;
 
 /// What a pass's threads know of each other.
 struct Pass<'a> {
@@ -210,9 +209,9 @@ struct Pass<'a> {
 ///
 /// # Errors
 /// The ring's.
-pub(super) fn ring(framing: impl Framing, feed: &Feed) -> Result<(Delivery, client::Client), ClientError> {
+pub(super) fn ring(framing: impl Framing, feed: &Feed) -> Result<(Delivery, twinline_client::Client), ClientError> {
     let lines = feed.lines.iter().map(|line| line.name.clone()).collect();
-    client::open(
+    twinline_client::open(
         &FeedFacts { packing: framing.packing(), feed: feed.name.clone(), lines },
         StreamKind::Ordered.into(),
         CAPACITY_DEFAULT,
@@ -317,7 +316,7 @@ impl Pass<'_> {
         framing: F,
         mut reader: Option<&mut TimedReader<'_>>,
         ready: &Receiver<()>,
-        broken: &mut Option<client::BrokenStream>,
+        broken: &mut Option<twinline_client::BrokenStream>,
     ) -> Result<Published, MeasureError> {
         let OpenLoopSettings { to, namespace, arrangement, warm_up, span, lines, seed, .. } = *self.settings;
         namespace.map_or(Ok(()), os::enter_namespace)?;

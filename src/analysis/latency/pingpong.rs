@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::os::{Clock, Spin};
 
 /// A cache line's round trip below this is the near state.

@@ -4,9 +4,9 @@ use std::io;
 
 use hdrhistogram::Histogram;
 
+use twinline_core::Nanos;
 use twinline_core::frame::FrameKind;
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 use twinline_node::os::{Clock, Stop};
 use twinline_node::publisher::{Plan, PlanError, PlanStep};
 use twinline_node::wire::{Wire, is_transient};

@@ -7,7 +7,7 @@
 use hdrhistogram::Histogram;
 
 use crate::spread::Spread;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 use super::pingpong::NEAR;
 

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 
-use twinline_client::client::{self, Client, Item, Polled};
+use twinline_client::{Client, Item, Polled};
+use twinline_core::Nanos;
 use twinline_core::frame::Packing;
-use twinline_core::time::Nanos;
 use twinline_node::os::Clock;
 
 use super::latencies::{LatencyCause, Stage, Stages, Totals, histogram};
@@ -128,7 +128,7 @@ impl<'a> TimedReader<'a> {
     /// # Errors
     /// The ring is broken.
     #[inline]
-    pub(super) fn poll(&mut self) -> Result<ReadFound, client::BrokenStream> {
+    pub(super) fn poll(&mut self) -> Result<ReadFound, twinline_client::BrokenStream> {
         match self.client.poll()? {
             Polled::Item(Item::Message(message)) => {
                 let now = self.clock.now();

@@ -26,12 +26,11 @@ use std::{io, thread};
 use crossbeam::utils::CachePadded;
 use hdrhistogram::Histogram;
 
-use twinline_client::client::{Client, Item, Polled};
-use twinline_client::delivery::{Deliveries, Delivery};
+use twinline_client::{Client, Deliveries, Delivery, Item, Polled};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, Run, Sink};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 use twinline_node::os::{self, Clock, Spin, Stop};

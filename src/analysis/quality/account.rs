@@ -6,8 +6,7 @@
 
 use std::collections::VecDeque;
 
-use twinline_core::seq::{SeqNo, SeqRange};
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo, SeqRange};
 
 /// Numbers that a line has gone past without showing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

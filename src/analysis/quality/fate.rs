@@ -4,8 +4,7 @@ use super::top::Top;
 use crate::report::{ClosedGap, GapFate};
 use twinline_core::arbiter::{ChannelRef, LagReason, LineState, LostReason};
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
 /// How many gaps a list holds.
 pub(super) const LISTED: usize = 20;

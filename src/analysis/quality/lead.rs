@@ -4,8 +4,7 @@
 use hdrhistogram::Histogram;
 
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::seq::{SeqNo, SeqRange};
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo, SeqRange};
 
 /// How many numbers of a channel are remembered.
 const SPAN: u64 = 65_536;

@@ -9,8 +9,7 @@
 
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, Run, Sink};
 use twinline_core::frame::{LINES_MAX, Line, Session};
-use twinline_core::seq::{SeqNo, SeqRange};
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo, SeqRange};
 
 mod account;
 mod chart;

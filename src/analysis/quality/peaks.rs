@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// The windows, the longest first.
 pub(super) const WINDOWS: [Nanos; 3] = [Nanos::from_millis(1), Nanos::from_micros(100), Nanos::from_micros(10)];

@@ -1,6 +1,6 @@
 //! What happened over time, in a fixed number of cells. When time runs past the last cell, all cells double their width.
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// How many cells a series has at most: more than a picture has room for. Even, so that they pair up.
 pub(super) const CELLS: usize = 400;

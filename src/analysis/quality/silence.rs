@@ -6,8 +6,8 @@
 //! are two datagrams with one pause between them.)
 
 use super::top::Top;
+use twinline_core::Nanos;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 
 /// Shorter stretches are not counted.
 pub(super) const STRETCH_MIN: Nanos = Nanos::from_millis(1);

@@ -2,8 +2,7 @@
 
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, LostReason};
 use twinline_core::frame::{ChannelKey, Line, Session};
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
 /// How a piece of a gap ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +145,7 @@ impl GapLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinline_core::seq::SeqNo;
+    use twinline_core::SeqNo;
 
     /// One lost gap piece of a channel.
     fn lost(index: u16, first: u64) -> Event {

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::counters::{self, Ordered, reasons};
 use super::gaps::{ClosedGap, GapLog};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, ChannelReport, LostReason, line_name};
 use twinline_core::frame::Line;
 use twinline_core::framing::Malformed;
-use twinline_core::time::Nanos;
 use twinline_node::capture::Ignored;
 use twinline_node::config::Feed;
 use twinline_node::handler::MalformedCounts;

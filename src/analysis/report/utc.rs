@@ -1,6 +1,6 @@
 //! A stamp as a date and a time of day, in UTC.
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 const DAY: u64 = 86_400;
 

@@ -17,11 +17,10 @@ use anyhow::{Context, anyhow, bail};
 use crossbeam::channel::{Receiver, bounded};
 
 use super::{Failure, Outcome};
-use twinline_client::client;
-use twinline_client::delivery::{CAPACITY_DEFAULT, FeedFacts, StreamKind};
+use twinline_client::{CAPACITY_DEFAULT, FeedFacts, StreamKind};
+use twinline_core::Nanos;
 use twinline_core::frame::{Line, Packing};
 use twinline_core::framing::MoldUdp64;
-use twinline_core::time::Nanos;
 use twinline_node::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, ReceiveConfig};
 use twinline_node::os::{self, Clock, ReceiveOptions, Spin, Stop};
 use twinline_node::publisher::{self, RateSpec, SendingError};
@@ -169,7 +168,7 @@ fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
         feed: feed.name.clone(),
         lines: feed.lines.iter().map(|line| line.name.clone()).collect(),
     };
-    let (delivery, client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
+    let (delivery, client) = twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
     let mut plan = parts::plan(schedule)?;
     let cores = os::core_count();
     let shared = Shared {

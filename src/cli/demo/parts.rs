@@ -6,11 +6,10 @@ use std::sync::OnceLock;
 use crossbeam::channel::Sender;
 use hdrhistogram::Histogram;
 
-use twinline_client::client::{self, Client, Item, Polled};
-use twinline_client::delivery::{Deliveries, Delivery};
+use twinline_client::{Client, Deliveries, Delivery, Item, Polled};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, ChannelReport, LineState};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 use twinline_node::os::{Clock, Spin, Stop};
@@ -171,7 +170,7 @@ pub(super) fn arbitrate(
 pub(super) struct ClientResults {
     pub(super) checker: Checker,
     pub(super) latency: Latency,
-    pub(super) outcome: Result<(), client::BrokenStream>,
+    pub(super) outcome: Result<(), twinline_client::BrokenStream>,
 }
 
 /// Nanoseconds from the time at which a message was to be sent to the time at which it was read.

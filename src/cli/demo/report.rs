@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::os::Spin;
 
 use super::checker::{Gaps, Judgement, Violation};

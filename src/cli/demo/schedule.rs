@@ -5,8 +5,8 @@
 
 use std::io;
 
+use twinline_core::Nanos;
 use twinline_core::frame::{Line, Session};
-use twinline_core::time::Nanos;
 use twinline_node::fault::{BurstLoss, Faults, Outage, Reorder, Share};
 use twinline_node::publisher::{LinePlan, MadeUp, MessageSource, PlanConfig, Rate, Timing};
 

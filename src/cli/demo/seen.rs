@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
+use twinline_core::Nanos;
 use twinline_core::frame::{Frame, FrameKind, Line};
-use twinline_core::time::Nanos;
 
 /// A set of message numbers, from 1 up to a limit that is known at the start.
 #[derive(Clone, Debug)]

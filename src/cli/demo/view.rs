@@ -5,9 +5,9 @@ use std::io::{self, Write};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use twinline_core::Nanos;
 use twinline_core::arbiter::LineState;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 use super::Out;
 use super::checker::Gaps;

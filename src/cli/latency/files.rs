@@ -15,7 +15,7 @@ use crate::Failure;
 use twinline_analysis::latency::{
     BlockKind, Interval, LatencyCause, LatencyReport, PassResults, RatioResults, write_hgrm,
 };
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// The directory of `--out`, which was empty when it was opened.
 #[derive(Debug)]

@@ -15,9 +15,9 @@ use twinline_analysis::latency::{
     OpenLoopSettings, PassResults, PassSpec, RatioResults, Ratios, TwoCoreMeasured, TwoCoreSettings, histogram,
     measure_open_loop, measure_two_core,
 };
+use twinline_core::Nanos;
 use twinline_core::frame::Session;
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
-use twinline_core::time::Nanos;
 use twinline_node::config::{Feed, Method};
 use twinline_node::fault::{Delay, Share};
 use twinline_node::os::{self, Clock, Finding, PinError, ReceiveOptions, Severity, Stop};

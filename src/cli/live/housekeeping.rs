@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use twinline_client::counters::{Counter, CounterPage};
+use twinline_core::Nanos;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 use twinline_node::config::LineConfig;
 use twinline_node::ip::FragmentFacts;
 use twinline_node::os::{Clock, Spin};

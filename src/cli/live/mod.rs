@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 
 use super::{Failure, feed, say};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::config::{Feed, Method};
 use twinline_node::os::{self, Clock, PinError, Spin, Stop};
 use twinline_node::runtime::{Joined, Runtime, RuntimeError};

@@ -2,8 +2,7 @@
 
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, LagReason, LineState, Loss, Run, Sink, line_name};
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::seq::SeqNo;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo};
 
 use super::Notifier;
 

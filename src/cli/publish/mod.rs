@@ -9,9 +9,9 @@ use anyhow::{Context, anyhow};
 use indicatif::{HumanCount, ProgressBar};
 
 use super::{Failure, Outcome, say};
+use twinline_core::Nanos;
 use twinline_core::frame::Session;
 use twinline_core::framing::{AnyFraming, Framing, Proof, WithFraming};
-use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureInput, Captures};
 use twinline_node::config::Feed;
 use twinline_node::fault::{BurstLoss, Delay, Faults, Outage, Reorder, Share};

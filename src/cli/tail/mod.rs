@@ -10,8 +10,7 @@ use super::live::housekeeping::{Housekeeping, StatusLine};
 use super::live::tally::Tally;
 use super::live::{self, ListenArgs, ListenSettings, Listening, RING_CAPACITY, pause};
 use super::{Failure, Outcome};
-use twinline_client::client::{self, Client, Item, Polled};
-use twinline_client::delivery::{Delivery, Dropped, StreamKind};
+use twinline_client::{Client, Delivery, Dropped, Item, Polled, StreamKind};
 use twinline_node::os::{Clock, Stop};
 use twinline_node::runtime::Running;
 
@@ -62,7 +61,8 @@ pub(super) fn run(args: Args) -> Outcome {
     let feed = joined.feed().clone();
     let names: Vec<String> = feed.lines.iter().map(|line| line.name.clone()).collect();
     let output = if args.first { StreamKind::First } else { StreamKind::Ordered };
-    let (delivery, client) = client::open(&feed.facts(), output.into(), RING_CAPACITY).map_err(Failure::run)?;
+    let (delivery, client) =
+        twinline_client::open(&feed.facts(), output.into(), RING_CAPACITY).map_err(Failure::run)?;
     // a printing client is slow anyway: there is time to look up the framing for every datagram
     let running = joined.start_as(feed.framing, delivery).map_err(Failure::run)?;
     let housekeeping = Housekeeping::new(clock, notifier.clone(), &feed.lines, &args.listen, StatusLine::None);
@@ -108,7 +108,7 @@ pub(super) fn run(args: Args) -> Outcome {
 /// Why printing ended early.
 enum PrintError {
     Output(io::Error),
-    Ring(client::BrokenStream),
+    Ring(twinline_client::BrokenStream),
 }
 
 impl From<io::Error> for PrintError {

@@ -5,10 +5,9 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use twinline_client::client::{Item, Message};
-use twinline_client::delivery::{Jump, Overrun};
+use twinline_client::{Item, Jump, Message, Overrun};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Event, EventKind, Loss, line_name};
-use twinline_core::time::Nanos;
 
 /// How bytes are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +215,7 @@ mod tests {
     use super::*;
     use twinline_core::arbiter::{ChannelRef, LostReason, RunFlags};
     use twinline_core::frame::{ChannelKey, Line, Session};
-    use twinline_core::seq::{SeqNo, SeqRange};
+    use twinline_core::{SeqNo, SeqRange};
 
     fn printed(items: &[Item<'_>], bytes: Bytes, json: bool) -> String {
         let names = ["A".to_owned(), "B".to_owned()];

@@ -2,15 +2,13 @@
 //! out what is in them, in place. It never waits, and it does not trust what it reads.
 //!
 //! ```
-//! use twinline_client::client::{self, Item, Polled};
-//! use twinline_client::delivery::{CAPACITY_DEFAULT, FeedFacts, StreamKind};
+//! use twinline_client::{CAPACITY_DEFAULT, FeedFacts, Item, Polled, StreamKind};
 //! # use twinline_core::arbiter::{ChannelRef, Run, RunFlags, Sink};
 //! # use twinline_core::frame::{ChannelKey, Line, Packing, Session};
-//! # use twinline_core::seq::SeqNo;
-//! # use twinline_core::time::Nanos;
+//! # use twinline_core::{Nanos, SeqNo};
 //!
 //! # let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
-//! let (mut delivery, mut client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
+//! let (mut delivery, mut client) = twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_DEFAULT)?;
 //! // `delivery` goes to the arbiter's thread
 //! # let channel = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
 //! # let (session, first, line, stamp, flags) = (Session::NONE, SeqNo(1), Line(0), Nanos(5), RunFlags::default());
@@ -39,12 +37,10 @@ use std::fmt;
 use crate::delivery::{
     self, Decoder, Delivery, Entry, FactsError, FeedFacts, Jump, Named, Overrun, RingRecord, RunEntry, Wants,
 };
-pub use crate::ring::Polled;
-use crate::ring::{self, Consumer, RingError};
+use crate::ring::{self, Consumer, Polled, RingError};
 use twinline_core::arbiter::{ChannelRef, Event, Loss, RunFlags};
 use twinline_core::frame::{Line, Session};
-use twinline_core::seq::SeqNo;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo};
 
 /// A message, in place in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +161,7 @@ impl From<FactsError> for ClientError {
 /// Both ends of a new ring on the heap, of `capacity` bytes: the writer for the arbiter's thread, and the client.
 ///
 /// # Errors
-/// [`ClientError::Ring`] if the capacity is not a power of two, or is less than [`delivery::CAPACITY_MIN`].
+/// [`ClientError::Ring`] if the capacity is not a power of two, or is less than [`CAPACITY_MIN`](crate::CAPACITY_MIN).
 pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Client), ClientError> {
     let (delivery, consumer) = delivery::open(facts, wants, capacity)?;
     Ok((delivery, Client::new(consumer)?))
@@ -219,7 +215,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Facts`] if the feed's facts in the ring cannot be read.
-    pub fn new(mut consumer: Consumer) -> Result<Client, ClientError> {
+    pub(crate) fn new(mut consumer: Consumer) -> Result<Client, ClientError> {
         let facts = FeedFacts::from_bytes(consumer.facts())?;
         Ok(Client { consumer, decoder: Decoder::new(facts.packing), facts, walk: Walk::NONE, broken: false })
     }
@@ -270,7 +266,7 @@ impl Client {
 
     /// The next record, whole: a run is one item. The rest of a run that [`Client::poll`] has begun is skipped.
     ///
-    /// With [`StreamKind::Full`](delivery::StreamKind::Full), [`RingRecord::replay`] makes the calls of the arbiter's sink again, in
+    /// With [`StreamKind::Full`](crate::StreamKind::Full), [`RingRecord::replay`] makes the calls of the arbiter's sink again, in
     /// the same order.
     ///
     /// # Errors

@@ -1,25 +1,24 @@
-//! The set of clients that one arbiter writes to: the hot thread's end of it, and the end of the thread that looks after it.
+//! The set of clients that one arbiter writes to: the hot thread's end, and the end of the thread that manages the set.
 //!
 //! ```text
 //!   any other thread                                       the hot thread
-//!   Roster::attach   -- the client's writer ------------>  Deliveries::tend takes it up
+//!   Roster::attach   -- the client's writer ------------>  Deliveries::tend adds it
 //!   Roster::detach   -- its id ------------------------->  Deliveries::tend gives it back
 //!   Roster::returned <-- a writer, of a client that was detached or has gone ----
 //! ```
 //!
-//! Both ways are queues without a lock. The hot thread neither allocates nor frees: it takes a writer by value, and gives it
-//! back the same way, to be dropped by the other thread. Everything that changes the set happens in [`Deliveries::tend`], between
-//! two frames, so every client gets whole frames.
+//! Both directions are lock-free queues. The hot thread neither allocates nor frees: it takes a writer by value and gives it back
+//! the same way, and the other thread drops it. The set changes only in [`Deliveries::tend`], between two frames, so every client
+//! gets whole frames.
 //!
 //! ```
-//! use twinline_client::client::{self, Polled};
-//! use twinline_client::delivery::{CAPACITY_MIN, Deliveries, FeedFacts, StreamKind};
+//! use twinline_client::{CAPACITY_MIN, Deliveries, FeedFacts, Polled, StreamKind};
 //! # use twinline_core::frame::Packing;
 //!
 //! let (mut deliveries, mut roster) = Deliveries::new(8);
 //! // `deliveries` goes to the hot thread; at any time later, here:
 //! # let facts = FeedFacts { packing: Packing::LENGTH_BE16, feed: "loopback".into(), lines: vec!["A".into(), "B".into()] };
-//! let (delivery, mut client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN)?;
+//! let (delivery, mut client) = twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN)?;
 //! let id = roster.attach(delivery)?;
 //! // the hot thread, between two frames
 //! deliveries.tend();
@@ -40,15 +39,10 @@ use super::Delivery;
 use crate::ring::{Giver, Taker, handoff};
 use twinline_core::arbiter::{ChannelRef, Event, Loss, Run, Sink};
 use twinline_core::frame::Session;
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
-/// The most clients that one [`Deliveries`] can have. Each costs the hot thread a copy of every message.
+/// The most clients that one [`Deliveries`] can have. Each one costs the hot thread a copy of every message.
 pub const DIRECT_MAX: usize = 64;
-
-/// Every so many calls of [`Deliveries::tend`], one client is asked whether it has gone. The answer stands on a cache
-/// line that the client writes, so asking is not free.
-pub const LOOK_EVERY: u32 = 1_024;
 
 /// A client of a [`Deliveries`], as its [`Roster`] names it. No two clients of one roster have the same id, ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +62,7 @@ enum Order {
     Detach(ClientId),
 }
 
-/// The [`Sink`] over every client of an arbiter, each served in the order in which it was attached.
+/// The [`Sink`] over all clients of an arbiter. They are served in the order in which they were attached.
 ///
 /// Invariant: `ids` has one entry per writer, in the same order. With an exchange, both have room for as many clients as the
 /// roster may attach.
@@ -84,24 +78,27 @@ pub struct Deliveries {
 struct Exchange {
     orders: Taker<Order>,
     returned: Giver<(ClientId, Delivery)>,
-    /// Calls until a client is asked whether it has gone.
+    /// Calls until the next check whether a client has gone.
     until_look: u32,
-    /// Which one; past the end, the first.
+    /// Which client is checked next; past the end, the first.
     look_at: usize,
 }
 
 impl Deliveries {
-    /// A set without clients yet, for up to `capacity` of them, and the roster that attaches and detaches them while the set
-    /// is in use.
+    /// Every this many calls, [`Deliveries::tend`] checks whether one of the clients has gone. The answer is on a cache line that
+    /// the client writes, so checking is not free.
+    pub const LOOK_EVERY: u32 = 1_024;
+
+    /// An empty set for up to `capacity` clients, and the roster that attaches and detaches them while the set is in use.
     ///
     /// # Panics
     /// If `capacity` is zero or more than [`DIRECT_MAX`].
     pub fn new(capacity: usize) -> (Deliveries, Roster) {
         assert!((1..=DIRECT_MAX).contains(&capacity), "{capacity} clients, where 1 to {DIRECT_MAX} are possible");
-        // a client can be attached and detached before the hot thread looks
+        // a client may be attached and detached before the hot thread looks
         let (orders_in, orders) = handoff(2 * capacity);
         let (returned_in, returned) = handoff(capacity);
-        let exchange = Exchange { orders, returned: returned_in, until_look: LOOK_EVERY, look_at: 0 };
+        let exchange = Exchange { orders, returned: returned_in, until_look: Deliveries::LOOK_EVERY, look_at: 0 };
         let deliveries = Deliveries {
             writers: Vec::with_capacity(capacity),
             ids: Vec::with_capacity(capacity),
@@ -110,7 +107,7 @@ impl Deliveries {
         (deliveries, Roster { orders: orders_in, returned, capacity, seats: Vec::with_capacity(capacity), next: 0 })
     }
 
-    /// These clients' writers, and no others, for as long as the set lives.
+    /// A set of these clients' writers, which never changes.
     pub fn fixed(writers: Vec<Delivery>) -> Deliveries {
         let ids = (0..writers.len() as u64).map(ClientId).collect();
         Deliveries { writers, ids, exchange: None }
@@ -121,7 +118,7 @@ impl Deliveries {
         self.writers.iter()
     }
 
-    /// [`Delivery::settle`] for each. Returns whether every client has been told of every overrun.
+    /// Calls [`Delivery::settle`] for each client. Returns whether every overrun has been reported.
     #[inline]
     pub fn settle(&mut self) -> bool {
         let mut settled = true;
@@ -131,9 +128,10 @@ impl Deliveries {
         settled
     }
 
-    /// Takes up the clients that were attached, gives back those that were detached or have gone, and reports overruns. For the
-    /// thread that feeds the set: once before the first frame, then after every pass, which [`Sink::after_pass`] does. If nothing is
-    /// due it costs a branch per client and a look at one cache line; it never waits, allocates or makes a system call.
+    /// Adds the clients that were attached, gives back those that were detached or have gone, and reports overruns. The thread
+    /// that feeds the set calls it once before the first frame and then after every pass, which [`Sink::after_pass`] does. If
+    /// there is nothing to do, it costs a branch per client and a look at one cache line. It never waits, allocates or makes a
+    /// system call.
     #[inline]
     pub fn tend(&mut self) {
         self.settle();
@@ -149,18 +147,18 @@ impl Deliveries {
         }
     }
 
-    /// Does what the roster has asked for, in its order.
+    /// Does what the roster has asked for, in the same order.
     #[cold]
     fn obey(&mut self) {
         while let Some(order) = self.exchange.as_mut().and_then(|exchange| exchange.orders.take()) {
             match order {
                 Order::Attach(id, delivery) => {
-                    // never beyond what was reserved: the roster counts
+                    // never beyond the reserved room: the roster keeps count
                     self.writers.push(delivery);
                     self.ids.push(id);
                 }
                 Order::Detach(id) => {
-                    // it may have gone, and been given back, by itself
+                    // the client may have gone, and been given back, before
                     if let Some(at) = self.ids.iter().position(|known| *known == id) {
                         self.give_back(at);
                     }
@@ -169,11 +167,11 @@ impl Deliveries {
         }
     }
 
-    /// Asks one client whether it has gone, each in its turn.
+    /// Checks whether one client has gone, each in turn.
     #[cold]
     fn look(&mut self) {
         let Some(exchange) = &mut self.exchange else { return };
-        exchange.until_look = LOOK_EVERY;
+        exchange.until_look = Deliveries::LOOK_EVERY;
         let at = if exchange.look_at < self.writers.len() { exchange.look_at } else { 0 };
         exchange.look_at = at + 1;
         if self.writers.get(at).is_some_and(Delivery::client_gone) {
@@ -185,9 +183,9 @@ impl Deliveries {
     fn give_back(&mut self, at: usize) {
         let Some(exchange) = &mut self.exchange else { return };
         let (id, mut writer) = (self.ids.remove(at), self.writers.remove(at));
-        // the client sees its end now, whenever the other side takes the writer back
+        // the client sees the end now, however late the other thread takes the writer back
         writer.close();
-        // there is a place for every client; were there none, it would stay
+        // there is room for every client; if there were none, this one would stay
         if let Err((id, writer)) = exchange.returned.give((id, writer)) {
             self.ids.push(id);
             self.writers.push(writer);
@@ -238,7 +236,7 @@ impl Sink for Deliveries {
 
 /// Attaches clients to a [`Deliveries`] that another thread uses, and takes them back.
 ///
-/// Invariant: the queue of orders has a free place for each client that is attached and was not asked back yet, so that
+/// Invariant: the queue of orders has a free place for each client that is attached and has not been asked for, so
 /// [`Roster::detach`] always finds one.
 #[derive(Debug)]
 pub struct Roster {
@@ -250,21 +248,20 @@ pub struct Roster {
     next: u64,
 }
 
-/// A client that was attached and has not come back.
+/// A client that was attached and has not been returned.
 #[derive(Clone, Copy, Debug)]
 struct Seat {
     id: ClientId,
-    /// Whether it was asked back.
+    /// Whether it has been asked for.
     detached: bool,
 }
 
 impl Roster {
-    /// Hands a client's writer to the hot thread, which takes it up between two frames. The client's stream begins with the
-    /// next frame: what channel and session each message belongs to, it is told as any client is; earlier messages it does not
-    /// get.
+    /// Hands a client's writer to the hot thread, which adds it between two frames. The client's stream begins with the next
+    /// frame. Like any client, it learns which channel and session each message belongs to. It does not get earlier messages.
     ///
     /// # Errors
-    /// [`AttachError`] with the writer in it: as many clients are attached as there may be, or the hot thread has ended.
+    /// [`AttachError`], with the writer in it, if as many clients are attached as there may be, or the hot thread has ended.
     pub fn attach(&mut self, delivery: Delivery) -> Result<ClientId, AttachError> {
         let reason = if self.orders.taker_gone() {
             AttachReason::Ended
@@ -282,17 +279,17 @@ impl Roster {
         Err(AttachError { reason, delivery: Box::new(delivery) })
     }
 
-    /// Asks for a client's writer: the hot thread gives it back between two frames, and then [`Roster::returned`] has it. False
-    /// if no such client is attached, or it was asked for before.
+    /// Asks for a client's writer. The hot thread gives it back between two frames, and then [`Roster::returned`] returns it.
+    /// False if no such client is attached, or it has been asked for already.
     pub fn detach(&mut self, id: ClientId) -> bool {
         let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id && !seat.detached) else { return false };
         seat.detached = self.orders.give(Order::Detach(id)).is_ok();
         seat.detached
     }
 
-    /// The next writer that has come back, because its client was detached or has gone ([`Delivery::client_gone`]). Dropping it
-    /// reports the last overrun and ends the client's stream. Call it now and then: a client's place is free again only
-    /// after this.
+    /// The next writer that was given back because its client was detached or has gone ([`Delivery::client_gone`]). Dropping it
+    /// reports the last overrun and ends the client's stream. Call this now and then: only after it is a client's place free
+    /// again.
     pub fn returned(&mut self) -> Option<(ClientId, Delivery)> {
         let (id, delivery) = self.returned.take()?;
         self.seats.retain(|seat| seat.id != id);
@@ -304,7 +301,7 @@ impl Roster {
         self.seats.iter().map(|seat| seat.id)
     }
 
-    /// How many clients may still be asked back.
+    /// How many clients may still be asked for.
     fn waiting(&self) -> usize {
         self.seats.iter().filter(|seat| !seat.detached).count()
     }
@@ -314,13 +311,13 @@ impl Roster {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachReason {
-    /// As many clients are attached as there may be; one that has gone still counts until [`Roster::returned`] gave it out.
+    /// As many clients are attached as there may be. One that has gone counts until [`Roster::returned`] has returned it.
     Full,
-    /// The hot thread has ended: its [`Deliveries`] was dropped.
+    /// The hot thread has ended, and has dropped its [`Deliveries`].
     Ended,
 }
 
-/// A client was not attached. The writer is in here: dropped, it ends the client's stream.
+/// A client was not attached. Its writer is in here; dropping it ends the client's stream.
 #[derive(Debug)]
 pub struct AttachError {
     /// Why.

@@ -1,4 +1,4 @@
-//! What a client must know about a feed before the first record. It is stored in the ring itself.
+//! What a client must know about a feed before it reads the first record. It is stored in the ring itself.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct FeedFacts {
     pub lines: Vec<String>,
 }
 
-/// The bytes in a ring are not the facts of a feed, or those of a newer version.
+/// The bytes in a ring are not a feed's facts, or are those of a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FactsError;
 
@@ -37,7 +37,7 @@ impl FeedFacts {
 
     /// As bytes: the packing (8 bytes), then the feed's name and each line's, each behind a 16-bit little-endian length. A name
     /// is cut off at 65,535 bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.packing.to_bytes().to_vec();
         for name in std::iter::once(&self.feed).chain(self.lines.iter().take(LINES_MAX)) {
             let mut len = name.len().min(usize::from(u16::MAX));
@@ -54,7 +54,7 @@ impl FeedFacts {
     ///
     /// # Errors
     /// [`FactsError`] if the bytes are anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<FeedFacts, FactsError> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<FeedFacts, FactsError> {
         let (packing, mut rest) = bytes.split_first_chunk::<8>().ok_or(FactsError)?;
         let mut names = Vec::new();
         while let Some((len, more)) = rest.split_first_chunk::<2>() {

@@ -1,5 +1,5 @@
-//! What a client reads: records in a ring. This module owns the layout of a record, decides which records a client gets, and
-//! what happens to those that a slow client has no room for. It never waits, and after creation it allocates nothing.
+//! What a client reads: records in a ring. This module owns the layout of a record. It decides which records a client gets, and
+//! what happens to records that do not fit because the client is slow. It never waits, and after creation it allocates nothing.
 //!
 //! A [`Delivery`] writes one client's ring, with the [`StreamKind`] that the client chose. [`Deliveries`] is the [`Sink`] over
 //! all clients; its [`Roster`] attaches and detaches them while it is in use. A record of messages is a run: consecutive
@@ -18,44 +18,42 @@
 //! what it has written, not by what has happened. So an overrun cannot swallow a channel record, and a client that attaches
 //! late gets the ones it needs.
 //!
-//! **Overrun.** A record that does not fit is dropped and counted, per channel and session. From then on every record is
-//! dropped, until a quarter of the ring is free. Then the client gets one [`Overrun`] per channel and session, before anything
-//! else: with the next record, or from [`Sink::after_pass`] if none comes. Messages leave [`RESERVE`] bytes free, enough for every
-//! possible overrun record, so those fit even when the writer goes away. An overrun is never called a gap.
+//! **Overrun.** A record that does not fit is dropped and counted, per channel and session. From then on every record is dropped,
+//! until a quarter of the ring is free. Then the client gets one [`Overrun`] per channel and session, before anything else: with
+//! the next record, or from [`Sink::after_pass`] if none comes. Messages leave [`RESERVE`] bytes free, enough for every possible
+//! overrun record, so those fit even when the writer goes away. An overrun is never called a gap.
 
 mod deliveries;
 mod facts;
 mod overrun;
 mod record;
 
-pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, LOOK_EVERY, Roster};
+pub use deliveries::{AttachError, AttachReason, ClientId, DIRECT_MAX, Deliveries, Roster};
 pub use facts::{FactsError, FeedFacts};
 pub use overrun::Overrun;
 pub use record::{BrokenRecord, Jump, RingRecord, SinkCall};
 pub(crate) use record::{Decoder, Entry, Named, RunEntry};
 
 use crate::ring::{self, Consumer, HEADER, Producer, RingError, Shape};
+pub(crate) use twinline_core::arbiter::CHANNELS_MAX;
 use twinline_core::arbiter::{ChannelRef, Event, EventKind, Loss, Run, Sink};
 use twinline_core::frame::{ChannelKey, Packing, Session};
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
 use overrun::Overruns;
 use record::{CONTROL_LEN, HEAD_LEN};
 
-/// How many channels a feed may have (ARBITRATION 2.2).
-pub const CHANNELS_MAX: usize = 256;
 /// The longest body of a run, in bytes: more than any datagram holds.
-pub const BODY_MAX: usize = 1 << 16;
+pub(crate) const BODY_MAX: usize = 1 << 16;
 /// The longest record of a client's ring, in bytes.
-pub const RECORD_MAX: usize = BODY_MAX + HEAD_LEN + 8;
+pub(crate) const RECORD_MAX: usize = BODY_MAX + HEAD_LEN + 8;
 /// The smallest capacity of a client's ring, in bytes.
 pub const CAPACITY_MIN: usize = 1 << 20;
 /// The usual capacity of a client's ring, in bytes: some 50 ms of the heaviest feed there is.
 pub const CAPACITY_DEFAULT: usize = 1 << 22;
-/// Bytes that are kept free for overruns: room for every possible overrun record, the channel records before them, and the pad
+/// Bytes that are kept free for overruns: enough for every possible overrun record, the channel records before them, and the pad
 /// that one of them may need.
-pub const RESERVE: usize = (overrun::OVERRUNS_MAX + CHANNELS_MAX + 1) * ring::span(CONTROL_LEN);
+pub(crate) const RESERVE: usize = (overrun::OVERRUNS_MAX + CHANNELS_MAX + 1) * ring::span(CONTROL_LEN);
 
 const _: () = assert!(CAPACITY_MIN >= 4 * ring::span(RECORD_MAX), "a ring holds four of the largest records");
 const _: () = assert!(
@@ -89,7 +87,7 @@ pub struct Wants {
 }
 
 impl Wants {
-    /// The same, with or without late messages.
+    /// The same request, with or without late messages.
     #[must_use]
     pub fn with_late(self, late: bool) -> Wants {
         Wants { late, ..self }
@@ -103,7 +101,7 @@ impl From<StreamKind> for Wants {
     }
 }
 
-/// Totals of what a client had no room for.
+/// Totals of what was dropped because a client's ring was full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// How often the ring overran.
@@ -118,7 +116,7 @@ pub struct Dropped {
 ///
 /// # Errors
 /// [`RingError`] if the capacity is not a power of two, or is less than [`CAPACITY_MIN`].
-pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Consumer), RingError> {
+pub(crate) fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Delivery, Consumer), RingError> {
     let (producer, consumer) = ring::heap(shape(capacity)?, &facts.to_bytes())?;
     Ok((Delivery::new(producer, facts.packing, wants)?, consumer))
 }
@@ -127,7 +125,7 @@ pub fn open(facts: &FeedFacts, wants: Wants, capacity: usize) -> Result<(Deliver
 ///
 /// # Errors
 /// [`RingError::TooSmall`] if the capacity is less than [`CAPACITY_MIN`].
-pub fn shape(capacity: usize) -> Result<Shape, RingError> {
+pub(crate) fn shape(capacity: usize) -> Result<Shape, RingError> {
     if capacity < CAPACITY_MIN {
         return Err(RingError::TooSmall { capacity, record_max: RECORD_MAX, least: CAPACITY_MIN });
     }
@@ -144,7 +142,7 @@ struct Told {
 /// Writes one client's ring. It is a [`Sink`]. Dropping it reports the last overrun and ends the client's stream.
 ///
 /// Invariant: `told` is what the published channel records say. While `overrunning`, nothing but overrun records is written, and
-/// at least [`RESERVE`] bytes are free whenever no overrun records have been written since the last message.
+/// at least `RESERVE` bytes are free whenever no overrun records have been written since the last message.
 #[derive(Debug)]
 pub struct Delivery {
     producer: Producer,
@@ -161,7 +159,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`RingError::TooSmall`] if the ring does not have a shape that [`shape`] gives.
-    pub fn new(producer: Producer, packing: Packing, wants: Wants) -> Result<Delivery, RingError> {
+    pub(crate) fn new(producer: Producer, packing: Packing, wants: Wants) -> Result<Delivery, RingError> {
         let found = producer.shape();
         if found.capacity < CAPACITY_MIN || found.record_max < RECORD_MAX {
             return Err(RingError::TooSmall { capacity: found.capacity, record_max: RECORD_MAX, least: CAPACITY_MIN });
@@ -177,19 +175,19 @@ impl Delivery {
         })
     }
 
-    /// What the client has had no room for so far.
+    /// What was dropped so far because the client's ring was full.
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
 
-    /// Whether the client has gone: it dropped its end.
+    /// Whether the client has gone, which means that it dropped its end.
     pub fn client_gone(&self) -> bool {
         self.producer.consumer_gone()
     }
 
-    /// Reports an overrun to the client if a quarter of its ring is free. Every record does this first; call it when there are
-    /// none, so that the client does not have to wait for the next one ([`Sink::after_pass`] does). Returns whether nothing is
-    /// left to report.
+    /// Reports an overrun to the client once a quarter of its ring is free. Writing a record does this first. Call it when there
+    /// are no records, so that the client does not have to wait for the next one; [`Sink::after_pass`] does so. Returns whether
+    /// everything has been reported.
     #[inline]
     pub fn settle(&mut self) -> bool {
         !self.overrunning || self.resume()
@@ -205,7 +203,7 @@ impl Delivery {
         true
     }
 
-    /// Writes every overrun record that is due. There is room for them: a quarter of the ring, or the reserve.
+    /// Writes every overrun record that is due. They always fit, into a quarter of the ring or into the reserve.
     fn tell_overruns(&mut self) {
         for overrun in self.overruns.pending() {
             let Overrun { channel, session, .. } = *overrun;
@@ -226,7 +224,7 @@ impl Delivery {
         self.overruns.clear();
     }
 
-    /// Writes one record, with a channel record before it if it needs one; or counts it as dropped.
+    /// Writes one record, with a channel record before it if needed, or counts it as dropped.
     fn write<const N: usize>(
         &mut self,
         channel: ChannelRef,
@@ -282,7 +280,7 @@ impl Delivery {
         self.run_with_care(via, run);
     }
 
-    /// A run that needs more than a copy, or does not fit.
+    /// Writes a run that needs more than a plain copy, or does not fit.
     #[cold]
     #[inline(never)]
     fn run_with_care(&mut self, via: SinkCall, run: &Run<'_>) {
@@ -291,7 +289,7 @@ impl Delivery {
         if run.packing == self.packing {
             return self.write(run.channel, Some(run.session), &head, run.body, weight);
         }
-        // a frame that does not pack as its feed does: its packing goes between header and messages
+        // the frame does not pack as its feed does, so its packing goes between header and messages
         let mut long = [0; HEAD_LEN + 8];
         long[..HEAD_LEN].copy_from_slice(&head);
         long[HEAD_LEN..].copy_from_slice(&run.packing.to_bytes());
@@ -309,7 +307,7 @@ impl Delivery {
     }
 }
 
-/// What is dropped with a record.
+/// What is lost to the client if a record is dropped.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weight {
     at: Nanos,
@@ -341,7 +339,7 @@ impl Sink for Delivery {
             }
         };
         if wanted {
-            // an epoch begins where its numbers begin; other events cover no numbers
+            // an epoch event has a place in the numbers, where the epoch begins; other events cover no numbers
             let (session, range) = match event.kind {
                 EventKind::Epoch { session, first } => (Some(session), SeqRange::new(first, first)),
                 _ => (None, SeqRange::default()),

@@ -1,17 +1,16 @@
-//! What a slow client had no room for, per channel and session, until there is room to report it.
+//! What was dropped because a client was slow, per channel and session, until there is room to report it.
 
 use super::{CHANNELS_MAX, Weight};
 use twinline_core::arbiter::ChannelRef;
 use twinline_core::frame::Session;
-use twinline_core::seq::SeqRange;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqRange};
 
-/// How many sessions of one channel are reported separately in one overrun.
+/// How many sessions of one channel an overrun reports separately.
 const SESSIONS_MAX: usize = 2;
 /// How many overrun records can be due at once.
 pub(super) const OVERRUNS_MAX: usize = SESSIONS_MAX * CHANNELS_MAX;
 
-/// A client was too slow for its ring: this is missing from its stream, at this place. It is never called a gap: the arbiter
+/// A client was too slow for its ring, and this is missing from its stream at this place. It is never called a gap: the arbiter
 /// had all of it, and other clients got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overrun {
@@ -28,15 +27,15 @@ pub struct Overrun {
     pub messages: u64,
     /// How many events, losses and jumps were dropped.
     pub events: u64,
-    /// How many earlier epochs of the channel are counted in `messages` and `events` without their ranges: not zero only if one
-    /// overrun went on through more than two of them.
+    /// How many earlier epochs of the channel are counted in `messages` and `events` without their ranges. It is zero unless one
+    /// overrun went on through more than two epochs.
     pub epochs: u64,
 }
 
 /// The overruns that have not been reported to the client yet.
 ///
-/// Invariant: `pending` holds at most [`SESSIONS_MAX`] a channel, in the order of their first drop, so it never grows past the
-/// [`OVERRUNS_MAX`] that it has room for; `by_channel` has each channel's count and the place of its newest.
+/// Invariant: `pending` holds at most [`SESSIONS_MAX`] per channel, in the order of the first drop, so it never grows past the
+/// [`OVERRUNS_MAX`] that it has room for. `by_channel` has each channel's count and the place of its newest.
 #[derive(Debug)]
 pub(super) struct Overruns {
     pending: Vec<Overrun>,
@@ -48,7 +47,7 @@ impl Overruns {
         Overruns { pending: Vec::with_capacity(OVERRUNS_MAX), by_channel: Box::new([(0, 0); CHANNELS_MAX]) }
     }
 
-    /// What is to be reported, in the order of the first drop.
+    /// What has to be reported, in the order of the first drop.
     pub(super) fn pending(&self) -> &[Overrun] {
         &self.pending
     }
@@ -58,7 +57,8 @@ impl Overruns {
         self.by_channel.fill((0, 0));
     }
 
-    /// Counts a dropped record. One without a session of its own belongs to the channel's newest, or to `told`.
+    /// Counts a dropped record. A record without a session of its own belongs to the channel's newest one here, or else to
+    /// `told`.
     pub(super) fn count(&mut self, channel: ChannelRef, session: Option<Session>, told: Session, weight: Weight) {
         let Some((count, newest)) = self.by_channel.get_mut(usize::from(channel.index)) else { return };
         let last = if *count == 0 { None } else { self.pending.get_mut(usize::from(*newest)) };
@@ -93,7 +93,7 @@ impl Overrun {
         Overrun { at, channel, session, range, messages, events, epochs: 0 }
     }
 
-    /// Whether the range continues this one. Numbers that fall back belong to another epoch, even in the same session.
+    /// Whether the range continues this one. Numbers that go back belong to another epoch, even in the same session.
     fn follows(&self, range: SeqRange) -> bool {
         range == SeqRange::default() || self.range == SeqRange::default() || range.first >= self.range.end
     }

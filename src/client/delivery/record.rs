@@ -1,5 +1,4 @@
-//! Records as bytes, both ways. The writer of what is read here may not be trustworthy: every field is checked, and nothing
-//! panics.
+//! Records as bytes: encoding and decoding. Whoever wrote the bytes is not trusted: every field is checked, and nothing panics.
 
 use std::fmt;
 
@@ -8,9 +7,7 @@ use twinline_core::arbiter::{
     ChannelRef, EpochEndReason, Event, EventKind, LagReason, LineState, Loss, LostReason, Run, RunFlags, Sink,
 };
 use twinline_core::frame::{ChannelKey, LINES_MAX, Line, Packing, Session};
-use twinline_core::framing;
-use twinline_core::seq::{SeqNo, SeqRange};
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo, SeqRange, framing};
 
 /// Bytes of the header of every record.
 pub(super) const HEAD_LEN: usize = 24;
@@ -21,7 +18,7 @@ pub(super) type Head = [u8; HEAD_LEN];
 /// A record that is not a run.
 pub(super) type Control = (Head, [u8; 48]);
 
-// Kinds of records. Those of `SinkCall` come first: they are runs.
+// Kinds of records. The kinds below 5 are those of `SinkCall`, which are runs.
 const CHANNEL: u8 = 5;
 const LOSS: u8 = 6;
 const JUMP: u8 = 7;
@@ -33,10 +30,10 @@ const HEARTBEAT: u8 = 1;
 const LATE: u8 = 2;
 const UNSEQUENCED: u8 = 4;
 const HELD: u8 = 8;
-/// The run's own packing stands between its header and its messages.
+/// The run's own packing is between its header and its messages.
 const PACKED_OTHERWISE: u8 = 16;
 
-// Kinds of events; they stand where a run has its flags.
+// Kinds of events. They are stored where a run has its flags.
 const EPOCH: u8 = 1;
 const GAP: u8 = 2;
 const FILLED: u8 = 3;
@@ -88,7 +85,7 @@ pub struct Jump {
 
 /// One record of a client's ring.
 ///
-/// All kinds are listed, so that a new one is a decision for every client, not something it ignores unseen.
+/// The enum is exhaustive on purpose: a new kind makes every client decide what to do with it, instead of ignoring it unseen.
 #[derive(Clone, Copy, Debug)]
 pub enum RingRecord<'a> {
     /// Messages, and the call of the sink that they were passed to.
@@ -104,7 +101,7 @@ pub enum RingRecord<'a> {
 }
 
 impl RingRecord<'_> {
-    /// Makes the same call of the sink that this record was written for. An overrun was written for none.
+    /// Makes the call of the sink for which this record was written. An overrun was written for none.
     pub fn replay<S: Sink>(&self, sink: &mut S) {
         match self {
             RingRecord::Run(SinkCall::Release, run) => sink.release(run),
@@ -130,7 +127,7 @@ pub enum BrokenRecord {
         /// Its length.
         len: usize,
     },
-    /// Its kind, or the value of a field, is one that no writer writes.
+    /// Its kind, or one of its fields, has a value that no writer writes.
     Content {
         /// Its kind.
         kind: u8,
@@ -164,7 +161,7 @@ impl std::error::Error for BrokenRecord {}
 
 #[inline]
 fn head(kind: u8, line: u8, flags: u8, channel: ChannelRef, count: u32, first: u64, stamp: Nanos) -> Head {
-    // one word at a time, so that it is built in registers
+    // a word at a time, so that it is built in registers
     let [a, b, c, d] = count.to_le_bytes();
     let mut out = [0; HEAD_LEN];
     out[..8].copy_from_slice(&[kind, line, flags, channel.index as u8, a, b, c, d]);
@@ -258,10 +255,10 @@ pub(super) fn event(event: &Event) -> Control {
     }
 }
 
-/// A decoded record, apart from the bytes of a run.
+/// A decoded record, without the bytes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entry {
-    /// A channel record: nothing to hand on.
+    /// A channel record: there is nothing to pass on.
     Named,
     Run(RunEntry),
     Loss(Loss),
@@ -270,8 +267,8 @@ pub(crate) enum Entry {
     Overrun(Overrun),
 }
 
-/// A run whose messages lie in its record from byte `body` on. It is small, without anything that can be looked up: a client
-/// keeps one from message to message.
+/// A run whose messages are in its record from byte `body` on. It is small and holds nothing that can be looked up, because a
+/// client keeps it from message to message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunEntry {
     pub(crate) first: SeqNo,
@@ -287,8 +284,8 @@ pub(crate) struct RunEntry {
 }
 
 impl Named {
-    /// Both, the channel field by field. Copied as a whole, it is stored and loaded in pieces of different sizes, and each load
-    /// waits for the stores.
+    /// The channel, copied field by field, and the session. If the channel were copied as a whole, it would be stored and loaded
+    /// in pieces of different sizes, and each load would wait for the stores.
     #[inline]
     #[expect(clippy::map_identity, reason = "it takes the key apart as well")]
     pub(crate) fn parts(&self) -> (ChannelRef, Session) {
@@ -311,7 +308,7 @@ impl RunEntry {
         index: 0,
     };
 
-    /// Whether it is not packed as its feed packs.
+    /// Whether its packing differs from the feed's.
     #[inline]
     pub(crate) fn packed_otherwise(&self) -> bool {
         self.flags & PACKED_OTHERWISE != 0
@@ -327,7 +324,7 @@ impl RunEntry {
         }
     }
 
-    /// The run, given its record and its channel; `None` if it does not hold all messages that it states.
+    /// The run, given its record and its channel; `None` if the record does not hold as many messages as it states.
     pub(crate) fn checked<'a>(&self, record: &'a [u8], Named { channel, session }: Named) -> Option<Run<'a>> {
         let RunEntry { first, count, line, stamp, packing, .. } = *self;
         let body = record.get(self.body..)?;
@@ -355,13 +352,14 @@ impl Decoder {
         Decoder { packing, channels: Box::new([None; CHANNELS_MAX]) }
     }
 
-    /// The channel with this index, and its session, as last stated.
+    /// The channel with this index and its session, as last stated.
     #[inline]
     pub(crate) fn channel(&self, index: u8) -> Option<&Named> {
         self.channels[usize::from(index)].as_ref()
     }
 
-    /// The usual record: at least one message, packed as the feed packs them. `None` for any other record, and for a broken one.
+    /// Decodes the usual record: at least one message, packed as the feed packs. `None` for any other record and for a broken
+    /// one.
     #[inline]
     pub(crate) fn run(&self, record: &[u8]) -> Option<RunEntry> {
         let head = record.first_chunk::<HEAD_LEN>()?;
@@ -379,7 +377,7 @@ impl Decoder {
         Some(RunEntry { first, stamp, body: HEAD_LEN, count, packing, via, line: Line(line), flags, index })
     }
 
-    /// Any record.
+    /// Decodes any record.
     pub(crate) fn decode(&mut self, record: &[u8]) -> Result<Entry, BrokenRecord> {
         if let Some(run) = self.run(record) {
             return Ok(Entry::Run(run));
@@ -523,7 +521,7 @@ impl ControlEntry {
 mod tests {
     use super::*;
 
-    /// What is written is the index in the `ALL` list.
+    /// A reason is written as its index in the `ALL` list.
     #[test]
     fn reasons_stand_at_their_own_place() {
         assert!(LostReason::ALL.iter().enumerate().all(|(i, reason)| *reason as usize == i));
@@ -550,7 +548,7 @@ mod tests {
             wrong[0] = kind;
             assert!(matches!(decoder.decode(&wrong), Err(BrokenRecord::Content { .. })));
         }
-        // a run that is packed by a rule that no framing has, and by OPRA's
+        // a run packed by a rule that no framing has, and one packed by OPRA's
         let by_rule = |id: u8| [&[1, 0, PACKED_OTHERWISE, 3, 1], [0; 19].as_slice(), &[id], &[0; 7]].concat();
         assert!(matches!(decoder.decode(&by_rule(3)), Err(BrokenRecord::Content { kind: 1 })));
         assert!(matches!(decoder.decode(&by_rule(255)), Ok(Entry::Run(_))));

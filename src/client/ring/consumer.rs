@@ -63,7 +63,7 @@ impl Consumer {
     ///
     /// # Safety
     /// This is the only consumer of this ring, ever, and nobody but its producer uses the memory besides.
-    pub unsafe fn attach(memory: Memory) -> Result<Consumer, RingError> {
+    pub(crate) unsafe fn attach(memory: Memory) -> Result<Consumer, RingError> {
         let layout = Layout::read(&memory.stream, &memory.cursor)?;
         Ok(Consumer { memory, layout, at: 0, current: None, scratch: Scratch::default() })
     }

@@ -33,7 +33,7 @@ struct Shared<T> {
 ///
 /// # Panics
 /// If `capacity` is zero.
-pub fn handoff<T: Send>(capacity: usize) -> (Giver<T>, Taker<T>) {
+pub(crate) fn handoff<T: Send>(capacity: usize) -> (Giver<T>, Taker<T>) {
     assert!(capacity > 0, "a queue holds at least one value");
     let slots = (0..capacity).map(|_| Slot::default()).collect();
     let shared = Arc::new(Shared { words: Words::heap(WORDS * 8), slots });
@@ -41,7 +41,7 @@ pub fn handoff<T: Send>(capacity: usize) -> (Giver<T>, Taker<T>) {
 }
 
 /// The end that gives. There is one; it is neither cloned nor shared.
-pub struct Giver<T> {
+pub(crate) struct Giver<T> {
     shared: Arc<Shared<T>>,
     given: u64,
     /// As last read; the true count is never below.
@@ -82,7 +82,7 @@ impl<T: Send> Giver<T> {
 }
 
 /// The end that takes. There is one; it is neither cloned nor shared.
-pub struct Taker<T> {
+pub(crate) struct Taker<T> {
     shared: Arc<Shared<T>>,
     taken: u64,
 }

@@ -6,9 +6,9 @@ use std::fmt;
 use super::shim::Words;
 
 /// The unit in which regions are aligned and sized, in bytes, so that each can be mapped with its own access rights.
-pub const PAGE: usize = if cfg!(loom) { 64 } else { 4096 };
+pub(crate) const PAGE: usize = if cfg!(loom) { 64 } else { 4096 };
 /// Bytes of a record's header: a length word, then the sequence word.
-pub const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 /// Records begin on multiples of this: a cache line, so that the consumer, which spins on a record's first line, does not take
 /// the end of the record before from the producer. A multiple of the header's size, so that a pad header always fits before
 /// the end.
@@ -118,7 +118,7 @@ impl std::error::Error for RingError {}
 ///
 /// Invariant: `capacity` is a power of two; `span(record_max) * 4 <= capacity`; [`Layout::stream_len`] bytes are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     shape: Shape,
     facts_len: usize,
     data: usize,
@@ -224,7 +224,7 @@ impl Layout {
 
 /// Bytes that a payload of `len` bytes takes, with its header and the alignment of the next record.
 #[inline]
-pub const fn span(len: usize) -> usize {
+pub(crate) const fn span(len: usize) -> usize {
     len.saturating_add(HEADER + ALIGN - 1) & !(ALIGN - 1)
 }
 

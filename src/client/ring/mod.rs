@@ -1,9 +1,9 @@
-//! A single-producer single-consumer ring of bytes, over memory that it is given: heap or mapped.
+//! A single-producer single-consumer ring of bytes, over memory that it is given, heap or mapped. [`heap`] makes one on the heap.
 //!
 //! It owns the layout, the two ends and the order of stores. It knows nothing about messages, feeds or any other module.
 //! After creation it does not allocate, lock or make a system call.
 //!
-//! Beside it, [`handoff`] is a queue for owned values.
+//! Beside it is a queue for owned values, `handoff`, which the crate uses itself.
 //!
 //! ```text
 //!  the stream: written by the producer alone                                the cursor: written by the consumer alone
@@ -43,11 +43,13 @@ mod consumer;
 mod handoff;
 mod layout;
 mod producer;
-pub mod shim;
+pub(crate) mod shim;
 
 pub use consumer::{BrokenRing, Consumer};
-pub use handoff::{Giver, Taker, handoff};
-pub use layout::{HEADER, Layout, PAGE, RingError, Shape, span};
+pub(crate) use handoff::{Giver, Taker, handoff};
+pub(crate) use layout::{HEADER, span};
+use layout::{Layout, PAGE};
+pub use layout::{RingError, Shape};
 pub use producer::{Producer, Refused};
 
 use shim::Words;
@@ -66,21 +68,21 @@ pub enum Polled<T> {
 /// The two parts of a ring's memory. They are separate so that a consumer in another process can map the stream read-only and
 /// only the cursor for writing.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Descriptor, facts and data.
-    pub stream: Words,
+    pub(crate) stream: Words,
     /// The consumer's page.
-    pub cursor: Words,
+    pub(crate) cursor: Words,
 }
 
 impl Memory {
     /// Zeroed memory on the heap, every page of it touched so that it is resident.
-    pub fn heap(layout: &Layout) -> Memory {
+    fn heap(layout: &Layout) -> Memory {
         Memory { stream: Words::heap(layout.stream_len()), cursor: Words::heap(PAGE) }
     }
 
     /// A second handle on the same memory, for the other end.
-    pub fn share(&self) -> Memory {
+    fn share(&self) -> Memory {
         Memory { stream: self.stream.share(), cursor: self.cursor.share() }
     }
 }

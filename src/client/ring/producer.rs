@@ -64,7 +64,7 @@ impl Producer {
     ///
     /// # Safety
     /// The memory is zeroed and this is its only producer, ever.
-    pub unsafe fn create(memory: Memory, shape: Shape, facts: &[u8]) -> Result<Producer, RingError> {
+    pub(crate) unsafe fn create(memory: Memory, shape: Shape, facts: &[u8]) -> Result<Producer, RingError> {
         let layout = Layout::new(shape, facts.len())?;
         if memory.stream.len() * 8 < layout.stream_len() {
             return Err(RingError::Memory { need: layout.stream_len(), have: memory.stream.len() * 8 });
@@ -197,7 +197,7 @@ impl Producer {
         self.clear = self.published + ALIGN as u64;
     }
 
-    /// How many bytes are free. A record takes its length, its header and the alignment ([`span`]), and may need a pad before it.
+    /// How many bytes are free. A record takes its length, its header and the alignment, and may need a pad before it.
     pub fn free(&mut self) -> usize {
         self.read_cursor();
         self.room()

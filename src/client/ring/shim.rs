@@ -9,9 +9,9 @@
 #![expect(clippy::disallowed_types, reason = "this is the shim")]
 
 #[cfg(loom)]
-pub use modelled::{Scratch, Slot, Words};
+pub(crate) use modelled::{Scratch, Slot, Words};
 #[cfg(not(loom))]
-pub use real::{Scratch, Slot, Words};
+pub(crate) use real::{Scratch, Slot, Words};
 
 #[cfg(not(loom))]
 mod real {
@@ -26,7 +26,7 @@ mod real {
     /// A handle on shared words.
     ///
     /// Invariant: `base` is valid for reads and writes of `len` words, page-aligned, until `owner` is dropped.
-    pub struct Words {
+    pub(crate) struct Words {
         base: NonNull<AtomicU64>,
         len: usize,
         owner: Arc<dyn Any + Send + Sync>,
@@ -45,7 +45,7 @@ mod real {
 
     /// What a read may need beside the words: nothing here.
     #[derive(Debug, Default)]
-    pub struct Scratch(());
+    pub(crate) struct Scratch(());
 
     /// Pages of the heap.
     struct Pages(NonNull<u8>, Layout);
@@ -97,7 +97,6 @@ mod real {
         }
 
         /// How many words there are.
-        #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
         pub fn len(&self) -> usize {
             self.len
         }
@@ -175,7 +174,7 @@ mod real {
     }
 
     /// A place for one value. One thread at a time reaches it; the words beside it say which.
-    pub struct Slot<T>(UnsafeCell<Option<T>>);
+    pub(crate) struct Slot<T>(UnsafeCell<Option<T>>);
 
     // SAFETY: the value is reached through the unsafe methods alone, whose callers vouch that one thread at a time does so.
     unsafe impl<T: Send> Sync for Slot<T> {}
@@ -224,7 +223,7 @@ mod modelled {
 
     /// A handle on shared words, as loom models them.
     #[derive(Debug)]
-    pub struct Words {
+    pub(crate) struct Words {
         words: Arc<[Word]>,
     }
 
@@ -235,7 +234,7 @@ mod modelled {
 
     /// The copy that a read gives a slice of.
     #[derive(Debug, Default)]
-    pub struct Scratch(Vec<u8>);
+    pub(crate) struct Scratch(Vec<u8>);
 
     impl Words {
         /// Zeroed words.
@@ -250,7 +249,6 @@ mod modelled {
         }
 
         /// How many words there are.
-        #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
         pub fn len(&self) -> usize {
             self.words.len()
         }
@@ -315,7 +313,7 @@ mod modelled {
     }
 
     /// A place for one value, as loom models it.
-    pub struct Slot<T>(UnsafeCell<Option<T>>);
+    pub(crate) struct Slot<T>(UnsafeCell<Option<T>>);
 
     // SAFETY: loom itself is what looks at who reaches the cell when.
     unsafe impl<T: Send> Sync for Slot<T> {}

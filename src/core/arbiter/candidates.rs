@@ -1,7 +1,7 @@
-//! Channels that may begin: their first frames, until two agree (ARBITRATION 2.2, 4.2, 4.3).
+//! Channels that may begin: keeps their first frames until two agree (ARBITRATION 2.2, 4.2, 4.3).
 //!
-//! A place each, found by the channel's name in a hash table, and in a list from the oldest to the newest: a frame of a channel
-//! that nobody has heard of costs what one of a known channel does, however many come. Nothing follows from the table's order.
+//! Each candidate has a place, found through a hash table by the channel's name, and linked in a list from oldest to newest. So a
+//! frame of an unknown channel costs the same however many such channels appear. Nothing depends on the table's order.
 
 use std::collections::HashMap;
 
@@ -14,17 +14,17 @@ use crate::frame::{ChannelKey, Frame, Line};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
-/// How many may wait.
+/// How many candidates may wait.
 pub(super) const CANDIDATES_MAX: usize = 256;
-/// Frames of each for which there is room on the shelf in any case.
+/// How many of its frames a candidate always has room for on the shelf.
 const ROOM: usize = 4;
 /// The same for all of them.
 pub(super) const ROOM_MOST: u64 = (CANDIDATES_MAX * ROOM) as u64;
 
-/// No place.
+/// Stands for no place.
 const NONE: u16 = u16::MAX;
 
-/// A channel of which frames have come that nothing has borne out yet.
+/// A channel whose frames nothing has confirmed yet.
 pub(super) struct Candidate {
     pub(super) name: ChannelKey,
     /// In the order of arrival.
@@ -33,7 +33,7 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Which of the frames agree with the one at `last`; all of them where there is no such place.
+    /// Which of the frames agree with the one at `last`; all of them if there is no such place.
     pub(super) fn agreed(&self, settings: &Settings, last: usize) -> Vec<bool> {
         let Some(by) = self.frames.get(last) else { return vec![true; self.frames.len()] };
         let near =
@@ -46,7 +46,7 @@ impl Candidate {
     }
 }
 
-/// A candidate, between the one that began to wait before it and the one after it.
+/// A candidate, linked to the one that began to wait before it and to the one after it.
 struct Waiting {
     candidate: Candidate,
     older: u16,
@@ -55,7 +55,7 @@ struct Waiting {
 
 pub(super) struct Candidates {
     waiting: Vec<Waiting>,
-    /// Places in `waiting` that nobody has.
+    /// Places in `waiting` that are not in use.
     free: Vec<u16>,
     by_name: HashMap<ChannelKey, u16>,
     oldest: u16,
@@ -63,21 +63,21 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// What they take, frames aside.
+    /// Bytes that they take, without frames.
     pub(super) const BYTES: u64 = (CANDIDATES_MAX * (size_of::<Waiting>() + 32 + 8 * size_of::<Stored>())) as u64;
 
     pub(super) fn new() -> Candidates {
         Candidates {
             waiting: Vec::with_capacity(CANDIDATES_MAX),
             free: Vec::with_capacity(CANDIDATES_MAX),
-            // twice as many: what is taken out and put in goes on without another allocation
+            // twice as many, so that removing and inserting goes on without another allocation
             by_name: HashMap::with_capacity(2 * CANDIDATES_MAX),
             oldest: NONE,
             newest: NONE,
         }
     }
 
-    /// Adds a frame. Gives the candidate that it bore out, with the frame's place in it; and how many frames were dropped with
+    /// Adds a frame. Returns the candidate that it confirmed, with the frame's place in it; and how many frames were dropped with
     /// the oldest candidate to make room.
     pub(super) fn add(
         &mut self,
@@ -128,12 +128,12 @@ impl Candidates {
         (None, dropped)
     }
 
-    /// A place for a new candidate, the newest.
+    /// Makes a place for a new candidate, which is the newest.
     fn begin(&mut self, name: ChannelKey) -> u16 {
         let older = self.newest;
         let at = match self.free.pop() {
             Some(at) => {
-                // the list of frames is empty, and keeps its memory
+                // its list of frames is empty and keeps its memory
                 let place = &mut self.waiting[usize::from(at)];
                 (place.older, place.newer) = (older, NONE);
                 (place.candidate.name, place.candidate.counts) = (name, Default::default());
@@ -161,7 +161,7 @@ impl Candidates {
         Candidate { name: *name, frames: std::mem::take(frames), counts: *counts }
     }
 
-    /// A place is nobody's from now on.
+    /// Frees a place.
     fn leave(&mut self, at: u16) {
         let Waiting { ref candidate, older, newer } = self.waiting[usize::from(at)];
         self.by_name.remove(&candidate.name);
@@ -176,7 +176,7 @@ impl Candidates {
         self.free.push(at);
     }
 
-    /// Gives up the oldest; how many frames it had.
+    /// Gives up the oldest candidate. Returns how many frames it had seen.
     fn drop_oldest(&mut self, memory: &mut Memory) -> u64 {
         if self.oldest == NONE {
             return 0;
@@ -188,7 +188,7 @@ impl Candidates {
         oldest.frames_seen()
     }
 
-    /// The only candidate, where its frames are copies of one.
+    /// The only candidate, if all its frames are copies of one frame.
     pub(super) fn take_lone(&mut self) -> Option<Candidate> {
         if self.oldest == NONE || self.oldest != self.newest {
             return None;

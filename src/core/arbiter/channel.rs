@@ -1,8 +1,8 @@
-//! One channel: what an accepted frame does to the current epoch, and what follows from it.
+//! One channel: what an accepted frame does to the current epoch.
 //!
-//! A frame that the epoch can take at once goes through [`Channel::on_frame`]'s first lines. Everything that must be thought
-//! about goes the long way: `suspicion` (jumps, other sessions, resets, restarts) decides whether the frame is taken, [`Channel::accept`]
-//! takes it, [`Channel::follow_up`] does what it brought about.
+//! A frame that the epoch can take at once goes the short way, [`Channel::on_quick_frame`]. Any other frame goes the long way,
+//! [`Channel::on_frame`]: `suspicion` (jumps, other sessions, resets, restarts) decides whether the frame is taken,
+//! [`Channel::accept`] takes it, and [`Channel::follow_up`] does what follows from it.
 
 use super::event::{ChannelRef, EventKind, LagReason, LineState, LostReason, Run, RunFlags, Sink};
 use super::lead::{Leads, RecentLead};
@@ -18,25 +18,25 @@ use crate::frame::{Frame, FrameKind, LINES_MAX, Line, Session};
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
 
-/// What a line shows of itself.
+/// Which session a line shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shows {
     Nothing,
     Current,
-    /// A session that is not the current one, borne out by two frames in a row.
+    /// A session that is not the current one, confirmed by two frames in a row.
     Other {
         session: Session,
-        /// It is one that is over: nothing follows from it.
+        /// Whether the session is over. Then nothing follows from it.
         stale: bool,
         since: Nanos,
-        /// One past the highest number that the line has shown of it, as on the wire.
+        /// One past the highest number of this session that the line has shown, as on the wire.
         mark: u64,
-        /// When a frame after those two raised the mark.
+        /// When a frame after those two last raised the mark.
         advanced: Option<Nanos>,
     },
 }
 
-/// A session that a line's last frame carried, not borne out yet.
+/// A session that a line's last frame carried, not confirmed yet.
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) session: Session,
@@ -44,7 +44,7 @@ pub(super) struct Candidate {
     pub(super) mark: u64,
 }
 
-/// Since when a line is behind, and what it has brought since.
+/// Since when a line has been behind, and what it has brought since.
 #[derive(Clone, Copy)]
 pub(super) struct Behind {
     pub(super) since: Nanos,
@@ -52,13 +52,13 @@ pub(super) struct Behind {
     pub(super) heartbeats: bool,
 }
 
-/// A line as one channel sees it.
+/// A line, as one channel sees it.
 pub(super) struct LineView {
     pub(super) counts: LineCounts,
     pub(super) window: Window,
     /// The epoch that the window belongs to.
     pub(super) epoch: u32,
-    /// Whether it brought data in that epoch, a reset itself aside.
+    /// Whether it has brought data in that epoch, other than the reset itself.
     pub(super) data_in_epoch: bool,
     pub(super) was_silent: bool,
     pub(super) heard: bool,
@@ -67,27 +67,27 @@ pub(super) struct LineView {
     pub(super) shows: Shows,
     pub(super) candidate: Option<Candidate>,
     pub(super) heartbeat_reset: Option<(u64, Fingerprint)>,
-    /// Frames held because they may be an unmarked restart.
+    /// How many frames are held because they may be an unmarked restart.
     pub(super) restarting: u8,
     pub(super) behind: Option<Behind>,
-    /// It has been behind for long enough.
+    /// Whether it has been behind for long enough to count as lagging.
     pub(super) lags: bool,
     pub(super) state: LineState,
-    /// By which way its frames may go.
+    /// Which way its frames may go.
     pub(super) way: Way,
-    /// Bit `i`: a lead against line `i` counts for the automatic timeout (5.4).
+    /// Bit `i` is set if a lead of line `i` over this line counts for the automatic timeout (5.4).
     pub(super) paired: u16,
 }
 
 impl LineView {
-    /// The line shows numbers of a running account.
+    /// The line shows numbers, and its account is running.
     #[inline(never)]
     fn show(&mut self, first: SeqNo, end: SeqNo) {
         let judged = self.window.show(SeqRange::new(first, end), first);
         self.counts.judge(judged);
     }
 
-    /// Why it lags: what it has brought since it fell behind.
+    /// Why it lags, judging by what it has brought since it fell behind.
     pub(super) fn lag_reason(&self) -> Option<LagReason> {
         self.behind.map(|behind| match behind {
             Behind { data: true, .. } => LagReason::Slow,
@@ -96,13 +96,13 @@ impl LineView {
         })
     }
 
-    /// Nothing that it was judged by in one epoch counts in the next.
+    /// Forgets the lag: what happened in one epoch does not count in the next.
     pub(super) fn forget_lag(&mut self) {
         (self.behind, self.lags) = (None, false);
     }
 }
 
-/// An end of session that was said.
+/// An end of session that was announced.
 #[derive(Clone, Copy)]
 pub(super) struct End {
     pub(super) number: SeqNo,
@@ -111,42 +111,42 @@ pub(super) struct End {
     pub(super) said: bool,
 }
 
-/// A session that is over, or was put aside.
+/// A session that is over or was put aside.
 pub(super) struct Remembered {
     pub(super) session: Session,
     pub(super) next: SeqNo,
-    /// By its own end of session: it does not come back.
+    /// Whether it ended by its own end of session. Then it does not come back.
     pub(super) complete: bool,
     pub(super) first: SeqNo,
     pub(super) place: Option<usize>,
     pub(super) lost_ranges: LostRanges,
 }
 
-/// A reset that was acted on: the epoch that is about to begin.
+/// The epoch that is about to begin, after a reset that was acted on.
 pub(super) struct Pending {
     pub(super) first: SeqNo,
     pub(super) deadline: Nanos,
 }
 
-/// How far a line's frames may be taken at once.
+/// Whether a line's frames may be taken at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Something is special about the line or the channel.
+    /// No: something is special about the line or the channel.
     Long,
-    /// Nothing is: the short way.
+    /// Yes: the short way.
     Short,
-    /// Nothing is, but copies are compared: the short way with that.
+    /// Yes, but copies are compared: the short way, with comparison.
     Verified,
 }
 
-/// What came of the short way.
+/// What the short way did with a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quick {
-    /// The frame is for [`Channel::on_frame`], and nothing is done.
+    /// Nothing: the frame is for [`Channel::on_frame`].
     No,
-    /// The frame is taken.
+    /// It took the frame.
     Done,
-    /// The frame is taken, and something may have followed from it: when the channel is due next, for one.
+    /// It took the frame, and something may have followed from that, such as another time at which the channel is next due.
     Followed,
 }
 
@@ -155,53 +155,53 @@ pub(super) struct Channel {
     pub(super) session: Session,
     pub(super) stream: Stream,
     pub(super) lines: [LineView; LINES_MAX + 1],
-    /// Names the epochs of this channel, in order.
+    /// Number of the current epoch; this channel's epochs are numbered in order.
     pub(super) epoch: u32,
     /// The epoch's first number.
     pub(super) base: SeqNo,
-    /// Where it began, or was taken up again.
+    /// Where the epoch began or was resumed.
     pub(super) began_at: SeqNo,
-    /// Where a line's account starts: at its own first number (`None`), or at the epoch's initial one.
+    /// Where a line's account starts: at this number, or, if `None`, at the line's own first number.
     pub(super) account_from: Option<SeqNo>,
-    /// Where the epoch stands in the list.
+    /// The epoch's place in the list, if it is listed.
     pub(super) place: Option<usize>,
     pub(super) epochs: Epochs,
     pub(super) end: Option<End>,
     /// When a frame of the current session was last seen.
     pub(super) current_shown: Nanos,
-    /// The other sessions of which frames came last, and when; the newest last.
+    /// The other sessions seen most recently, and when; the newest is last.
     pub(super) others_shown: Vec<(Session, Nanos)>,
     /// When the mark last rose.
     pub(super) advanced: Nanos,
     pub(super) remembered: Vec<Remembered>,
-    /// Lists of lost ranges that no epoch has.
+    /// Lists of lost ranges that no epoch uses.
     pub(super) lost_ranges: Vec<LostRanges>,
-    /// Frames beyond the next jump (4.1), and lone ones of other sessions (6.2).
+    /// Frames that jump too far (4.1), and lone frames of other sessions (6.2).
     pub(super) parked: Vec<Stored>,
-    /// Frames of other sessions (6.2), and what they weigh.
+    /// Frames of other sessions (6.2), and their weight in messages and bytes.
     pub(super) of_other_sessions: Vec<Stored>,
     pub(super) other_sessions_weight: (u64, u64),
     pub(super) pending: Option<Pending>,
-    /// Frames of the epoch that is about to begin (6.4), and what they weigh.
+    /// Frames of the epoch that is about to begin (6.4), and their weight in messages and bytes.
     pub(super) pending_frames: Vec<Stored>,
     pub(super) pending_weight: (u64, u64),
-    /// The last resets that were acted on.
+    /// The most recent resets that were acted on.
     pub(super) acted: Vec<Fingerprint>,
     /// Frames that may be an unmarked restart (6.6).
     pub(super) restarts: Vec<Stored>,
-    /// Above this mark some line may have fallen behind.
+    /// Once the mark is above this, some line may have fallen behind.
     pub(super) lag_mark: SeqNo,
     /// First-copy output: one past the highest number released.
     pub(super) first_cursor: SeqNo,
     pub(super) status: Status,
     leads: Leads,
     recent: RecentLead,
-    /// Nothing is due before.
+    /// Nothing is due before this time.
     pub(super) due: Nanos,
 }
 
 impl Channel {
-    /// A channel that begins at `first`; `now` is when the frame came that created it.
+    /// A channel that begins at `first`; `now` is the stamp of the frame that created it.
     pub(super) fn new<S: Sink>(
         shared: &mut Shared<'_, S>,
         at: ChannelRef,
@@ -282,7 +282,7 @@ impl Channel {
         &self.leads
     }
 
-    /// One of the frames that a channel begins with: one that agreed, or another that was parked beside it.
+    /// Uses one of the frames with which a channel begins: one that agreed, or one that was parked with those.
     pub(super) fn first_frame<S: Sink>(
         &mut self,
         shared: &mut Shared<'_, S>,
@@ -302,7 +302,7 @@ impl Channel {
         }
     }
 
-    /// How long a gap is waited for, without recovery.
+    /// How long to wait for a gap if there is no recovery.
     #[inline]
     pub(super) fn gap_timeout(&self, settings: &Settings) -> Nanos {
         match settings.gap_timeout {
@@ -311,10 +311,11 @@ impl Channel {
         }
     }
 
-    /// A frame arrives by `line`, and the epoch can take it at once: it brings what is next, or what has come before.
+    /// The short way: takes a frame that arrived on `line` if the epoch can take it at once, because it brings the next numbers
+    /// or copies of earlier ones.
     ///
-    /// Inlined whole: with nothing behind it that takes the frame's address, a frame stays in registers from the framing on.
-    /// Where copies are compared, this is done by a second making of it (`VERIFIED`), so that the first knows nothing of it.
+    /// It is inlined whole. Nothing after it takes the frame's address, so the frame stays in registers from the framing on. It
+    /// is compiled a second time for feeds that compare copies (`VERIFIED`), so that the first version pays nothing for that.
     #[inline(always)]
     pub(super) fn on_quick_frame<const VERIFIED: bool, S: Sink>(
         &mut self,
@@ -334,7 +335,7 @@ impl Channel {
         let next = self.stream.next;
         let first = settings.rules.width.extend(frame.sequence, view.window.mark(), next, settings.max_jump);
         let count = u64::from(frame.count);
-        // a framing has seen to it that this does not wrap
+        // the framing has made sure that this does not wrap
         let end = SeqNo(first.0.wrapping_add(count));
         let part = Part {
             first,
@@ -397,7 +398,8 @@ impl Channel {
         Quick::Done
     }
 
-    /// Copies of numbers that came apart: the line packs otherwise than the first. False: not all have come, and nothing is done.
+    /// Notes copies of numbers whose first copies arrived separately, because the line packs differently from the first one. If
+    /// not all of the numbers have arrived, returns false and does nothing.
     #[inline(never)]
     fn copies_apart(&mut self, settings: &Settings, now: Nanos, line: Line, range: SeqRange) -> bool {
         let known = self.status.knows(range, self.stream.mark);
@@ -409,14 +411,14 @@ impl Channel {
         known
     }
 
-    /// [`Channel::follow_up`] where the short way must, now and then.
+    /// [`Channel::follow_up`], for the rare times when the short way needs it.
     #[cold]
     #[inline(never)]
     fn look_around<S: Sink>(&mut self, settings: &Settings, memory: &mut Memory, now: Nanos, sink: &mut S) {
         self.follow_up(&mut Shared { settings, memory, sink }, now);
     }
 
-    /// A frame arrives by `line`.
+    /// The long way: a frame arrived on `line`.
     pub(super) fn on_frame<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, line: Line, frame: &Frame<'_>) {
         let view = &mut self.lines[line.index()];
         view.counts.frame(frame);
@@ -449,7 +451,7 @@ impl Channel {
         self.follow_up(shared, now);
     }
 
-    /// Takes a frame into the current epoch. `first` is its first number; it is believed.
+    /// Takes a frame, which is believed, into the current epoch. `first` is its first number.
     pub(super) fn accept<S: Sink>(
         &mut self,
         shared: &mut Shared<'_, S>,
@@ -484,14 +486,14 @@ impl Channel {
         let mut out = self.out(now, shared);
         if shown.first > mark {
             if shown.first - mark >= SPAN {
-                // nothing that it knows is among the last any more, and far beyond its tags repeat
+                // nothing in it is among the last numbers any more, and far ahead the tags repeat
                 self.status.clear();
             }
             let timeout = settings.recovery_timeout.unwrap_or_else(|| self.gap_timeout(settings));
             self.stream.open(shown.first, *line, now + timeout, &mut out);
         }
         if settings.verify.is_on() {
-            // before any number's standing changes, and so before `filled` (11)
+            // before any number's standing changes, so that the event comes before `filled` (11)
             self.verify(settings, &rest, &mut out);
         }
         while rest.count > 0 {
@@ -511,7 +513,7 @@ impl Channel {
                 self.end = Some(End { number: shown.end, deadline, overdue: false, said: false });
             }
         }
-        // what the other channels hold is within the feed's limits: giving up all of this one's gaps is always enough
+        // the other channels are within the feed's limits, so giving up all gaps of this one is always enough
         let full = |stream: &Stream, memory: &Memory| {
             stream.held_messages() > settings.hold_messages || memory.holds_too_much(settings)
         };
@@ -528,7 +530,7 @@ impl Channel {
         self.say_ended(shared, now);
     }
 
-    /// Takes the messages at the front of `rest` that stand alike.
+    /// Takes the messages at the front of `rest` that have the same standing.
     fn take<S: Sink>(&mut self, settings: &Settings, rest: &mut Part<'_>, first_cursor: SeqNo, out: &mut Out<'_, S>) {
         let line = rest.line;
         let n = rest.first;
@@ -567,19 +569,20 @@ impl Channel {
         }
     }
 
-    /// The first copy of `part` has come.
+    /// The first copy of `part` has arrived.
     fn arrive(&mut self, part: &Part<'_>) {
         self.lines[part.line.index()].counts.first_arrivals += u64::from(part.count);
         self.note_first_copies(part);
     }
 
-    /// Notes who brought each number first and when. One that is no longer among the last has no place: a newer one has it.
+    /// Notes which line brought each number first, and when. A number that is no longer among the last has no slot: a newer one
+    /// has taken it.
     fn note_first_copies(&mut self, part: &Part<'_>) {
         let first = part.first.max(self.stream.mark.saturating_sub(SPAN));
         self.status.arrive(first, part.end() - first, part.line, part.stamp);
     }
 
-    /// Notes another copy of `n`, where the status ring knows the first; false where it does not.
+    /// Notes another copy of `n` if the status ring knows the first one; otherwise returns false.
     #[inline]
     fn copy(&mut self, settings: &Settings, n: SeqNo, line: Line, stamp: Nanos) -> bool {
         let Some(first) = self.status.copy(n, self.stream.mark, line) else { return false };
@@ -587,7 +590,7 @@ impl Channel {
         true
     }
 
-    /// Notes by how much `first` came before `line` brought the same numbers, so many of them.
+    /// Notes by how much `first` was ahead of `line` for the same `count` numbers.
     #[inline]
     fn note_lead(&mut self, settings: &Settings, first: FirstCopy, line: Line, stamp: Nanos, count: u64) {
         if !first.again && first.line != line {
@@ -603,7 +606,7 @@ impl Channel {
         }
     }
 
-    /// First-copy output (3.3): what is above all released before goes out at once.
+    /// First-copy output (3.3): whatever is above everything released so far goes out at once.
     fn output_first<S: Sink>(&mut self, part: &Part<'_>, now: Nanos, sink: &mut S) {
         if part.count == 0 || part.end() <= self.first_cursor {
             return;
@@ -617,7 +620,7 @@ impl Channel {
         sink.first(&rest.run(self.at, self.session));
     }
 
-    /// First-copy output: what was jumped, and has come after all.
+    /// First-copy output: numbers that were skipped and have arrived after all.
     fn output_first_late<S: Sink>(&mut self, mut part: Part<'_>, first_cursor: SeqNo, out: &mut Out<'_, S>) {
         let late = part.split_to(first_cursor);
         if late.count > 0 {
@@ -628,7 +631,7 @@ impl Channel {
     }
 }
 
-/// Whether a line falls below its own mark by more than `settle` with a frame that starts at `first`.
+/// Whether a frame that starts at `first` is more than `settle` below its line's own mark.
 #[inline]
 pub(super) fn fell(settings: &Settings, view: &LineView, first: SeqNo) -> bool {
     view.window.mark().is_some_and(|own| own - first > settings.settle)

@@ -1,4 +1,4 @@
-//! What an arbiter says: [`Event`]s (ARBITRATION 11), [`Run`]s of messages, and the [`Sink`] that takes both.
+//! What an arbiter reports: [`Event`]s (ARBITRATION 11), [`Run`]s of messages, and the [`Sink`] that takes both.
 
 use std::fmt::{self, Write as _};
 
@@ -15,12 +15,12 @@ pub struct ChannelRef {
     pub key: ChannelKey,
 }
 
-/// Why a range is given up as lost.
+/// Why a range was given up as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LostReason {
-    /// Its deadline has come.
+    /// Its deadline passed.
     Deadline,
-    /// Every line that could still bring it has gone past by more than `settle`.
+    /// Every line that could still bring it has gone past it by more than `settle`.
     Settled,
     /// The hold was full.
     Hold,
@@ -43,7 +43,7 @@ impl LostReason {
         LostReason::Finish,
     ];
 
-    /// The word in events.
+    /// Its name in events.
     pub const fn name(self) -> &'static str {
         match self {
             LostReason::Deadline => "deadline",
@@ -59,15 +59,15 @@ impl LostReason {
 /// Why an epoch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EpochEndReason {
-    /// By its own end of session.
+    /// Its own end of session.
     End,
     /// Every live line shows the new session.
     Lines,
-    /// No line has shown the old session for the grace.
+    /// No line has shown the old session for the length of the grace.
     Grace,
-    /// The new one advanced for the grace while the old one stood still.
+    /// The new session advanced for the length of the grace while the old one stood still.
     Idle,
-    /// The hold limit was reached while no line showed the old one.
+    /// The hold limit was reached while no line showed the old session.
     Bound,
     /// A marked reset.
     Reset,
@@ -87,7 +87,7 @@ impl EpochEndReason {
         EpochEndReason::Restart,
     ];
 
-    /// The word in events.
+    /// Its name in events.
     pub const fn name(self) -> &'static str {
         match self {
             EpochEndReason::End => "end",
@@ -122,7 +122,7 @@ impl LineState {
     pub const ALL: [LineState; 5] =
         [LineState::Waiting, LineState::Up, LineState::Lagging, LineState::Silent, LineState::OtherSession];
 
-    /// The word in events.
+    /// Its name in events.
     pub const fn name(self) -> &'static str {
         match self {
             LineState::Waiting => "waiting",
@@ -137,11 +137,11 @@ impl LineState {
 /// Why a line lags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LagReason {
-    /// It brought data since it fell behind.
+    /// It has brought data since it fell behind.
     Slow,
-    /// It brought heartbeats alone.
+    /// It has brought only heartbeats.
     Heartbeats,
-    /// It brought nothing.
+    /// It has brought nothing.
     Frozen,
 }
 
@@ -149,7 +149,7 @@ impl LagReason {
     /// Every reason.
     pub const ALL: [LagReason; 3] = [LagReason::Slow, LagReason::Heartbeats, LagReason::Frozen];
 
-    /// The word in events.
+    /// Its name in events.
     pub const fn name(self) -> &'static str {
         match self {
             LagReason::Slow => "slow",
@@ -162,43 +162,43 @@ impl LagReason {
 /// Something that happened to the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When: the stamp of the frame that brought it about, or the deadline's own time.
+    /// When: the stamp of the frame that caused it, or the deadline's own time.
     pub at: Nanos,
-    /// Where.
+    /// On which channel.
     pub channel: ChannelRef,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
 }
 
 /// The kinds of [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// A run of numbers begins, or is taken up again, at `first`.
+    /// A run of numbers begins, or is resumed, at `first`.
     Epoch {
         /// Its session.
         session: Session,
         /// The next expected number.
         first: SeqNo,
     },
-    /// A line showed a number beyond `range`, which nobody has delivered.
+    /// A line showed a number beyond `range`, which no line has delivered.
     Gap {
         /// What is missing.
         range: SeqRange,
-        /// The line that showed more.
+        /// The line that showed the higher number.
         line: Line,
     },
-    /// A part of a gap was brought.
+    /// A gap, or a part of one, was filled.
     Filled {
-        /// What was brought.
+        /// What was filled.
         range: SeqRange,
         /// By which line.
         line: Line,
         /// The line that opened the gap.
         opened_by: Line,
-        /// When it was opened.
+        /// When the gap was opened.
         opened_at: Nanos,
     },
-    /// A part of a gap was given up.
+    /// A gap, or a part of one, was given up.
     Lost {
         /// What was given up.
         range: SeqRange,
@@ -206,17 +206,17 @@ pub enum EventKind {
         reason: LostReason,
         /// The line that opened the gap.
         opened_by: Line,
-        /// When it was opened.
+        /// When the gap was opened.
         opened_at: Nanos,
     },
     /// The session is over and complete.
     Ended {
-        /// Which.
+        /// Which session.
         session: Session,
         /// One past its last number.
         next: SeqNo,
     },
-    /// The run of numbers is over; another begins.
+    /// The run of numbers is over; another one begins.
     EpochEnd {
         /// Its session.
         session: Session,
@@ -225,28 +225,28 @@ pub enum EventKind {
         /// Why.
         why: EpochEndReason,
     },
-    /// A line changed its state.
+    /// A line's state changed.
     Line {
-        /// Which.
+        /// Which line.
         line: Line,
-        /// What it was.
+        /// Its old state.
         from: LineState,
-        /// What it is.
+        /// Its new state.
         to: LineState,
-        /// Why it lags, where it does.
+        /// Why it lags, if it does.
         why: Option<LagReason>,
     },
-    /// Two copies of a number are not the same message (ARBITRATION 7.4). The first one stands.
+    /// Two copies of a number are not the same message (ARBITRATION 7.4). The first one counts.
     Divergence {
-        /// Of which.
+        /// Which number.
         number: SeqNo,
         /// The line that brought it first.
         line: Line,
-        /// The line that brought another message: perhaps the same one.
+        /// The line that brought the other message; it may be the same line.
         other: Line,
         /// The first copy's CRC-32.
         hash: u32,
-        /// The other's.
+        /// The other copy's CRC-32.
         other_hash: u32,
     },
 }
@@ -254,71 +254,72 @@ pub enum EventKind {
 /// What is special about a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunFlags {
-    /// It is a heartbeat that consumes a number.
+    /// A heartbeat that consumes a number.
     pub heartbeat: bool,
-    /// It was given up as lost before it came.
+    /// Given up as lost before it came.
     pub late: bool,
-    /// It is outside of the sequence: its `first` means nothing.
+    /// Outside the sequence: `first` is meaningless.
     pub unsequenced: bool,
-    /// It waited in the hold for a gap before it.
+    /// Held until a gap before it was filled or given up.
     pub held: bool,
 }
 
-/// Consecutive messages of one frame, as the framing packs them.
+/// Consecutive messages of one frame, packed as the framing packs them.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
-    /// Where.
+    /// On which channel.
     pub channel: ChannelRef,
     /// The session that it belongs to.
     pub session: Session,
     /// The first message's number.
     pub first: SeqNo,
-    /// How many messages.
+    /// How many messages there are.
     pub count: u32,
     /// The line that brought them first.
     pub line: Line,
-    /// When they came: the frame's stamp, not the time of release.
+    /// When they arrived: the frame's stamp, not the time of release.
     pub stamp: Nanos,
     /// What is special about them.
     pub flags: RunFlags,
-    /// How they lie in `body`.
+    /// How they are packed in `body`.
     pub packing: Packing,
     /// The messages.
     pub body: &'a [u8],
 }
 
 impl<'a> Run<'a> {
-    /// The numbers that it holds.
+    /// The numbers in it.
     pub fn range(&self) -> SeqRange {
         SeqRange::new(self.first, self.first + u64::from(self.count))
     }
 
-    /// Its messages, the first of which is number `self.first`.
+    /// Its messages; the first one has the number `self.first`.
     pub fn messages(&self) -> crate::frame::Messages<'a> {
         self.packing.messages(self.body)
     }
 }
 
-/// A loss in its place in the stream (ARBITRATION 5.8).
+/// A loss, reported in its place in the stream (ARBITRATION 5.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Where.
+    /// On which channel.
     pub channel: ChannelRef,
     /// The session that it belongs to.
     pub session: Session,
-    /// What will not come.
+    /// The numbers that will not come.
     pub range: SeqRange,
     /// Why.
     pub reason: LostReason,
-    /// When it is said in the stream.
+    /// When it was reported in the stream.
     pub at: Nanos,
 }
 
-/// Takes what an arbiter says. Called on the hot path: an implementation neither allocates, locks nor calls the system.
+/// Takes what an arbiter reports. It is called on the hot path, so an implementation should not allocate, lock or make a system
+/// call.
 ///
 /// There are two outputs, and a sink may take either or both. *Ordered* is [`release`](Sink::release) and
-/// [`loss`](Sink::loss): each number of an epoch at most once, ascending, every hole said in its place.
-/// *First-copy* is [`first`](Sink::first) and [`first_gap`](Sink::first_gap): the highest number wins, nothing waits.
+/// [`loss`](Sink::loss): each number of an epoch at most once, ascending, and every hole reported in its place.
+/// *First-copy* is [`first`](Sink::first) and [`first_gap`](Sink::first_gap): the highest number wins, and nothing waits.
 pub trait Sink {
     /// An event, in the order of ARBITRATION 11.
     fn event(&mut self, event: &Event);
@@ -326,56 +327,60 @@ pub trait Sink {
     /// Ordered output: the next messages.
     fn release(&mut self, run: &Run<'_>);
 
-    /// Ordered output: numbers that will not come, where they would have stood.
+    /// Ordered output: numbers that will not come, at the place where they would have been.
     fn loss(&mut self, loss: &Loss) {
         let _ = loss;
     }
 
-    /// Messages that were given up as lost and came after all; each once.
+    /// Messages that were given up as lost and arrived after all, once each.
     fn late(&mut self, run: &Run<'_>) {
         let _ = run;
     }
 
-    /// Messages outside of the sequence, as they came; from every line, for nothing tells the copies apart.
+    /// Messages outside the sequence, as they arrive. Every line's copies are passed on, because nothing identifies a copy as
+    /// one.
     fn unsequenced(&mut self, run: &Run<'_>) {
         let _ = run;
     }
 
-    /// A line has shown numbers of the current epoch, in a frame that came at `stamp`: believed, first copies and others alike. An
-    /// empty range (a heartbeat) shows that all below its end was sent. What came is told here once, before or after what it
-    /// brings about; recovery, which has no account of its own, shows nothing.
+    /// A line has shown numbers of the current epoch in a frame that arrived at `stamp` and is believed, whether or not they were
+    /// first copies. An empty range (a heartbeat) shows that everything below its end was sent. Each frame is reported here once,
+    /// before or after what it causes. Recovery shows nothing: no account of missing numbers is kept for it.
     #[inline(always)]
     fn shown(&mut self, stamp: Nanos, channel: ChannelRef, line: Line, range: SeqRange) {
         let _ = (stamp, channel, line, range);
     }
 
-    /// First-copy output: messages above all released before, or (`flags.late`) the first copy of what was jumped.
+    /// First-copy output: messages above everything released so far, or (`flags.late`) the first copy of numbers that were
+    /// skipped.
     fn first(&mut self, run: &Run<'_>) {
         let _ = run;
     }
 
-    /// First-copy output: numbers that were jumped.
+    /// First-copy output: numbers that were skipped.
     fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
         let _ = (at, channel, session, range);
     }
 
-    /// A live pass has ended that found so many datagrams: the place for what is due between frames, such as reporting an overrun
-    /// to a client that has caught up. An arbiter never calls it; the loop of a live run does, offline nobody does.
+    /// A live pass has ended, in which this many datagrams were found. This is the place for what is due between frames, such as
+    /// reporting an overrun to a client that has caught up. The loop of a live run calls it. An arbiter never does, and offline
+    /// nothing does.
     #[inline(always)]
     fn after_pass(&mut self, datagrams: usize) {
         let _ = datagrams;
     }
 
-    /// The run has ended, and so has its arbiter: nothing comes after this. An arbiter never calls it; the loop of a live run does.
+    /// The run has ended, and its arbiter with it: nothing comes after this. The loop of a live run calls it; an arbiter never
+    /// does.
     fn close(&mut self) {}
 }
 
-/// A line's name by its index: `names[i]`, and `recovery`.
+/// A line's name: `names[i]` for line `i`, or `recovery`.
 pub fn line_name(names: &[String], line: Line) -> &str {
     if line == Line::RECOVERY { "recovery" } else { names.get(line.index()).map_or("?", String::as_str) }
 }
 
-/// An event as a line of JSON, without the line end: `event.json(&names).to_string()` (ARBITRATION 11).
+/// An event as one line of JSON, without the line ending: `event.json(&names).to_string()` (ARBITRATION 11).
 pub struct EventJson<'a> {
     event: &'a Event,
     names: &'a [String],
@@ -388,7 +393,7 @@ impl Event {
     }
 }
 
-/// A text as a JSON string.
+/// Text as a JSON string.
 struct Quoted<T>(T);
 
 impl<T: fmt::Display> fmt::Display for Quoted<T> {
@@ -399,7 +404,7 @@ impl<T: fmt::Display> fmt::Display for Quoted<T> {
     }
 }
 
-/// Escapes what a JSON string may not hold as it is (RFC 8259, section 7).
+/// Escapes the characters that may not stand unescaped in a JSON string (RFC 8259, section 7).
 struct Escaping<'a, 'f>(&'a mut fmt::Formatter<'f>);
 
 impl fmt::Write for Escaping<'_, '_> {

@@ -1,30 +1,30 @@
-//! Memory for what waits behind gaps, shared by all channels of a feed: blocks in segments.
+//! Memory for messages that wait behind gaps, shared by all channels of a feed: blocks in segments.
 //!
 //! ```text
 //!   segment            segment            open segment
 //!  | block | dead |   | dead | block |   | block | block | free ... |
 //! ```
 //!
-//! Blocks are written at the end of the open segment. A segment in which nothing lives any more is free, and the next one to be
-//! opened. Where more than half of what is in use is dead, the emptiest segment is cleaned each time another is opened: its
-//! blocks move to the open one. So freeing in any order leaves no holes that stay, and `bytes` that live at once take twice
-//! that and a few segments, whatever came before. Segments are taken one by one as they are first needed, nothing is copied for
-//! it, and what was taken is kept.
+//! Blocks are written at the end of the open segment. A segment without live blocks is free, and will be opened again. If more
+//! than half of the memory in use is dead, then each time a segment is opened the emptiest one is cleaned: its blocks move to the
+//! open one. So blocks can be freed in any order without leaving holes for good, and `bytes` that are alive at once take twice
+//! that and a few segments, whatever happened before. Segments are allocated one by one when first needed. That copies nothing,
+//! and they are kept.
 
-/// Bytes before each block: owner and length.
+/// Bytes in front of each block: its owner and its length.
 const HEADER: usize = 8;
 /// The owner of a dead block.
 const DEAD: u32 = u32::MAX;
 
 /// A segment's size: room for four of the largest datagrams.
 const SEGMENT: usize = 256 << 10;
-/// Dead segments that are put up with, beside as much as lives.
+/// Dead bytes that are tolerated beyond as many as are alive.
 const SLACK: usize = 4 * SEGMENT;
 
 struct Segment {
-    /// As long as it is written; its capacity is the segment's.
+    /// Its length is what has been written, its capacity the segment's.
     bytes: Vec<u8>,
-    /// Bytes that live in it, headers included.
+    /// Live bytes in it, including headers.
     live: usize,
 }
 
@@ -37,7 +37,7 @@ impl Segment {
         self.bytes.capacity() - self.bytes.len()
     }
 
-    /// Owner and length of the block whose header is at `at`.
+    /// The owner and length of the block whose header is at `at`.
     fn header(&self, at: usize) -> (u32, usize) {
         let word = |at: usize| {
             let mut bytes = [0; 4];
@@ -47,7 +47,7 @@ impl Segment {
         (word(at), word(at + 4) as usize)
     }
 
-    /// Writes a block at the end, within the capacity; where its bytes begin.
+    /// Writes a block at the end; the caller has checked that it fits. Returns where its bytes begin.
     fn write(&mut self, owner: u32, block: &[u8]) -> usize {
         let at = self.bytes.len() + HEADER;
         self.bytes.extend_from_slice(&owner.to_le_bytes());
@@ -61,20 +61,20 @@ impl Segment {
 
 pub(super) struct Hold {
     segments: Vec<Segment>,
-    /// The one that is written.
+    /// The segment that is being written.
     open: usize,
     free: Vec<u32>,
-    /// Bytes of the segments that are not free.
+    /// Bytes of all segments that are not free.
     in_use: usize,
-    /// Bytes that live, headers included.
+    /// Live bytes, including headers.
     live: usize,
 }
 
-/// Where a block's bytes begin: the segment, and the offset in its low 32 bits.
+/// Where a block's bytes begin: the segment in the high 32 bits, the offset in the low 32.
 pub(super) type Place = u64;
 
 impl Hold {
-    /// What it takes at the start.
+    /// Bytes that it takes at the start.
     pub(super) const AT_START: u64 = SEGMENT as u64;
 
     /// A hold of one segment.
@@ -82,13 +82,13 @@ impl Hold {
         Hold { segments: vec![Segment::new(SEGMENT)], open: 0, free: Vec::new(), in_use: SEGMENT, live: 0 }
     }
 
-    /// What `bytes` in `blocks` blocks take at most, if they live at once.
+    /// The most that `bytes` in `blocks` blocks take if all are alive at once.
     pub(super) fn most(bytes: u64, blocks: u64) -> u64 {
         let live = bytes.saturating_add(blocks.saturating_mul(2 * HEADER as u64));
         live.saturating_mul(2).saturating_add((SLACK + 2 * SEGMENT) as u64)
     }
 
-    /// Takes now what [`Hold::most`] says.
+    /// Takes at once as much memory as [`Hold::most`] states.
     pub(super) fn reserve(&mut self, bytes: u64, blocks: u64) {
         let segments = Hold::most(bytes, blocks).div_ceil(SEGMENT as u64) as usize;
         self.free.reserve(segments);
@@ -99,7 +99,7 @@ impl Hold {
         }
     }
 
-    /// What a block of `len` bytes takes.
+    /// Bytes that a block of `len` bytes takes.
     fn footprint(len: usize) -> usize {
         HEADER + len.next_multiple_of(8)
     }
@@ -108,7 +108,7 @@ impl Hold {
         ((place >> 32) as usize, place as u32 as usize)
     }
 
-    /// Copies `bytes` in for `owner`. `moved(owner, place)` is told of each block that had to move.
+    /// Copies `bytes` in for `owner`. Calls `moved(owner, place)` for each block that had to move.
     pub(super) fn insert(&mut self, owner: u32, bytes: &[u8], moved: impl FnMut(u32, Place)) -> Place {
         let size = Hold::footprint(bytes.len());
         if self.segments[self.open].room() < size {
@@ -122,14 +122,14 @@ impl Hold {
         (self.open as u64) << 32 | self.segments[self.open].write(owner, bytes) as u64
     }
 
-    /// Opens a segment with room for a block of `size`, and cleans one where too much is dead.
+    /// Opens a segment with room for a block of `size`, and cleans another if too much is dead.
     #[cold]
     fn open_another(&mut self, size: usize, mut moved: impl FnMut(u32, Place)) {
         if self.segments[self.open].live == 0 {
             self.set_free(self.open);
         }
         let capacity = size.max(SEGMENT);
-        // one that is larger than a segment takes none of those that are there
+        // a block larger than a segment gets a new one of its own size
         self.open = match self.free.pop_if(|_| capacity == SEGMENT) {
             Some(at) => at as usize,
             None => {
@@ -147,7 +147,7 @@ impl Hold {
         }
     }
 
-    /// Moves what lives in the emptiest segment to the open one, where that leaves room for a block of `size`.
+    /// Moves the live blocks of the emptiest segment to the open one, if that leaves room for a block of `size`.
     fn clean(&mut self, size: usize, moved: &mut impl FnMut(u32, Place)) {
         let used = |(at, segment): &(usize, &Segment)| *at != self.open && segment.live > 0;
         let emptiest = self.segments.iter().enumerate().filter(used).min_by_key(|(_, segment)| segment.live);
@@ -170,13 +170,13 @@ impl Hold {
         self.set_free(from);
     }
 
-    /// Nothing lives in a segment any more.
+    /// Frees a segment that has no live blocks.
     fn set_free(&mut self, at: usize) {
         let segment = &mut self.segments[at];
         self.in_use -= segment.bytes.capacity();
         segment.bytes.clear();
         if segment.bytes.capacity() > SEGMENT {
-            // it was made for one block that no datagram has
+            // it was made for a single block, larger than any datagram
             segment.bytes = Vec::new();
         }
         self.free.push(at as u32);
@@ -203,7 +203,7 @@ impl Hold {
             return;
         }
         if at_segment == self.open {
-            // it starts again at the front: memory that was never needed is never touched
+            // start again at the front, so that memory which is not needed is never touched
             segment.bytes.clear();
         } else {
             self.set_free(at_segment);

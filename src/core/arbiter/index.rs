@@ -1,15 +1,15 @@
 //! Two orders of the open gaps: by number (which gap holds `n`?) and by deadline (which is given up first?).
 //!
-//! A treap and a binary heap over the same nodes. The nodes are named by the caller's ids and lie in one list for all channels
-//! of a feed, which every call is given. Both cost the logarithm of the number of open gaps, at most some 16 steps, and only where
-//! a gap is opened, split or closed.
+//! A treap and a binary heap over the same nodes. Nodes have the caller's ids and are in one list for all channels of a feed,
+//! which is passed to every call. Both cost the logarithm of the number of open gaps, some 16 steps at most, and only when a gap
+//! is opened, split or closed.
 
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
 const NIL: u32 = u32::MAX;
 
-/// A gap in both orders.
+/// A gap's place in both orders.
 #[derive(Clone, Copy)]
 pub(super) struct Node {
     first: SeqNo,
@@ -22,7 +22,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Of an id that no gap has yet.
+    /// The node of an id that no gap has yet.
     pub(super) const UNUSED: Node =
         Node { first: SeqNo(0), deadline: Nanos::ZERO, left: NIL, right: NIL, priority: 0, at: NIL };
 }
@@ -60,7 +60,7 @@ impl Index {
         found
     }
 
-    /// The gap that is due first, and when; of several the lowest.
+    /// The gap that is due first, and when; the lowest if several are due at once.
     #[inline]
     pub(super) fn earliest(&self, nodes: &[Node]) -> Option<(Nanos, u32)> {
         self.heap.first().map(|&id| (nodes[id as usize].deadline, id))
@@ -72,7 +72,7 @@ impl Index {
     }
 
     pub(super) fn insert(&mut self, nodes: &mut [Node], id: u32, first: SeqNo, deadline: Nanos) {
-        // xorshift: a shape that nobody outside can choose
+        // xorshift: no sender can choose the tree's shape
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
@@ -84,7 +84,7 @@ impl Index {
         self.rise(nodes, at as usize);
     }
 
-    /// A gap's front was brought: it starts later. Disjoint gaps stay in the same order.
+    /// The front of a gap was filled, so it starts later. Gaps are disjoint, so their order stays the same.
     pub(super) fn set_first(&mut self, nodes: &mut [Node], id: u32, first: SeqNo) {
         nodes[id as usize].first = first;
     }
@@ -120,7 +120,7 @@ impl Index {
         root
     }
 
-    /// The nodes below `first`, and the others.
+    /// Splits a tree into the nodes below `first` and the others.
     fn split(&mut self, nodes: &mut [Node], root: u32, first: SeqNo) -> (u32, u32) {
         if root == NIL {
             return (NIL, NIL);

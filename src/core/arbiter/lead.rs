@@ -1,33 +1,33 @@
-//! By how much one line is ahead of another: the automatic gap timeout (ARBITRATION 5.4) and a histogram by pair of lines (7.3).
+//! By how much one line is ahead of another: the automatic gap timeout (ARBITRATION 5.4) and a histogram per pair of lines (7.3).
 
 use crate::frame::{LINES_MAX, Line};
 use crate::time::Nanos;
 
-/// Duplicate pairs that the automatic timeout looks back on.
+/// How many pairs of copies the automatic timeout looks back on.
 const PAIRS: u64 = 1_024;
-/// Pairs before it is believed.
+/// How many pairs it takes before the lead is believed.
 const PAIRS_MIN: u64 = 64;
 pub(super) const TIMEOUT_UNKNOWN: Nanos = Nanos::from_millis(10);
 pub(super) const TIMEOUT_MIN: Nanos = Nanos::from_micros(200);
 const TIMEOUT_MAX: Nanos = Nanos::from_millis(50);
 
-/// Room for an entry a pair that is looked back on, and one more.
+/// Room for one entry per pair that is looked back on, and one more.
 const QUEUE: usize = 2 * PAIRS as usize;
 
-/// The largest lead among the last 1,024 pairs, by a monotone queue: each entry is larger than all after it.
+/// The largest lead among the last 1,024 pairs, kept in a monotone queue: each entry is larger than all entries after it.
 pub(super) struct RecentLead {
     largest: Nanos,
-    /// How many pairs there were with the largest.
+    /// How many pairs there were once the largest had been added.
     at: u64,
     pairs: u64,
-    /// A ring of what is behind the largest: how many pairs there were with an entry's, and its lead.
+    /// A ring of the entries after the largest: how many pairs there were once the entry had been added, and its lead.
     queue: Box<[(u64, Nanos); QUEUE]>,
     front: usize,
     end: usize,
 }
 
 impl RecentLead {
-    /// What it takes.
+    /// Bytes that it takes.
     pub(super) const BYTES: u64 = (QUEUE * size_of::<(u64, Nanos)>()) as u64;
 
     pub(super) fn new() -> RecentLead {
@@ -35,7 +35,8 @@ impl RecentLead {
         RecentLead { largest: Nanos::ZERO, at: 0, pairs: 0, queue, front: 0, end: 0 }
     }
 
-    /// So many more pairs, one after the other, with the same lead: only the last of them can be told from it later.
+    /// Adds `count` pairs with the same lead. They came one after the other, so the last one outlives the others, and only it
+    /// needs an entry.
     #[inline]
     pub(super) fn add(&mut self, lead: Nanos, count: u64) {
         self.pairs += count;
@@ -51,7 +52,7 @@ impl RecentLead {
         self.queue[end % QUEUE] = (self.pairs, lead);
         self.end = end + 1;
         while self.at + PAIRS <= self.pairs {
-            // the last entry is this very one: it ends the search
+            // the last entry is the one just added: it ends the search
             (self.at, self.largest) = self.queue[self.front % QUEUE];
             self.front += 1;
         }
@@ -80,14 +81,15 @@ fn bucket(value: u64) -> usize {
     (shift as usize + 1) * SUB + (value >> shift) as usize - SUB
 }
 
-/// Leads, counted in buckets a thirty-second of a power of two wide: an increment a number is all that the hot path can bear.
+/// Leads, counted in buckets that are a thirty-second of a power of two wide. One increment per number is all that the hot path
+/// can afford.
 #[derive(Clone, Copy)]
 pub struct LeadHistogram<'a> {
     counts: &'a [u64],
     max: u64,
 }
 
-/// A pair's row of numbers: how many are in each bucket, and at the end the largest.
+/// A pair's row: the count of each bucket, then the largest lead.
 const ROW: usize = BUCKETS + 1;
 
 impl<'a> LeadHistogram<'a> {
@@ -96,17 +98,17 @@ impl<'a> LeadHistogram<'a> {
         self.counts.iter().sum()
     }
 
-    /// Whether none was.
+    /// Whether none was counted.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The largest, exactly.
+    /// The largest lead, exactly.
     pub fn max(&self) -> Nanos {
         Nanos(self.max)
     }
 
-    /// The buckets that are not empty: the lowest lead in it, and how many.
+    /// The buckets that are not empty, lowest first: the lowest lead that falls into the bucket, and its count.
     pub fn buckets(&self) -> impl Iterator<Item = (Nanos, u64)> + use<'a> {
         self.counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(|(bucket, &count)| {
             let (octave, sub) = (bucket / SUB, (bucket % SUB) as u64);
@@ -115,7 +117,7 @@ impl<'a> LeadHistogram<'a> {
         })
     }
 
-    /// The lead below which the share `q` (0 to 1) of all lies, to a thirty-second; zero where there are none.
+    /// The lead below which the share `q` (0 to 1) of all leads lies, to within a thirty-second; zero if there are none.
     pub fn quantile(&self, q: f64) -> Nanos {
         let rank = (self.len() as f64 * q).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -129,17 +131,17 @@ impl<'a> LeadHistogram<'a> {
     }
 }
 
-/// Lines, and recovery.
+/// The lines and recovery.
 const LATER: usize = LINES_MAX + 1;
 
-/// The histograms of a channel, by (first line, later line): of each line a row; what came by recovery has none.
+/// A channel's histograms, by first line and later line. Only lines have rows as the first; recovery has none.
 pub(super) struct Leads {
-    /// In one piece, zeroed by the system: a bucket is in no memory before a neighbour of it is counted in.
+    /// One allocation, zeroed by the system: a page of buckets takes no memory until something is counted in it.
     rows: Box<[u64]>,
 }
 
 impl Leads {
-    /// What they take.
+    /// Bytes that they take.
     pub(super) const fn bytes(lines: usize) -> u64 {
         (lines * LATER * ROW * size_of::<u64>()) as u64
     }
@@ -154,7 +156,7 @@ impl Leads {
         at..at + ROW
     }
 
-    /// `later` came `lead` after `first`, with so many numbers.
+    /// `later` brought `count` numbers, each `lead` after `first`.
     #[inline]
     pub(super) fn add(&mut self, first: Line, later: Line, lead: Nanos, count: u64) {
         if let Some(row) = self.rows.get_mut(Leads::row(first, later)) {
@@ -163,7 +165,7 @@ impl Leads {
         }
     }
 
-    /// By how much `first` came before `later`, where it did.
+    /// By how much `first` was ahead of `later`, for the numbers for which it was.
     pub(super) fn pair(&self, first: Line, later: Line) -> Option<LeadHistogram<'_>> {
         if later.index() >= LINES_MAX {
             return None;

@@ -1,4 +1,4 @@
-//! What an arbiter is bound by, and the memory that follows from it: sums, for people and for whoever must provide it.
+//! An arbiter's limits, and how much memory they add up to: for people, and for whoever must provide the memory.
 
 use super::CHANNELS_MAX;
 use super::candidates::{self, Candidates};
@@ -17,27 +17,27 @@ use super::suspicion::PARKED_MAX;
 use super::window::Window;
 use crate::frame::LINES_MAX;
 
-/// The limits that an arbiter runs by, beside those that [`Settings`] names.
+/// The limits in force in an arbiter, beyond those that [`Settings`] names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Channels.
+    /// How many channels may begin.
     pub channels: u64,
-    /// Channels that wait for frames that agree.
+    /// How many channels may wait for frames that agree.
     pub candidates: u64,
-    /// Held runs, over all channels; as many frames may wait under suspicion.
+    /// Held runs, over all channels. As many frames again may wait under suspicion.
     pub runs: u64,
     /// Open gaps, over all channels.
     pub gaps: u64,
-    /// Frames under suspicion for which each channel has room in any case.
+    /// Frames under suspicion that each channel always has room for.
     pub waiting_room: u64,
-    /// Frames that a line may have parked, per channel.
+    /// Parked frames per line and channel.
     pub parked: u64,
-    /// Sessions that a channel remembers.
+    /// Sessions that each channel remembers.
     pub sessions: u64,
-    /// Lost ranges that an epoch remembers.
+    /// Lost ranges that each epoch remembers.
     pub lost_ranges: u64,
-    /// Epochs that are listed, over all channels.
+    /// Epochs that are listed in reports, over all channels.
     pub epochs: u64,
 }
 
@@ -57,14 +57,14 @@ impl Limits {
     }
 }
 
-/// What an arbiter takes, in bytes. Rings, receive buffers and files are beside it.
+/// How much memory an arbiter takes, in bytes. Rings, receive buffers and files are not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// When it starts.
+    /// At the start.
     pub at_start: u64,
-    /// More, with each channel that begins.
+    /// In addition, for each channel that begins.
     pub by_channel: u64,
-    /// At most, whatever comes: every channel there, and every limit reached.
+    /// At most, whatever arrives: with every channel begun and every limit reached.
     pub at_most: u64,
 }
 
@@ -95,7 +95,7 @@ impl MemoryUse {
     }
 }
 
-/// Bytes that a channel takes when it begins, and at most.
+/// Bytes that a channel takes when it begins, and the most it can take.
 fn of_channel(settings: &Settings) -> (u64, u64) {
     let lines = LINES_MAX as u64 + 1;
     let begun = size_of::<Channel>() as u64
@@ -108,7 +108,7 @@ fn of_channel(settings: &Settings) -> (u64, u64) {
 }
 
 impl Settings {
-    /// What an arbiter with these settings takes.
+    /// How much memory an arbiter with these settings takes.
     ///
     /// ```
     /// use twinline_core::arbiter::Settings;
@@ -122,7 +122,7 @@ impl Settings {
         MemoryUse::of(self)
     }
 
-    /// The limits that an arbiter with these settings runs by, those included that follow from them.
+    /// The limits of an arbiter with these settings, including those that follow from the settings.
     pub fn limits(&self) -> Limits {
         Limits::of(self)
     }

@@ -1,7 +1,7 @@
-//! The ranges that were given up, so that a copy that comes after all is known as late (ARBITRATION 5.6).
+//! The ranges that were given up, so that a copy that arrives after all is recognised as late (ARBITRATION 5.6).
 //!
-//! At most 1,024 ranges; a split one keeps its age. The list grows as ranges are lost. Sorted by number, so that a look-up is a binary search, and an insert
-//! moves at most 1,024 entries.
+//! At most 1,024 ranges are kept; when one is split, both parts keep its age. The list grows as ranges are lost. It is sorted by
+//! number, so a look-up is a binary search and an insertion moves at most 1,024 entries.
 
 use crate::seq::{SeqNo, SeqRange};
 
@@ -21,12 +21,12 @@ pub(super) struct LostRanges {
 }
 
 impl LostRanges {
-    /// Nothing is lost yet; room for `ranges`, which grows as it is needed.
+    /// An empty list with room for `ranges`; it grows if it needs more.
     pub(super) fn with_room(ranges: usize) -> LostRanges {
         LostRanges { ranges: Vec::with_capacity(ranges), ages: 0 }
     }
 
-    /// What a list takes that has room for as many as are remembered.
+    /// The most bytes that a list takes.
     pub(super) const fn most() -> u64 {
         ((RANGES_MAX + 1).next_power_of_two() * size_of::<Lost>()) as u64
     }
@@ -35,7 +35,7 @@ impl LostRanges {
         self.ranges.clear();
     }
 
-    /// Remembers a range that was given up; forgets the oldest where there are too many.
+    /// Remembers a range that was given up, and forgets the oldest if there are too many.
     pub(super) fn add(&mut self, range: SeqRange) {
         let at = self.ranges.partition_point(|lost| lost.range.first < range.first);
         self.ages += 1;
@@ -43,7 +43,7 @@ impl LostRanges {
         self.trim();
     }
 
-    /// The part of the lost range around `n` that starts at `n`; empty where `n` was not lost.
+    /// The part of the lost range around `n` that starts at `n`; empty if `n` was not lost.
     pub(super) fn from(&self, n: SeqNo) -> SeqRange {
         match self.find(n) {
             Some(at) => SeqRange::new(n, self.ranges[at].range.end),
@@ -51,7 +51,7 @@ impl LostRanges {
         }
     }
 
-    /// Forgets `part`, which lies within one lost range: it came after all.
+    /// Forgets `part`, which lies within one lost range: it arrived after all.
     pub(super) fn remove(&mut self, part: SeqRange) {
         let Some(at) = self.find(part.first) else { return };
         let Lost { range, age } = self.ranges[at];
@@ -72,7 +72,7 @@ impl LostRanges {
     }
 
     fn find(&self, n: SeqNo) -> Option<usize> {
-        // most look-ups are for old copies above every range or with no range at all
+        // most look-ups are for old copies, above every range or when there is none
         if self.ranges.last().is_none_or(|lost| lost.range.end <= n) {
             return None;
         }

@@ -1,13 +1,14 @@
-//! The memory of a feed: what all its channels share, within limits for the whole feed, and what each channel takes beside.
+//! A feed's memory: what its channels share, within limits for the whole feed, and what each channel has of its own.
 //!
 //! ```text
 //!  feed:    hold (messages behind gaps) | spans and gaps | shelf (frames that wait) | channels that may begin
 //!  channel: status of 65,536 numbers | leads | windows | lost ranges
 //! ```
 //!
-//! Little is taken at the start, and more when it is first needed: by a frame that opens a gap, is held or waits, or with which a
-//! channel begins, never by one that the stream takes at once. **How much has been taken decides nothing**: only the limits of the
-//! [`Settings`] act, so that a run and its replay are equal. With [`Settings::reserve_all`] all of it is taken at the start.
+//! Little is taken at the start. More is taken when it is first needed: by a frame that opens a gap, that is held or waits, or
+//! that begins a channel; never by a frame that the stream can take at once. **How much has been taken decides nothing.** Only
+//! the limits in [`Settings`] do, so a run and its replay are equal. With [`Settings::reserve_all`] everything is taken at the
+//! start.
 
 use super::hold::Hold;
 use super::index::{Index, Node};
@@ -20,41 +21,41 @@ use super::status::Status;
 use super::window::Window;
 use crate::frame::LINES_MAX;
 
-/// Frames of a channel for which there is room on the shelf in any case: nothing that another channel's lines bring keeps a change
-/// of session or a jump from being seen (ARBITRATION 4.7).
+/// How many of its frames a channel always has room for on the shelf. So nothing that arrives on another channel can hide a
+/// change of session or a jump (ARBITRATION 4.7).
 pub(super) const WAITING_ROOM: usize = 16;
-/// Sessions that a channel remembers (6.3).
+/// How many sessions a channel remembers (6.3).
 pub(super) const SESSIONS_REMEMBERED: usize = 8;
-/// Lists of lost ranges of a channel: its epoch's, those of the sessions, and one at a change.
+/// How many lists of lost ranges a channel has: one for its epoch, one per remembered session, one during a change.
 pub(super) const LISTS: usize = SESSIONS_REMEMBERED + 2;
-/// Spans that there is room for at the start.
+/// How many spans there is room for at the start.
 pub(super) const SPANS: usize = 1_024;
 
-/// What the channels of a feed share, and where what they say goes.
+/// What a feed's channels work with: the settings, the memory that they share, and the sink that they report to.
 pub(super) struct Shared<'a, S> {
     pub(super) settings: &'a Settings,
     pub(super) memory: &'a mut Memory,
     pub(super) sink: &'a mut S,
 }
 
-/// What the channels of a feed keep in common.
+/// What a feed's channels keep in common.
 pub(super) struct Memory {
     pub(super) hold: Hold,
     pub(super) spans: Vec<Span>,
-    /// For each span, its place in the orders of open gaps where it is one.
+    /// For each span that is an open gap, its place in the two orders of gaps.
     pub(super) nodes: Vec<Node>,
-    /// Spans that are nobody's.
+    /// Spans that are not in use.
     pub(super) free: Vec<u32>,
     pub(super) shelf: Shelf,
-    /// Message bytes that are held, on all channels.
+    /// Message bytes that all channels hold.
     held_bytes: u64,
-    /// Runs that are held, on all channels.
+    /// Runs that all channels hold.
     runs: u64,
-    /// Gaps that are open, on all channels.
+    /// Gaps that all channels have open.
     pub(super) gaps: u64,
-    /// Epochs that all channels list.
+    /// Epochs that all channels list in their reports.
     pub(super) epochs_listed: usize,
-    /// Memory of channels that have not begun, where all is taken at the start.
+    /// Memory for channels that have not begun, if all of it is taken at the start.
     prepared: Vec<ChannelMemory>,
 }
 
@@ -65,7 +66,7 @@ pub(super) struct ChannelMemory {
     pub(super) recent: RecentLead,
     pub(super) windows: [Window; LINES_MAX + 1],
     pub(super) gaps: Index,
-    /// Lists for the current epoch and for sessions that are remembered.
+    /// Lists for the current epoch and for remembered sessions.
     pub(super) lost_ranges: Vec<LostRanges>,
 }
 
@@ -109,12 +110,12 @@ impl Memory {
         memory
     }
 
-    /// For a channel that begins.
+    /// The memory for a channel that begins.
     pub(super) fn channel(&mut self, settings: &Settings) -> ChannelMemory {
         self.prepared.pop().unwrap_or_else(|| ChannelMemory::new(settings))
     }
 
-    /// Keeps a span; its name.
+    /// Keeps a span. Returns its id.
     pub(super) fn add_span(&mut self, span: Span) -> u32 {
         if let Some(id) = self.free.pop() {
             self.spans[id as usize] = span;
@@ -125,7 +126,7 @@ impl Memory {
         (self.spans.len() - 1) as u32
     }
 
-    /// Copies the messages of held span `id`, of which so many bytes count.
+    /// Copies the messages of held span `id` into the hold; `bytes` of them count.
     pub(super) fn hold(&mut self, id: u32, body: &[u8], bytes: u64) {
         self.held_bytes += bytes;
         self.runs += 1;
@@ -134,29 +135,29 @@ impl Memory {
         self.spans[id as usize].set_place(place);
     }
 
-    /// A held run with so many message bytes is released.
+    /// A held run of `bytes` message bytes is released.
     pub(super) fn let_go(&mut self, bytes: u64) {
         self.held_bytes -= bytes;
         self.runs -= 1;
     }
 
-    /// Frames and bytes that wait, bytes and runs that are held, gaps that are open.
+    /// In this order: frames and bytes that wait, bytes and runs that are held, gaps that are open.
     pub(super) fn waiting_and_held(&self) -> [u64; 5] {
         let (frames, bytes) = self.shelf.weight();
         [frames, bytes, self.held_bytes, self.runs, self.gaps]
     }
 
-    /// Whether more is held than the whole feed may hold (5.3).
+    /// Whether the feed holds more than it may (5.3).
     pub(super) fn holds_too_much(&self, settings: &Settings) -> bool {
         self.held_bytes > settings.hold_bytes || self.runs > settings.runs_most()
     }
 
-    /// Whether more gaps are open than may be in the whole feed (5.3).
+    /// Whether the feed has more gaps open than it may (5.3).
     pub(super) fn too_many_gaps(&self, settings: &Settings) -> bool {
         self.gaps > settings.gaps_most()
     }
 
-    /// Whether more waits than may, beside what is held (4.7). What is held gives way for nothing that waits.
+    /// Whether more waits than may, counted together with what is held (4.7). Held messages never give way to waiting frames.
     pub(super) fn waits_too_much(&self, settings: &Settings) -> bool {
         let (frames, bytes) = self.shelf.weight();
         bytes.saturating_add(self.held_bytes) > settings.hold_bytes || frames > settings.runs_most()

@@ -1,15 +1,15 @@
 //! The state machine, sans I/O: no clock, no socket, no thread, no log. Time is an argument.
 //!
-//! An [`Arbiter`] is a function of the list of what it is given: [`on_frame`](Arbiter::on_frame),
-//! [`advance`](Arbiter::advance), [`finish`](Arbiter::finish), with stamps that never go back. What it has to say goes to a
-//! [`Sink`], at once. The same list gives the same calls, to the byte: a live run and its replay are equal (ARBITRATION 1, 10).
+//! An [`Arbiter`] is a function of the list of its calls: [`on_frame`](Arbiter::on_frame), [`advance`](Arbiter::advance),
+//! [`finish`](Arbiter::finish), with stamps that never go back. It reports everything to a [`Sink`], at once. The same list gives
+//! the same calls, to the byte, so a live run and its replay are equal (ARBITRATION 1, 10).
 //!
 //! ```
 //! use twinline_core::arbiter::{Arbiter, Event, Run, Settings, Sink};
 //! use twinline_core::frame::Line;
 //! use twinline_core::framing::{Framing, MoldUdp64};
 //! use twinline_core::frame::Session;
-//! use twinline_core::time::Nanos;
+//! use twinline_core::Nanos;
 //!
 //! #[derive(Default)]
 //! struct Messages(Vec<String>);
@@ -38,10 +38,10 @@
 //! assert_eq!(sink.0, ["one", "two", "three"]);
 //! ```
 //!
-//! Cost: constant work a message. A number's fate is looked up in a ring of the last 65,536; only where a gap is opened, split
-//! or closed is there more to do, the logarithm of the number of gaps. Memory is bounded for the whole feed by the [`Settings`]
-//! ([`Settings::memory`] says by how much) and taken as it is first needed, never by a frame that the stream takes at once; what
-//! waits for a gap is copied once.
+//! Cost: constant work per message. A number's fate is looked up in a ring of the last 65,536. Only opening, splitting or closing
+//! a gap costs more: the logarithm of the number of gaps. Memory is bounded for the whole feed by the [`Settings`]
+//! ([`Settings::memory`] says by how much). It is taken when it is first needed, and never by a frame that the stream can take at
+//! once. What waits for a gap is copied once.
 
 mod candidates;
 mod channel;
@@ -66,7 +66,10 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use event::*;
+pub use event::{
+    ChannelRef, EpochEndReason, Event, EventJson, EventKind, LagReason, LineState, Loss, LostReason, Run, RunFlags,
+    Sink, line_name,
+};
 pub use lead::LeadHistogram;
 pub use limits::{Limits, MemoryUse};
 pub use report::{ChannelReport, EpochCounts, LineCounts};
@@ -81,22 +84,22 @@ use upkeep::Due;
 use crate::frame::{ChannelKey, Frame, FrameKind, LINES_MAX, Line};
 use crate::time::Nanos;
 
-/// No place.
+/// Stands for no place.
 const NOWHERE: u16 = u16::MAX;
 
 /// How many channels a feed may have.
 pub const CHANNELS_MAX: usize = 256;
 
-/// Takes the first copy of every message, whatever line it came by, and puts the stream in order. See the [module](self).
+/// Takes the first copy of every message, from whichever line it came, and puts the stream in order. See the [module](self).
 pub struct Arbiter {
     settings: Settings,
     /// In the order in which they began.
     channels: Vec<Channel>,
     /// `(name, place)`, sorted by name.
     names: Vec<(ChannelKey, u16)>,
-    /// The place of each group's channel, in a framing that names none; [`NOWHERE`] where it has not begun.
+    /// The place of each group's channel if frames name no channel; [`NOWHERE`] if it has not begun.
     by_group: Box<[u16]>,
-    /// The place that the last frame went to, in a framing that names channels.
+    /// The place that the last frame went to, if frames name channels.
     last_place: u16,
     candidates: Candidates,
     memory: Memory,
@@ -104,7 +107,7 @@ pub struct Arbiter {
     other_keys: u64,
     /// The last stamp.
     now: Nanos,
-    /// Nothing is due before.
+    /// Nothing is due before this time.
     due: Nanos,
 }
 
@@ -128,9 +131,10 @@ impl Arbiter {
         }
     }
 
-    /// A frame has come by `line`, from that line's group number `group`. A stamp before the last one counts as the last one.
+    /// A frame arrived on `line`, from that line's group number `group`. A stamp before the last one counts as the last one.
     ///
-    /// A line that the settings do not have is ignored, its stamp aside; a caller that takes lines from configuration has no such line.
+    /// A frame of a line that the settings do not have is ignored, except for its stamp. A caller that takes lines from
+    /// configuration has no such line.
     #[inline(always)]
     pub fn on_frame<S: Sink>(&mut self, stamp: Nanos, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) {
         self.advance(stamp, sink);
@@ -150,7 +154,7 @@ impl Arbiter {
                 }
             }
         }
-        // a copy: who has the frame's address here would keep it in memory on the short way as well
+        // a copy: taking the frame's address here would keep it in memory on the short way as well
         let frame = *frame;
         if frame.key.is_some_and(|_| self.on_another_channel(line, group, &frame, sink)) {
             return;
@@ -158,7 +162,8 @@ impl Arbiter {
         self.on_frame_slowly(line, group, &frame, sink);
     }
 
-    /// A frame that may be of another channel than the last one's, and a usual one there. False: nothing is done.
+    /// A frame that may belong to another channel than the last one did, and be a usual one there. If not: false, and nothing is
+    /// done.
     #[inline(never)]
     fn on_another_channel<S: Sink>(&mut self, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) -> bool {
         let Some(place) = self.place(ChannelKey { group, key: frame.key }) else { return false };
@@ -170,7 +175,7 @@ impl Arbiter {
         quick != Quick::No
     }
 
-    /// The same, in any case but the usual one; time is at the frame already.
+    /// A frame in any case but the usual one. Time has already been advanced to it.
     #[cold]
     #[inline(never)]
     fn on_frame_slowly<S: Sink>(&mut self, line: Line, group: u16, frame: &Frame<'_>, sink: &mut S) {
@@ -202,7 +207,7 @@ impl Arbiter {
         self.due = self.due.min(channel.due);
     }
 
-    /// Nothing came up to `stamp`: what is due by then happens, each at its own time.
+    /// Nothing arrived up to `stamp`: whatever is due by then happens, each thing at its own time.
     #[inline]
     pub fn advance<S: Sink>(&mut self, stamp: Nanos, sink: &mut S) {
         self.now = self.now.max(stamp);
@@ -211,7 +216,7 @@ impl Arbiter {
         }
     }
 
-    /// The input has ended at `stamp`: what is parked, held or open is resolved (ARBITRATION 1.4). Call it once.
+    /// The input has ended at `stamp`: whatever is parked, held or open is resolved (ARBITRATION 1.4). Call it once.
     pub fn finish<S: Sink>(&mut self, stamp: Nanos, sink: &mut S) {
         self.advance(stamp, sink);
         if self.channels.is_empty()
@@ -235,7 +240,7 @@ impl Arbiter {
         Some(usize::from(self.last_place))
     }
 
-    /// Fires what is due, in the order of 1.3.
+    /// Fires whatever is due, in the order of 1.3.
     #[cold]
     #[inline(never)]
     fn fire<S: Sink>(&mut self, sink: &mut S) {
@@ -245,7 +250,7 @@ impl Arbiter {
             self.due = Nanos::MAX;
             for (place, channel) in self.channels.iter_mut().enumerate() {
                 if channel.due <= self.now {
-                    // the bound may be too early: lines have been heard since
+                    // the bound may be too early: lines may have been heard since
                     let exact = channel.next_due(shared.settings, shared.memory);
                     channel.due = exact.map_or(Nanos::MAX, |(at, ..)| at);
                     if let Some((at, due, line)) = exact.filter(|&(at, ..)| at <= self.now) {
@@ -282,7 +287,7 @@ impl Arbiter {
         }
     }
 
-    /// A channel begins. `last` is the place of the frame that bore out others; all of them count where there is none.
+    /// A channel begins. `last` is the place of the frame that confirmed others; if there is no such place, all frames count.
     fn begin<S: Sink>(&mut self, mut candidate: candidates::Candidate, last: usize, sink: &mut S) {
         let agreed = candidate.agreed(&self.settings, last);
         let of_start = candidate.frames.iter().zip(&agreed).filter(|(_, agreed)| **agreed).map(|(stored, _)| stored);
@@ -314,13 +319,13 @@ impl Arbiter {
         self.names.iter().map(|&(_, place)| self.channels[usize::from(place)].report(&self.settings))
     }
 
-    /// One counter of a line, summed over all channels: without an allocation, for a look from the hot path.
+    /// One counter of a line, summed over all channels. Does not allocate, so the hot path may ask.
     pub fn line_total(&self, line: Line, counter: impl Fn(&LineCounts) -> u64) -> u64 {
         let views = self.channels.iter().filter_map(|channel| channel.lines.get(line.index()));
         views.map(|view| counter(&view.counts)).sum()
     }
 
-    /// What a line brought, summed over all channels: without an allocation.
+    /// What a line brought, summed over all channels. Does not allocate.
     pub fn line_counts(&self, line: Line) -> LineCounts {
         let views = self.channels.iter().filter_map(|channel| channel.lines.get(line.index()));
         views.fold(LineCounts::default(), |sum, view| sum.plus(&view.counts))
@@ -331,41 +336,42 @@ impl Arbiter {
         self.channels.len()
     }
 
-    /// The channel on which the most messages came first: without an allocation.
+    /// The channel with the most first arrivals. Does not allocate.
     pub fn busiest_channel(&self) -> Option<ChannelKey> {
         let firsts = |channel: &Channel| channel.lines.iter().map(|view| view.counts.first_arrivals).sum::<u64>();
         self.channels.iter().max_by_key(|channel| firsts(channel)).map(|channel| channel.at.key)
     }
 
-    /// Frames of channels that never began, once the input has ended; those dropped so far before.
+    /// How many frames belonged to channels that never began. Before the input has ended: how many were dropped so far.
     pub fn no_channel(&self) -> u64 {
         self.no_channel
     }
 
-    /// Frames of channels that the settings do not want.
+    /// How many frames belonged to channels that the settings do not ask for.
     pub fn other_keys(&self) -> u64 {
         self.other_keys
     }
 
-    /// By how much `first` came before `later` on a channel: every number that both brought within the last 65,536.
+    /// By how much `first` was ahead of `later` on a channel, over every number that both brought while it was among the last
+    /// 65,536.
     pub fn lead(&self, channel: ChannelKey, first: Line, later: Line) -> Option<LeadHistogram<'_>> {
         let at = self.names.binary_search_by_key(&channel, |&(name, _)| name).ok()?;
         self.channels[usize::from(self.names[at].1)].leads().pair(first, later)
     }
 
-    /// What a channel misses and still waits for, lowest first, and since when: what recovery would ask for.
+    /// What a channel is missing and still waits for, lowest first, and since when: what recovery would ask for.
     pub fn wanted(&self, channel: ChannelKey) -> impl Iterator<Item = OpenGap> + '_ {
         let at = self.names.binary_search_by_key(&channel, |&(name, _)| name).ok();
         let channel = at.map(|at| &self.channels[usize::from(self.names[at].1)]);
         channel.into_iter().flat_map(|channel| channel.stream.gaps(&self.memory))
     }
 
-    /// Whether every channel's session has ended, and there is one.
+    /// Whether there are channels, and the session of each has ended.
     pub fn all_ended(&self) -> bool {
         !self.channels.is_empty() && self.channels.iter().all(Channel::is_ended)
     }
 
-    /// The shortest time for which a gap is waited for now, over all channels: what a live pass must stay well below (1.2).
+    /// The shortest current gap timeout of all channels. A live pass must stay well below it (1.2).
     pub fn gap_timeout_min(&self) -> Nanos {
         let unknown = match self.settings.gap_timeout {
             GapTimeout::After(span) => span,
@@ -374,7 +380,7 @@ impl Arbiter {
         self.channels.iter().map(|channel| channel.gap_timeout(&self.settings)).min().unwrap_or(unknown)
     }
 
-    /// What [`Arbiter::gap_timeout_min`] never falls below: known without a look at the channels.
+    /// The value that [`Arbiter::gap_timeout_min`] never falls below. Looks at no channel.
     pub fn gap_timeout_least(&self) -> Nanos {
         match self.settings.gap_timeout {
             GapTimeout::After(span) => span,
@@ -382,7 +388,7 @@ impl Arbiter {
         }
     }
 
-    /// The settings that it runs by.
+    /// The settings in use.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -396,5 +402,5 @@ impl std::fmt::Debug for Arbiter {
     }
 }
 
-/// A line's counters before its channel has begun.
+/// The lines' counters before their channel has begun.
 type CountsByLine = [LineCounts; LINES_MAX + 1];

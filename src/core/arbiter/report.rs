@@ -1,4 +1,4 @@
-//! Counters: what an arbiter knows of its lines and epochs, for a report at any time.
+//! Counters: what an arbiter knows about its lines and epochs. They can be read at any time.
 
 use super::event::{ChannelRef, LineState};
 use super::window::Judged;
@@ -6,42 +6,42 @@ use crate::frame::Session;
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
-/// What a line brought to a channel. Every message stands under exactly one of the six fates:
+/// What a line brought to a channel. Every message counts under exactly one of six fates:
 /// `messages = first_arrivals + duplicate + late + stale + before_join + implausible` (once nothing is parked or held).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineCounts {
-    /// Frames, whatever is in them.
+    /// All frames.
     pub frames: u64,
-    /// Messages in them, but for unsequenced ones.
+    /// Messages in them, except unsequenced ones.
     pub messages: u64,
-    /// Their bytes: the datagram's, where it holds one frame.
+    /// Bytes of the frames. If a datagram holds one frame, these are the datagram's bytes.
     pub bytes: u64,
-    /// Frames that are heartbeats, those included that consume a number.
+    /// Heartbeats, including those that consume a number.
     pub heartbeats: u64,
     /// Messages that no line had brought before.
     pub first_arrivals: u64,
-    /// Messages that were there already.
+    /// Messages that had arrived already.
     pub duplicate: u64,
-    /// Numbers that the line itself has gone past without showing them.
+    /// Numbers that the line itself went past without bringing them.
     pub missing: u64,
-    /// Copies that came too far below the line's own mark to be judged.
+    /// Copies that arrived too far below the line's own mark for its account of missing numbers.
     pub reordered: u64,
-    /// First copies of what had been given up as lost.
+    /// First copies of messages that had been given up as lost.
     pub late: u64,
     /// Messages of an ended session or epoch.
     pub stale: u64,
-    /// Messages below the channel's start.
+    /// Messages below the number at which the channel began.
     pub before_join: u64,
-    /// Messages of frames that nothing bore out.
+    /// Messages of frames that no other frame confirmed.
     pub implausible: u64,
-    /// Messages outside of the sequence.
+    /// Messages outside the sequence.
     pub unsequenced: u64,
-    /// Duplicates whose bytes are not those of the first copy, of the numbers whose copies are compared (ARBITRATION 7.4).
+    /// Duplicates whose bytes differ from the first copy's, among the numbers for which copies are compared (ARBITRATION 7.4).
     pub divergent: u64,
 }
 
 impl LineCounts {
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(&self, other: &LineCounts) -> LineCounts {
         let add = u64::saturating_add;
@@ -63,7 +63,7 @@ impl LineCounts {
         }
     }
 
-    /// A frame came.
+    /// Counts a frame.
     #[inline]
     pub(super) fn frame(&mut self, frame: &crate::frame::Frame<'_>) {
         self.frames += 1;
@@ -71,7 +71,7 @@ impl LineCounts {
         self.heartbeats += u64::from(frame.heartbeat);
     }
 
-    /// What a showing did to the line's account. Two jumps to the far end of the numbers are more than can be counted.
+    /// Counts what the line's window found. Saturates: two jumps to the far end of the numbers are more than can be counted.
     #[inline]
     pub(super) fn judge(&mut self, judged: Judged) {
         self.missing = self.missing.saturating_add(judged.missing);
@@ -92,11 +92,11 @@ pub struct EpochCounts {
     pub delivered: u64,
     /// Numbers lost.
     pub lost: u64,
-    /// Whether its end was said, and it is complete.
+    /// Whether its end was announced and everything before the end was released or lost.
     pub ended: bool,
 }
 
-/// How many epochs the channels of a feed list together (ARBITRATION 9).
+/// How many epochs all channels of a feed list together (ARBITRATION 9).
 pub(super) const EPOCHS_LISTED: usize = 1_024;
 
 /// The epochs of a channel, in the order in which they began.
@@ -113,7 +113,7 @@ impl Epochs {
         Epochs { listed: Vec::new(), delivered: 0, lost: 0, omitted: 0 }
     }
 
-    /// A new one begins: its place in the list, or `None` where all channels together list as many as are listed (`of_feed`).
+    /// A new epoch begins. Returns its place in the list, or `None` if the feed's channels (`of_feed`) have filled the list.
     pub(super) fn begin(&mut self, session: Session, first: SeqNo, of_feed: &mut usize) -> Option<usize> {
         if *of_feed == EPOCHS_LISTED {
             self.omitted += 1;
@@ -124,7 +124,7 @@ impl Epochs {
         Some(self.listed.len() - 1)
     }
 
-    /// One is over, or stops for a while: adds what came since it began or was taken up.
+    /// An epoch is over, or is put aside: adds what came since it began or was resumed.
     pub(super) fn end(&mut self, place: Option<usize>, next: SeqNo, delivered: u64, lost: u64, ended: bool) {
         self.delivered += delivered;
         self.lost = self.lost.saturating_add(lost);
@@ -144,9 +144,9 @@ impl Epochs {
 /// A channel's counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelReport {
-    /// Which.
+    /// Which channel.
     pub channel: ChannelRef,
-    /// Its epochs in the order in which they began; of all channels together the first 1,024.
+    /// Its epochs in the order in which they began. All channels together list the first 1,024.
     pub epochs: Vec<EpochCounts>,
     /// Epochs that are not listed.
     pub epochs_omitted: u64,
@@ -156,12 +156,12 @@ pub struct ChannelReport {
     pub lost: u64,
     /// First copies of lost numbers that came after all.
     pub late: u64,
-    /// Whether the current epoch's end was said and it is complete.
+    /// Whether the current epoch's end was announced and everything before the end was released or lost.
     pub ended: bool,
-    /// By line, in the order of the feed file; the last is recovery.
+    /// One entry per line, in the order of the feed file; the last one is recovery.
     pub lines: Vec<LineCounts>,
-    /// By line, its state.
+    /// Each line's state.
     pub states: Vec<LineState>,
-    /// How long a gap is waited for now.
+    /// The current gap timeout.
     pub gap_timeout: Nanos,
 }

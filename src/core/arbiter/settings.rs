@@ -1,4 +1,4 @@
-//! The arbiter's parameters, resolved (ARBITRATION 9).
+//! The arbiter's parameters, with every default filled in (ARBITRATION 9).
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use crate::time::Nanos;
 /// When a gap is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapTimeout {
-    /// Twice the largest lead that the lines showed of late (ARBITRATION 5.4).
+    /// After twice the largest recent lead of one line over another (ARBITRATION 5.4).
     Auto,
     /// After this long.
     After(Nanos),
 }
 
-/// Which numbers' copies are compared.
+/// For which numbers copies are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// None.
+    /// For none.
     #[default]
     Off,
-    /// Every number's.
+    /// For every number.
     All,
-    /// So many of a billion numbers', spread evenly.
+    /// For this many numbers per billion, evenly spread.
     PerBillion(u32),
 }
 
 impl fmt::Display for Verify {
-    /// As a feed file has it: `off`, `all`, or the share, such as `0.01`.
+    /// As in a feed file: `off`, `all`, or the share, such as `0.01`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Verify::Off => f.write_str("off"),
@@ -40,16 +40,16 @@ impl fmt::Display for Verify {
 }
 
 impl Verify {
-    /// Whether any are.
+    /// Whether any copies are compared.
     pub(super) fn is_on(self) -> bool {
         self != Verify::Off
     }
 
-    /// Whether copies of `n` are.
+    /// Whether copies of `n` are compared.
     ///
     /// ```
     /// use twinline_core::arbiter::Verify;
-    /// use twinline_core::seq::SeqNo;
+    /// use twinline_core::SeqNo;
     /// let chosen = |rate: Verify, n: std::ops::Range<u64>| n.filter(|&n| rate.chooses(SeqNo(n))).count();
     /// let one_in_a_hundred = Verify::PerBillion(10_000_000);
     /// assert!((99..=101).contains(&chosen(one_in_a_hundred, 1..10_001)));
@@ -58,7 +58,8 @@ impl Verify {
     /// ```
     #[inline]
     pub fn chooses(self, n: SeqNo) -> bool {
-        // a step by the golden ratio: any stretch of numbers has its share, and no way of packing them meets it in the same place
+        // steps by the golden ratio: every stretch of numbers has its share, and no way of packing them always hits the same
+        // place
         const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
         match self {
             Verify::Off => false,
@@ -68,52 +69,54 @@ impl Verify {
     }
 }
 
-/// The most that may be set: what a feed file may ask for.
+/// The highest limits that can be set, which are also the highest that a feed file may ask for.
 const HOLD_MESSAGES_MAX: u64 = 1 << 24;
 const HOLD_BYTES_MAX: u64 = 64 << 30;
 const GAPS_MAX: usize = 1 << 24;
-/// The largest datagram.
+/// Bytes of the largest datagram.
 pub(super) const DATAGRAM_MAX: u64 = 65_535;
-/// Messages that one datagram may bring over a limit, each into a gap of its own.
+/// How many messages one datagram may bring beyond a limit, each into a gap of its own.
 const OVER: u64 = 65_536;
-/// Bytes that a framing packs with each message, at most.
+/// The most bytes that a framing packs with each message.
 const PACKED_MAX: u64 = 4;
-/// A bit a number, for each line of each channel: 2 MiB.
+/// One bit per number, for each line of each channel: 2 MiB.
 const SETTLE_MAX: u64 = 1 << 24;
 
-/// What an arbiter must know of a feed.
+/// What an arbiter must know about a feed.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The framing's numbers.
+    /// How the framing's numbers work.
     pub rules: SequenceRules,
-    /// For each line, whether a loss waits for it; one to eight lines.
+    /// For each line, whether a gap waits for it before it is given up; one to eight lines.
     pub wait: Vec<bool>,
-    /// Of a framing whose frames name channels: those that are wanted; all, where this is empty.
+    /// If frames name channels: the keys that are wanted, or all of them if this is empty.
     pub keys: Vec<u32>,
     /// How many groups each line has.
     pub groups: u16,
     /// When a gap is given up.
     pub gap_timeout: GapTimeout,
-    /// When it is given up instead where recovery is configured: then no loss is settled before.
+    /// When it is given up if recovery is configured. This replaces `gap_timeout`, and no gap is then given up early as settled.
     pub recovery_timeout: Option<Nanos>,
-    /// How far past a number every waiting line must be for it to be lost at once.
+    /// How far past a number every line with `wait` must be for the number to be lost at once.
     pub settle: u64,
-    /// How many messages a channel holds for gaps. In runs of messages all channels together hold those of four.
+    /// How many messages a channel may hold behind gaps. The number of held runs is limited for all channels together: to four
+    /// times this.
     pub hold_messages: u64,
-    /// How many message bytes all channels together hold for gaps, and with what waits under suspicion.
+    /// How many message bytes all channels together may hold behind gaps. Frames may wait under suspicion only while held and
+    /// waiting bytes together stay within this.
     pub hold_bytes: u64,
-    /// How far a single frame may jump and be believed.
+    /// How far a single frame may jump and still be believed.
     pub max_jump: u64,
-    /// How many gaps of a channel may be open at once; of all channels together those of four.
+    /// How many gaps a channel may have open at once; all channels together, four times this.
     pub gaps_max: usize,
-    /// When a line that shows nothing is silent.
+    /// How long a line must show nothing to count as silent.
     pub silent_after: Nanos,
-    /// How long an incumbent session is waited for.
+    /// How long to wait for the current session before another one replaces it.
     pub session_grace: Nanos,
-    /// Which numbers' copies are compared with the first one.
+    /// For which numbers later copies are compared with the first one.
     pub verify: Verify,
-    /// Whether all memory that may be needed is taken at the start, and none later but for frames that wait under suspicion. It
-    /// changes nothing else.
+    /// Whether all memory that may be needed is taken at the start, and none later except for frames that wait under suspicion.
+    /// Changes nothing else.
     pub reserve_all: bool,
 }
 
@@ -140,7 +143,7 @@ impl Settings {
         }
     }
 
-    /// The same, with limits no higher than what a feed file may ask for.
+    /// The same settings, with no limit higher than a feed file may ask for.
     pub(super) fn bounded(mut self) -> Settings {
         self.hold_messages = self.hold_messages.min(HOLD_MESSAGES_MAX);
         self.hold_bytes = self.hold_bytes.min(HOLD_BYTES_MAX);
@@ -149,7 +152,7 @@ impl Settings {
         self
     }
 
-    /// How many channels may begin: 256, or as many as the groups and the keys that are wanted give.
+    /// How many channels may begin: the number of groups times the number of wanted keys, but at most 256.
     pub(super) fn channels_most(&self) -> u64 {
         let keys = match (self.rules.keyed, self.keys.len()) {
             (false, _) => 1,
@@ -159,34 +162,34 @@ impl Settings {
         (u64::from(self.groups) * keys as u64).clamp(1, CHANNELS_MAX as u64)
     }
 
-    /// How many held runs and, as many again, waiting frames a feed has at most: those of four channels that hold all they may.
+    /// The most runs that a feed may hold, which is also the most frames that may wait: what four channels at their limits hold.
     pub(super) fn runs_most(&self) -> u64 {
         self.hold_messages.saturating_mul(self.channels_most().min(4))
     }
 
-    /// How many gaps of a feed may be open at once: those of four channels that have all they may.
+    /// The most gaps that a feed may have open at once: those of four channels at their limits.
     pub(super) fn gaps_most(&self) -> u64 {
         (self.gaps_max as u64).saturating_mul(self.channels_most().min(4))
     }
 
-    /// Bytes and blocks of the hold, at most. A frame is taken whole before the limits are enforced.
+    /// The most bytes and blocks in the hold. A frame is taken whole before the limits are enforced.
     pub(super) fn held_most(&self) -> (u64, u64) {
         let packed = self.hold_messages.saturating_mul(self.channels_most()).saturating_mul(PACKED_MAX);
         let bytes = self.hold_bytes.saturating_add(packed).saturating_add(2 * DATAGRAM_MAX);
         (bytes, self.runs_most().saturating_add(OVER))
     }
 
-    /// Spans, at most: a run and a gap each, and as many lost between them; the same frame once more.
+    /// The most spans: one for each run and each gap, and as many lost ones between them; one more frame's worth on top.
     pub(super) fn spans_most(&self) -> u64 {
         self.runs_most().saturating_add(OVER).saturating_add(self.gaps_most()).saturating_add(2).saturating_mul(2)
     }
 
-    /// How many lines there are; recovery is one more.
+    /// How many lines there are, without recovery.
     pub(super) fn lines(&self) -> usize {
         self.wait.len().min(LINES_MAX)
     }
 
-    /// Whether a loss waits for this line. Nothing waits for recovery by this rule.
+    /// Whether a gap waits for this line. By this rule nothing waits for recovery.
     pub(super) fn waits(&self, line: usize) -> bool {
         self.wait.get(line).copied().unwrap_or(false)
     }

@@ -1,8 +1,8 @@
-//! Frames that may not be believed at once, copied: parked (ARBITRATION 4.1, 4.2) or waiting for a session, a reset or a restart
-//! that may come to begin (6.2, 6.4, 6.6).
+//! Copies of frames that may not be believed at once: parked (ARBITRATION 4.1, 4.2), or waiting for a session, a reset or a
+//! restart that may be about to begin (6.2, 6.4, 6.6).
 //!
-//! One shelf serves all channels of a feed and counts what is on it, so that the feed's limits bind (4.7). This is the way of
-//! suspicion, not of the stream: a copy is as large as its messages, in a buffer of its own.
+//! One shelf serves all channels of a feed and counts what is on it, so that the feed's limits can be enforced (4.7). Only
+//! suspect frames come here, never the ordinary stream: each copy is as large as its messages and has a buffer of its own.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -10,7 +10,7 @@ use crate::frame::{Frame, FrameKind, Line, Packing, Reset, Session};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
-/// A name for a frame's bytes: two frames with the same are byte-identical.
+/// Identifies a frame's bytes: two frames with the same fingerprint count as byte-identical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64, usize);
 
@@ -22,18 +22,18 @@ impl Fingerprint {
     }
 }
 
-/// A frame, its line and when it came: as it arrives, or off the shelf.
+/// A frame, its line and its stamp: fresh from the line, or taken off the shelf.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival<'a> {
     pub(super) frame: Frame<'a>,
     pub(super) line: Line,
     pub(super) stamp: Nanos,
-    /// Off the shelf a frame has its messages alone: the fingerprint was taken when all of it was there.
+    /// A frame off the shelf has only its messages, so its fingerprint was taken when the whole frame was there.
     known: Option<Fingerprint>,
 }
 
 impl<'a> Arrival<'a> {
-    /// A frame as it arrives.
+    /// A frame fresh from its line.
     pub(super) fn new(frame: Frame<'a>, line: Line, stamp: Nanos) -> Arrival<'a> {
         Arrival { frame, line, stamp, known: None }
     }
@@ -49,7 +49,7 @@ pub(super) struct Stored {
     pub(super) stamp: Nanos,
     /// Its place in the order of arrival.
     pub(super) order: u64,
-    /// Its first number, extended when it came.
+    /// Its first number, as extended when it arrived.
     pub(super) first: SeqNo,
     pub(super) fingerprint: Fingerprint,
     pub(super) session: Session,
@@ -84,30 +84,30 @@ impl Stored {
         }
     }
 
-    /// What it counts towards the hold limits: a frame without messages counts as one.
+    /// Messages and bytes that it counts as towards the hold limits; a frame without messages counts as one.
     pub(super) fn weight(&self) -> (u64, u64) {
         (u64::from(self.count.max(1)), self.body.len() as u64)
     }
 }
 
-/// Buffers for copies, and what all copies weigh.
+/// Buffers for copies, and the weight of all copies on the shelf.
 pub(super) struct Shelf {
     buffers: Vec<Vec<u8>>,
-    /// Frames stored so far.
+    /// How many frames were ever stored.
     stored: u64,
     frames: u64,
     bytes: u64,
 }
 
-/// Buffers made at the start, and what each takes: the messages of an ordinary network's datagram. A larger one is made for its
-/// frame and goes with it.
+/// How many buffers are made at the start, and the size of each: enough for a datagram on an ordinary network. A larger buffer is
+/// made for one frame and freed with it.
 const BUFFERS: usize = 16;
 const BUFFER: usize = 2_048;
-/// Buffers kept for the next time.
+/// How many buffers are kept for reuse.
 pub(super) const BUFFERS_KEPT: usize = 1_024;
 
 impl Shelf {
-    /// What it takes at the start.
+    /// Bytes that it takes at the start.
     pub(super) const AT_START: u64 = (BUFFERS * BUFFER + BUFFERS_KEPT * size_of::<Vec<u8>>()) as u64;
 
     pub(super) fn new() -> Shelf {
@@ -116,19 +116,19 @@ impl Shelf {
         Shelf { buffers, stored: 0, frames: 0, bytes: 0 }
     }
 
-    /// What `frames` with `bytes` in all take at most, the kept buffers included.
+    /// The most that `frames` with `bytes` in total take, including the kept buffers.
     pub(super) fn most(frames: u64, bytes: u64) -> u64 {
-        // lists double, and beside its bytes an allocation has a header and is a multiple of 16
+        // lists double; an allocation adds a header to its bytes and is rounded up to a multiple of 16
         let each = 2 * size_of::<Stored>() as u64 + 32;
         frames.saturating_mul(each).saturating_add(bytes).saturating_add((BUFFERS_KEPT * (BUFFER + 16)) as u64)
     }
 
-    /// Keeps as many buffers as are kept at most.
+    /// Makes as many buffers as will ever be kept.
     pub(super) fn reserve(&mut self) {
         self.buffers.resize_with(BUFFERS_KEPT, || Vec::with_capacity(BUFFER));
     }
 
-    /// Frames on the shelf, and their bytes as the framing packs them.
+    /// How many frames are on the shelf, and their bytes as the framing packs them.
     pub(super) fn weight(&self) -> (u64, u64) {
         (self.frames, self.bytes)
     }
@@ -160,13 +160,13 @@ impl Shelf {
         }
     }
 
-    /// A frame is used: it does not count as waiting any more.
+    /// A frame is about to be used: it no longer counts as waiting.
     pub(super) fn take(&mut self, stored: &Stored) {
         self.frames -= 1;
         self.bytes -= stored.body.len() as u64;
     }
 
-    /// A frame that was taken is used up.
+    /// A frame that was taken has been used: keeps its buffer.
     pub(super) fn give_back(&mut self, stored: Stored) {
         if self.buffers.len() < BUFFERS_KEPT && stored.body.capacity() <= BUFFER {
             self.buffers.push(stored.body);

@@ -1,4 +1,4 @@
-//! A stretch of a channel's numbers between what is released and the mark: see `stream`, which keeps them in order.
+//! A stretch of a channel's numbers between what has been released and the mark. `stream` keeps the stretches in order.
 
 use super::event::LostReason;
 use super::hold::Place;
@@ -6,7 +6,7 @@ use crate::frame::{Line, Packing};
 use crate::seq::SeqRange;
 use crate::time::Nanos;
 
-/// What a stretch is.
+/// What a stretch consists of.
 pub(super) enum What {
     Gap { opened_by: Line, opened_at: Nanos },
     Held { place: Place, count: u32, bytes: u64, line: Line, stamp: Nanos, heartbeat: bool, packing: Packing },
@@ -23,7 +23,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where the bytes of a held run are now.
+    /// Records where the bytes of a held run are now.
     pub(super) fn set_place(&mut self, to: Place) {
         if let What::Held { place, .. } = &mut self.what {
             *place = to;

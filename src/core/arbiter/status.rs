@@ -1,22 +1,22 @@
-//! What is known of each of the last 65,536 numbers: who brought it first and when, which lines have brought it, and where copies
-//! are compared, the first one's hash.
+//! What is known about each of the last 65,536 numbers: which line brought it first and when, which lines have brought it, and,
+//! if copies are compared, the hash of the first one.
 //!
-//! A ring indexed by number. A slot is empty or tells of exactly one number of one epoch; an epoch's change empties it by
-//! changing the tag, not by clearing.
+//! A ring indexed by number. A slot is empty or describes exactly one number of one epoch. A new epoch empties the ring by
+//! changing the tag, not by clearing the slots.
 
 use crate::frame::Line;
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
 
-/// Numbers that are remembered.
+/// How many numbers are remembered.
 pub(super) const SPAN: u64 = 65_536;
 
-/// Two words: slots are filled and compared as such, many at a time.
+/// Two words, so that many slots can be filled and compared at a time.
 #[derive(Clone, Copy, Default)]
 struct Slot {
     stamp: u64,
-    /// From the top: epoch (8 bits, never zero in a slot that tells of something) and number over 65,536 (24 bits); the line
-    /// that brought it first (16 bits); bit `i`: line `i` has brought it.
+    /// From the top: the epoch (8 bits, never zero in a slot that is not empty); the number divided by 65,536 (24 bits); the line
+    /// that brought it first (16 bits); then bit `i` is set if line `i` has brought it.
     facts: u64,
 }
 
@@ -38,29 +38,29 @@ impl Slot {
     }
 }
 
-/// The first copy of a number, as a later copy finds it.
+/// The first copy of a number, as seen when a later copy arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FirstCopy {
     pub(super) line: Line,
     pub(super) stamp: Nanos,
-    /// Whether the line that asks has brought the number before.
+    /// Whether the later copy's line has brought the number before.
     pub(super) again: bool,
 }
 
 pub(super) struct Status {
     slots: Box<[Slot; SPAN as usize]>,
-    /// Beside each slot the CRC-32 of its number's first copy, where that was chosen (7.4); empty where none is compared.
+    /// For each slot, the CRC-32 of its number's first copy if the number was chosen (7.4). Empty if copies are not compared.
     hashes: Box<[u32]>,
     epoch: u8,
 }
 
 impl Status {
-    /// What it takes.
+    /// Bytes that it takes.
     pub(super) const fn bytes(hashes: bool) -> u64 {
         SPAN * (size_of::<Slot>() as u64 + if hashes { 4 } else { 0 })
     }
 
-    /// Knows of nothing; keeps hashes where copies are compared.
+    /// An empty ring; with room for hashes if copies are compared.
     pub(super) fn new(hashes: bool) -> Status {
         let slots = vec![Slot::default(); SPAN as usize].into_boxed_slice();
         let Ok(slots) = slots.try_into() else { unreachable!("the vector has SPAN slots") };
@@ -93,7 +93,7 @@ impl Status {
         }
     }
 
-    /// The first copy of each of `count` numbers from `first` on came by `line`.
+    /// Records that `line` brought the first copy of each of `count` numbers from `first` on.
     #[inline]
     pub(super) fn arrive(&mut self, first: SeqNo, count: u64, line: Line, stamp: Nanos) {
         if count == 1 {
@@ -103,7 +103,7 @@ impl Status {
         let mut n = first.0;
         let end = n + count;
         while n < end {
-            // in pieces within which the slots are contiguous and the tag is one
+            // in pieces whose slots are contiguous and have the same tag
             let at = (n % SPAN) as usize;
             let len = (end - n).min(SPAN - at as u64);
             let slot = self.arrived(SeqNo(n), line, stamp);
@@ -112,7 +112,7 @@ impl Status {
         }
     }
 
-    /// Whether a copy of every number in `range` has come, and all are among the last 65,536 below `mark`.
+    /// Whether a copy of every number in `range` has arrived, and all of them are among the last 65,536 below `mark`.
     pub(super) fn knows(&self, range: SeqRange, mark: SeqNo) -> bool {
         let mut n = range.first;
         if mark - n > SPAN {
@@ -127,8 +127,8 @@ impl Status {
         true
     }
 
-    /// The line and the hash of the first copy of `n`, where `n` is among the last 65,536 below `mark` and one has come. Else what is
-    /// there now will be the first, and its hash is kept.
+    /// The line and the hash of the first copy of `n`, if `n` is among the last 65,536 below `mark` and a copy has arrived. If
+    /// none has, this copy is the first, and its hash is kept.
     pub(super) fn first_hash(&mut self, n: SeqNo, mark: SeqNo, hash: u32) -> Option<(Line, u32)> {
         if mark - n > SPAN {
             return None;
@@ -143,8 +143,8 @@ impl Status {
         None
     }
 
-    /// Notes another copy of `n`, by `line`; gives the first one, where `n` is among the last 65,536 below `mark` and one has
-    /// come.
+    /// Records another copy of `n`, brought by `line`. Returns the first copy, if `n` is among the last 65,536 below `mark` and a
+    /// copy has arrived; otherwise records nothing.
     #[inline]
     pub(super) fn copy(&mut self, n: SeqNo, mark: SeqNo, line: Line) -> Option<FirstCopy> {
         let tag = self.tag(n);
@@ -157,9 +157,9 @@ impl Status {
         Some(first)
     }
 
-    /// Notes other copies, by `line`, of `count` numbers from `first` on, where all is as it is where lines pack alike: their first
-    /// copies came together, and all are among the last 65,536 below `mark` (which none is above). Else it notes nothing: [`Status::copy`] is for
-    /// such.
+    /// Records copies, brought by `line`, of `count` numbers from `first` on, in the case that is usual when lines pack alike:
+    /// the first copies arrived together, and all numbers are among the last 65,536 below `mark` (none is above it). Otherwise
+    /// records nothing: use [`Status::copy`].
     #[inline]
     pub(super) fn copies(&mut self, first: SeqNo, count: u64, mark: SeqNo, line: Line) -> Option<FirstCopy> {
         let (at, tag) = (Status::slot(first), self.tag(first));

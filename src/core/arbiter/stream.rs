@@ -5,9 +5,9 @@
 //!  ------------- | gap | held | held | gap | lost | held |
 //! ```
 //!
-//! Invariant: the spans tile `[next, mark)` in order; the lowest is a gap, or there is none. A span is one gap piece, one held
-//! run, or a range given up that the output has not reached yet; two lost spans never touch. So there are at most twice as
-//! many spans as open gaps and held runs together. They lie in [`Memory`], with those of all other channels.
+//! Invariant: the spans tile `[next, mark)` in order; the lowest one is a gap, if there are any. A span is a gap or a part of
+//! one, a held run, or a range that was given up and that the output has not reached yet. Two lost spans are never adjacent, so
+//! there are at most twice as many spans as open gaps and held runs together. The spans of all channels are in one [`Memory`].
 
 use super::event::{ChannelRef, Event, EventKind, Loss, LostReason, Run, RunFlags, Sink};
 use super::index::Index;
@@ -20,7 +20,7 @@ use crate::time::Nanos;
 
 const NIL: u32 = u32::MAX;
 
-/// Where what the arbiter says goes, and when it is said; and what it keeps meanwhile.
+/// Where reports go, the time and the channel that they carry, and the memory that is used meanwhile.
 pub(super) struct Out<'s, S> {
     pub(super) sink: &'s mut S,
     pub(super) memory: &'s mut Memory,
@@ -56,12 +56,12 @@ impl<'a> Part<'a> {
         SeqRange::new(self.first, self.end())
     }
 
-    /// Message bytes, without the transport's lengths.
+    /// Message bytes, without length fields that belong to the transport.
     fn bytes(&self) -> u64 {
         self.body.len() as u64 - u64::from(self.packing.skip) * u64::from(self.count)
     }
 
-    /// Splits off the messages below `n`; what is left starts there.
+    /// Splits off the messages below `n` and returns them; the rest starts at `n`.
     pub(super) fn split_to(&mut self, n: SeqNo) -> Part<'a> {
         let count = (n - self.first).min(u64::from(self.count)) as u32;
         if count == self.count {
@@ -92,14 +92,14 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Where a number stands.
+/// What has become of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Released, or held.
+    /// It was released or is held.
     There,
-    /// In this open gap.
+    /// It is in this open gap.
     Missing(u32),
-    /// Given up; the range from the number on.
+    /// It was given up; the lost range from this number on.
     Lost(SeqRange),
 }
 
@@ -108,9 +108,9 @@ pub(super) enum Standing {
 pub struct OpenGap {
     /// What is missing.
     pub range: SeqRange,
-    /// The line that showed more.
+    /// The line that showed the higher number.
     pub opened_by: Line,
-    /// Since when it is wanted.
+    /// When the gap was opened.
     pub opened_at: Nanos,
 }
 
@@ -124,12 +124,12 @@ pub(super) struct Stream {
     gaps: Index,
     lost_ranges: LostRanges,
     held_messages: u64,
-    /// The gap that the last look-up found.
+    /// The gap found by the last look-up.
     hint: u32,
 }
 
 impl Stream {
-    /// Nothing has begun. `gaps` is room for open gaps, `lost_ranges` for what is lost.
+    /// A stream in which no epoch has begun. `gaps` will hold the open gaps, `lost_ranges` what is lost.
     pub(super) fn new(gaps: Index, lost_ranges: LostRanges) -> Stream {
         Stream {
             next: SeqNo(0),
@@ -145,20 +145,20 @@ impl Stream {
         }
     }
 
-    /// An epoch begins at `first`; nothing of the last one is open.
+    /// An epoch begins at `first`. Nothing of the last one may be open.
     pub(super) fn start(&mut self, first: SeqNo) {
         (self.next, self.mark) = (first, first);
         (self.delivered, self.lost) = (0, 0);
         self.lost_ranges.clear();
     }
 
-    /// An epoch is taken up again at `first`. Gives the last one's lost ranges, emptied.
+    /// An epoch is resumed at `first`. Returns the list of the last one's lost ranges, emptied.
     pub(super) fn resume(&mut self, first: SeqNo, lost_ranges: LostRanges) -> LostRanges {
         self.start(first);
         self.swap_lost_ranges(lost_ranges)
     }
 
-    /// What was lost in the epoch that ends here, for when it is taken up again; `fresh` stands in its place.
+    /// Takes the lost ranges of the epoch that ends, in case it is resumed, and puts `fresh` in their place.
     pub(super) fn swap_lost_ranges(&mut self, fresh: LostRanges) -> LostRanges {
         std::mem::replace(&mut self.lost_ranges, fresh)
     }
@@ -177,7 +177,7 @@ impl Stream {
         self.held_messages
     }
 
-    /// When the first open gap is due.
+    /// When the first open gap falls due.
     pub(super) fn deadline(&self, memory: &Memory) -> Option<Nanos> {
         self.gaps.earliest(&memory.nodes).map(|(deadline, _)| deadline)
     }
@@ -197,7 +197,7 @@ impl Stream {
         })
     }
 
-    /// Where `n` below the mark stands, for a number that the status ring does not know.
+    /// What has become of `n`, which is below the mark and not known to the status ring.
     pub(super) fn standing(&mut self, memory: &Memory, n: SeqNo) -> Standing {
         if n >= self.next
             && let Some(id) = self.gap_at(memory, n)
@@ -208,7 +208,7 @@ impl Stream {
         if lost.is_empty() { Standing::There } else { Standing::Lost(lost) }
     }
 
-    /// A copy of what was lost came after all.
+    /// A copy of lost numbers arrived after all.
     pub(super) fn found(&mut self, range: SeqRange) {
         self.lost_ranges.remove(range);
     }
@@ -232,7 +232,7 @@ impl Stream {
         Some(id)
     }
 
-    /// Numbers up to `first` are missing.
+    /// Opens a gap: the numbers from the mark up to `first` are missing.
     pub(super) fn open<S: Sink>(&mut self, first: SeqNo, line: Line, deadline: Nanos, out: &mut Out<'_, S>) {
         let range = SeqRange::new(self.mark, first);
         let id = self.push(out.memory, self.highest, range, What::Gap { opened_by: line, opened_at: out.now });
@@ -241,7 +241,7 @@ impl Stream {
         out.event(EventKind::Gap { range, line });
     }
 
-    /// Messages at the mark: released where nothing is missing before them, else held.
+    /// Takes messages at the mark: releases them if nothing before them is missing, otherwise holds them.
     pub(super) fn append<S: Sink>(&mut self, part: &Part<'_>, out: &mut Out<'_, S>) {
         self.mark = part.end();
         if self.is_level() {
@@ -251,7 +251,7 @@ impl Stream {
         }
     }
 
-    /// Messages within the open gap `id`.
+    /// Takes messages that fall within the open gap `id`.
     pub(super) fn fill<S: Sink>(&mut self, id: u32, part: &Part<'_>, out: &mut Out<'_, S>) {
         let span = &out.memory.spans[id as usize];
         let (gap, before) = (span.range, span.before);
@@ -270,7 +270,7 @@ impl Stream {
             self.drain(out);
             return;
         }
-        // what is left of the gap before the messages, the messages, what is left behind
+        // the rest of the gap before the messages, then the messages, then the rest of the gap after them
         let behind = if at_front { before } else { id };
         let deadline = self.gaps.deadline(&out.memory.nodes, id);
         match (at_front, to_end) {
@@ -307,7 +307,7 @@ impl Stream {
         }
     }
 
-    /// The lowest gap, where there is one.
+    /// The lowest gap, if there is one.
     #[inline]
     pub(super) fn lowest_gap(&self, memory: &Memory) -> Option<SeqRange> {
         memory.spans.get(self.lowest as usize).map(|span| span.range)
@@ -326,7 +326,7 @@ impl Stream {
         self.drain(out);
     }
 
-    /// Makes one of a lost span and its lost neighbours.
+    /// Joins a lost span with its lost neighbours.
     fn join_lost(&mut self, memory: &mut Memory, id: u32) {
         for (low, high) in [(id, memory.spans[id as usize].after), (memory.spans[id as usize].before, id)] {
             if low == NIL || high == NIL {
@@ -340,7 +340,7 @@ impl Stream {
         }
     }
 
-    /// Releases and says what is due from the lowest span on, up to the next gap.
+    /// Releases held runs and reports losses, from the lowest span up to the next gap.
     fn drain<S: Sink>(&mut self, out: &mut Out<'_, S>) {
         while self.lowest != NIL {
             let id = self.lowest;
@@ -379,7 +379,7 @@ impl Stream {
         out.sink.release(&run);
     }
 
-    /// Copies messages into the hold, behind span `before`.
+    /// Copies messages into the hold, as the span after `before`.
     fn hold(&mut self, memory: &mut Memory, before: u32, part: &Part<'_>) -> u32 {
         let &Part { count, line, stamp, heartbeat, packing, .. } = part;
         let bytes = part.bytes();
@@ -390,7 +390,7 @@ impl Stream {
         id
     }
 
-    /// A new span behind `before` (at the front for `NIL`).
+    /// Adds a span after `before`, or at the front if `before` is `NIL`.
     fn push(&mut self, memory: &mut Memory, before: u32, range: SeqRange, what: What) -> u32 {
         let after = if before == NIL { self.lowest } else { memory.spans[before as usize].after };
         let span = Span { range, before, after, what };
@@ -400,7 +400,7 @@ impl Stream {
         id
     }
 
-    /// Makes `high` the span behind `low`; `NIL` is the end on either side.
+    /// Makes `high` the span after `low`; `NIL` stands for the end on either side.
     fn link(&mut self, memory: &mut Memory, low: u32, high: u32) {
         match low {
             NIL => self.lowest = high,
@@ -417,7 +417,7 @@ impl Stream {
         self.link(memory, before, after);
         memory.free.push(id);
         if self.hint == id {
-            // it may become another channel's
+            // the id may go to another channel
             self.hint = NIL;
         }
     }

@@ -1,8 +1,8 @@
 //! What may not be believed at once: jumps (ARBITRATION 4.1), other sessions and the change to one (6.2, 6.3), marked resets
-//! (6.4), unmarked restarts (6.6), lines that are left in an older epoch (6.7).
+//! (6.4), unmarked restarts (6.6), lines that were left behind in an older epoch (6.7).
 //!
-//! Everything here ends in one of three ways: the frame is accepted into the current epoch, it is put on the shelf, or it is
-//! counted under what it is.
+//! Every frame here ends in one of three ways: it is accepted into the current epoch, it is put on the shelf, or it is counted
+//! under its fate.
 
 use super::channel::{Candidate, Channel, Pending, Remembered, Shows, fell};
 use super::event::{EpochEndReason, Sink};
@@ -14,16 +14,16 @@ use crate::frame::{FrameKind, LINES_MAX, Line, Reset, Session};
 use crate::seq::SeqNo;
 use crate::time::Nanos;
 
-/// Frames that a line may have parked.
+/// How many frames a line may have parked.
 pub(super) const PARKED_MAX: usize = 8;
-/// Other sessions of which the last showing is remembered.
+/// For how many other sessions it is remembered when they were last shown.
 const OTHERS_REMEMBERED: usize = 16;
-/// Resets acted on that are remembered.
+/// How many resets that were acted on are remembered.
 const RESETS_REMEMBERED: usize = 8;
-/// Frames that an unmarked restart goes on for before it is believed.
+/// How many frames an unmarked restart must go on for before it is believed.
 const RESTART_FRAMES: u8 = 8;
 
-/// Parks a frame; the line's oldest goes, as implausible, where it has parked too many.
+/// Parks a frame. If its line has parked too many, removes and returns the line's oldest, which counts as implausible.
 pub(super) fn park(parked: &mut Vec<Stored>, stored: Stored) -> Option<Stored> {
     let line = stored.line;
     let mut dropped = None;
@@ -36,7 +36,8 @@ pub(super) fn park(parked: &mut Vec<Stored>, stored: Stored) -> Option<Stored> {
     dropped
 }
 
-/// Whether a parked frame bears out another that is `first` on `line`: near it, and not its copy by the network.
+/// Whether a parked frame confirms another one that starts at `first` on `line`: it is near, and not a copy that the network
+/// made.
 pub(super) fn agrees(stored: &Stored, first: SeqNo, line: Line, fingerprint: Fingerprint, max_jump: u64) -> bool {
     stored.first.abs_diff(first) <= max_jump
         && stored.line != Line::RECOVERY
@@ -45,7 +46,7 @@ pub(super) fn agrees(stored: &Stored, first: SeqNo, line: Line, fingerprint: Fin
 }
 
 impl Channel {
-    /// A sequenced frame: of the current session, or of another.
+    /// Takes a sequenced frame, of the current session or of another.
     pub(super) fn route<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         if arrival.frame.session != self.session {
             self.other_session(shared, now, arrival);
@@ -54,20 +55,20 @@ impl Channel {
         let view = &mut self.lines[arrival.line.index()];
         view.shows = Shows::Current;
         view.candidate = None;
-        // what a rewinder still has of it does not keep it running
+        // what a rewinder still sends of a session does not keep it alive
         if arrival.line != Line::RECOVERY {
             self.current_shown = now;
         }
         self.in_session(shared, now, arrival);
     }
 
-    /// The frame's first number, as the line's mark and the channel's extend it.
+    /// The frame's first number, extended by the line's mark and the channel's.
     fn extend(&self, settings: &Settings, arrival: &Arrival<'_>) -> SeqNo {
         let mark = self.lines[arrival.line.index()].window.mark();
         settings.rules.width.extend(arrival.frame.sequence, mark, self.stream.mark, settings.max_jump)
     }
 
-    /// A frame of the current session: of which of its epochs?
+    /// Takes a frame of the current session: decides which of its epochs the frame belongs to.
     pub(super) fn in_session<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let index = arrival.line.index();
         self.bear_out_heartbeat_reset(shared, now, arrival);
@@ -117,7 +118,7 @@ impl Channel {
         self.sequence(shared, now, arrival);
     }
 
-    /// A frame of the current epoch: accepted, or parked where it jumps too far (4.1).
+    /// Takes a frame of the current epoch: accepts it, or parks it if it jumps too far (4.1).
     pub(super) fn sequence<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let first = self.extend(shared.settings, arrival);
         if first - self.stream.mark <= shared.settings.max_jump {
@@ -156,20 +157,20 @@ impl Channel {
         self.make_room(shared, 0);
     }
 
-    /// A frame that waited is given up.
+    /// Gives up a frame that waited.
     fn refuse(&mut self, memory: &mut Memory, stored: Stored) {
         self.lines[stored.line.index()].counts.implausible += u64::from(stored.count);
         memory.shelf.discard(stored);
     }
 
-    /// Whether the feed has no room for what waits here and `more` frames (4.7).
+    /// Whether the feed has no room for what waits here plus `more` frames (4.7).
     fn waits_too_much(&self, memory: &Memory, settings: &Settings, more: usize) -> bool {
         let own = self.parked.len() + self.of_other_sessions.len() + self.pending_frames.len() + self.restarts.len();
         own + more > WAITING_ROOM && memory.waits_too_much(settings)
     }
 
-    /// Gives up the oldest parked frames until the feed has room for what waits here and `more` frames; false where it has none
-    /// even so.
+    /// Gives up the oldest parked frames until the feed has room for what waits here plus `more` frames; false if even that is
+    /// not enough.
     fn make_room<S: Sink>(&mut self, shared: &mut Shared<'_, S>, more: usize) -> bool {
         while self.waits_too_much(shared.memory, shared.settings, more) {
             if self.parked.is_empty() {
@@ -186,7 +187,7 @@ impl Channel {
         self.parked.iter().filter(|stored| stored.session == self.session)
     }
 
-    /// Uses the oldest parked frame that is no longer beyond; false where there is none.
+    /// Uses the oldest parked frame that no longer jumps too far; false if there is none.
     pub(super) fn use_parked<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) -> bool {
         let mark = self.stream.mark;
         let session = self.session;
@@ -201,7 +202,7 @@ impl Channel {
 
     // --- sessions (6.2, 6.3) ---
 
-    /// A frame of a session that is not the current one.
+    /// Takes a frame of a session that is not the current one.
     fn other_session<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let frame = &arrival.frame;
         let index = arrival.line.index();
@@ -224,7 +225,7 @@ impl Channel {
             self.park(shared, arrival, first, fingerprint);
             return;
         }
-        // it is borne out, and so are those that were parked
+        // it is confirmed, and with it those that were parked
         let of_line = |other: &Stored| other.line == arrival.line && other.session == session;
         let (borne_out, parked): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked).into_iter().partition(of_line);
         self.parked = parked;
@@ -235,8 +236,8 @@ impl Channel {
         self.hold_other_session(shared, now, stored);
     }
 
-    /// Holds a frame of a session that its line shows, within the limits. Where those are reached while no line shows the
-    /// incumbent, that ends at once.
+    /// Holds a frame of the session that its line shows, within the limits. If a limit is reached while no line shows the current
+    /// session, that session ends at once.
     fn hold_other_session<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, stored: Stored) {
         if stored.session == self.session {
             shared.memory.shelf.take(&stored);
@@ -265,7 +266,7 @@ impl Channel {
         }
     }
 
-    /// A frame of another session came.
+    /// Notes that a frame of another session arrived.
     fn other_shown(&mut self, session: Session, at: Nanos) {
         self.others_shown.retain(|(other, _)| *other != session);
         if self.others_shown.len() == OTHERS_REMEMBERED {
@@ -274,7 +275,7 @@ impl Channel {
         self.others_shown.push((session, at));
     }
 
-    /// A line shows another session once two of its frames in a row carry it, one not the network's copy of the other.
+    /// A line shows another session once two frames in a row carry it and neither is a copy that the network made of the other.
     fn show_other(
         &mut self,
         now: Nanos,
@@ -289,7 +290,7 @@ impl Channel {
             && *shown == session
         {
             if *was_stale && !stale {
-                // it is not stale any more, from now on: what it showed while it was stale speaks for nothing
+                // from now on it is not stale; what the line showed of it before does not count
                 (*since, *mark, *advanced) = (now, end, None);
             } else if end > *mark {
                 *mark = end;
@@ -311,7 +312,7 @@ impl Channel {
         }
     }
 
-    /// The other session that a line has shown for longest, and since when.
+    /// The other session that has been shown by a line for longest, and since when.
     fn challenger(&self) -> Option<(Session, Nanos)> {
         let shown = self.lines[..LINES_MAX].iter().filter_map(|view| match view.shows {
             Shows::Other { session, stale: false, since, .. } => Some((session, since)),
@@ -320,19 +321,20 @@ impl Channel {
         shown.min_by_key(|&(_, since)| since)
     }
 
-    /// When the incumbent's grace is over, or it has stood idle for it while another session advanced.
+    /// When the current session's grace is over: either no line has shown it for that long, or it has stood still for that long
+    /// while another session advanced.
     pub(super) fn grace_due(&self, settings: &Settings) -> Option<Nanos> {
         self.challenger()?;
         let grace = self.current_shown + settings.session_grace;
         self.idle(settings).map(|(_, at)| at).min().map_or(Some(grace), |idle| Some(idle.min(grace)))
     }
 
-    /// The sessions that advanced while the incumbent did not, and when that has gone on for the grace.
+    /// The sessions that advanced while the current one did not, and when that will have gone on for the length of the grace.
     fn idle(&self, settings: &Settings) -> impl Iterator<Item = (Session, Nanos)> + '_ {
         let grace = settings.session_grace;
         self.lines[..LINES_MAX].iter().filter_map(move |view| match view.shows {
             Shows::Other { session, stale: false, since, advanced: Some(advanced), .. } => {
-                // the grace may be over before the advance comes that was wanting
+                // the grace may be over before the advance that it still needs comes
                 let over = since.max(self.advanced) + grace;
                 (advanced + grace >= over).then_some((session, over.max(advanced)))
             }
@@ -340,7 +342,7 @@ impl Channel {
         })
     }
 
-    /// Ends the current session where another has won (6.2); false where none has.
+    /// Ends the current session if another one has won (6.2); false if none has.
     pub(super) fn take_over_if_due<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) -> bool {
         let Some((oldest, _)) = self.challenger() else { return false };
         let (session, why) = if self.is_complete() {
@@ -358,7 +360,7 @@ impl Channel {
         true
     }
 
-    /// The other session that every live line with `wait`, at least one, shows.
+    /// The other session that every live line with `wait` shows, if there is at least one such line.
     fn shown_by_every_line(&self, settings: &Settings) -> Option<Session> {
         let mut all = None;
         for (i, view) in self.lines.iter().enumerate().take(settings.lines()) {
@@ -375,7 +377,7 @@ impl Channel {
         all
     }
 
-    /// The current session is over; `session` begins, or is taken up again, and its held frames are used.
+    /// Ends the current session, begins or resumes `session`, and uses its held frames.
     fn change_session<S: Sink>(
         &mut self,
         shared: &mut Shared<'_, S>,
@@ -393,7 +395,7 @@ impl Channel {
         let old = self.session;
         self.end_epoch(shared, now, why);
         let complete = self.is_complete();
-        // before the oldest is forgotten: it may be the one that comes back
+        // before the oldest is forgotten, because that may be the one that comes back
         let again = self.remembered.iter().position(|past| past.session == session);
         let again = again.map(|at| self.remembered.remove(at));
         if self.remembered.len() == SESSIONS_REMEMBERED {
@@ -452,12 +454,13 @@ impl Channel {
 
     // --- marked resets (6.4) ---
 
-    /// The newest epoch's name: the pending one's, where there is one.
+    /// The number of the newest epoch: the pending one if there is one, else the current one.
     fn newest(&self) -> u32 {
         self.epoch + u32::from(self.pending.is_some())
     }
 
-    /// A reset heartbeat is believed when the line's next frame, that is not its copy, is below the line's mark as well.
+    /// A heartbeat that marks a reset is believed if the line's next frame, other than a copy of it, is below the line's mark
+    /// too.
     fn bear_out_heartbeat_reset<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let Some((first, fingerprint)) = self.lines[arrival.line.index()].heartbeat_reset else { return };
         if arrival.fingerprint() == fingerprint {
@@ -473,7 +476,8 @@ impl Channel {
         }
     }
 
-    /// A frame outside of the sequence marks a reset (the start of a day that has number zero): as any other does.
+    /// A frame outside the sequence may mark a reset (the start of a day, which has number zero). It is treated like any other
+    /// reset.
     pub(super) fn unsequenced_reset<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         if let Some(Reset::Marked(first)) = arrival.frame.reset
             && arrival.frame.session == self.session
@@ -482,8 +486,9 @@ impl Channel {
         }
     }
 
-    /// Whether a frame that carries the reset's flag, but not its first number, belongs to the run that the line is in: it brings
-    /// what the line has not brought there. The first packets of a run all carry the flag, and may come in any order.
+    /// Whether a frame that carries the reset's flag, but not its first number, belongs to the run that the line is already in,
+    /// because it brings numbers that the line has not brought there. The first packets of a run all carry the flag, and may
+    /// arrive in any order.
     fn goes_on_flagged(&self, settings: &Settings, arrival: &Arrival<'_>, first: u64) -> bool {
         let view = &self.lines[arrival.line.index()];
         let in_newest = view.epoch == self.newest() && self.pending.is_none();
@@ -494,7 +499,8 @@ impl Channel {
         number >= self.base && view.window.misses(number)
     }
 
-    /// A reset on `line`: opens an epoch, moves the line into the newest, or is one that was acted on already.
+    /// Takes a reset on `line`: opens an epoch, or moves the line into the newest one, or ignores a reset that was acted on
+    /// already.
     fn reset<S: Sink>(
         &mut self,
         shared: &mut Shared<'_, S>,
@@ -526,7 +532,7 @@ impl Channel {
         let newest = self.newest();
         let pending = self.pending.is_some();
         let view = &mut self.lines[line.index()];
-        // until the pending epoch begins, the line's mark in the current one counts; one of an older epoch never does
+        // until the pending epoch begins, the line's mark in the current epoch counts; its mark in an older one never does
         let older = view.epoch < self.epoch;
         view.epoch = newest;
         view.data_in_epoch = false;
@@ -536,7 +542,7 @@ impl Channel {
         }
     }
 
-    /// Holds a frame of the epoch that is about to begin; at the limit it begins at once.
+    /// Holds a frame of the epoch that is about to begin. If a limit is reached, the epoch begins at once.
     fn hold_pending<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, arrival: &Arrival<'_>) {
         let first = SeqNo(arrival.frame.sequence);
         let stored = shared.memory.shelf.store(arrival, first, arrival.fingerprint());
@@ -553,7 +559,7 @@ impl Channel {
         }
     }
 
-    /// Begins the pending epoch where nothing speaks against it any more; false where there is none, or something does.
+    /// Begins the pending epoch if nothing stands in its way any more; false if there is no such epoch, or something still does.
     pub(super) fn begin_pending_if_due<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) -> bool {
         let newest = self.newest();
         let moved = |(i, _): &(usize, _)| shared.settings.waits(*i);
@@ -568,7 +574,7 @@ impl Channel {
         true
     }
 
-    /// The pending epoch begins, and its frames are used.
+    /// Begins the pending epoch and uses its frames.
     pub(super) fn begin_pending<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, why: EpochEndReason) {
         let Some(pending) = self.pending.take() else { return };
         self.end_epoch(shared, now, why);
@@ -582,7 +588,8 @@ impl Channel {
         }
     }
 
-    /// Lines that belong to the epoch which has just begun start their account; a line that was never heard has no other.
+    /// Starts the accounts of the lines that belong to the epoch which has just begun. A line that was never heard belongs to it
+    /// too.
     fn enter_epoch(&mut self, epoch: u32) {
         for view in self.lines.iter_mut() {
             if view.epoch == epoch || view.window.mark().is_none() {
@@ -592,7 +599,7 @@ impl Channel {
         }
     }
 
-    /// Whether a line in an older epoch of the session enters the newest with this frame (6.7).
+    /// Whether a line in an older epoch of the session enters the newest one with this frame (6.7). If so, moves it there.
     fn enters_newest(&mut self, settings: &Settings, arrival: &Arrival<'_>, first: SeqNo) -> bool {
         let view = &self.lines[arrival.line.index()];
         let Some(own) = view.window.mark() else {
@@ -611,7 +618,7 @@ impl Channel {
 
     // --- unmarked restarts (6.6) ---
 
-    /// Holds a frame that may be an unmarked restart of its line; the eighth ends the epoch. False where it is none.
+    /// Holds a frame that may be part of an unmarked restart of its line; the eighth one ends the epoch. False if it is not.
     fn may_be_restart<S: Sink>(
         &mut self,
         shared: &mut Shared<'_, S>,
@@ -623,7 +630,7 @@ impl Channel {
         let initial = shared.settings.rules.initial;
         let view = &self.lines[index];
         let fell = fell(shared.settings, view, first);
-        // as it is on the wire: a channel that has wrapped restarts in its first cycle
+        // compare the number on the wire: a channel that has wrapped restarts in its first cycle
         let near_initial = SeqNo(arrival.frame.sequence).abs_diff(initial) <= shared.settings.max_jump;
         if view.restarting == 0 && !(fell && near_initial) {
             return false;
@@ -657,7 +664,7 @@ impl Channel {
         true
     }
 
-    /// A line went on where it was: what was held were old copies.
+    /// A line continued where it was, so the frames held were old copies: uses them.
     fn cancel_restart<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, line: Line) {
         self.lines[line.index()].restarting = 0;
         while let Some(at) = self.restarts.iter().position(|stored| stored.line == line) {
@@ -668,7 +675,7 @@ impl Channel {
         }
     }
 
-    /// `advancing` raised the mark: the other lines did not restart.
+    /// `advancing` raised the mark, so the other lines have not restarted.
     pub(super) fn cancel_restarts_but(&mut self, advancing: Line) {
         for (i, view) in self.lines.iter_mut().enumerate() {
             if i != advancing.index() {
@@ -677,7 +684,7 @@ impl Channel {
         }
     }
 
-    /// Uses a frame whose restart was called off by another line's advance; false where there is none.
+    /// Uses a frame whose restart was called off by another line's advance; false if there is none.
     pub(super) fn use_called_off<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) -> bool {
         let called_off = |stored: &Stored| self.lines[stored.line.index()].restarting == 0;
         let Some(at) = self.restarts.iter().position(called_off) else { return false };

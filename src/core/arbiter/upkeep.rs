@@ -1,5 +1,5 @@
-//! What a frame or a deadline brings about on its channel: what is settled, ended or due, who lags or is silent, and how an
-//! epoch ends and another begins.
+//! What follows on a channel from a frame or a deadline: what is settled, ended or due, which lines lag or are silent, and how an
+//! epoch ends and another one begins.
 
 use super::channel::{Behind, Channel, LineView, Remembered, Shows, Way};
 use super::event::{EpochEndReason, EventKind, LineState, LostReason, Sink};
@@ -11,7 +11,7 @@ use crate::frame::{LINES_MAX, Line, Session};
 use crate::seq::{SeqNo, SeqRange};
 use crate::time::Nanos;
 
-/// What may be due, in the order of 1.3.
+/// What can fall due, in the order of 1.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
     Gap,
@@ -22,7 +22,7 @@ pub(super) enum Due {
 }
 
 impl Channel {
-    /// Gives up what every line that could still bring it has gone past (5.2).
+    /// Gives up the gaps that every line which could still fill them has gone past (5.2).
     pub(super) fn settle<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) {
         if shared.settings.recovery_timeout.is_some() || self.stream.is_level() {
             return;
@@ -43,22 +43,22 @@ impl Channel {
         }
     }
 
-    /// A line's mark in the current epoch. A line that has moved on to the pending one keeps it until that begins.
+    /// A line's mark in the current epoch. A line that has moved to the pending epoch keeps its mark until that one begins.
     fn mark_of(&self, view: &LineView) -> Option<SeqNo> {
         if view.epoch >= self.epoch { view.window.mark() } else { None }
     }
 
-    /// Whether the end of the session was said and all up to it is released or lost.
+    /// Whether the end of the session was announced and everything before it was released or lost.
     pub(super) fn is_complete(&self) -> bool {
         self.end.is_some_and(|end| self.stream.next >= end.number)
     }
 
-    /// Whether `ended` was said.
+    /// Whether the `ended` event was reported.
     pub(super) fn is_ended(&self) -> bool {
         self.end.is_some_and(|end| end.said)
     }
 
-    /// Says the end of the session when it is due (6.5).
+    /// Reports the end of the session if it is due (6.5).
     pub(super) fn say_ended<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) {
         let Some(end) = self.end else { return };
         if end.said || !self.is_complete() {
@@ -81,7 +81,7 @@ impl Channel {
         }
     }
 
-    /// What a frame or a deadline brought about, until nothing more follows.
+    /// Does whatever follows from a frame or a deadline, until nothing more does.
     pub(super) fn follow_up<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) {
         loop {
             if self.use_parked(shared, now) {
@@ -127,17 +127,17 @@ impl Channel {
         self.due = self.next_due(shared.settings, shared.memory).map_or(Nanos::MAX, |(at, ..)| at);
     }
 
-    /// Which lines are more than `settle` behind the channel (7.2), and from which mark on one more may be.
+    /// Finds the lines that are more than `settle` behind the channel (7.2), and the mark from which on another one may be.
     fn judge_lag(&mut self, settings: &Settings, now: Nanos) {
         let mark = self.stream.mark;
         let mut low = SeqNo(u64::MAX);
         for view in &mut self.lines[..settings.lines()] {
-            // a line that has shown nothing of the epoch yet is where the epoch began
+            // a line that has shown nothing of the epoch yet counts as being where the epoch began
             let own = if view.epoch >= self.epoch { view.window.mark() } else { None };
             let own = own.unwrap_or(self.began_at);
             if !view.heard || mark - own <= settings.settle {
                 (view.behind, view.lags) = (None, false);
-                // one that was never heard waits, and lags behind nothing
+                // a line that was never heard is waiting, not lagging
                 if view.heard {
                     low = low.min(own + settings.settle);
                 }
@@ -148,7 +148,7 @@ impl Channel {
         self.lag_mark = low;
     }
 
-    /// Says each line's state where it changed.
+    /// Reports each line's state if it has changed.
     fn say_states<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos) {
         let lines = shared.settings.lines();
         let mut out = self.out(now, shared);
@@ -168,7 +168,7 @@ impl Channel {
         }
     }
 
-    /// What is due next: when, of which kind (1.3), and of which line where it is a line's.
+    /// What is due next: when, of which kind (1.3), and for which line, if it concerns one.
     pub(super) fn next_due(&self, settings: &Settings, memory: &Memory) -> Option<(Nanos, Due, usize)> {
         let mut next: Option<(Nanos, Due, usize)> = None;
         let mut consider = |at: Nanos, due: Due, line: usize| {
@@ -202,7 +202,7 @@ impl Channel {
         next
     }
 
-    /// Does what [`Channel::next_due`] gave, at its own time.
+    /// Does what [`Channel::next_due`] returned, at its own time.
     pub(super) fn fire<S: Sink>(&mut self, shared: &mut Shared<'_, S>, at: Nanos, due: Due, line: usize) {
         match due {
             Due::Gap => {
@@ -256,7 +256,7 @@ impl Channel {
         self.flush_windows();
     }
 
-    /// Parked frames of a session that nothing bore out; of any session where that is `None`.
+    /// Drops parked frames of a session, or of all sessions if `None`: nothing has confirmed them.
     pub(super) fn drop_parked(&mut self, memory: &mut Memory, session: Option<Session>) {
         let (dropped, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
             .into_iter()
@@ -268,7 +268,7 @@ impl Channel {
         }
     }
 
-    /// The lines' accounts of the epoch are closed.
+    /// Closes the lines' accounts of the epoch.
     pub(super) fn flush_windows(&mut self) {
         for view in &mut self.lines[..LINES_MAX] {
             if view.epoch >= self.epoch {
@@ -277,7 +277,7 @@ impl Channel {
         }
     }
 
-    /// The channel's counters as they are now.
+    /// The channel's current counters.
     pub(super) fn report(&self, settings: &Settings) -> ChannelReport {
         let mut epochs = self.epochs.listed().to_vec();
         let ended = self.is_ended();
@@ -301,7 +301,7 @@ impl Channel {
         }
     }
 
-    /// The current epoch is over (its open gaps are lost already or are lost now).
+    /// Ends the current epoch. Gaps that are still open are lost now.
     pub(super) fn end_epoch<S: Sink>(&mut self, shared: &mut Shared<'_, S>, now: Nanos, why: EpochEndReason) {
         let mut out = self.out(now, shared);
         self.stream.lose_all(LostReason::Epoch, &mut out);
@@ -316,7 +316,7 @@ impl Channel {
         self.out(now, shared).event(EventKind::EpochEnd { session, next, why });
     }
 
-    /// An epoch begins at `first`, or is taken up again.
+    /// Begins an epoch at `first`, or resumes it.
     pub(super) fn begin_epoch<S: Sink>(
         &mut self,
         shared: &mut Shared<'_, S>,

@@ -1,8 +1,8 @@
-//! Whether copies are what they should be: byte for byte the first one (ARBITRATION 7.4).
+//! Compares copies of a message with the first one, byte for byte as far as a CRC-32 can tell (ARBITRATION 7.4).
 //!
-//! Of each number that is chosen a CRC-32 of the first copy is kept, as long as the number is among the last 65,536 (`status`), and
-//! every later copy is held against it. Two messages with the same CRC-32 count as equal. What is chosen follows from the number
-//! alone, so that every line's copy of it is compared, in every run alike.
+//! For each chosen number, the CRC-32 of the first copy is kept while the number is among the last 65,536 (`status`), and every
+//! later copy is compared with it. Two messages with the same CRC-32 count as equal. The choice depends on the number alone, so
+//! every line's copy of it is compared, and the same ones in every run.
 
 use super::channel::Channel;
 use super::event::{EventKind, Sink};
@@ -10,8 +10,8 @@ use super::settings::Settings;
 use super::stream::{Out, Part};
 
 impl Channel {
-    /// Holds the copies in `part` against the first ones, and keeps what no line has brought before. The numbers' standing is as it
-    /// was before `part` came.
+    /// Compares the copies in `part` with the first ones, and keeps the hashes of those that are the first. Must be called before
+    /// anything else records that `part` arrived.
     #[inline(never)]
     pub(super) fn verify<S: Sink>(&mut self, settings: &Settings, part: &Part<'_>, out: &mut Out<'_, S>) {
         let numbers = (0..u64::from(part.count)).map(|i| part.first + i);

@@ -1,32 +1,33 @@
 //! A line's account of its own numbers (ARBITRATION 7.1): which of the last W below its mark it has shown.
 //!
-//! A number that leaves the window unset is missing: the line has itself gone past it. Everything is by words of 64 numbers,
-//! so a frame costs its own numbers over 64, and never more than the window.
+//! A number that leaves the window without having been shown is missing: the line itself has gone past it. The work is done in
+//! words of 64 numbers, so a frame costs a sixty-fourth of its count, and never more than the window.
 
 use crate::seq::{SeqNo, SeqRange};
 
-/// How far ahead it is looked whether the next numbers are the usual case: below the least width.
+/// How far ahead of the mark to look for the usual case. Must be below the smallest width.
 const SMOOTH: u64 = 512;
-/// How wide a window is at least.
+/// The smallest width of a window.
 const WIDTH_MIN: u64 = 4_096;
 
 pub(super) struct Window {
     bits: Box<[u64]>,
     width: u64,
-    /// The bits are as many as the window is wide: a number's bit is that of the number that leaves the window for it.
+    /// Whether there are exactly as many bits as the window is wide. Then a number uses the bit of the number that leaves the
+    /// window when it enters.
     even: bool,
     /// One past the highest number shown.
     mark: SeqNo,
-    /// Whether one was shown.
+    /// Whether any was shown.
     shown: bool,
-    /// Numbers below are not charged; `None`: the account has not started.
+    /// Numbers below this do not count as missing; `None` if the account has not started.
     counted_from: Option<SeqNo>,
-    /// Up to here, from the mark on, the next numbers judge nothing and change no bit: all that leave the window for them have
-    /// been shown. Zero where nothing was shown yet.
+    /// From the mark up to here, showing the next numbers finds nothing missing and changes no bit, because all the numbers that
+    /// leave the window for them have been shown. Zero if nothing was shown yet.
     smooth_end: SeqNo,
 }
 
-/// What a showing did to the account.
+/// What showing some numbers added to the account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) missing: u64,
@@ -34,7 +35,7 @@ pub(super) struct Judged {
 }
 
 impl Window {
-    /// What it takes.
+    /// Bytes that it takes.
     pub(super) fn bytes(settle: u64) -> u64 {
         settle.max(WIDTH_MIN).next_power_of_two() / 8
     }
@@ -53,19 +54,20 @@ impl Window {
         }
     }
 
-    /// One past the highest number shown; `None` where none was.
+    /// One past the highest number shown; `None` if none was.
     #[inline]
     pub(super) fn mark(&self) -> Option<SeqNo> {
         self.shown.then_some(self.mark)
     }
 
-    /// Whether the window reaches down to `n`, or `n` is above the mark, and the line has not shown it.
+    /// Whether the line is known not to have shown `n`: it has shown nothing, `n` is above its mark, or `n` is in the window and
+    /// unset.
     pub(super) fn misses(&self, n: SeqNo) -> bool {
         let Some(mark) = self.mark() else { return true };
         n >= mark || (mark - n <= self.width && self.count(SeqRange::new(n, n + 1)) == 0)
     }
 
-    /// Starts afresh.
+    /// Starts over.
     pub(super) fn restart(&mut self) {
         (self.mark, self.shown) = (SeqNo(0), false);
         self.counted_from = None;
@@ -73,13 +75,14 @@ impl Window {
         self.bits.fill(0);
     }
 
-    /// The line has shown numbers up to `end` that are none of the account's: the mark alone rises.
+    /// The line has shown numbers up to `end` that the account does not cover: only the mark rises.
     pub(super) fn raise(&mut self, end: SeqNo) {
         (self.mark, self.shown) = (self.mark.max(end), true);
         self.smooth_end = SeqNo(0);
     }
 
-    /// [`Window::show`] in the usual case: these are the next numbers, and judge nothing. False: it is not, and nothing is done.
+    /// [`Window::show`] in the usual case: these are the next numbers, and nothing turns out to be missing. In any other case
+    /// returns false and does nothing.
     #[inline(always)]
     pub(super) fn show_next(&mut self, first: SeqNo, end: SeqNo) -> bool {
         let usual = first == self.mark && end <= self.smooth_end;
@@ -89,8 +92,8 @@ impl Window {
         usual
     }
 
-    /// The line shows `[first, end)`; an empty range (a heartbeat) shows that all below was sent. `start` is where the
-    /// account starts if this is the first showing.
+    /// The line shows `[first, end)`. An empty range (a heartbeat) shows that everything below was sent. `start` is where the
+    /// account starts if these are the first numbers shown.
     pub(super) fn show(&mut self, shown: SeqRange, start: SeqNo) -> Judged {
         let mut judged = Judged::default();
         let (Some(mark), Some(counted_from)) = (self.mark(), self.counted_from) else {
@@ -104,7 +107,7 @@ impl Window {
         };
         let SeqRange { first, end } = shown;
         if first < mark {
-            // below the mark: in the window, or too old to judge
+            // below the mark: in the window, or too old for the account
             let low = mark.saturating_sub(self.width);
             judged.reordered = SeqRange::new(first, end.min(low)).len();
             self.set(SeqRange::new(first.max(low), end.min(mark)));
@@ -123,8 +126,8 @@ impl Window {
         judged
     }
 
-    /// How far from `mark` on the next numbers' bits are set, a few words ahead at most. (What would leave the window before it is
-    /// full for the first time has none.) Where the bits are more than the window is wide, they are not each other's.
+    /// How far from `mark` on the next numbers' bits are all set, a few words ahead at most. (Until the window is full for the
+    /// first time, they are not.) If there are more bits than the window is wide, numbers do not share bits in this way.
     fn smooth_from(&self, mark: SeqNo) -> SeqNo {
         if !self.even {
             return SeqNo(0);
@@ -134,7 +137,7 @@ impl Window {
         mark + smooth.map(|mask| u64::from(mask.count_ones())).sum::<u64>()
     }
 
-    /// What the window still owes: numbers below the mark that were never shown. The account is empty after.
+    /// How many numbers in the window, below the mark, were never shown. After this the account is empty.
     pub(super) fn flush(&mut self) -> u64 {
         let (Some(mark), Some(counted_from)) = (self.mark(), self.counted_from) else { return 0 };
         let rest = SeqRange::new(mark.saturating_sub(self.width).max(counted_from), mark);
@@ -143,7 +146,7 @@ impl Window {
         missing
     }
 
-    /// The words of a range no longer than the window: index and the bits within.
+    /// The words of a range no longer than the window: each one's index, and a mask of the bits in the range.
     #[inline]
     fn words(&self, range: SeqRange) -> impl Iterator<Item = (usize, u64)> + use<> {
         let words = self.bits.len() as u64;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddrV4;
 
 use crate::ip::{LinkType, UnusedFragments};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// A UDP datagram over IPv4, as a file holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

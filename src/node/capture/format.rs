@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::ip::LinkType;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// The next thing in a file. A `usize` is how many bytes of the window it takes.
 #[derive(Debug)]

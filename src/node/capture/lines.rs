@@ -145,8 +145,8 @@ impl LineMap {
 mod tests {
     use super::*;
     use crate::config::{ArbiterConfig, LineConfig};
+    use twinline_core::Nanos;
     use twinline_core::framing::MoldUdp64;
-    use twinline_core::time::Nanos;
 
     fn feed(lines: &[(&str, &[&str], Option<&str>)]) -> Feed {
         Feed {

@@ -12,8 +12,8 @@ use super::reader::CaptureReader;
 use crate::config::Feed;
 use crate::ip::UnusedFragments;
 use crate::source::{Datagram, Pass, Source};
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// A capture file, and the line that all of it came by, if that is given.
 #[derive(Clone, Debug, PartialEq, Eq)]

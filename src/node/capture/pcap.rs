@@ -6,7 +6,7 @@ use super::facts::InterfaceFacts;
 use super::format::{Block, Fault, Order, Packet};
 use super::input::{Input, RECORD_MAX};
 use crate::ip::LinkType;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// A classic capture, after its header.
 pub(super) struct Pcap {

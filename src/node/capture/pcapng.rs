@@ -16,7 +16,7 @@ use super::facts::InterfaceFacts;
 use super::format::{Block, Fault, Order, Packet, Unit};
 use super::input::{Input, RECORD_MAX};
 use crate::ip::LinkType;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// What a section that Twinline wrote names as its application, followed by a version.
 pub(super) const APPLICATION: &str = "twinline ";

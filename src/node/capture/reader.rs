@@ -13,7 +13,7 @@ use super::input::{Identity, Input};
 use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION};
 use crate::ip::{self, LinkType, Reason, Reassembler, Udp, UnusedFragments};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// Reads one capture file, forwards, in its own order.
 ///

@@ -13,8 +13,8 @@ use super::pcapng::{
     SHB_USERAPPL, STATISTICS,
 };
 use crate::config::Feed;
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// The longest payload that fits in an IPv4 datagram.
 pub const PAYLOAD_MAX: usize = 65_507;
@@ -33,7 +33,8 @@ const BUFFER: usize = 1 << 20;
 ///
 /// ```no_run
 /// # use std::path::Path;
-/// # use twinline_core::{frame::Line, time::Nanos};
+/// # use twinline_core::frame::Line;
+/// # use twinline_core::Nanos;
 /// # use twinline_node::capture::CaptureWriter;
 /// # use twinline_node::config::Feed;
 /// # fn f(feed: Feed, source: std::net::SocketAddrV4) -> Result<(), twinline_node::capture::CaptureError> {

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, KEYS, parse_duration, parse_size};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// Longer than any text that a feed file may have, and short enough for a message.
 const TEXT_BYTES_MAX: usize = 256;

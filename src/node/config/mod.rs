@@ -29,8 +29,8 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
+use twinline_core::Nanos;
 use twinline_core::framing::{AnyFraming, FixedConfig};
-use twinline_core::time::Nanos;
 
 mod document;
 mod error;

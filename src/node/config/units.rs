@@ -1,6 +1,6 @@
 //! Durations and sizes as people write them: `"1.5ms"`, `"64MiB"`. Read and written, exactly.
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 const DURATIONS: [(&str, u64); 4] = [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
 const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
@@ -8,7 +8,7 @@ const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), (
 /// A duration: a number, whole or decimal, and its unit: `ns`, `us`, `ms` or `s`.
 ///
 /// ```
-/// use twinline_core::time::Nanos;
+/// use twinline_core::Nanos;
 /// use twinline_node::config::parse_duration;
 /// assert_eq!(parse_duration("1.5ms"), Ok(Nanos(1_500_000)));
 /// assert!(parse_duration("5").is_err());

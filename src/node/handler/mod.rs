@@ -3,10 +3,10 @@
 //! Between a source and a sink, every datagram passes through a [`Handler`]. Live runs and captures use the same one.
 
 use crate::config::Feed;
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, Settings, Sink};
 use twinline_core::frame::{Line, SequenceRules};
 use twinline_core::framing::{Framing, Malformed};
-use twinline_core::time::Nanos;
 
 mod tap;
 

@@ -13,8 +13,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::source::Datagram;
 use twinline_client::ring::{self, BrokenRing, Consumer, Polled, Producer, RingError, Shape};
+use twinline_core::Nanos;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 
 const HEAD_LEN: usize = 24;
 /// The head and the longest datagram.
@@ -56,7 +56,7 @@ impl Tap {
     /// use twinline_core::frame::Line;
     /// use twinline_node::handler::Tap;
     /// use twinline_node::source::Datagram;
-    /// use twinline_core::time::Nanos;
+    /// use twinline_core::Nanos;
     ///
     /// let (mut tap, mut tapped) = Tap::open(1 << 20)?;
     /// let source = "10.0.0.1:99".parse()?;

@@ -11,8 +11,7 @@ use crate::handler::Handler;
 use twinline_core::arbiter::{Arbiter, Event, Loss, Run, Sink};
 use twinline_core::frame::{ChannelKey, Line, Session};
 use twinline_core::framing::AnyFraming;
-use twinline_core::seq::SeqNo;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo};
 
 /// A message of the arbitrated stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

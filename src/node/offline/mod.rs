@@ -15,9 +15,9 @@ mod messages;
 
 use crate::capture::{CaptureError, CaptureStep, CapturedDatagram, Captures};
 use crate::handler::Handler;
+use twinline_core::Nanos;
 use twinline_core::arbiter::Sink;
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 
 pub use messages::{OrderedMessage, OrderedMessages, messages};
 

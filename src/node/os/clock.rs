@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// A monotonic clock in nanoseconds since the Unix epoch. The wall clock is read once, at the start; a later step of the wall
 /// clock does not show (ARBITRATION 10.1).

@@ -31,7 +31,7 @@ use super::filter;
 use super::raw::{Attachment, Checksum, MappedRingError, RawFrame, Ring, RingOptions};
 use super::receive::RECEIVE_BATCH;
 use super::receive::{ask_for_buffer, set_option};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// What a frame has, with the kernel's notes on it: enough for an Ethernet of 1,500 bytes.
 const SLOT: usize = 2_048;

@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::num::NonZeroU16;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// What is known about a frame's UDP checksum, apart from the frame itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

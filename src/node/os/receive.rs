@@ -27,7 +27,7 @@ use std::slice;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
 use super::filter;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// The most datagrams that one poll of a socket takes.
 pub const RECEIVE_BATCH: usize = 32;

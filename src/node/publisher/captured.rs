@@ -6,10 +6,10 @@ use std::io;
 use crate::capture::Captures;
 use crate::config::Feed;
 use crate::handler::Handler;
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Event, Loss, Run, Sink};
 use twinline_core::frame::{ChannelKey, Packing};
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 
 use super::messages::{MessageSource, MessageWarning, Timing};
 

@@ -6,9 +6,9 @@
 
 use fastrand::Rng;
 
+use twinline_core::Nanos;
 use twinline_core::frame::{FrameKind, Line, Session};
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 
 use super::queue::{Datagram, Queue};
 use super::terms::{LinePlan, PACK_MAX, PlanConfig, PlanError};

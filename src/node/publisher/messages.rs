@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 
 use crate::capture;
+use twinline_core::Nanos;
 use twinline_core::frame::Packing;
-use twinline_core::time::Nanos;
 
 /// The longest message that a source hands over, in bytes: with any framing's header it still fits a UDP datagram.
 pub const MESSAGE_LEN_MAX: usize = 65_000;

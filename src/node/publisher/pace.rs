@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::os::{Clock, Stop};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// Nearer than this to the due time, it spins on the clock.
 const SPIN: Nanos = Nanos::from_micros(5);

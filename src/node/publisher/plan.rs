@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::io;
 
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 
 use super::lane::Lanes;
 use super::messages::{MessageSource, MessageWarning, Timing};

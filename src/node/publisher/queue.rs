@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use twinline_core::Nanos;
 use twinline_core::frame::{FrameKind, Line};
-use twinline_core::time::Nanos;
 
 use crate::fault::DropCause;
 

@@ -8,9 +8,9 @@ use std::io;
 use hdrhistogram::Histogram;
 
 use crate::os::{Clock, Stop};
+use twinline_core::Nanos;
 use twinline_core::frame::{FrameKind, Line};
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 
 use super::messages::{MessageSource, MessageWarning};
 use super::pace::{DueClock, LATENESS_MAX};

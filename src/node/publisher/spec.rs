@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 use super::terms::{PACK_MAX, Rate};
 use crate::fault::{BEHIND_MAX, BurstLoss, DELAY_MAX, Delay, Outage, Reorder, Share};

@@ -3,9 +3,9 @@
 use std::io;
 use std::ops::Range;
 
+use twinline_core::Nanos;
 use twinline_core::frame::{FrameKind, LINES_MAX, Line, Session};
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 
 use crate::fault::{DropCause, Faults};
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::seq::{SeqNo, SeqRange};
+use twinline_core::{SeqNo, SeqRange};
 
 use super::terms::Planned;
 
@@ -171,8 +171,8 @@ fn add(ranges: &mut Vec<GroupRange>, omitted: &mut u64, group: u16, number: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use twinline_core::Nanos;
     use twinline_core::frame::FrameKind;
-    use twinline_core::time::Nanos;
 
     fn planned(line: u8, first: u64, count: u32) -> Planned<'static> {
         Planned {

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::capture::{CaptureError, CaptureStep, CaptureWarning, Captures, Ignored};
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// How many chunks wait at most; one more is being filled, and one being sent.
 const CHUNKS: usize = 8;

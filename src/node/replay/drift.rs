@@ -7,7 +7,7 @@
 use hdrhistogram::Histogram;
 
 use crate::publisher::LATENESS_MAX;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// How many slices there are; except in the shortest runs, at least half of them are in use.
 const SLICES: usize = 40;

@@ -22,8 +22,8 @@ use crate::capture::{CaptureError, Captures};
 use crate::os::{Clock, SEND_BATCH, Stop};
 use crate::publisher::DueClock;
 use crate::wire::{Wire, is_transient};
+use twinline_core::Nanos;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 
 use ahead::{Ahead, Chunk, Entry, Next};
 

@@ -8,7 +8,7 @@ use super::ReadFacts;
 use super::drift::{Drift, Lateness};
 use crate::os::SendTrouble;
 use crate::publisher::LATENESS_MAX;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// What left on one line, and what did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

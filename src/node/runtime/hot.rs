@@ -2,9 +2,9 @@
 //! stop.
 
 use twinline_client::counters::{Counter, CounterWriter};
+use twinline_core::Nanos;
 use twinline_core::arbiter::Arbiter;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 
 use super::LiveHooks;
 use crate::handler::Tap;

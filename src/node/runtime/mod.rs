@@ -9,8 +9,7 @@
 //! ```
 //!
 //! ```no_run
-//! use twinline_client::delivery::StreamKind;
-//! use twinline_client::client::{Item, Polled};
+//! use twinline_client::{Item, Polled, StreamKind};
 //! use twinline_node::config::Feed;
 //! use twinline_node::runtime::Runtime;
 //!
@@ -35,13 +34,12 @@
 use std::io;
 use std::thread::{self, JoinHandle};
 
-use twinline_client::client::{Client, ClientError};
 use twinline_client::counters::{self, CounterPage, CounterWriter};
-use twinline_client::delivery::{self, AttachError, ClientId, Deliveries, Delivery, FeedFacts, Roster, Wants};
+use twinline_client::{AttachError, Client, ClientError, ClientId, Deliveries, Delivery, FeedFacts, Roster, Wants};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, Sink};
 use twinline_core::frame::LINES_MAX;
 use twinline_core::framing::{Framing, WithFraming};
-use twinline_core::time::Nanos;
 
 use crate::config::{Feed, Method};
 use crate::handler::{Handler, MalformedCounts, Tap, settings};
@@ -79,7 +77,7 @@ pub enum RuntimeError {
     #[error("this runtime has clients, and a sink of its own would leave them without a stream: start it without one")]
     Clients,
     /// More clients were made than there may be at once.
-    #[error("more clients than there may be at once: {max}", max = delivery::DIRECT_MAX)]
+    #[error("more clients than there may be at once: {max}", max = twinline_client::DIRECT_MAX)]
     TooManyClients,
     /// The hot thread panicked: what it knew is gone.
     #[error("the thread that receives has failed: what it knew is gone")]
@@ -184,28 +182,28 @@ impl Runtime {
     /// How many clients there may be at once: 16 by default. Each costs the hot thread a copy of every message.
     ///
     /// # Panics
-    /// If it is zero or more than [`delivery::DIRECT_MAX`].
+    /// If it is zero or more than [`twinline_client::DIRECT_MAX`].
     #[must_use]
     pub fn clients_max(mut self, clients: usize) -> Runtime {
-        assert!((1..=delivery::DIRECT_MAX).contains(&clients), "{clients} clients at once are not possible");
+        assert!((1..=twinline_client::DIRECT_MAX).contains(&clients), "{clients} clients at once are not possible");
         self.clients_max = clients;
         self
     }
 
-    /// A client of this runtime, with a ring of [`delivery::CAPACITY_DEFAULT`] bytes. It can be read on any one thread.
+    /// A client of this runtime, with a ring of [`twinline_client::CAPACITY_DEFAULT`] bytes. It can be read on any one thread.
     ///
     /// # Errors
     /// [`ClientError`] if the ring's memory cannot be allocated.
     pub fn client(&mut self, wants: impl Into<Wants>) -> Result<Client, ClientError> {
-        self.client_with(wants, delivery::CAPACITY_DEFAULT)
+        self.client_with(wants, twinline_client::CAPACITY_DEFAULT)
     }
 
     /// Like [`Runtime::client`], with a ring of `capacity` bytes.
     ///
     /// # Errors
-    /// [`ClientError::Ring`] if the capacity is not a power of two of at least [`delivery::CAPACITY_MIN`].
+    /// [`ClientError::Ring`] if the capacity is not a power of two of at least [`twinline_client::CAPACITY_MIN`].
     pub fn client_with(&mut self, wants: impl Into<Wants>, capacity: usize) -> Result<Client, ClientError> {
-        let (delivery, client) = twinline_client::client::open(&self.feed.facts(), wants.into(), capacity)?;
+        let (delivery, client) = twinline_client::open(&self.feed.facts(), wants.into(), capacity)?;
         self.clients.push(delivery);
         Ok(client)
     }
@@ -217,7 +215,8 @@ impl Runtime {
     /// [`RuntimeError`]
     pub fn start(mut self) -> Result<(Running<Deliveries>, Clients), RuntimeError> {
         let early = std::mem::take(&mut self.clients);
-        let (mut deliveries, mut roster) = Deliveries::new(self.clients_max.max(early.len()).min(delivery::DIRECT_MAX));
+        let (mut deliveries, mut roster) =
+            Deliveries::new(self.clients_max.max(early.len()).min(twinline_client::DIRECT_MAX));
         for delivery in early {
             roster.attach(delivery).map_err(|_| RuntimeError::TooManyClients)?;
         }
@@ -377,7 +376,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// A client whose stream begins with the next frame, with a ring of `capacity` bytes ([`delivery::CAPACITY_DEFAULT`] is the
+    /// A client whose stream begins with the next frame, with a ring of `capacity` bytes ([`twinline_client::CAPACITY_DEFAULT`] is the
     /// usual one).
     ///
     /// # Errors
@@ -388,7 +387,7 @@ impl Clients {
         capacity: usize,
     ) -> Result<(ClientId, Client), AttachClientError> {
         self.collect();
-        let (delivery, client) = twinline_client::client::open(&self.facts, wants.into(), capacity)?;
+        let (delivery, client) = twinline_client::open(&self.facts, wants.into(), capacity)?;
         Ok((self.roster.attach(delivery)?, client))
     }
 

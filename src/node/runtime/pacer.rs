@@ -1,6 +1,6 @@
 //! From clock readings to stamps (ARBITRATION 1.2).
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// Turns clock readings into stamps, so that an arbiter that was held up does not give up what waits in its sockets (ARBITRATION
 /// 1.2).

@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use twinline_client::ring::{Polled, RingError};
+use twinline_core::Nanos;
 use twinline_core::frame::LINES_MAX;
-use twinline_core::time::Nanos;
 
 use crate::capture::{CaptureError, CaptureWriter};
 use crate::config::Feed;

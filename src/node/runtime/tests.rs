@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use twinline_client::client::{Item, Polled};
 use twinline_client::counters::Counter;
-use twinline_client::delivery::{CAPACITY_MIN, StreamKind};
+use twinline_client::{CAPACITY_MIN, Item, Polled, StreamKind};
 use twinline_core::arbiter::{Event, Run};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{AnyFraming, MoldUdp64};

@@ -14,8 +14,8 @@ use std::io;
 use std::net::SocketAddrV4;
 
 use crate::os::KernelStamp;
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 mod faulty;
 mod live;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureError, CaptureInput, CaptureReader, Captures, Ignored};
 use twinline_node::config::Feed;
 use twinline_node::source::{Pass, Source};

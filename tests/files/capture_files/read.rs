@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 use twinline_node::capture::{CaptureError, RecordCounts};
 use twinline_node::ip::UnusedFragments;
 

@@ -5,8 +5,8 @@ use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
+use twinline_core::Nanos;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 use twinline_node::capture::{CaptureError, CaptureWarning, CaptureWriter, Captures, PAYLOAD_MAX};
 
 use super::build::{feed, open, reader, two_lines};

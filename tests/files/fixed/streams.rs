@@ -5,9 +5,9 @@ use std::net::SocketAddrV4;
 use std::path::Path;
 use std::process::Command;
 
+use twinline_core::Nanos;
 use twinline_core::frame::Session;
 use twinline_core::framing::{Framing, WithFraming};
-use twinline_core::time::Nanos;
 use twinline_node::capture::CaptureWriter;
 use twinline_node::config::Feed;
 use twinline_node::fault::{BurstLoss, Delay, Faults, Reorder, Share};

@@ -12,8 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use twinline_core::arbiter::{Arbiter, Event, Loss, Run, Settings, Sink};
 use twinline_core::frame::{Frame, FrameKind, Line};
 use twinline_core::framing::{AnyFraming, Framing, WithFraming};
-use twinline_core::seq::SeqNo;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo};
 use twinline_node::config::Feed;
 
 /// Feed files that describe their framing themselves.

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use crate::chart::escape;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 pub(super) mod bars;
 pub(super) mod time;

@@ -7,7 +7,7 @@ use super::{
     short_span, signed_text, step, text,
 };
 use crate::chart::escape;
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// The height of the curves' field.
 const FIELD: f64 = 190.0;

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::super::chart::short_span;
 use crate::report::counters::without_bytes;
 use crate::report::utc;
+use twinline_core::Nanos;
 use twinline_core::arbiter::LineCounts;
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -10,7 +10,7 @@ use crate::chart::{self, escape};
 use crate::report::page::{begin, charts, end, figure, note, remark};
 use crate::report::utc;
 use crate::report::words::{grouped, percent, span};
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// What this page needs beside the common style.
 const STYLE: &str = "caption{text-align:left;font-weight:600;padding:.2rem 0 .3rem}\

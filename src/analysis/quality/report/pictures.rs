@@ -8,9 +8,9 @@ use super::super::chart::{Colour, TimeAxis, count_text};
 use super::super::{LineCell, Quality};
 use super::model::Summary;
 use crate::report::words::{percent, span};
+use twinline_core::Nanos;
 use twinline_core::arbiter::{ChannelRef, EventKind, LineState};
 use twinline_core::frame::Line;
-use twinline_core::time::Nanos;
 
 /// More pairs of lines than this are drawn of the first line alone.
 const PAIRS_DRAWN: usize = 6;

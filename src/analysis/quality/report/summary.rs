@@ -15,10 +15,10 @@ use super::verdict;
 use crate::report::ClosedGap;
 use crate::report::counters;
 use crate::report::utc;
+use twinline_core::Nanos;
 use twinline_core::arbiter::{ChannelReport, EventKind, LineState, LostReason, line_name};
 use twinline_core::frame::Line;
 use twinline_core::framing::{Framing, Malformed};
-use twinline_core::time::Nanos;
 use twinline_node::config::Feed;
 use twinline_node::handler::Handler;
 

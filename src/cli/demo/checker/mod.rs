@@ -1,10 +1,9 @@
 //! Judges what the client read against what was sent. It trusts nothing that the arbiter says: not the numbers, not the bytes,
 //! and not that a missing message was lost.
 
-use twinline_client::client::{Item, Message};
-use twinline_client::delivery::Overrun;
+use twinline_client::{Item, Message, Overrun};
+use twinline_core::SeqRange;
 use twinline_core::arbiter::{Event, EventKind, LineState, Loss};
-use twinline_core::seq::SeqRange;
 use twinline_node::publisher::MadeUp;
 
 use super::schedule::NAMES;

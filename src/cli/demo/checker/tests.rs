@@ -4,8 +4,7 @@ use super::*;
 use twinline_core::arbiter::{ChannelRef, LostReason, RunFlags};
 use twinline_core::frame::{ChannelKey, Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_core::seq::SeqNo;
-use twinline_core::time::Nanos;
+use twinline_core::{Nanos, SeqNo};
 use twinline_node::publisher::MessageSource;
 
 const CHANNEL: ChannelRef = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };

@@ -7,9 +7,9 @@ use std::thread;
 use super::*;
 use crate::delivery::{BODY_MAX, CAPACITY_DEFAULT, CAPACITY_MIN, Deliveries, StreamKind};
 use crate::ring::Shape;
+use twinline_core::SeqRange;
 use twinline_core::arbiter::{EpochEndReason, EventKind, LagReason, LineState, LostReason, Run, Sink};
 use twinline_core::frame::{ChannelKey, Packing};
-use twinline_core::seq::SeqRange;
 
 const AT: ChannelRef = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
 const KEYED: ChannelRef = ChannelRef { index: 7, key: ChannelKey { group: 2, key: Some(3) } };

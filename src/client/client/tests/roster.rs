@@ -1,7 +1,7 @@
 //! Clients that come and go while the hot thread writes.
 
 use super::*;
-use crate::delivery::{AttachReason, DIRECT_MAX, LOOK_EVERY, Roster};
+use crate::delivery::{AttachReason, DIRECT_MAX, Roster};
 
 /// The writers that have come back, by id and by whether their client has gone.
 fn returned(roster: &mut Roster) -> Vec<(String, bool)> {
@@ -106,7 +106,7 @@ fn clients_that_have_gone_come_back_by_themselves() {
     all[1] = None;
     all[2] = None;
     // one client is asked at a time, and each in its turn
-    for _ in 0..4 * LOOK_EVERY {
+    for _ in 0..4 * Deliveries::LOOK_EVERY {
         deliveries.tend();
     }
     assert!(roster.detach(ids[2]), "a gone client may be detached as well; the order finds nobody");

@@ -1,4 +1,4 @@
-//! The limits, each reached: ARBITRATION 2.2, 4.1, 5.3, 5.6, 6.2, 6.3, 8, 9. Those of 5.6 and 6.3 stand with their rules.
+//! Reaches each limit: ARBITRATION 2.2, 4.1, 5.3, 5.6, 6.2, 6.3, 8, 9. The tests for 5.6 and 6.3 are with their rules.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn rule_2_2_at_most_256_candidates_wait_and_the_oldest_is_dropped() {
         f.on(0, Some(key)).data(0, A, 1..2);
     }
     assert_eq!(f.arbiter.no_channel(), 2, "the oldest had two frames");
-    // it was dropped: this is a first frame again, and the oldest now is that of key 0
+    // it was dropped, so this is a first frame again, and the oldest is now that of key 0
     f.on(0, Some(1_000)).data(1, B, 1..2);
     assert_eq!(f.arbiter.no_channel(), 3);
     f.says(&[]);
@@ -53,14 +53,14 @@ fn rule_4_1_at_most_8_frames_a_line_are_parked_and_the_oldest_goes() {
         f.data(n, A, n * 10_000..n * 10_000 + 2);
     }
     assert_eq!((f.counts(A).implausible, f.counts(B).implausible), (2, 0));
-    // another line parks its own
+    // another line has frames of its own parked
     f.data(10, B, 500_000..500_001);
     assert_eq!(f.counts(A).implausible, 2);
     // the oldest, 10,000, has gone; 20,000 has not
     f.data(11, B, 10_000..10_001);
     f.says(&[]);
     f.data(12, B, 20_000..20_001);
-    // 10,000 of B is not beyond any more
+    // B's 10,000 is no longer too far ahead
     f.says(&["12 gap 2..20000 A", "12 filled 10000..10001 B", "12 lost 2..10000 settled"]);
 }
 
@@ -99,7 +99,7 @@ fn rule_5_3_65536_gaps_may_be_open() {
     let last = 3 + 2 * 65_536;
     f.data(2, A, last..last + 1);
     f.says(&["2 gap 131074..131075 A", "2 lost 2..3 gaps"]);
-    // B brings all that is left in one go
+    // B brings everything that is missing in one go
     f.data(3, B, 4..60_000);
     f.data(3, B, 60_000..120_000);
     f.data(3, B, 120_000..131_076);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Two lines of MoldUDP64 of which every copy is compared.
+/// Two MoldUDP64 lines; every copy is compared.
 fn verified() -> Feed {
     Feed::mold_with(2, |s| s.verify = Verify::All).joined()
 }
@@ -44,7 +44,7 @@ fn rule_7_4_nothing_is_compared_unless_it_is_asked_for() {
 #[test]
 fn rule_7_4_messages_are_compared_not_packets() {
     let mut f = verified();
-    // A's four, B's ones and threes; one of them is another
+    // A packs four, B one and three; one of B's messages differs
     f.data(1, A, 2..6);
     f.data(1, A, 6..10);
     (2..5).for_each(|n| f.data(2, B, n..n + 1));
@@ -92,7 +92,7 @@ fn rule_7_4_every_later_copy_is_held_against_the_first() {
     f.altered().data(2, B, 2..3);
     f.altered().data(3, C, 2..3);
     f.data(4, C, 2..3);
-    // the same line's own copy is one as any other
+    // a line's copy of its own message is a copy like any other
     f.altered().data(5, A, 2..3);
     f.says(&["2 divergence 2 A/B", "3 divergence 2 A/C", "5 divergence 2 A/A"]);
     assert_eq!(divergent(&f), [1, 1, 1]);
@@ -122,7 +122,7 @@ fn rule_7_4_a_frame_that_is_partly_new_says_its_divergences_before_what_it_fille
     f.altered().data(3, B, 8..24);
     f.says(&["3 divergence 8 A/B", "3 divergence 20 A/B", "3 filled 9..20 B", "3 lost 2..3 hold", "3 lost 6..8 hold"]);
     f.released("1..2 lost 2..3 3..6 lost 6..8 8..24");
-    // what B brought first, altered, is what counts from now on
+    // B's altered message came first, so it is the one that counts from now on
     f.data(4, A, 4..5);
     f.altered().data(5, A, 21..23);
     f.says(&["4 divergence 4 B/A"]);
@@ -156,7 +156,7 @@ fn rule_7_4_a_session_that_begins_compares_what_was_held_and_nothing_of_the_last
         "5 divergence 2 A/B",
         "5 line A other session>up",
     ]);
-    // and what is stale is no copy
+    // and stale messages are not copies
     f.altered().data(6, A, 2..3);
     f.altered().data(7, A, 2..3);
     f.says(&[]);
@@ -244,7 +244,7 @@ fn rule_7_4_what_comes_for_an_old_number_leaves_the_newer_in_its_place() {
         f.data(21, A, 4..60_000);
         f.data(21, A, 60_000..65_541);
         f.says(&["1 gap 2..3 A", "11 lost 2..3 deadline"]);
-        // 2 and 65,538 have one place in the ring
+        // 2 and 65,538 share a slot in the ring
         f.altered().data(22, B, 2..3);
         f.data(23, B, 65_538..65_539);
         f.says(&[]);
@@ -261,7 +261,7 @@ fn rule_7_4_a_share_of_the_numbers_is_the_same_on_every_way() {
     let said = |ordered: bool| -> Vec<String> {
         let mut f = Feed::mold_with(2, |s| s.verify = share).joined();
         if !ordered {
-            // an open gap, and later held messages: nothing goes the short way
+            // an open gap and, later, held messages: nothing goes the short way
             f.data(1, A, 203..204);
         }
         (2..202).step_by(10).for_each(|n| f.data(2, A, n..n + 10));

@@ -51,7 +51,7 @@ fn rule_6_5_data_beyond_the_end_unsays_it() {
     f.says(&["1 ended S1 2"]);
     f.data(2, A, 2..3);
     assert!(!f.arbiter.all_ended() && !f.report().ended);
-    // a stranger now meets a running session
+    // a frame of another session now meets a running one
     f.of("S2").data(3, A, 1..2);
     f.of("S2").data(4, A, 2..3);
     f.says(&["4 line A up>other session"]);
@@ -89,7 +89,7 @@ fn rule_6_5_messages_may_end_their_session_themselves() {
     f.released("1..5");
     assert!(f.arbiter.all_ended());
     assert_eq!((f.counts(A).first_arrivals, f.counts(B).duplicate), (1 + 3, 1 + 3));
-    // a copy says it once more, what goes beyond unsays it
+    // a copy announces it again; data beyond it takes it back
     f.frame(4, A, FrameKind::Last, 2..5);
     f.says(&[]);
     f.data(5, A, 5..6);

@@ -60,7 +60,7 @@ fn rule_5_1_a_gap_of_any_size_is_one_event() {
 
 #[test]
 fn rule_5_1_a_number_a_power_of_two_beyond_another_is_not_its_copy() {
-    // whatever names a number shortly must not take this one for number 1, or 50
+    // however a number is abbreviated, this one must not be taken for 1 or 50
     for far in [1 << 16, 1 << 24, 1 << 32, 1 << 40, 1 << 48] {
         let mut f = Feed::mold().joined();
         f.data(1, A, 2..100);
@@ -149,7 +149,7 @@ fn rule_5_3_the_hold_is_full_by_messages_after_the_frame_has_filled_what_it_can(
     f.data(1, A, 3..5);
     f.data(2, A, 6..8);
     f.says(&["1 gap 2..3 A", "2 gap 5..6 A"]);
-    // five would be held, but number 2 is in the frame
+    // five would have to be held, but number 2 is in the frame
     f.data(3, B, 2..3);
     f.data(4, A, 9..11);
     f.says(&["3 filled 2..3 B", "4 gap 8..9 A"]);
@@ -184,7 +184,7 @@ fn rule_5_3_the_gap_list_is_full() {
     f.data(2, A, 5..6);
     f.data(3, A, 7..8);
     f.says(&["1 gap 2..3 A", "2 gap 4..5 A", "3 gap 6..7 A", "3 lost 2..3 gaps"]);
-    // a split is one more as well
+    // a split makes one more, too
     f.data(4, A, 12..13);
     f.says(&["4 gap 8..12 A", "4 lost 4..5 gaps"]);
     f.data(5, B, 9..10);
@@ -229,7 +229,7 @@ fn rule_5_4_then_twice_the_largest_lead() {
 
 #[test]
 fn rule_5_4_a_pair_counts_once_a_line() {
-    // 32 numbers, each twice by B: 32 pairs and that of joining, not 64
+    // 32 numbers, each brought twice by B: 32 pairs plus that of the first message, not 64
     let mut f = auto(|_| ()).joined();
     for n in 2..34 {
         f.data(n * 1_000, A, n..n + 1);
@@ -249,7 +249,7 @@ fn rule_5_4_the_deadline_of_a_gap_is_fixed_at_opening() {
     f.says(&["3 lost 2..3 settled"]);
     f.data(100, A, 201..202);
     f.wait(90_000);
-    // 3 us between the copies, doubled, is less than the least: 200 us
+    // 3 us between the copies, doubled, is below the minimum of 200 us
     f.says(&["100 gap 200..201 A", "300 lost 200..201 deadline"]);
 }
 
@@ -262,7 +262,7 @@ fn rule_5_5_a_line_without_wait_fills_gaps_but_delays_no_loss() {
     f.data(3, A, 41..60);
     f.data(4, B, 3..40);
     f.data(4, B, 41..60);
-    // C stands at 3, and nobody asks it
+    // C is at 3, and nothing waits for it
     f.says(&["3 gap 40..41 A", "4 lost 40..41 settled"]);
 }
 

@@ -8,7 +8,7 @@ fn rule_7_1_a_line_is_charged_once_a_number_leaves_its_window() {
     f.data(1, A, 2..4_200);
     f.data(1, B, 3..4_000);
     assert_eq!(f.counts(B).missing, 0, "it may still come");
-    // W is 4,096: number 2 leaves it when the mark is past 4,098
+    // W is 4,096: number 2 leaves the window when the mark is past 4,098
     f.data(2, B, 4_000..4_098);
     assert_eq!(f.counts(B).missing, 0);
     f.data(2, B, 4_098..4_099);
@@ -116,14 +116,14 @@ fn rule_7_2_one_that_catches_up_in_time_never_lagged() {
 
 #[test]
 fn rule_7_2_why_it_lags() {
-    // slow: it brought data since it fell behind
+    // slow: it has brought data since it fell behind
     let mut f = Feed::mold().joined();
     f.data(100, A, 2..40);
     f.data(200, B, 2..4);
     f.heartbeat(300, B, 4);
     f.wait(850);
     f.says(&["850 line B up>lagging slow"]);
-    // heartbeats: it brought nothing else
+    // heartbeats: it has brought nothing else
     let mut f = Feed::mold().joined();
     f.data(100, B, 2..3);
     f.data(100, A, 3..40);
@@ -188,7 +188,7 @@ fn rule_7_3_lead_is_by_pair_of_lines() {
         let h = f.arbiter.lead(channel, first, later).unwrap();
         (h.len(), h.max().0 / MS)
     };
-    // the first message came by all three at 0
+    // all three brought the first message at 0
     assert_eq!((lead(A, B), lead(A, C), lead(C, A)), ((3, 2), (2, 5), (1, 1)));
     assert_eq!((lead(B, A), lead(C, B)), ((0, 0), (0, 0)));
 }
@@ -227,12 +227,12 @@ fn rule_7_3_lines_that_pack_otherwise_lead_number_by_number() {
         f.data(at, A, n..n + 1);
     }
     f.data(10, B, 2..6);
-    // its copy is no pair, and a number that nobody has brought is no copy
+    // its copy makes no pair, and a number that no line has brought is not a copy
     f.data(30, B, 2..6);
     f.data(40, B, 4..7);
     let channel = f.report().channel.key;
     let leads = f.arbiter.lead(channel, A, B).unwrap();
-    // the first message came by both at 0
+    // both brought the first message at 0
     assert_eq!((leads.len(), leads.max()), (1 + 4, Nanos::from_millis(9)));
     assert_eq!((f.counts(B).duplicate, f.counts(B).first_arrivals, f.counts(A).first_arrivals), (1 + 4 + 4 + 2, 1, 5));
 }

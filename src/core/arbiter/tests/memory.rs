@@ -1,4 +1,4 @@
-//! Memory is bounded for the whole feed (ARBITRATION 4.7, 5.3, 9), and what is taken of it decides nothing.
+//! Memory is bounded for the whole feed (ARBITRATION 4.7, 5.3, 9), and how much has been taken decides nothing.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn channels(count: u32, change: impl FnOnce(&mut Settings)) -> Feed {
     f
 }
 
-/// What waits and is held: frames and bytes, bytes and runs, gaps.
+/// What waits, what is held and what is open: frames and bytes, bytes and runs, gaps.
 fn kept(f: &Feed) -> [u64; 5] {
     f.arbiter.memory.waiting_and_held()
 }
@@ -67,13 +67,13 @@ fn rule_4_7_frames_of_another_session_on_all_channels_stay_within_the_feeds_limi
     for n in 0..100 {
         for key in 1..=count {
             f.on(0, Some(key)).of("S2").data(1 + n, A, 1 + n * 2..3 + n * 2);
-            // line B goes on, and nothing of its is hurt
+            // line B goes on unharmed
             f.on(0, Some(key)).data(1 + n, B, 2 + n..3 + n);
             let now = kept(&f);
             most = std::array::from_fn(|i| most[i].max(now[i]));
         }
     }
-    // two messages of at most 8 bytes as they are packed: 16 frames a channel have room in any case
+    // two messages of at most 8 bytes as packed: there is always room for 16 frames per channel
     let (frames, bytes) = (most[0], most[1]);
     assert!((10_000..=10_000 + u64::from(count) * 16 * 16).contains(&bytes), "{bytes} bytes");
     assert!((u64::from(count) * 16..2_000 + u64::from(count) * 16).contains(&frames), "{frames} frames");
@@ -87,12 +87,12 @@ fn rule_4_7_frames_of_another_session_on_all_channels_stay_within_the_feeds_limi
 #[test]
 fn rule_4_7_parked_frames_and_those_of_channels_that_may_begin_have_room_beside_a_full_feed() {
     let mut f = channels(2, |s| s.hold_bytes = 100);
-    // the first channel fills the limits, with what waits and with what is held
+    // the first channel reaches the limits, with what waits and with what is held
     for n in 0..30 {
         f.on(0, Some(1)).of("S2").data(1, A, 1 + n..2 + n);
     }
     assert!(kept(&f)[1] >= 96 && implausible(&f) > 0, "{:?}", kept(&f));
-    // the second has room for two that agree, and a third channel too
+    // the second still has room for two frames that agree, and so does a third channel
     f.on(0, Some(2)).data(2, A, 10_000..10_001);
     f.on(0, Some(2)).data(2, B, 10_001..10_002);
     f.on(0, Some(3)).data(3, A, 1..2);
@@ -101,7 +101,7 @@ fn rule_4_7_parked_frames_and_those_of_channels_that_may_begin_have_room_beside_
     for expected in ["0.2: 2 gap 2..10000 A", "0.3: 3 epoch S1 1"] {
         assert!(said.iter().any(|said| said == expected), "{said:?}");
     }
-    // of a fourth the newest 4 are kept
+    // of a fourth channel, the newest 4 frames are kept
     for n in 1..=20u64 {
         f.on(0, Some(4)).data(4, if n % 2 == 0 { A } else { B }, n * 10_000..n * 10_000 + 1);
     }
@@ -113,7 +113,7 @@ fn rule_4_7_parked_frames_and_those_of_channels_that_may_begin_have_room_beside_
 #[test]
 fn rule_4_7_a_reset_that_was_acted_on_begins_at_once_where_the_feed_is_full() {
     let mut f = channels(2, |s| (s.hold_bytes, s.gap_timeout) = (300, GapTimeout::After(Nanos::from_secs(1))));
-    // both have shown data; the first channel holds all there may be
+    // both have shown data; the first channel holds as much as the feed may
     f.on(0, Some(1)).data(1, A, 3..63);
     f.record.take(MS);
     assert_eq!(kept(&f)[2], 293);
@@ -155,7 +155,7 @@ fn a_flood_of_random_channels_keeps_256() {
     }
     assert_eq!((kept(&f)[0], f.arbiter.no_channel()), (256, 5_000 - 256));
     f.says(&[]);
-    // the last one's second frame still begins it
+    // a second frame still begins the last channel
     f.on(0, Some(7)).data(60, A, 1..2);
     f.on(0, Some(7)).data(60, B, 1..2);
     assert_eq!(f.record.take(MS)[0], "0.7: 60 epoch S1 1");

@@ -1,12 +1,12 @@
-//! The rules of ARBITRATION, scenario by scenario: what comes, and the exact list of what is said.
+//! The rules of ARBITRATION, scenario by scenario: what arrives, and the exact list of what is reported.
 //!
-//! A scenario is a [`Feed`]: frames go in by (time, line, numbers), `says` takes the events since the last call, and
-//! `released`, `late` and `first_copies` are the outputs so far. Every message names its session and number, and the
-//! recording sink holds on every call that the ordered output is ascending, whole and once; [`Feed::finish`] (which every
-//! scenario ends in, by itself if need be) holds the sums.
+//! A scenario is a [`Feed`]. Frames go in by time, line and numbers. `says` takes the events since the last call; `released`,
+//! `late` and `first_copies` are the outputs so far. Every message names its session and number. On every call, the recording
+//! sink checks that the ordered output ascends, is whole and repeats nothing. [`Feed::finish`] checks the sums; every scenario
+//! ends with it, by itself if need be.
 //!
-//! Two lines, `settle` 10, `max_jump` 100, a gap waits 10 ms, a line is silent after 3,000 ms, a session's grace is 2,000 ms;
-//! a scenario that needs others says so.
+//! The defaults: two lines, `settle` 10, `max_jump` 100, gaps wait 10 ms, a line is silent after 3,000 ms, a session's grace is
+//! 2,000 ms. A scenario that needs others says so.
 
 use std::ops::Range;
 
@@ -56,9 +56,9 @@ struct Special {
     key: Option<u32>,
     reset: Option<Reset>,
     unsequenced: bool,
-    /// Makes the frame differ from another that is otherwise the same.
+    /// Makes the frame differ from another one that is otherwise the same.
     stamp: u8,
-    /// Its messages are others than those of the same numbers.
+    /// Its messages differ from the usual ones with the same numbers.
     altered: bool,
 }
 
@@ -94,7 +94,7 @@ impl Feed {
         settings.max_jump = 100;
         settings.silent_after = Nanos::from_millis(3_000);
         settings.session_grace = Nanos::from_millis(2_000);
-        // what a scenario holds is little: memory is better spent on running many at once
+        // a scenario holds little: memory is better spent on running many at once
         settings.hold_bytes = 1 << 20;
         change(&mut settings);
         let mut record = Record::default();
@@ -130,7 +130,7 @@ impl Feed {
         Feed::new(Wire::Hand, HAND, lines, change)
     }
 
-    /// Every line has brought the first message, at 0: what that says is said, and is not part of the scenario.
+    /// Every line brings the first message, at 0. The events of that are taken, and are not part of the scenario.
     fn joined(mut self) -> Feed {
         let lines = self.arbiter.settings().lines() as u8;
         (0..lines.max(2)).for_each(|line| self.data(0, Line(line % lines), 1..2 + u64::from(line / lines)));
@@ -144,13 +144,13 @@ impl Feed {
         self
     }
 
-    /// The next frame is of this session; `S1` otherwise.
+    /// The next frame belongs to this session; without this, to `S1`.
     fn of(&mut self, session: &'static str) -> &mut Feed {
         self.special.session = Some(session);
         self
     }
 
-    /// The next frame is of this channel.
+    /// The next frame belongs to this channel.
     fn on(&mut self, group: u16, key: Option<u32>) -> &mut Feed {
         (self.special.group, self.special.key) = (group, key);
         self
@@ -162,35 +162,35 @@ impl Feed {
         self
     }
 
-    /// The next frame is outside of the sequence.
+    /// The next frame is outside the sequence.
     fn unsequenced(&mut self) -> &mut Feed {
         self.special.unsequenced = true;
         self
     }
 
-    /// The next frame's bytes are not those of another with the same content.
+    /// The next frame's bytes differ from those of another frame with the same content.
     fn unlike(&mut self, stamp: u8) -> &mut Feed {
         self.special.stamp = stamp;
         self
     }
 
-    /// The next frame's messages are others than those of the same numbers.
+    /// The next frame's messages differ from the usual ones with the same numbers.
     fn altered(&mut self) -> &mut Feed {
         self.special.altered = true;
         self
     }
 
-    /// Messages come.
+    /// Messages arrive.
     fn data(&mut self, at: u64, line: Line, numbers: Range<u64>) {
         self.frame(at, line, FrameKind::Data, numbers);
     }
 
-    /// A heartbeat comes: `next` will be the next number.
+    /// A heartbeat arrives: `next` will be the next number.
     fn heartbeat(&mut self, at: u64, line: Line, next: u64) {
         self.frame(at, line, FrameKind::Heartbeat, next..next);
     }
 
-    /// The end of the session is said, before number `next`.
+    /// The end of the session is announced, before number `next`.
     fn end(&mut self, at: u64, line: Line, next: u64) {
         self.frame(at, line, FrameKind::EndOfSession, next..next);
     }
@@ -245,19 +245,19 @@ impl Feed {
         }
     }
 
-    /// A datagram comes as it is.
+    /// A datagram arrives, as it is.
     fn datagram<F: Framing>(&mut self, framing: F, line: Line, group: u16, bytes: &[u8]) {
         let frame = framing.frame(bytes, &mut 0).expect("a frame").expect("well formed");
         self.arbiter.on_frame(self.now, line, group, &frame, &mut self.record);
     }
 
-    /// Nothing comes until then.
+    /// Nothing arrives until then.
     fn wait(&mut self, until: u64) {
         self.now = Nanos(until * self.unit);
         self.arbiter.advance(self.now, &mut self.record);
     }
 
-    /// The input ends, and the sums hold.
+    /// The input ends, and the sums are checked.
     fn finish(&mut self, at: u64) {
         self.now = Nanos(at * self.unit);
         self.finish_now();
@@ -269,25 +269,25 @@ impl Feed {
         self.record.check(&self.arbiter);
     }
 
-    /// What was said since the last call.
+    /// The events since the last call.
     #[track_caller]
     fn says(&mut self, expected: &[&str]) {
         assert_eq!(self.record.take(self.unit), expected);
     }
 
-    /// The ordered output so far, losses in their place, epochs apart.
+    /// The ordered output so far: losses in their place, epochs separated.
     #[track_caller]
     fn released(&self, expected: &str) {
         assert_eq!(self.record.ordered.to_string(), expected, "ordered output");
     }
 
-    /// What came after it was lost, so far.
+    /// What has arrived so far after it was lost.
     #[track_caller]
     fn late(&self, expected: &str) {
         assert_eq!(self.record.late.to_string(), expected, "late");
     }
 
-    /// The first-copy output so far: jumps in their place, and what came later for them.
+    /// The first-copy output so far: jumps in their place, and what arrived for them later.
     #[track_caller]
     fn first_copies(&self, expected: &str) {
         assert_eq!(self.record.first.to_string(), expected, "first-copy output");
@@ -327,7 +327,7 @@ impl std::fmt::Debug for Special {
     }
 }
 
-/// Messages as `Packing::LENGTH_BE16` has them.
+/// Messages, packed as `Packing::LENGTH_BE16`.
 fn packed(session: Session, numbers: Range<u64>, altered: bool) -> Vec<u8> {
     let mut out = Vec::new();
     for n in numbers {

@@ -10,7 +10,7 @@ fn rule_2_1_a_wrap_goes_on_counting_without_the_zero() {
     f.data(0, A, CYCLE - 1..CYCLE);
     f.data(0, B, CYCLE - 1..CYCLE);
     f.data(1, A, CYCLE..CYCLE + 1);
-    // the first of the next cycle is written 1
+    // the first number of the next cycle is 1 on the wire
     f.data(2, A, CYCLE + 1..CYCLE + 2);
     f.data(3, B, CYCLE + 2..CYCLE + 3);
     f.says(&["0 epoch - 4294967294", "0 line A waiting>up", "0 line B waiting>up"]);
@@ -107,7 +107,7 @@ fn rule_2_4_a_heartbeat_that_consumes_a_number_is_delivered_and_counted_twice() 
 
 #[test]
 fn rule_2_4_a_message_comes_without_the_length_of_the_transport() {
-    // zero-length messages among them: the sink holds that each is what was sent
+    // some messages have no bytes: the sink checks that each one is what was sent
     let mut f = Feed::mold().joined();
     f.record.foreign = true;
     let mut bytes = Vec::new();
@@ -141,7 +141,7 @@ fn rule_2_5_unsequenced_frames_count_as_showing() {
 
 #[test]
 fn rule_2_5_the_mark_is_of_the_current_epoch() {
-    // B's mark of 50 in the old session does not settle a gap of the new one
+    // B's mark of 50 in the old session does not settle a gap in the new one
     let mut f = Feed::mold().joined();
     f.data(1, A, 2..50);
     f.data(1, B, 2..50);

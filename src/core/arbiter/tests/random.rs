@@ -1,9 +1,9 @@
-//! Whatever comes: no panic, and what must hold holds. The recording sink checks every call, [`Feed::finish`] the sums; here
-//! are the feeds that bring it about, and what the list alone decides (ARBITRATION 1.1, 10).
+//! Random input never causes a panic, and every invariant holds. The recording sink checks each call and [`Feed::finish`] the
+//! sums. Here are the feeds, and the tests that the list of calls alone decides the outcome (ARBITRATION 1.1, 10).
 
 use super::*;
 
-/// One thing that comes.
+/// One thing that arrives.
 #[derive(Clone, Debug)]
 enum Step {
     Frame {
@@ -18,7 +18,7 @@ enum Step {
         unsequenced: bool,
         altered: bool,
     },
-    /// So many messages without content.
+    /// This many messages without content.
     Empty {
         at: u64,
         line: Line,
@@ -50,7 +50,7 @@ struct Publisher {
 fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<Step> {
     let mut at = 0;
     let keys = if matches!(wire, Wire::Hand) { rng.u32(1..4) } else { 1 };
-    // where each line's publisher stands, by channel
+    // where each line's publisher is, by channel
     let mut all = vec![[Publisher { session: 0, next: 1 + rng.u64(..3) * 400 }; LINES_MAX + 1]; keys as usize];
     let mut steps: Vec<Step> = Vec::new();
     while steps.len() < count {
@@ -79,7 +79,7 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
         match rng.u8(..) {
             0..140 => own.next = first.saturating_add(len),
             140..165 => {
-                // what is between is lost, or comes later
+                // what lies between is lost, or comes later
                 first = first.saturating_add(rng.u64(1..30));
                 own.next = first.saturating_add(len);
             }
@@ -115,7 +115,7 @@ fn steps(rng: &mut fastrand::Rng, wire: Wire, lines: u8, count: usize) -> Vec<St
                 continue;
             }
             _ => {
-                // the network brings a copy, perhaps by another line
+                // the network brings a copy, perhaps on another line
                 if let Some(Step::Frame { .. }) = steps.last() {
                     let back = rng.usize(..steps.len().min(20));
                     let mut copy = steps[steps.len() - 1 - back].clone();
@@ -213,7 +213,7 @@ fn apply(f: &mut Feed, step: &Step) {
 
 const WIRES: [Wire; 3] = [Wire::Mold, Wire::Cme, Wire::Hand];
 
-/// The feed of a seed, and what comes.
+/// A seed's feed, and what arrives on it.
 fn scenario(seed: u64, count: usize) -> (Feed, Vec<Step>) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let wire = WIRES[(seed % 3) as usize];
@@ -258,7 +258,7 @@ fn random_feeds_keep_what_must_hold() {
             *reached.entry(name).or_insert(0) += 1;
         }
     }
-    // a test that brings nothing about proves nothing: every kind of event and every reason came
+    // a test in which nothing happens proves nothing: every kind of event and every reason must have come up
     let reasons = LostReason::ALL.map(LostReason::name);
     let whys = EpochEndReason::ALL.map(EpochEndReason::name);
     let lags = LagReason::ALL.map(LagReason::name);
@@ -289,14 +289,14 @@ fn rule_1_1_the_same_list_cut_anywhere_says_the_same_up_to_the_cut() {
     }
 }
 
-/// Memory is taken as it is needed, or all of it at the start: nothing that is said or counted follows from it.
+/// Whether memory is taken when needed or all at the start makes no difference to what is reported or counted.
 #[test]
 fn what_memory_was_taken_before_decides_nothing() {
     for seed in 0..60 {
         let _seed = Seed(seed);
         let [little, all] = [false, true].map(|reserve_all| {
             let (mut f, steps) = scenario(seed, 400);
-            // the keys that come, so that no more channels are prepared than there can be
+            // only the keys that will come, so that no more channels are prepared than there can be
             let settings = f.arbiter.settings().clone();
             f.arbiter = Arbiter::new(Settings { reserve_all, keys: vec![0, 1, 2], ..settings });
             steps.iter().for_each(|step| apply(&mut f, step));
@@ -380,7 +380,7 @@ fn random_bytes_are_refused_or_counted() {
         let mut base = [0; 64];
         for at in 0..20_000 {
             f.now = Nanos(at * 1_000);
-            // bytes of the last one, some of them changed: close enough to agree now and then
+            // the last one's bytes with some changed: close enough to agree now and then
             for _ in 0..rng.usize(..4) {
                 let place = rng.usize(..base.len());
                 base[place] = rng.u8(..);
@@ -399,7 +399,7 @@ fn random_bytes_are_refused_or_counted() {
     }
 }
 
-/// A forwarder without arbitration must fail what the sink checks: the check is worth something.
+/// A forwarder without arbitration must fail the sink's checks, or they would be worth nothing.
 #[test]
 #[should_panic(expected = "ascending, whole and once")]
 fn a_naive_forwarder_fails() {

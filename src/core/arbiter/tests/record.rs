@@ -1,4 +1,4 @@
-//! What the recording sink hears, as short text; and what must hold whatever is heard.
+//! Records the calls of the sink as short text, and checks what must be true of any list of calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,7 +14,7 @@ fn session_text(session: Session) -> String {
     if text.is_empty() { "-".into() } else { text.trim_end().into() }
 }
 
-/// An output: ranges of numbers, each under a word, the plain ones under none.
+/// An output: ranges of numbers, each with a word; plain ones have none.
 #[derive(Default)]
 pub(super) struct Output {
     ranges: Vec<(u16, Session, &'static str, SeqRange)>,
@@ -58,11 +58,11 @@ struct Follower {
     session: Option<Session>,
     next: SeqNo,
     first_next: SeqNo,
-    /// Open pieces of gaps: first to end.
+    /// Open gaps or parts of them: first to end.
     open: BTreeMap<SeqNo, SeqNo>,
-    /// What first-copy output jumped and has not delivered since.
+    /// What first-copy output has skipped and not delivered since.
     jumped: BTreeMap<SeqNo, SeqNo>,
-    /// The same of sessions that are over, and where they stood: one may be taken up again.
+    /// The same for sessions that are over, and where they were, because one may be resumed.
     over: BTreeMap<[u8; 16], (SeqNo, BTreeMap<SeqNo, SeqNo>)>,
     delivered: u64,
     lost: u64,
@@ -70,7 +70,7 @@ struct Follower {
     epochs: u64,
 }
 
-/// Takes `part` out of the range that holds it; panics where none does.
+/// Removes `part` from the range that contains it; panics if none does.
 fn take_out(ranges: &mut BTreeMap<SeqNo, SeqNo>, part: SeqRange, what: &str) {
     let (&first, &end) = ranges.range(..=part.first).next_back().unwrap_or_else(|| panic!("{what}: {part}"));
     assert!(part.end <= end && part.first < part.end, "{what}: {part} is not within [{first}, {end})");
@@ -91,17 +91,17 @@ pub(super) struct Record {
     pub(super) late: Output,
     pub(super) first: Output,
     pub(super) unsequenced: usize,
-    /// Messages are not as the harness makes them.
+    /// Whether messages are not as the harness makes them.
     pub(super) foreign: bool,
     followers: BTreeMap<u16, Follower>,
     at: Nanos,
-    /// Copies are compared: what is delivered is kept, by channel, epoch in the order of beginning, and number.
+    /// If copies are compared: what was delivered, by channel, epoch in order of beginning, and number.
     pub(super) verified: bool,
     delivered: HashMap<(u16, u64, u64), (Line, u32)>,
     divergences: Vec<Divergence>,
 }
 
-/// A divergence, and the epoch in which it was said.
+/// A divergence, and the epoch in which it was reported.
 struct Divergence {
     channel: u16,
     epoch: u64,
@@ -145,7 +145,7 @@ impl Record {
         assert!(run.count > 0, "an empty run");
     }
 
-    /// What must hold once the input has ended.
+    /// Checks what must be true once the input has ended.
     pub(super) fn check(&self, arbiter: &Arbiter) {
         for report in arbiter.channels() {
             let follower = &self.followers[&report.channel.index];
@@ -223,7 +223,7 @@ impl Sink for Record {
                 follower.over.insert(session.to_bytes(), (next, std::mem::take(&mut follower.jumped)));
             }
             EventKind::Ended { session, next } => {
-                // a heartbeat beyond the end may have had its numbers lost: only data unsay it
+                // a heartbeat beyond the end does not take the end back, even if its numbers were lost: only data does
                 assert!(Some(session) == follower.session && next <= follower.next, "{event:?}");
             }
             EventKind::Line { from, to, .. } => assert_ne!(from, to),
@@ -288,7 +288,7 @@ impl Sink for Record {
     }
 }
 
-/// `5 gap 3..5 A`; times in the scenario's unit, the channel in front where it is not `0`.
+/// `5 gap 3..5 A`, with times in the scenario's unit, and the channel in front unless it is `0`.
 fn event_text(event: &Event, unit: u64) -> String {
     let channel = event.channel.key.to_string();
     let channel = if channel == "0" { String::new() } else { format!("{channel}: ") };

@@ -46,7 +46,7 @@ fn rule_3_2_a_frame_bridges_holes_held_and_new_numbers() {
 
 #[test]
 fn rule_3_2_lines_that_pack_differently_lose_nothing_between_them() {
-    // A loses [11, 21) of its tens; B's fours bring them
+    // A packs ten and loses [11, 21); B, which packs four, brings them
     let mut f = Feed::mold().joined();
     for first in (2..42).step_by(4) {
         f.data(1, B, first..first + 4);

@@ -5,7 +5,7 @@ use super::*;
 const MARKED: Reset = Reset::Marked(1);
 const HEARTBEAT: Reset = Reset::Heartbeat(1);
 
-/// Both lines stand at 40.
+/// Both lines are at 40.
 fn at_40(mut f: Feed) -> Feed {
     f.data(1, A, 2..40);
     f.data(1, B, 2..40);
@@ -19,13 +19,13 @@ fn rule_6_4_a_reset_opens_an_epoch_once_every_line_has_moved() {
     f.reset(MARKED).data(2, A, 1..2);
     f.data(3, A, 2..3);
     f.says(&[]);
-    // until then the old one goes on, and the frames of the new are held
+    // until then the old epoch goes on, and frames of the new one are held
     f.data(4, B, 40..41);
     f.released("1..41");
     f.reset(MARKED).data(5, B, 1..2);
     f.says(&["5 epoch_end S1 41 reset", "5 epoch S1 1"]);
     f.released("1..41 | 1..3");
-    // A lacks 40: it is charged with what it went past itself, and that it did not
+    // A lacks 40, but a line is charged only with what it has itself gone past, and it has not
     f.finish(6);
     assert_eq!((f.counts(A).missing, f.counts(B).missing), (0, 0));
     assert_eq!(f.counts(B).duplicate, 1 + 38 + 1);
@@ -130,7 +130,7 @@ fn rule_6_4_a_line_that_falls_below_its_mark_is_moved() {
 
 #[test]
 fn rule_6_4_a_reset_on_a_line_without_data_in_the_newest_epoch_only_moves_it() {
-    // resets repeat for seconds, not byte-identical, and lines see them at different times
+    // resets repeat for seconds, are not byte-identical, and reach the lines at different times
     let mut f = at_40(Feed::hand().joined());
     for n in 0..5 {
         f.unlike(n).reset(MARKED).data(2, A, 1..2);
@@ -165,7 +165,7 @@ fn rule_6_4_a_copy_moves_a_line_that_is_not_in_the_newest() {
     f.data(3, A, 2..30);
     f.wait(12);
     f.record.take(MS);
-    // B still drains the old epoch: stale; its own reset, byte-identical to A's, moves it
+    // B is still draining the old epoch: stale. Its own reset, byte-identical to A's, moves it
     f.data(13, B, 38..40);
     assert_eq!(f.counts(B).stale, 2);
     f.reset(MARKED).data(14, B, 1..2);
@@ -177,7 +177,7 @@ fn rule_6_4_a_copy_moves_a_line_that_is_not_in_the_newest() {
 #[test]
 fn rule_6_4_the_ninth_last_is_acted_on_again() {
     let mut f = at_40(Feed::hand_with(1, |_| ()).joined());
-    // nine resets, each with data behind it; with one line each begins at once
+    // nine resets, each followed by data; with one line, each epoch begins at once
     for n in 0..9 {
         f.unlike(n).reset(MARKED).data(2, A, 1..2);
         f.data(2, A, 2..3);
@@ -245,7 +245,7 @@ fn rule_6_6_a_line_that_falls_to_the_start_and_goes_on_for_eight_frames_has_rest
     each(&mut f, 3, A, 8..9);
     f.says(&["3 epoch_end - 2000 restart", "3 epoch - 1"]);
     f.released("1..2000 | 1..9");
-    // B is in the older epoch until it falls as well
+    // B is in the older epoch until its numbers fall too
     each(&mut f, 4, B, 1_999..2_000);
     each(&mut f, 5, B, 1..10);
     f.says(&[]);
@@ -446,12 +446,12 @@ fn rule_6_4_the_first_packets_that_carry_a_flag_may_come_in_any_order() {
     f.says(&["3 epoch_end S1 40 reset", "3 epoch S1 1"]);
     f.data(4, B, 4..5);
     f.says(&["4 gap 3..4 B"]);
-    // flagged, and behind one that is not: it is the run's own
+    // it carries the flag and comes after a packet that does not: it belongs to the run
     f.reset(MARKED).data(5, B, 3..4);
     f.says(&["5 filled 3..4 B"]);
     f.data(6, A, 4..9);
     f.released("1..40 | 1..9");
-    // but where the line has brought the number, its numbers start afresh
+    // but if the line has brought the number already, its numbers start over
     f.reset(MARKED).unlike(1).data(7, A, 2..3);
     f.reset(MARKED).unlike(1).data(8, B, 2..3);
     f.says(&["8 epoch_end S1 9 reset", "8 epoch S1 1", "8 gap 1..2 A"]);

@@ -99,7 +99,7 @@ fn rule_6_2_a_line_without_wait_alone_is_not_every_line() {
 
 #[test]
 fn rule_6_2_by_grace_when_no_line_has_shown_the_old_one() {
-    // B is dead, but live until it is silent
+    // B is dead, but counts as live until it is silent
     let mut f = Feed::mold().joined();
     f.heartbeat(500, B, 2);
     f.of("S2").data(600, A, 1..2);
@@ -137,7 +137,7 @@ fn rule_6_2_recovery_is_no_line_that_shows_the_old_one() {
 
 #[test]
 fn rule_6_2_by_idleness_when_the_new_one_advances_and_the_old_one_does_not() {
-    // a zombie line that only heartbeats
+    // a zombie line that only sends heartbeats
     let mut f = Feed::mold().joined();
     f.of("S2").data(100, A, 1..2);
     f.of("S2").data(200, A, 2..3);
@@ -167,7 +167,7 @@ fn rule_6_2_an_idle_hour_then_two_forged_frames_end_nothing() {
         }
     }
     f.says(&["3590000 line A up>other session", "3590500 line A other session>up"]);
-    // nor when the line itself says nothing more of the old one
+    // nor if the line itself shows nothing more of the old session
     let mut f = Feed::mold().joined();
     f.of("XX").data(1, A, 1..2);
     f.of("XX").data(2, A, 2..3);
@@ -203,7 +203,7 @@ fn rule_6_2_at_the_bound_the_newest_is_dropped_while_a_line_shows_the_incumbent(
     assert_eq!((f.counts(A).implausible, f.counts(B).implausible), (2, 1));
     f.of("S2").heartbeat(6, C, 5);
     f.of("S2").heartbeat(7, C, 6);
-    // the frame for which there is no room makes C show the new one too: nobody shows the old, and it is used
+    // the frame that does not fit makes C show the new session too; now no line shows the old one, and the frame is used
     f.says(&[
         "7 epoch_end S1 2 bound",
         "7 epoch S2 1",
@@ -230,7 +230,7 @@ fn rule_6_2_the_bound_ends_an_incumbent_that_nobody_shows() {
     f.wait(3_000);
     f.says(&["2998 line B up>other session", "2999 line A up>other session", "3000 line C up>silent"]);
     f.of("S2").data(3_001, A, 4..6);
-    // of the two, the one that has been shown for longest
+    // of the two, the one that has been shown for longer wins
     f.says(&["3001 epoch_end S1 2 bound", "3001 epoch S3 1", "3001 line B other session>up"]);
     f.released("1..2 | 1..3");
     f.finish(3_002);
@@ -279,7 +279,7 @@ fn rule_6_2_held_frames_of_a_session_that_did_not_begin_are_implausible() {
     assert_eq!((f.counts(B).implausible, f.counts(A).implausible), (3, 0));
 }
 
-/// S1 stands at 7, and has lost 3, when two forged frames of XX took over its only live line; events so far are taken.
+/// S1 is at 7 and has lost 3 when two forged frames of XX take over its only live line. The events so far are taken.
 fn taken_over() -> Feed {
     let mut f = Feed::mold_with(1, |_| ()).joined();
     f.data(1, A, 4..6);
@@ -310,7 +310,7 @@ fn rule_6_3_a_session_that_wins_back_resumes_where_it_stood() {
     f.says(&[]);
     f.data(31, A, 8..9);
     f.says(&["31 epoch_end XX 3 lines", "31 epoch S1 7"]);
-    // a copy of what was lost before is late, once; one of what was there is a duplicate
+    // a copy of what was lost before is late, once; a copy of what had arrived is a duplicate
     f.data(32, A, 3..5);
     f.data(33, A, 3..4);
     f.says(&[]);
@@ -335,7 +335,7 @@ fn rule_6_3_lines_enter_a_resumed_epoch_anew() {
     f.says(&["31 epoch_end XX 3 lines", "31 epoch S1 7", "31 gap 7..9 A"]);
     f.finish(32);
     f.released("1..3 lost 3..4 4..7 | 1..3 | lost 7..9 9..11");
-    // 3 in the first run; in the second the account starts where the epoch was taken up: 7 and 8
+    // 3 in the first run; in the second, the account starts where the epoch was resumed: 7 and 8
     assert_eq!(f.counts(A).missing, 3);
 }
 
@@ -373,18 +373,18 @@ fn rule_6_3_a_zombie_that_turns_a_stranger_is_shown_from_then_on() {
         "2200 line A up>other session",
         "2200 line B other session>up",
     ]);
-    // one frame above it, forged or not, is not a session shown for the grace
+    // one frame above it, forged or not, does not mean that the session was shown for the length of the grace
     f.data(60_000, A, 2..3);
     f.of("S2").heartbeat(60_100, B, 4);
     for at in (60_500..90_000).step_by(500) {
         f.heartbeat(at, A, 2);
         f.of("S2").heartbeat(at, B, 4);
     }
-    // nor are two with its heartbeats between
+    // nor do two with its heartbeats in between
     f.data(90_000, A, 3..4);
     f.of("S2").heartbeat(90_100, B, 4);
     f.says(&[]);
-    // and one that goes on is, two seconds later
+    // but a session that goes on does, two seconds later
     for n in 4..9 {
         f.data(86_000 + n * 1_000 + 200, A, n..n + 1);
         f.of("S2").heartbeat(86_000 + n * 1_000 + 300, B, 4);
@@ -409,11 +409,11 @@ fn rule_6_3_the_last_eight_sessions_are_remembered_and_the_winner_is_one_of_them
         f.of(name).data(at, A, 2..3);
     }
     f.record.take(MS);
-    // eight are over, S1 the oldest: it comes back, and is not forgotten on the way
+    // eight are over, and S1 is the oldest: it comes back, and must not be forgotten on the way
     f.of("S1").data(50, A, 3..4);
     f.of("S1").data(51, A, 4..5);
     f.says(&["51 epoch_end S9 3 lines", "51 epoch S1 3"]);
-    // and S2 is the ninth from the last now, once S10 begins
+    // and S2 is the ninth from the last once S10 begins
     f.of("S10").data(52, A, 1..2);
     f.of("S10").data(53, A, 2..3);
     f.of("S11").data(54, A, 1..2);

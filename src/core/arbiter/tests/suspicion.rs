@@ -20,7 +20,7 @@ fn rule_4_1_max_jump_itself_is_believed_and_one_more_is_not() {
     f.data(1, A, 103..104);
     f.says(&[]);
     f.data(2, B, 102..103);
-    // 102 is 100 above the mark of 2; then 103 is no longer beyond
+    // 102 is 100 above the mark of 2; after that, 103 no longer jumps too far
     f.says(&["2 gap 2..102 B"]);
     f.wait(12);
     f.released("1..2 lost 2..102 102..104");
@@ -66,7 +66,7 @@ fn rule_4_1_recovery_confirms_nothing_and_is_not_what_confirms() {
     f.data(2, A, 5_001..5_002);
     f.data(3, R, 5_002..5_003);
     f.says(&[]);
-    // two frames of lines agree, and what recovery brought is near them
+    // two frames from lines agree, and the one that recovery brought is near them
     f.data(4, B, 5_003..5_004);
     f.says(&["4 gap 2..5000 R"]);
 }
@@ -79,7 +79,7 @@ fn rule_4_1_agreement_is_direct_and_not_through_a_third() {
     f.says(&[]);
     // 1,280 is near 1,190; 1,000 is not near 1,280
     f.data(3, B, 1_280..1_281);
-    // but it is below the mark now: no longer beyond, so it is used; and both lines have gone past what is before it
+    // but it is now below the mark and no longer jumps too far, so it is used; and both lines have gone past what comes before it
     f.says(&["3 gap 2..1190 A", "3 gap 1191..1280 B", "3 filled 1000..1001 A", "3 lost 2..1000 settled"]);
     f.finish(4);
     assert_eq!(f.counts(A).implausible, 0);

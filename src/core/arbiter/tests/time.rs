@@ -51,7 +51,7 @@ fn rule_1_3_what_is_due_fires_at_its_own_time_whenever_the_next_stamp_comes() {
 
 #[test]
 fn rule_1_3_a_silent_line_makes_a_gap_settled() {
-    // B stands still; the gap waits for it until B is silent, not until the deadline
+    // B stands still; the gap waits until B is silent, not until the deadline
     let mut f = Feed::mold_with(2, |s| s.gap_timeout = GapTimeout::After(Nanos::from_secs(8))).joined();
     f.data(10, A, 3..13);
     f.data(20, A, 13..14);
@@ -118,7 +118,7 @@ fn rule_1_3_at_one_time_a_gap_comes_before_an_end_before_grace_before_lag_before
         s.silent_after = Nanos::from_millis(2_000);
     })
     .joined();
-    // at 1,000: a gap, and what C still lacks for the end; all is due at 3,000
+    // at 1,000 there is a gap, and C lacks something before the end; everything is due at 3,000
     f.of("S2").data(900, C, 1..2);
     f.of("S2").data(900, C, 2..3);
     f.data(1_000, B, 1..2);
@@ -152,7 +152,7 @@ fn rule_1_4_finish_resolves_what_is_parked_held_and_open_then_says_the_end() {
     f.says(&["5 lost 2..3 finish", "5 lost 4..5 finish", "5 ended S1 5"]);
     f.released("1..2 lost 2..3 3..4 lost 4..5");
     assert_eq!(f.counts(B).implausible, 2 + 3);
-    // the line's own account: A showed 1, 3 and that 4 was sent
+    // the line's own account: A showed 1 and 3, and that 4 was sent
     assert_eq!((f.counts(A).missing, f.counts(B).missing), (2, 0));
 }
 

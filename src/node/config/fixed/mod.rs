@@ -6,10 +6,10 @@
 
 use super::ConfigError;
 use super::document::{Table, Value};
+use twinline_core::Nanos;
 use twinline_core::framing::fixed::{
     Carries, Field, FixedConfig, Heartbeat, LengthField, Looked, MessageLength, Rule, SessionField, Test,
 };
-use twinline_core::time::Nanos;
 
 mod field;
 #[cfg(test)]

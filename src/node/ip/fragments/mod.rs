@@ -13,7 +13,7 @@
 use std::net::Ipv4Addr;
 use std::ops::Add;
 
-use twinline_core::time::Nanos;
+use twinline_core::Nanos;
 
 /// How many datagrams may be in flight. With one more, the oldest is given up.
 pub const DATAGRAMS_IN_FLIGHT: usize = 64;

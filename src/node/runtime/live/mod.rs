@@ -2,9 +2,9 @@
 
 use std::io;
 
+use twinline_core::Nanos;
 use twinline_core::arbiter::{Arbiter, GapTimeout, Settings, Sink};
 use twinline_core::framing::Framing;
-use twinline_core::time::Nanos;
 
 use super::pacer::StampPacer;
 use crate::handler::Handler;

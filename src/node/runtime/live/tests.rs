@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 
-use twinline_client::client::{self, Client, Item, Polled};
-use twinline_client::delivery::{CAPACITY_MIN, FeedFacts, StreamKind};
+use twinline_client::{CAPACITY_MIN, Client, FeedFacts, Item, Polled, StreamKind};
 use twinline_core::arbiter::{Event, Run};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::MoldUdp64;
@@ -97,7 +96,7 @@ fn items(client: &mut Client) -> Vec<String> {
 #[test]
 fn a_slow_client_learns_of_its_overrun_when_nothing_comes_any_more() {
     let facts = FeedFacts { packing: MoldUdp64.packing(), feed: "x".into(), lines: vec!["A".into(), "B".into()] };
-    let (mut delivery, client) = client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN).unwrap();
+    let (mut delivery, client) = twinline_client::open(&facts, StreamKind::Ordered.into(), CAPACITY_MIN).unwrap();
     let client = std::cell::RefCell::new(client);
     // more than the ring holds, while nobody reads; then passes that find nothing
     let message = vec![7; 50_000];

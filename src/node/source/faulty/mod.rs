@@ -17,8 +17,8 @@ use crate::fault::{BEHIND_MAX, Fate, FaultCounts, Faults, LineFaults, Overtaken,
 use crate::os::{Clock, KernelStamp};
 use crate::source::live::{LineFacts, SourceFacts};
 use crate::source::{CountedSource, Datagram, Pass, Source};
+use twinline_core::Nanos;
 use twinline_core::frame::{LINES_MAX, Line};
-use twinline_core::time::Nanos;
 
 /// What delays and outages are measured by. They begin at zero.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,8 @@ impl FaultySettings {
 /// no room is dropped and counted ([`FaultySource::no_room`]). After the start nothing is allocated.
 ///
 /// ```
-/// use twinline_core::{frame::Line, time::Nanos};
+/// use twinline_core::frame::Line;
+/// use twinline_core::Nanos;
 /// use twinline_node::fault::{Faults, Outage};
 /// use twinline_node::source::{FaultTime, FaultySettings, FaultySource, Simulated, Source};
 ///

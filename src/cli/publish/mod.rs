@@ -265,9 +265,10 @@ fn source(args: &Args, feed: &Feed, framing: AnyFraming) -> Result<Box<dyn Messa
         return Ok(Box::new(LiveTextLines::spawn(input).context("cannot read standard input").map_err(Failure::run)?));
     }
     if args.messages.made_up.is_none() {
-        say(
-            "no source given: sending made-up messages until Ctrl-C (or give --made-up N, --itch, --capture or --stdin)",
-        );
+        let until = args.schedule.seconds.map_or("until Ctrl-C".to_owned(), |span| format!("for {span}"));
+        say(format_args!(
+            "no source given: sending made-up messages {until} (or give --made-up N, --itch, --capture or --stdin)"
+        ));
     }
     Ok(Box::new(MadeUp::new(args.messages.made_up, args.messages.message_size, args.faults.seed)))
 }

@@ -89,6 +89,10 @@ fn frames_are_heard_as_a_sockets_datagrams_are() {
         let mut wire = bed.wire(by);
         // more than one system call's
         let all = datagrams(150);
+        // the other host's own address must be resolved first: what waits for that has little room in the kernel
+        bed.on("pub", || wire.send(Line(1), 1, b"first")).unwrap();
+        assert_eq!(bed.heard(&mut live, 1)[0].1, (1, 1, b"first".to_vec()));
+        let before = [0, 1].map(|line| wire.facts(Line(line)).datagrams);
         for line in 0..2_u8 {
             let (sent, result) = bed.send(&mut wire, line, &all);
             result.unwrap();
@@ -104,7 +108,8 @@ fn frames_are_heard_as_a_sockets_datagrams_are() {
                 assert!(of.iter().all(|(sender, seen)| *sender == from && seen.0 == usize::from(line)));
             }
             let facts = wire.facts(Line(line));
-            assert_eq!((facts.datagrams, facts.unreachable, facts.full), (150, 0, 0));
+            let sent = facts.datagrams - before[usize::from(line)];
+            assert_eq!((sent, facts.unreachable, facts.full), (150, 0, 0));
         }
         // one by one, too
         bed.on("pub", || wire.send(Line(0), 1, b"alone")).unwrap();

@@ -1,7 +1,6 @@
 //! The arbitrated messages of a capture: `cargo run --example arbitrate_capture FEED CAPTURE`
 
-use twinline_node::config::Feed;
-use twinline_node::offline;
+use twinline_node::{Feed, offline};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();

@@ -6,10 +6,7 @@
 //! ```
 
 use hdrhistogram::Histogram;
-use twinline_client::{Item, Polled, StreamKind};
-use twinline_node::config::Feed;
-use twinline_node::os::Clock;
-use twinline_node::runtime::Runtime;
+use twinline_node::{Clock, Feed, Item, Polled, Runtime, StreamKind};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let feed = Feed::load(std::env::args().nth(1).ok_or("usage: client_latency FEED")?)?;

@@ -5,9 +5,7 @@
 //! cargo run --release -- publish feeds/loopback.toml --seconds 3        (in another terminal)
 //! ```
 
-use twinline_client::{Item, Polled, StreamKind};
-use twinline_node::config::Feed;
-use twinline_node::runtime::Runtime;
+use twinline_node::{Feed, Item, Polled, Runtime, StreamKind};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let feed = Feed::load(std::env::args().nth(1).ok_or("usage: live_client FEED")?)?;

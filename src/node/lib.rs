@@ -89,3 +89,6 @@ pub use source::{
     MergedSource, MethodChoice, Notice, Pass, Simulated, Source, SourceFacts, TappedSource, WatchFacts, WithSource,
 };
 pub use wire::{SendBy, SendChoice, UdpWire, Wire, WireError};
+
+// what the client of a live run names
+pub use twinline_client::{Client, Item, Message, Polled, StreamKind};

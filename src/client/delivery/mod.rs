@@ -81,7 +81,7 @@ pub enum StreamKind {
 #[non_exhaustive]
 pub struct Wants {
     /// Which stream.
-    pub output: StreamKind,
+    pub stream: StreamKind,
     /// Whether it also gets messages that were given up as lost and arrived after all (ARBITRATION 5.6).
     pub late: bool,
 }
@@ -96,8 +96,8 @@ impl Wants {
 
 impl From<StreamKind> for Wants {
     /// Without late messages, except for [`StreamKind::Full`], which has them all.
-    fn from(output: StreamKind) -> Wants {
-        Wants { output, late: output == StreamKind::Full }
+    fn from(stream: StreamKind) -> Wants {
+        Wants { stream, late: stream == StreamKind::Full }
     }
 }
 
@@ -331,7 +331,7 @@ impl Weight {
 
 impl Sink for Delivery {
     fn event(&mut self, event: &Event) {
-        let wanted = match (self.wants.output, &event.kind) {
+        let wanted = match (self.wants.stream, &event.kind) {
             (StreamKind::Full, _) => true,
             (StreamKind::Ordered, kind) => !matches!(kind, EventKind::Lost { .. }),
             (StreamKind::First, kind) => {
@@ -350,19 +350,19 @@ impl Sink for Delivery {
 
     #[inline]
     fn release(&mut self, run: &Run<'_>) {
-        if self.wants.output != StreamKind::First {
+        if self.wants.stream != StreamKind::First {
             self.run(SinkCall::Release, run);
         }
     }
 
     fn loss(&mut self, loss: &Loss) {
-        if self.wants.output != StreamKind::First {
+        if self.wants.stream != StreamKind::First {
             self.control(loss.channel, Some(loss.session), record::loss(loss), Weight::event(loss.at, loss.range));
         }
     }
 
     fn late(&mut self, run: &Run<'_>) {
-        if self.wants.late && self.wants.output != StreamKind::First {
+        if self.wants.late && self.wants.stream != StreamKind::First {
             self.run(SinkCall::Late, run);
         }
     }
@@ -373,13 +373,13 @@ impl Sink for Delivery {
 
     #[inline]
     fn first(&mut self, run: &Run<'_>) {
-        if self.wants.output == StreamKind::First && (self.wants.late || !run.flags.late) {
+        if self.wants.stream == StreamKind::First && (self.wants.late || !run.flags.late) {
             self.run(SinkCall::First, run);
         }
     }
 
     fn first_gap(&mut self, at: Nanos, channel: ChannelRef, session: Session, range: SeqRange) {
-        if self.wants.output == StreamKind::First {
+        if self.wants.stream == StreamKind::First {
             let jump = Jump { at, channel, session, range };
             self.control(channel, Some(session), record::jump(&jump), Weight::event(at, range));
         }

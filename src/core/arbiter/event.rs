@@ -15,6 +15,13 @@ pub struct ChannelRef {
     pub key: ChannelKey,
 }
 
+impl fmt::Display for ChannelRef {
+    /// Its name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)
+    }
+}
+
 /// Why a range was given up as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LostReason {

@@ -13,7 +13,7 @@ use twinline_core::frame::{ChannelKey, Packing};
 
 const AT: ChannelRef = ChannelRef { index: 0, key: ChannelKey { group: 0, key: None } };
 const KEYED: ChannelRef = ChannelRef { index: 7, key: ChannelKey { group: 2, key: Some(3) } };
-const ALL: Wants = Wants { output: StreamKind::Full, late: true };
+const ALL: Wants = Wants { stream: StreamKind::Full, late: true };
 
 fn facts() -> FeedFacts {
     FeedFacts { packing: Packing::LENGTH_BE16, feed: "test".into(), lines: vec!["A".into(), "B".into()] }
@@ -216,7 +216,7 @@ fn the_ordered_output_has_losses_in_their_place_and_lost_events_not_again() {
     ];
     assert_eq!(read(&mut client), expected);
 
-    let (mut delivery, mut client) = pair(Wants { output: StreamKind::Ordered, late: true });
+    let (mut delivery, mut client) = pair(Wants { stream: StreamKind::Ordered, late: true });
     delivery.late(&Run { flags: RunFlags { late: true, ..RunFlags::default() }, ..run(4, 1, &body) });
     assert_eq!(read(&mut client), ["0 S 4 x late"]);
 }

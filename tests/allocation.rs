@@ -380,7 +380,7 @@ fn a_packet_sockets_ring_allocates_nothing() {
             return;
         }
     };
-    let mut sender = Sender::open(feed.lines[0].groups[0], "127.0.0.1", SendOptions { ttl: 0, source: None }).unwrap();
+    let mut sender = Sender::open(feed.lines[0].groups[0], "127.0.0.1", SendOptions::default().with_ttl(0)).unwrap();
     let mut received = 0;
     // beyond the ring's end and around, with frames that are longer than its slots
     for n in 0..200u32 {

@@ -182,13 +182,13 @@ impl Ends {
                 usage(format!("there is no interface {}: name one of this host's (`ip address`)", from.interface))
             })?;
         // the sender does not matter: the answer goes to a group
-        let options = ReceiveOptions { senders: false, ..ReceiveOptions::default() };
+        let options = ReceiveOptions::default().with_senders(false);
         let (receiver, mut membership) = Receiver::open(from.group, None, false, &options)
             .map_err(|error| failed(format!("{}: {error}; {}", from.group, error.advice(from.group))))?;
         membership
             .join(found.index)
             .map_err(|error| failed(format!("cannot join {} on {}: {error}", from.group.ip(), from.interface)))?;
-        let options = SendOptions { ttl: 1, source: None };
+        let options = SendOptions::default();
         let sender = Sender::open(to.group, &to.interface, options).map_err(failed)?;
         Ok(Ends { receiver, sender, batch: Batch::new(), stop, _membership: membership })
     }

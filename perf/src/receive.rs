@@ -20,7 +20,7 @@ use crossbeam::utils::CachePadded;
 use hdrhistogram::Histogram;
 use twinline_core::Nanos;
 use twinline_core::framing::MoldUdp64;
-use twinline_node::config::{ArbiterConfig, Feed, LineConfig, ReceiveConfig};
+use twinline_node::config::{Feed, LineConfig};
 use twinline_node::os::{
     self, Clock, PacketFlow, PacketRing, PacketSender, ReceiveOptions, SendOptions, SendTrouble, Sender, XdpMode,
 };
@@ -99,7 +99,7 @@ impl Bed {
     }
 
     fn sender(&self, pair: usize) -> Sender {
-        let options = SendOptions { ttl: 1, source: None };
+        let options = SendOptions::default();
         Bed::on(&self.sending, || Sender::open(group(pair), &interface(pair), options).expect("a sender"))
     }
 
@@ -137,22 +137,8 @@ fn ip(command: &str) {
 
 /// A feed with a line on each of these pairs.
 fn feed(pairs: &[usize]) -> Feed {
-    let line = |&pair: &usize| LineConfig {
-        name: interface(pair),
-        groups: vec![group(pair)],
-        interface: interface(pair),
-        source: None,
-        wait: true,
-    };
-    Feed {
-        name: "perf".into(),
-        framing: MoldUdp64.into(),
-        fixed: None,
-        units: Vec::new(),
-        lines: pairs.iter().map(line).collect(),
-        arbiter: ArbiterConfig::default(),
-        receive: ReceiveConfig::default(),
-    }
+    let line = |&pair: &usize| LineConfig::new(interface(pair), vec![group(pair)], interface(pair));
+    Feed::new("perf", MoldUdp64.into(), pairs.iter().map(line).collect())
 }
 
 /// What to do with a method's source, whatever its type.
@@ -163,7 +149,7 @@ trait With: Send {
 
 fn open<W: With>(bed: &Bed, method: &str, pairs: &[usize], what: W) -> W::Output {
     // the sender does not matter here
-    let options = ReceiveOptions { senders: false, ..ReceiveOptions::default() };
+    let options = ReceiveOptions::default().with_senders(false);
     let feed = feed(pairs);
     let opened = Bed::on(&bed.receiving, || {
         Ok(match method {

@@ -83,7 +83,8 @@ pub(super) fn run(args: Args) -> Outcome {
     print_send_choices(&to, &wire);
     let stop = Stop::on_signals().context("cannot install signal handlers")?;
     let bar = progress(captures.size());
-    let settings = ReplaySettings { lines: feed.lines.len(), speed: args.speed, limit: args.seconds };
+    let mut settings = ReplaySettings::new(feed.lines.len(), args.speed);
+    settings.limit = args.seconds;
     let (report, result) = replay(captures, &mut wire, settings, Clock::start(), &stop, |report| {
         if let Some(bar) = &bar {
             bar.set_position(report.read.position);

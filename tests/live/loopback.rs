@@ -19,7 +19,7 @@ fn open(lines: Vec<LineConfig>) -> (Live, LiveWatch) {
 }
 
 fn sender(to: SocketAddrV4) -> Sender {
-    Sender::open(to, "127.0.0.1", SendOptions { ttl: 0, source: None }).unwrap()
+    Sender::open(to, "127.0.0.1", SendOptions::default().with_ttl(0)).unwrap()
 }
 
 fn send(sender: &mut Sender, payload: &[u8]) {
@@ -90,7 +90,7 @@ fn a_datagram_says_who_sent_it_where_asked_for() {
     let a = group();
     let mut two = [sender(a), sender(a)];
     for senders in [true, false] {
-        let options = ReceiveOptions { senders, ..ReceiveOptions::default() };
+        let options = ReceiveOptions::default().with_senders(senders);
         let (mut live, _watch) = Live::open(&feed(&[line("A", &[a])]), &options).unwrap();
         let mut expected = Vec::new();
         // by each way of receiving, and never from the same sender as before
@@ -166,7 +166,7 @@ fn which_line_is_polled_first_rotates() {
 #[test]
 fn what_overflows_is_counted_to_the_datagram() {
     let (a, b) = (group(), group());
-    let options = ReceiveOptions { buffer_bytes: 20_000, ..ReceiveOptions::default() };
+    let options = ReceiveOptions::default().with_buffer_bytes(20_000);
     let (mut live, mut watch) = Live::open(&feed(&[line("A", &[a]), line("B", &[b])]), &options).unwrap();
     assert_eq!(check(&mut watch), []);
     let mut sender = sender(a);
@@ -186,7 +186,7 @@ fn what_overflows_is_counted_to_the_datagram() {
 
 #[test]
 fn a_buffer_smaller_than_asked_for_is_said_once() {
-    let options = ReceiveOptions { buffer_bytes: 1 << 30, ..ReceiveOptions::default() };
+    let options = ReceiveOptions::default().with_buffer_bytes(1 << 30);
     let (_live, mut watch) = Live::open(&feed(&[line("A", &[group()])]), &options).unwrap();
     let given = watch.facts()[0].buffer_given;
     let notices: Vec<String> = watch.check().unwrap().iter().map(ToString::to_string).collect();
@@ -220,8 +220,9 @@ fn another_group_on_the_same_port_is_not_heard_though_this_host_joined_it() {
 fn a_line_with_a_source_hears_that_sender_alone() {
     let a = group();
     let source = Ipv4Addr::new(127, 0, 0, 2);
-    let (mut live, mut watch) = open(vec![LineConfig { source: Some(source), ..line("A", &[a]) }]);
-    let from = |source| Sender::open(a, "127.0.0.1", SendOptions { ttl: 0, source: Some(source) }).unwrap();
+    let (mut live, mut watch) = open(vec![line("A", &[a]).with_source(Some(source))]);
+    let from =
+        |source| Sender::open(a, "127.0.0.1", SendOptions::default().with_ttl(0).with_source(Some(source))).unwrap();
     send(&mut from(Ipv4Addr::LOCALHOST), b"stranger");
     send(&mut from(source), b"source");
     assert_eq!(take(&mut live, 1), [seen(0, 0, b"source")]);
@@ -233,10 +234,10 @@ fn a_line_with_a_source_hears_that_sender_alone() {
 fn a_unicast_address_of_this_host_is_bound_without_a_join() {
     let at = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free_port());
     let source = Some(Ipv4Addr::new(127, 0, 0, 2));
-    let options = ReceiveOptions { senders: false, ..ReceiveOptions::default() };
-    let filtered = LineConfig { source, ..line("A", &[at]) };
+    let options = ReceiveOptions::default().with_senders(false);
+    let filtered = line("A", &[at]).with_source(source);
     let (mut live, mut watch) = Live::open(&feed(&[filtered]), &options).unwrap();
-    let from = |source| Sender::open(at, "127.0.0.1", SendOptions { ttl: 0, source }).unwrap();
+    let from = |source| Sender::open(at, "127.0.0.1", SendOptions::default().with_ttl(0).with_source(source)).unwrap();
     send(&mut from(None), b"stranger");
     send(&mut from(source), b"source");
     assert_eq!(take(&mut live, 1), [seen(0, 0, b"source")]);
@@ -251,7 +252,7 @@ fn a_unicast_address_of_this_host_is_bound_without_a_join() {
 #[test]
 fn one_missing_interface_is_said_and_all_missing_is_an_error() {
     let (a, b) = (group(), group());
-    let missing = |name, group| LineConfig { interface: "nosuchnic0".to_owned(), ..line(name, &[group]) };
+    let missing = |name, group: SocketAddrV4| LineConfig::new(name, vec![group], "nosuchnic0");
     let (mut live, mut watch) = open(vec![missing("A", a), line("B", &[b])]);
     let notices = check(&mut watch);
     assert_eq!(
@@ -273,7 +274,7 @@ fn one_missing_interface_is_said_and_all_missing_is_an_error() {
 #[test]
 fn kernel_stamps_come_where_asked_for() {
     let a = group();
-    let options = ReceiveOptions { kernel_stamps: true, ..ReceiveOptions::default() };
+    let options = ReceiveOptions::default().with_kernel_stamps(true);
     let (mut live, _watch) = Live::open(&feed(&[line("A", &[a])]), &options).unwrap();
     let before = Clock::start().now();
     let mut sender = sender(a);

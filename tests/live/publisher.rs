@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{Framing, MoldUdp64};
-use twinline_node::config::LineConfig;
 use twinline_node::os::{Clock, Stop};
 use twinline_node::publisher::{LinePlan, MadeUp, Plan, PlanConfig, Rate, SendingError, send};
 use twinline_node::wire::{UdpWire, Wire};
@@ -116,7 +115,7 @@ fn datagrams_arrive_over_loopback_multicast() {
     let socket = UdpSocket::bind(to).unwrap();
     socket.join_multicast_v4(to.ip(), &Ipv4Addr::LOCALHOST).unwrap();
     socket.set_read_timeout(Some(Duration::from_nanos(PATIENCE.0))).unwrap();
-    let line = LineConfig { source: Some(Ipv4Addr::LOCALHOST), ..feed::line("A", "127.0.0.1", &[to]) };
+    let line = feed::line("A", "127.0.0.1", &[to]).with_source(Some(Ipv4Addr::LOCALHOST));
     let mut wire = UdpWire::open(&feed::of(std::slice::from_ref(&line))).unwrap();
     // no pack leaves before it is full, however slow this machine is
     let pack_wait = twinline_core::Nanos::from_secs(60);
@@ -139,7 +138,7 @@ fn datagrams_arrive_over_loopback_multicast() {
     }
     assert_eq!(next, 101);
 
-    let nowhere = LineConfig { source: Some(Ipv4Addr::new(203, 0, 113, 1)), ..line };
+    let nowhere = line.with_source(Some(Ipv4Addr::new(203, 0, 113, 1)));
     let error = UdpWire::open(&feed::of(&[nowhere])).unwrap_err().to_string();
     assert!(error.starts_with(&format!("line A: {to} on 127.0.0.1: cannot send from that address: ")), "{error}");
 }

@@ -63,7 +63,7 @@ fn capture(path: &Path, feed: &Feed, datagrams: &[Seen], step: Nanos) {
 }
 
 fn settings(feed: &Feed, speed: Speed) -> ReplaySettings {
-    ReplaySettings { lines: feed.lines.len(), speed, limit: None }
+    ReplaySettings::new(feed.lines.len(), speed)
 }
 
 /// Replays on a wire in memory.
@@ -204,7 +204,8 @@ fn a_stop_and_a_limit_end_it() {
     assert!(report.stopped && report.datagrams() == 1);
 
     let limit = Some(Nanos::from_millis(20));
-    let settings = ReplaySettings { limit, ..settings(&feed, Speed::Times(1.0)) };
+    let mut settings = settings(&feed, Speed::Times(1.0));
+    settings.limit = limit;
     let report = onto(&mut Kept::new(), open(&path, &feed), settings);
     assert!(report.limited && !report.stopped && report.datagrams() == 1);
 }

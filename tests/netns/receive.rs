@@ -486,7 +486,7 @@ fn a_unicast_line_is_heard_and_its_strangers_are_counted() {
         case.ip("pub", "addr add 10.81.1.77/24 dev a0");
         let mut stranger = case.bed.on("pub", || {
             let source = Some(Ipv4Addr::new(10, 81, 1, 77));
-            Sender::open(lines[0].groups[0], "a0", SendOptions { source, ..SendOptions::default() }).unwrap()
+            Sender::open(lines[0].groups[0], "a0", SendOptions::default().with_source(source)).unwrap()
         });
         send(&mut stranger, b"a stranger's");
         send(&mut a, b"end");
@@ -499,13 +499,13 @@ fn kernel_stamps_come_where_asked_for() {
     // AF_XDP has none, and says so
     let bed = Bed::up("nostamps");
     let feed = feed(&a_and_b());
-    let options = ReceiveOptions { kernel_stamps: true, ..ReceiveOptions::default() };
+    let options = ReceiveOptions::default().with_kernel_stamps(true);
     let error = bed.on("recv", || AnyLive::open(&feed, Method::Xdp, &options).unwrap_err().to_string());
     assert!(error.contains("leave out `kernel_stamps`"), "{error}");
     let (.., taken) = bed.on("recv", || AnyLive::open(&feed, Method::Auto, &options).unwrap());
     assert_eq!(taken.method, Method::Packet);
     for kernel_stamps in [true, false] {
-        let options = ReceiveOptions { kernel_stamps, ..ReceiveOptions::default() };
+        let options = ReceiveOptions::default().with_kernel_stamps(kernel_stamps);
         let ways: Vec<Way> = WAYS.into_iter().filter(|way| !kernel_stamps || way.method != Method::Xdp).collect();
         by_ways(&ways, if kernel_stamps { "stamps" } else { "none" }, &a_and_b(), options, |case| {
             let mut a = case.sender(at(A), "a0");

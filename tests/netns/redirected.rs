@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = tests![
 const GROUPS: [&str; 2] = ["239.81.1.1:26400", "239.81.2.1:26401"];
 
 fn options() -> ReceiveOptions {
-    ReceiveOptions { buffer_bytes: 1 << 20, ..ReceiveOptions::default() }
+    ReceiveOptions::default().with_buffer_bytes(1 << 20)
 }
 
 impl Bed {

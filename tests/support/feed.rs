@@ -52,18 +52,10 @@ pub fn two_lines(name: &str, framing: &str, more: &str) -> Feed {
 /// A line as a feed file would have it.
 pub fn line<G: ToString>(name: &str, interface: &str, groups: &[G]) -> LineConfig {
     let groups = groups.iter().map(|group| group.to_string().parse().unwrap()).collect();
-    LineConfig { name: name.to_owned(), groups, interface: interface.to_owned(), source: None, wait: true }
+    LineConfig::new(name, groups, interface)
 }
 
 /// A MoldUDP64 feed of these lines, with every default.
 pub fn of(lines: &[LineConfig]) -> Feed {
-    Feed {
-        name: "test".to_owned(),
-        framing: twinline_core::framing::MoldUdp64.into(),
-        fixed: None,
-        units: Vec::new(),
-        lines: lines.to_vec(),
-        arbiter: ArbiterConfig::default(),
-        receive: Default::default(),
-    }
+    Feed::new("test", twinline_core::framing::MoldUdp64.into(), lines.to_vec())
 }

@@ -11,9 +11,9 @@ use super::{feed, number, wait_for};
 /// any socket wants it.
 pub fn stamping() -> Live {
     let to = feed::group();
-    let options = ReceiveOptions { kernel_stamps: true, ..ReceiveOptions::default() };
+    let options = ReceiveOptions::default().with_kernel_stamps(true);
     let (mut live, _watch) = Live::open(&feed::of(&[feed::line("A", "127.0.0.1", &[to])]), &options).unwrap();
-    let mut sender = Sender::open(to, "127.0.0.1", SendOptions { ttl: 0, source: None }).unwrap();
+    let mut sender = Sender::open(to, "127.0.0.1", SendOptions::default().with_ttl(0)).unwrap();
     wait_for("a stamp", || {
         let mut stamped = false;
         assert_eq!(sender.send(b"?").unwrap(), None);

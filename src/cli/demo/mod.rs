@@ -21,7 +21,7 @@ use twinline_client::{CAPACITY_DEFAULT, FeedFacts, StreamKind};
 use twinline_core::Nanos;
 use twinline_core::frame::{Line, Packing};
 use twinline_core::framing::MoldUdp64;
-use twinline_node::config::{ArbiterConfig, Feed, GapTimeout, LineConfig, ReceiveConfig};
+use twinline_node::config::{Feed, GapTimeout, LineConfig};
 use twinline_node::os::{self, Clock, ReceiveOptions, Spin, Stop};
 use twinline_node::publisher::{self, RateSpec, SendingError};
 use twinline_node::source::{InterfaceState, Live, LiveError, WatchFacts};
@@ -130,34 +130,24 @@ fn feed() -> anyhow::Result<(Feed, UdpSocket)> {
         UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a UDP socket on 127.0.0.1: is loopback up?")?;
     let number = port.local_addr().context("cannot read the socket's port")?.port();
     let of_process = process::id() as u8;
-    let line = |(at, name): (usize, &&str)| LineConfig {
-        name: (*name).to_owned(),
+    let line = |(at, name): (usize, &&str)| {
         // not the groups of feeds/loopback.toml, so that a feed that runs there is left alone
-        groups: vec![SocketAddrV4::new(Ipv4Addr::new(239, 81, 101 + at as u8, of_process), number)],
-        interface: Ipv4Addr::LOCALHOST.to_string(),
-        source: Some(Ipv4Addr::LOCALHOST),
-        wait: true,
+        let group = SocketAddrV4::new(Ipv4Addr::new(239, 81, 101 + at as u8, of_process), number);
+        LineConfig::new(*name, vec![group], Ipv4Addr::LOCALHOST.to_string()).with_source(Ipv4Addr::LOCALHOST)
     };
-    let feed = Feed {
-        name: "demo".to_owned(),
-        framing: MoldUdp64.into(),
-        fixed: None,
-        units: Vec::new(),
-        lines: NAMES.iter().enumerate().map(line).collect(),
-        arbiter: ArbiterConfig {
-            gap_timeout: GapTimeout::After(GAP_TIMEOUT),
-            silent_after: Some(SILENT_AFTER),
-            ..ArbiterConfig::default()
-        },
-        receive: ReceiveConfig::default(),
-    };
+    let mut feed = Feed::new("demo", MoldUdp64.into(), NAMES.iter().enumerate().map(line).collect());
+    feed.arbiter.gap_timeout = GapTimeout::After(GAP_TIMEOUT);
+    feed.arbiter.silent_after = Some(SILENT_AFTER);
     Ok((feed, port))
 }
 
 /// Runs the demo.
 fn demonstrate(schedule: Schedule, out: Out) -> anyhow::Result<Results> {
     let (feed, _port) = feed()?;
-    let options = ReceiveOptions { buffer_bytes: feed.receive.buffer as usize, kernel_stamps: false, senders: false };
+    let options = ReceiveOptions::default()
+        .with_buffer_bytes(feed.receive.buffer as usize)
+        .with_kernel_stamps(false)
+        .with_senders(false);
     let (live, mut watch) = Live::open(&feed, &options).map_err(explain)?;
     if watch.facts().iter().any(|line| line.interface != InterfaceState::Up) {
         return Err(no_loopback());

@@ -239,7 +239,10 @@ impl<F: Framing> Bench<'_, F> {
     /// Opens the lines. Each measurement opens them anew, so that it does not hear what was sent before it.
     fn listen(&self, method: Method, kernel_stamps: bool) -> Result<(AnyLive, LiveWatch, MethodChoice), Failure> {
         let feed = &self.setup.feed;
-        let options = ReceiveOptions { buffer_bytes: self.setup.buffer(), kernel_stamps, senders: false };
+        let options = ReceiveOptions::default()
+            .with_buffer_bytes(self.setup.buffer())
+            .with_kernel_stamps(kernel_stamps)
+            .with_senders(false);
         AnyLive::open(feed, method, &options).map_err(|error| match error {
             LiveError::NoInterface { .. } => Failure::usage(error),
             error => Failure::run(error),

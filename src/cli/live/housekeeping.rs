@@ -366,13 +366,7 @@ mod tests {
 
     #[test]
     fn a_line_that_was_never_heard_is_reported_with_the_likely_causes() {
-        let mut line = LineConfig {
-            name: "B".into(),
-            groups: vec!["239.1.1.1:5".parse().unwrap()],
-            interface: "eth1".into(),
-            source: None,
-            wait: true,
-        };
+        let mut line = LineConfig::new("B", vec!["239.1.1.1:5".parse().unwrap()], "eth1");
         assert_eq!(
             never_heard(&line, None),
             "line B: nothing heard on 239.1.1.1:5 in 4s. Possible causes: the interface (eth1), the group or the port is wrong; \

@@ -450,7 +450,7 @@ mod tests {
 
     use super::*;
     use twinline_core::framing::MoldUdp64;
-    use twinline_node::config::{ArbiterConfig, LineConfig};
+    use twinline_node::config::LineConfig;
 
     #[derive(Debug, Parser)]
     struct Harness {
@@ -464,22 +464,8 @@ mod tests {
     }
 
     fn feed() -> Feed {
-        let line = |name: &str| LineConfig {
-            name: name.into(),
-            groups: vec!["239.81.1.1:26400".parse().unwrap()],
-            interface: "127.0.0.1".into(),
-            source: None,
-            wait: true,
-        };
-        Feed {
-            name: "test".into(),
-            framing: MoldUdp64.into(),
-            fixed: None,
-            units: Vec::new(),
-            lines: vec![line("A"), line("B")],
-            arbiter: ArbiterConfig::default(),
-            receive: Default::default(),
-        }
+        let line = |name| LineConfig::new(name, vec!["239.81.1.1:26400".parse().unwrap()], "127.0.0.1");
+        Feed::new("test", MoldUdp64.into(), vec![line("A"), line("B")])
     }
 
     fn plan(line: &str) -> Result<PlanConfig, String> {

@@ -84,6 +84,7 @@ const SETTLE_MAX: u64 = 1 << 24;
 
 /// What an arbiter must know about a feed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
     /// How the framing's numbers work.
     pub rules: SequenceRules,

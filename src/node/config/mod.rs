@@ -107,6 +107,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
 
 /// What one feed file describes, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Feed {
     /// The feed's name.
     pub name: String,
@@ -176,6 +177,7 @@ impl Feed {
 
 /// One line of a feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LineConfig {
     /// Its name, unique in the feed.
     pub name: String,
@@ -195,10 +197,18 @@ impl LineConfig {
     pub fn new(name: impl Into<String>, groups: Vec<SocketAddrV4>, interface: impl Into<String>) -> LineConfig {
         LineConfig { name: name.into(), groups, interface: interface.into(), source: None, wait: true }
     }
+
+    /// The same line, accepting this sender only, or any.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Option<Ipv4Addr>>) -> LineConfig {
+        self.source = source.into();
+        self
+    }
 }
 
 /// The arbiter's parameters (ARBITRATION 9).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArbiterConfig {
     /// When a gap is given up.
     pub gap_timeout: GapTimeout,
@@ -281,6 +291,7 @@ impl Method {
 
 /// How live lines are received. Offline runs ignore it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReceiveConfig {
     /// The kernel interface.
     pub method: Method,

@@ -75,7 +75,8 @@ impl<F: Framing> Handler<F> {
 
     /// Like [`Handler::new`], but takes all memory that it may need at the start: [`Settings::reserve_all`].
     pub fn reserving_all(framing: F, feed: &Feed) -> Handler<F> {
-        let settings = Settings { reserve_all: true, ..settings(feed, framing.rules()) };
+        let mut settings = settings(feed, framing.rules());
+        settings.reserve_all = true;
         Handler::with_settings(framing, feed, settings)
     }
 

@@ -73,6 +73,7 @@ impl SocketError {
 
 /// What to ask of a receive socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReceiveOptions {
     /// How many bytes may wait in each socket. The kernel counts its own bookkeeping too, which is most of it for small
     /// datagrams.
@@ -82,6 +83,29 @@ pub struct ReceiveOptions {
     /// Whether each datagram says who sent it, as a capture needs it. It adds a sixth to the cost of a receive. Without it, the
     /// sender is [`Received::NOBODY`].
     pub senders: bool,
+}
+
+impl ReceiveOptions {
+    /// The same, with so many bytes of buffer.
+    #[must_use]
+    pub fn with_buffer_bytes(mut self, bytes: usize) -> ReceiveOptions {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// The same, with or without the kernel's stamps.
+    #[must_use]
+    pub fn with_kernel_stamps(mut self, stamps: bool) -> ReceiveOptions {
+        self.kernel_stamps = stamps;
+        self
+    }
+
+    /// The same, with or without each datagram's sender.
+    #[must_use]
+    pub fn with_senders(mut self, senders: bool) -> ReceiveOptions {
+        self.senders = senders;
+        self
+    }
 }
 
 impl Default for ReceiveOptions {

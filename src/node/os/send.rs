@@ -94,11 +94,28 @@ impl From<SendTrouble> for io::Error {
 
 /// How to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SendOptions {
     /// How many hops a multicast datagram may take: 0 stays on this host, 1 on the link.
     pub ttl: u8,
     /// The address of this host to send from; `None`: the interface's own.
     pub source: Option<Ipv4Addr>,
+}
+
+impl SendOptions {
+    /// The same, with this many hops for multicast datagrams.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: u8) -> SendOptions {
+        self.ttl = ttl;
+        self
+    }
+
+    /// The same, sent from this address of the host, or from the interface's own.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Option<Ipv4Addr>>) -> SendOptions {
+        self.source = source.into();
+        self
+    }
 }
 
 impl Default for SendOptions {

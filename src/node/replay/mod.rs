@@ -80,6 +80,7 @@ impl Schedule {
 
 /// How to replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ReplaySettings {
     /// How many lines the feed of the captures has.
     pub lines: usize,
@@ -87,6 +88,13 @@ pub struct ReplaySettings {
     pub speed: Speed,
     /// Send nothing that is due this long after the start, or later; `None`: send all.
     pub limit: Option<Nanos>,
+}
+
+impl ReplaySettings {
+    /// A replay of so many lines at this speed, without a limit of time.
+    pub fn new(lines: usize, speed: Speed) -> ReplaySettings {
+        ReplaySettings { lines, speed, limit: None }
+    }
 }
 
 /// Why a replay ended early. The report says what was sent by then.

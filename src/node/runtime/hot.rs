@@ -6,7 +6,7 @@ use twinline_core::Nanos;
 use twinline_core::arbiter::Arbiter;
 use twinline_core::frame::{LINES_MAX, Line};
 
-use super::LiveHooks;
+use super::{LiveHooks, RuntimeHooks};
 use crate::handler::Tap;
 use crate::os::{Clock, Spin, Stop};
 use crate::source::Datagram;
@@ -18,7 +18,8 @@ const STORE_EVERY: Nanos = Nanos::from_millis(100);
 
 /// The hooks neither allocate nor lock. Their only system call is a yield.
 #[derive(Debug)]
-pub(super) struct HotHooks {
+pub(super) struct HotHooks<H> {
+    hooks: H,
     clock: Clock,
     spin: Spin,
     /// Any of them ends the loop.
@@ -37,8 +38,10 @@ pub(super) struct HotHooks {
     ended_at: Option<Nanos>,
 }
 
-impl HotHooks {
+impl<H: RuntimeHooks> HotHooks<H> {
+    #[expect(clippy::too_many_arguments, reason = "one caller")]
     pub(super) fn new(
+        hooks: H,
         clock: Clock,
         spin: Spin,
         stops: Vec<Stop>,
@@ -46,8 +49,9 @@ impl HotHooks {
         tap: Option<Tap>,
         counters: CounterWriter,
         lines: usize,
-    ) -> HotHooks {
+    ) -> HotHooks<H> {
         HotHooks {
+            hooks,
             clock,
             spin,
             stops,
@@ -144,7 +148,7 @@ impl HotHooks {
     }
 }
 
-impl LiveHooks for HotHooks {
+impl<H: RuntimeHooks> LiveHooks for HotHooks<H> {
     #[inline]
     fn now(&mut self) -> Nanos {
         self.reading = self.clock.now();
@@ -159,6 +163,7 @@ impl LiveHooks for HotHooks {
         if let Some(tap) = &mut self.tap {
             tap.put(stamp, datagram);
         }
+        self.hooks.datagram(stamp, datagram);
     }
 
     #[inline]
@@ -167,12 +172,12 @@ impl LiveHooks for HotHooks {
     }
 
     #[inline]
-    fn go_on(&mut self, arbiter: &Arbiter, _: usize) -> bool {
+    fn go_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
         self.passes += 1;
         if self.reading >= self.pulse_at {
             self.beat(arbiter);
         }
-        let stopped = self.stops.iter().any(Stop::requested);
+        let stopped = !self.hooks.go_on(arbiter, datagrams) || self.stops.iter().any(Stop::requested);
         !(stopped || self.until_end && arbiter.all_ended())
     }
 
@@ -207,7 +212,7 @@ mod tests {
         let feed = Feed::parse(&text).unwrap();
         let mut handler = Handler::new(MoldUdp64, &feed);
         let (writer, page) = counters::open(3);
-        let mut hooks = HotHooks::new(Clock::start(), Spin::new(true), Vec::new(), false, None, writer, 3);
+        let mut hooks = HotHooks::new((), Clock::start(), Spin::new(true), Vec::new(), false, None, writer, 3);
         let mut datagram = Vec::new();
         for number in 1..=10u64 {
             MoldUdp64.encode(Session::text(b"S"), number, &[b"m"], 1_400, &mut datagram);

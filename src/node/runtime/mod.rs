@@ -44,7 +44,9 @@ use twinline_core::framing::{Framing, WithFraming};
 use crate::config::{Feed, Method};
 use crate::handler::{Handler, MalformedCounts, Tap, settings};
 use crate::os::{self, Clock, PinError, ReceiveOptions, Spin, Stop};
-use crate::source::{self, AnyLive, LiveError, LiveWatch, MethodChoice, Source, SourceFacts, WatchFacts, WithSource};
+use crate::source::{
+    self, AnyLive, Datagram, LiveError, LiveWatch, MethodChoice, Source, SourceFacts, WatchFacts, WithSource,
+};
 
 mod attendant;
 mod hot;
@@ -59,6 +61,25 @@ pub use recorder::{CaptureSummary, Recorder, RecorderError};
 use attendant::{Attendant, Notices};
 use hot::HotHooks;
 use live::record;
+
+/// What the hot thread calls beside its sink. Each hook does nothing unless it is written; `()` has none. They run between two
+/// receive calls: they must not wait, allocate or call the system.
+pub trait RuntimeHooks {
+    /// A datagram, as the arbiter is about to be given it.
+    #[inline]
+    fn datagram(&mut self, stamp: Nanos, datagram: &Datagram<'_>) {
+        let _ = (stamp, datagram);
+    }
+
+    /// Whether to go on, after a pass that found `datagrams`.
+    #[inline]
+    fn go_on(&mut self, arbiter: &Arbiter, datagrams: usize) -> bool {
+        let _ = (arbiter, datagrams);
+        true
+    }
+}
+
+impl RuntimeHooks for () {}
 
 /// Why a runtime cannot start, or has failed.
 #[derive(Debug, thiserror::Error)]
@@ -334,7 +355,20 @@ impl Joined {
         framing: F,
         sink: S,
     ) -> Result<Running<S>, RuntimeError> {
-        self.spawn(move |source, feed, hot| source.with(Arbitrate { framing, feed, hot, sink }))
+        self.start_hooked(framing, sink, ())
+    }
+
+    /// Like [`Joined::start_as`], with hooks that the hot thread calls.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Thread`]
+    pub fn start_hooked<F: Framing, S: Sink + Send + 'static, H: RuntimeHooks + Send + 'static>(
+        self,
+        framing: F,
+        sink: S,
+        hooks: H,
+    ) -> Result<Running<S>, RuntimeError> {
+        self.spawn(hooks, move |source, feed, hot| source.with(Arbitrate { framing, feed, hot, sink }))
     }
 
     /// Starts the threads without an arbiter: every datagram goes to the tap only, with the stamp that an arbiter would be given.
@@ -342,19 +376,20 @@ impl Joined {
     /// # Errors
     /// [`RuntimeError::Thread`]
     pub fn start_recording(self) -> Result<Running<()>, RuntimeError> {
-        self.spawn(move |source, feed, hot| source.with(RecordOnly { feed, hot }))
+        self.spawn((), move |source, feed, hot| source.with(RecordOnly { feed, hot }))
     }
 
-    fn spawn<S: Send + 'static>(
+    fn spawn<S: Send + 'static, H: RuntimeHooks + Send + 'static>(
         self,
-        run: impl FnOnce(AnyLive, &Feed, HotHooks) -> HotEnd<S> + Send + 'static,
+        hooks: H,
+        run: impl FnOnce(AnyLive, &Feed, HotHooks<H>) -> HotEnd<S> + Send + 'static,
     ) -> Result<Running<S>, RuntimeError> {
         let Joined { runtime, source, watch, spin, clock, .. } = self;
         let Runtime { feed, core, until_end, tap, mut stops, .. } = runtime;
         let stop = Stop::new();
         stops.push(stop.clone());
         let (writer, counters): (CounterWriter, CounterPage) = counters::open(feed.lines.len());
-        let hot = HotHooks::new(clock, spin, stops, until_end, tap, writer, feed.lines.len());
+        let hot = HotHooks::new(hooks, clock, spin, stops, until_end, tap, writer, feed.lines.len());
         let (attendant, notices): (Attendant, Notices) = Attendant::start(watch).map_err(RuntimeError::Thread)?;
         let thread = thread::Builder::new().name("arbiter".into()).spawn(move || {
             if let Some(Err(error)) = core.map(os::pin_thread) {
@@ -533,14 +568,14 @@ impl<S: Sink + Send + 'static> WithFraming for Starting<S> {
     }
 }
 
-struct Arbitrate<'a, F, S> {
+struct Arbitrate<'a, F, S, H> {
     framing: F,
     feed: &'a Feed,
-    hot: HotHooks,
+    hot: HotHooks<H>,
     sink: S,
 }
 
-impl<F: Framing, S: Sink> WithSource for Arbitrate<'_, F, S> {
+impl<F: Framing, S: Sink, H: RuntimeHooks> WithSource for Arbitrate<'_, F, S, H> {
     type Output = HotEnd<S>;
 
     fn with<T: Source + source::CountedSource>(self, mut source: T) -> HotEnd<S> {
@@ -564,7 +599,7 @@ impl<F: Framing, S: Sink> WithSource for Arbitrate<'_, F, S> {
 
 struct RecordOnly<'a> {
     feed: &'a Feed,
-    hot: HotHooks,
+    hot: HotHooks<()>,
 }
 
 impl WithSource for RecordOnly<'_> {

@@ -1,32 +1,31 @@
 //! The runtime over loopback: clients that come and go, counters, a recording. Everything waits for a condition.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use twinline_client::counters::Counter;
 use twinline_client::{CAPACITY_MIN, Item, Polled, StreamKind};
-use twinline_core::arbiter::{Event, Run};
+use twinline_core::arbiter::{Event, GapTimeout, Run};
 use twinline_core::frame::{Line, Session};
 use twinline_core::framing::{AnyFraming, MoldUdp64};
 
 use super::*;
+use crate::config::LineConfig;
 use crate::wire::{UdpWire, Wire};
 
 /// How long a condition may take on a machine that is busy.
 const BOUND: Duration = Duration::from_secs(60);
 
+/// Two lines on groups that belong to this process, whatever other runs of the suite do meanwhile.
 fn feed(port: u16) -> Feed {
-    let line = |name: &str, group: u8| {
-        format!(
-            "[[line]]\nname = \"{name}\"\ngroups = [\"239.81.{group}.9:{port}\"]\ninterface = \"127.0.0.1\"\nsource = \
-             \"127.0.0.1\"\n"
-        )
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    let line = |name: &str, at: u8| {
+        let group = SocketAddrV4::new(Ipv4Addr::new(239, 180 + at, high, low), port);
+        LineConfig::new(name, vec![group], "127.0.0.1").with_source(Ipv4Addr::LOCALHOST)
     };
-    let text = format!(
-        "name = \"x\"\nframing = \"moldudp64\"\n{}{}[arbiter]\ngap_timeout = \"50ms\"\n",
-        line("A", 1),
-        line("B", 2)
-    );
-    Feed::parse(&text).unwrap()
+    let mut feed = Feed::new("x", MoldUdp64.into(), vec![line("A", 1), line("B", 2)]);
+    feed.arbiter.gap_timeout = GapTimeout::After(Nanos::from_millis(50));
+    feed
 }
 
 /// Sends on both lines.
@@ -150,6 +149,27 @@ fn a_sink_of_ones_own_comes_back_and_is_closed() {
     assert!(ended.sink.closed && ended.sink.passes > 0);
     assert_eq!((ended.sink.messages, ended.source.lines[0].datagrams, ended.source.lines[1].datagrams), (1, 1, 1));
     assert!(ended.at.is_some() && ended.lines.len() == 2);
+}
+
+#[test]
+fn hooks_see_every_datagram_and_can_end_the_run() {
+    struct UntilThree(u64);
+    impl RuntimeHooks for UntilThree {
+        fn datagram(&mut self, _: Nanos, datagram: &crate::source::Datagram<'_>) {
+            self.0 += u64::from(datagram.line == Line(0));
+        }
+        fn go_on(&mut self, _: &Arbiter, _: usize) -> bool {
+            self.0 < 3
+        }
+    }
+    let feed = feed(26_494);
+    let mut publisher = Publisher::new(&feed);
+    let joined = Runtime::new(feed).join_lines().unwrap();
+    let running = joined.start_hooked(MoldUdp64, Deliveries::fixed(Vec::new()), UntilThree(0)).unwrap();
+    (0..3).for_each(|_| {
+        publisher.send();
+    });
+    assert_eq!(running.join().unwrap().source.lines[0].datagrams, 3);
 }
 
 #[test]

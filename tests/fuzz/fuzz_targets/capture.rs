@@ -7,7 +7,7 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 use twinline_node::capture::{CaptureReader, Captures, LineMap, RecordCounts};
-use twinline_node::config::{ArbiterConfig, Feed, LineConfig};
+use twinline_node::config::{Feed, LineConfig};
 
 fuzz_target!(|bytes: &[u8]| {
     let feed = feed();
@@ -99,23 +99,10 @@ fn block(out: &mut Vec<u8>, kind: u32, body: &[&[u8]]) {
 }
 
 fn feed() -> Feed {
-    let line = |name: &str, groups: [&str; 2]| LineConfig {
-        name: name.into(),
-        groups: groups.map(|group| group.parse().expect("a group")).into(),
-        interface: "127.0.0.1".into(),
-        source: None,
-        wait: true,
+    let line = |name: &str, groups: [&str; 2]| {
+        LineConfig::new(name, groups.map(|group| group.parse().expect("a group")).into(), "127.0.0.1")
     };
-    Feed {
-        name: "fuzz".into(),
-        framing: twinline_core::framing::MoldUdp64.into(),
-        fixed: None,
-        units: Vec::new(),
-        lines: vec![
-            line("A", ["224.0.31.64:14340", "239.1.1.1:26400"]),
-            line("B", ["224.0.32.64:15340", "239.1.2.1:26400"]),
-        ],
-        arbiter: ArbiterConfig::default(),
-        receive: Default::default(),
-    }
+    let lines =
+        vec![line("A", ["224.0.31.64:14340", "239.1.1.1:26400"]), line("B", ["224.0.32.64:15340", "239.1.2.1:26400"])];
+    Feed::new("fuzz", twinline_core::framing::MoldUdp64.into(), lines)
 }

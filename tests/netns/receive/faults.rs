@@ -126,7 +126,7 @@ fn two_lines_with_the_same_group_and_port_hear_each_its_own_interface() {
 }
 
 fn what_overflows_is_counted_to_the_datagram() {
-    let options = ReceiveOptions { buffer_bytes: 65_536, ..ReceiveOptions::default() };
+    let options = ReceiveOptions::default().with_buffer_bytes(65_536);
     by_every_way("overflow", &a_and_b(), options, |case| {
         let [mut a, mut b] = [case.sender(at(A), "a0"), case.sender(at(B), "b0")];
         case.heard(&mut a, b"up");

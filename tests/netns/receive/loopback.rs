@@ -15,7 +15,7 @@ fn over_loopback_each_datagram_comes_once_whatever_its_length() {
     lines.iter_mut().for_each(|line| line.interface = "127.0.0.1".to_owned());
     by_every_way("lo", &lines, ReceiveOptions::default(), |case| {
         let mut a =
-            case.bed.on("recv", || Sender::open(at(A), "127.0.0.1", SendOptions { ttl: 0, source: None }).unwrap());
+            case.bed.on("recv", || Sender::open(at(A), "127.0.0.1", SendOptions::default().with_ttl(0)).unwrap());
         let mut expected = Vec::new();
         // around what a slot has room for, and the longest that there is
         for length in [0, 1, 100, 1_472, 1_929, 1_930, 1_931, 1_932, 5_000, 65_507, 9, 65_507, 65_507, 8] {
@@ -40,10 +40,10 @@ fn over_loopback_each_datagram_comes_once_whatever_its_length() {
 fn long_frames_that_there_is_no_room_for_are_counted() {
     let mut lines = a_and_b();
     lines.iter_mut().for_each(|line| line.interface = "127.0.0.1".to_owned());
-    let options = ReceiveOptions { buffer_bytes: 262_144, ..ReceiveOptions::default() };
+    let options = ReceiveOptions::default().with_buffer_bytes(262_144);
     by_every_way("long", &lines, options, |case| {
         let mut a =
-            case.bed.on("recv", || Sender::open(at(A), "127.0.0.1", SendOptions { ttl: 0, source: None }).unwrap());
+            case.bed.on("recv", || Sender::open(at(A), "127.0.0.1", SendOptions::default().with_ttl(0)).unwrap());
         (0..40u8).for_each(|n| send(&mut a, &vec![n; 60_000]));
         (0..10u8).for_each(|n| send(&mut a, &[n]));
         let got = case.drain();
